@@ -1,0 +1,105 @@
+"""Brightness scale of a field: a mergeable histogram in, two numbers out.
+
+The scale belongs to the field, never to a block: a block's own maximum would make
+seams. Low and high are quantiles of all pixels, so gain and offset of a camera do
+not matter and one hot pixel does not either. Counts are integers, so merging is
+exact in any order. Nothing here knows where the pixels came from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 1 << 16
+CLIP = (-1.0, 10.0)
+"""Normalised range that the network was trained on; brighter pixels are cut."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Least and largest finite value, and how many pixels are not finite."""
+
+    low: float = np.inf
+    high: float = -np.inf
+    n_not_finite: int = 0
+
+    def __add__(self, other: Range) -> Range:
+        """Merge two ranges; `Range()` is the identity."""
+        return Range(
+            min(self.low, other.low),
+            max(self.high, other.high),
+            self.n_not_finite + other.n_not_finite,
+        )
+
+
+def exact_range(dtype: np.dtype) -> Range | None:
+    """Return the range of a dtype so narrow that each value has its own bin."""
+    if dtype.kind in "ui" and dtype.itemsize <= 2:
+        limits = np.iinfo(dtype)
+        return Range(float(limits.min), float(limits.min + BINS - 1))
+    if dtype.kind == "b":
+        return Range(0.0, float(BINS - 1))
+    return None
+
+
+def measure_range(values: NDArray[np.generic]) -> Range:
+    """Return the range of `values` (any shape); known at once for 8 and 16 bits."""
+    known = exact_range(values.dtype)
+    if known is not None:
+        return known
+    finite = np.isfinite(values)
+    n = int(values.size - np.count_nonzero(finite))
+    kept = values[finite] if n else values
+    if kept.size == 0:
+        return Range(n_not_finite=n)
+    return Range(float(kept.min()), float(kept.max()), n)
+
+
+def count_values(values: NDArray[np.generic], span: Range) -> NDArray[np.int64]:
+    """Count pixels in `BINS` equal bins, the first centred on low, the last on high."""
+    if exact_range(values.dtype) is not None:
+        index = values.astype(np.int64).ravel() - int(span.low)
+    else:
+        step = (span.high - span.low) / (BINS - 1) or 1.0
+        scaled = (values.astype(np.float64) - span.low) / step
+        index = np.floor(scaled + 0.5).astype(np.int64).ravel()
+    return np.bincount(index, minlength=BINS)
+
+
+def quantile(counts: NDArray[np.int64], span: Range, q: float) -> float:
+    """Return the value below or at which a share `q` of the counted pixels lies.
+
+    The answer is the least bin centre that reaches the share, so it does not
+    depend on how pixels were grouped before they were counted.
+    """
+    total = int(counts.sum())
+    rank = max(1, int(np.ceil(q * total)))
+    index = int(np.searchsorted(np.cumsum(counts), rank))
+    return span.low + index * (span.high - span.low) / (BINS - 1)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Map raw counts to the network's range: (value - low) / (high - low)."""
+
+    low: float
+    high: float
+
+    def __call__(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Return float32 of the same shape, cut to `CLIP`; a constant gives 0."""
+        width = self.high - self.low
+        factor = 1.0 / width if width > 0 else 0.0
+        scaled = (values.astype(np.float32) - np.float32(self.low)) * np.float32(factor)
+        return np.clip(scaled, *CLIP, out=scaled)
+
+
+def quantile_scale(
+    values: NDArray[np.generic], low: float = 0.01, high: float = 0.999
+) -> Scale:
+    """Return the scale of one whole array; the undistributed twin of the pieces."""
+    span = measure_range(values)
+    counts = count_values(values, span)
+    return Scale(quantile(counts, span, low), quantile(counts, span, high))

@@ -1,0 +1,193 @@
+"""CASO-ResNet, the network of DeepSpot, as Keras 3 layers on any backend.
+
+In goes one normalised channel ``(n, y, x, 1)``, out comes the enhanced image of
+the same shape in [0, 1], in which every spot is equally bright. `Architecture`
+says what is built; `reach` and `GRID` follow from the same numbers, so a change
+of the network can not leave the halo behind. Nothing here knows weights files,
+plates or Dask.
+
+    image --+-- max-pool stem --+
+            +-- strided stem  --+-- concatenate -- residual x n -- up x 3 -- sigmoid
+            +-- atrous stem   --+
+      1             1/8                1/8             1/8          1
+
+Source: Bouilhol et al. 2021, DeepSpot: a deep neural network for RNA spot
+enhancement in smFISH microscopy images, https://doi.org/10.1101/2021.11.25.469984;
+where the paper is silent, the numbers follow the authors' public code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+GRID = 8
+"""Stride of the network in pixels: three halvings. Off it, the answer is wrong."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The numbers that define one CASO-ResNet.
+
+    The defaults are the paper's network. A block count of 13 is that of the
+    authors' published code.
+    """
+
+    blocks: int = 10
+    """Residual blocks in the trunk, the projecting first one included."""
+    stems: tuple[int, int, int] = (32, 64, 128)
+    """Filters of the three halvings, alike in all three stems."""
+    filters: int = 128
+    """Filters of every residual block."""
+    up: tuple[tuple[int, int, int], ...] = (
+        (256, 128, 128),
+        (128, 64, 64),
+        (64, 32, 32),
+    )
+    """Filters of the three transposed convolutions of each up block."""
+    dropout: float = 0.2
+    """Share of feature maps dropped in training, in [0, 1)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers and lists, as stored beside the weights."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Architecture:
+        """Build from what `to_dict` gave, lists read back as tuples."""
+        given = dict(values)
+        given["stems"] = tuple(given["stems"])
+        given["up"] = tuple(tuple(block) for block in given["up"])
+        return cls(**given)
+
+
+def build(architecture: Architecture, *, dtype: str = "float32") -> keras.Model:
+    """Build the untrained network.
+
+    Parameters
+    ----------
+    architecture
+        What to build.
+    dtype
+        Keras dtype policy, e.g. ``"float32"`` or ``"mixed_bfloat16"``.
+
+    Returns
+    -------
+    keras.Model
+        Maps ``(n, y, x, 1)`` to ``(n, y, x, 1)`` in [0, 1], float32; y and x are
+        any multiples of `GRID`.
+    """
+    import keras
+
+    layers = keras.layers
+    policy = keras.DTypePolicy(dtype)
+
+    def conv(x: Any, filters: int, kernel: int, **options: Any) -> Any:
+        return layers.Conv2D(filters, kernel, padding="same", dtype=policy, **options)(
+            x
+        )
+
+    def transposed(x: Any, filters: int, stride: int) -> Any:
+        # Backends align "same" differently for stride 2 (torch is one pixel off);
+        # "valid" and a crop of the last row and column is the same everywhere.
+        if stride == 1:
+            return layers.Conv2DTranspose(filters, 3, padding="same", dtype=policy)(x)
+        x = layers.Conv2DTranspose(filters, 3, strides=2, dtype=policy)(x)
+        return layers.Cropping2D(((0, 1), (0, 1)), dtype=policy)(x)
+
+    def normalise(x: Any) -> Any:
+        return layers.BatchNormalization(dtype=policy)(x)
+
+    def activate(x: Any) -> Any:
+        return layers.ReLU(dtype=policy)(x)
+
+    def drop(x: Any) -> Any:
+        return layers.SpatialDropout2D(architecture.dropout, dtype=policy)(x)
+
+    def pool(x: Any) -> Any:
+        return layers.MaxPooling2D(3, strides=2, padding="same", dtype=policy)(x)
+
+    def stem(x: Any, kind: str) -> Any:
+        stride = 2 if kind == "strided" else 1
+        dilation = 2 if kind == "atrous" else 1
+        for filters in architecture.stems:
+            x = conv(x, filters, 3, strides=stride, dilation_rate=dilation)
+            x = activate(normalise(x))
+            x = x if kind == "strided" else pool(x)
+        return x
+
+    def residual(x: Any, project: bool) -> Any:
+        shortcut = conv(x, architecture.filters, 1) if project else x
+        for kernel in (1, 3, 1):
+            x = conv(activate(normalise(x)), architecture.filters, kernel)
+        return layers.Add(dtype=policy)([shortcut, drop(x)])
+
+    def up(x: Any, filters: tuple[int, int, int]) -> Any:
+        shortcut = normalise(transposed(x, filters[-1], 2))
+        for number, (width, stride) in enumerate(zip(filters, (2, 1, 1), strict=True)):
+            x = normalise(transposed(x, width, stride))
+            x = activate(x) if number < 2 else x
+        return activate(layers.Add(dtype=policy)([shortcut, drop(x)]))
+
+    image = keras.Input((None, None, 1), name="image")
+    x = layers.Concatenate(dtype=policy)(
+        [stem(image, kind) for kind in ("max_pool", "strided", "atrous")]
+    )
+    for number in range(architecture.blocks):
+        x = residual(x, project=number == 0)
+    for filters in architecture.up:
+        x = up(x, filters)
+    x = conv(x, 1, 1)
+    enhanced = layers.Activation("sigmoid", dtype="float32", name="enhanced")(x)
+    return keras.Model(image, enhanced, name="caso_resnet")
+
+
+# One dimension of one layer: output pixels lo..hi need input pixels lo'..hi'.
+# "same" padding of an even size with stride 2 adds one pixel, on the far side.
+
+
+def _needed(layer: tuple[str, int], lo: int, hi: int) -> tuple[int, int]:
+    kind, dilation = layer
+    if kind == "conv":
+        return lo - dilation, hi + dilation
+    if kind == "down":
+        return 2 * lo, 2 * hi + 2
+    return math.ceil((lo - 2) / 2), hi // 2
+
+
+def _paths(architecture: Architecture) -> Iterator[list[tuple[str, int]]]:
+    """Yield the layers of each stem with all that follows, last layer first.
+
+    Shortcuts reach less far than the layers they bridge, so they are left out.
+    """
+    after = [("conv", 1), ("conv", 1), ("up", 1)] * len(architecture.up)
+    after += [("conv", 1)] * architecture.blocks
+    yield after + [("down", 1), ("conv", 1)] * 3
+    yield after + [("down", 1)] * 3
+    yield after + [("down", 1), ("conv", 2)] * 3
+
+
+def reach(architecture: Architecture) -> int:
+    """Return how far an input pixel can be felt, in pixels to either side.
+
+    Counted exactly from the layers, for all eight places of an output pixel on
+    the grid; 122 for ten residual blocks, 146 for thirteen.
+    """
+    farthest = 0
+    for path in _paths(architecture):
+        for place in range(GRID):
+            lo = hi = place
+            for layer in path:
+                lo, hi = _needed(layer, lo, hi)
+            farthest = max(farthest, place - lo, hi - place)
+    return farthest
+
+
+def halo(architecture: Architecture) -> int:
+    """Return `reach` rounded up to the grid: the halo of an exact block, in pixels."""
+    return math.ceil(reach(architecture) / GRID) * GRID

@@ -1,0 +1,142 @@
+"""Weights files: which there are, whether they are whole, how they are read.
+
+A weights file is safetensors: arrays and a little text, so reading one runs no code
+from it. The text holds the architecture; the arrays stand in the order of the
+network's own list. Shipped models are listed in ``models.json`` with their SHA-256
+and travel with the package. Nothing here knows how a network is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepspot_scale.errors import WeightsError
+from deepspot_scale.networks.deepspot import Architecture
+
+if TYPE_CHECKING:
+    import keras
+
+SHIPPED = Path(__file__).parent / "models"
+DEFAULT_MODEL = "deepspot"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A verified weights file."""
+
+    name: str
+    """Name of a shipped model, or the file's own stem."""
+    path: Path
+    """Where the file lies."""
+    sha256: str
+    """Hex digest of the whole file, its identity in provenance and caches."""
+    architecture: Architecture
+    """The network these weights belong to."""
+    about: dict[str, str]
+    """Free text stored with the weights: training recipe, steps, versions."""
+
+
+def shipped_models() -> dict[str, dict[str, str]]:
+    """Return the shipped models: name to file, sha256 and one line of description."""
+    listed: dict[str, dict[str, str]] = json.loads(
+        (SHIPPED / "models.json").read_text(encoding="utf-8")
+    )
+    return listed
+
+
+def find_weights(model: str | Path = DEFAULT_MODEL) -> Weights:
+    """Find a model by name or path and check that its file is whole.
+
+    Parameters
+    ----------
+    model
+        Name of a shipped model, or path of a ``.safetensors`` file.
+
+    Raises
+    ------
+    WeightsError
+        No such model, a damaged file, or a file without architecture.
+    """
+    listed = shipped_models()
+    entry = listed.get(str(model))
+    path = SHIPPED / entry["file"] if entry else Path(model)
+    if not path.is_file():
+        raise WeightsError(
+            f"no model {str(model)!r}: expected one of {sorted(listed)} or the path "
+            "of a .safetensors file"
+        )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if entry and digest != entry["sha256"]:
+        raise WeightsError(
+            f"{path} is damaged: SHA-256 {digest[:12]}..., expected "
+            f"{entry['sha256'][:12]}...; install the package again"
+        )
+    about = _read_text(path)
+    try:
+        architecture = Architecture.from_dict(json.loads(about.pop("architecture")))
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path} names no CASO-ResNet architecture; was it written by "
+            "deepspot_scale?"
+        ) from error
+    return Weights(str(model) if entry else path.stem, path, digest, architecture, about)
+
+
+def _read_text(path: Path) -> dict[str, str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is no whole safetensors file: {error}") from error
+
+
+def write_weights(
+    path: Path,
+    arrays: Sequence[np.ndarray[Any, np.dtype[Any]]],
+    architecture: Architecture,
+    *,
+    dtype: str = "float32",
+    about: dict[str, str] | None = None,
+) -> None:
+    """Write the arrays of ``model.get_weights()`` and their architecture to one file.
+
+    `dtype` ``"float16"`` halves the file; batch statistics then keep three digits.
+    """
+    from safetensors.numpy import save_file
+
+    stored = {
+        f"{number:04d}": np.ascontiguousarray(array, dtype)
+        for number, array in enumerate(arrays)
+    }
+    text = {"architecture": json.dumps(architecture.to_dict()), **(about or {})}
+    save_file(stored, path, metadata=text)
+
+
+def load_weights(model: keras.Model, weights: Weights) -> None:
+    """Fill `model`, built from ``weights.architecture``, with the stored arrays.
+
+    Raises
+    ------
+    WeightsError
+        The file holds other arrays than the architecture asks for.
+    """
+    from safetensors.numpy import load_file
+
+    stored = load_file(weights.path)
+    arrays = [stored[key].astype(np.float32) for key in sorted(stored)]
+    expected = [tuple(variable.shape) for variable in model.weights]
+    if [array.shape for array in arrays] != expected:
+        raise WeightsError(
+            f"{weights.path} does not fit its architecture: {len(arrays)} arrays, "
+            f"expected {len(expected)} of other shapes"
+        )
+    model.set_weights(arrays)
