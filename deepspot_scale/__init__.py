@@ -1,0 +1,60 @@
+"""Every smFISH spot and every cell's RNA polarity, from OME-Zarr plates, on Dask.
+
+    import deepspot_scale as ds
+
+    plate = ds.open_plate("PLATE.zarr")
+    field = plate["B/03/0"]["image"].sel(c="FISH")
+    spots = ds.detect(ds.enhance(field), raw=field)
+
+Names are loaded when first used, so that importing stays light; ``image.deepspot`` is
+there from the start.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from deepspot_scale import accessor as _accessor  # noqa: F401 - registers the accessor
+
+if TYPE_CHECKING:
+    from deepspot_scale.io.conversion import convert
+    from deepspot_scale.io.plate import open_plate
+    from deepspot_scale.runs.screen import run
+    from deepspot_scale.settings import make_settings
+    from deepspot_scale.stages.assignment import assign
+    from deepspot_scale.stages.detection import detect
+    from deepspot_scale.stages.enhancement import enhance
+    from deepspot_scale.stages.polarity import Reference, measure_polarity
+
+_HOMES = {
+    "Reference": "stages.polarity",
+    "assign": "stages.assignment",
+    "convert": "io.conversion",
+    "detect": "stages.detection",
+    "enhance": "stages.enhancement",
+    "make_settings": "settings",
+    "measure_polarity": "stages.polarity",
+    "open_plate": "io.plate",
+    "run": "runs.screen",
+}
+
+__all__ = [
+    "Reference",
+    "assign",
+    "convert",
+    "detect",
+    "enhance",
+    "make_settings",
+    "measure_polarity",
+    "open_plate",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'deepspot_scale' has no attribute {name!r}")
+    return getattr(import_module(f"deepspot_scale.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

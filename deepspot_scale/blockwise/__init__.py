@@ -1,0 +1,1 @@
+"""From block answers to whole-field answers."""

@@ -1,0 +1,1 @@
+"""The same order of stages, on one worker or as many blocks."""

@@ -1,0 +1,1 @@
+"""Plates and tables, in and out."""

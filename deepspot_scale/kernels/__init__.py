@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: one block, one answer."""

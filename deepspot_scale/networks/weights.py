@@ -86,7 +86,9 @@ def find_weights(model: str | Path = DEFAULT_MODEL) -> Weights:
             f"{path} names no CASO-ResNet architecture; was it written by "
             "deepspot_scale?"
         ) from error
-    return Weights(str(model) if entry else path.stem, path, digest, architecture, about)
+    return Weights(
+        str(model) if entry else path.stem, path, digest, architecture, about
+    )
 
 
 def _read_text(path: Path) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""A run folder: what is done, what is left, and doing it."""

@@ -1,0 +1,1 @@
+"""One verb each: enhance, detect, assign, measure polarity."""

@@ -160,9 +160,8 @@ def train(
             loss = float(model.train_on_batch(images, targets))
             # Early averages follow fast, or the random start would linger.
             keep = min(recipe.average, step / (step + 10))
-            for mean, now in zip(average, model.get_weights(), strict=True):
-                mean *= keep
-                mean += (1 - keep) * now
+            now = model.get_weights()
+            average = [keep * a + (1 - keep) * b for a, b in zip(average, now, strict=True)]
             log.writerow([step, f"{loss:.6f}", f"{time.monotonic() - began:.1f}"])
             if step % save_every == 0 or step == recipe.steps:
                 file.flush()

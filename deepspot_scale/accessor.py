@@ -1,0 +1,30 @@
+"""``image.deepspot``: the same functions, spelled as methods of a DataArray.
+
+Importing this module registers the accessor. Nothing is computed or decided here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import xarray as xr
+
+
+@xr.register_dataarray_accessor("deepspot")
+class DeepspotAccessor:
+    """Spots of the image it is reached through."""
+
+    def __init__(self, image: xr.DataArray) -> None:
+        self._image = image
+
+    def enhance(self, **options: Any) -> xr.DataArray:
+        """Make every spot equally bright; see `deepspot_scale.enhance`."""
+        from deepspot_scale.stages.enhancement import enhance
+
+        return enhance(self._image, **options)
+
+    def detect(self, raw: xr.DataArray | None = None, **options: Any) -> Any:
+        """Find every spot; see `deepspot_scale.detect`."""
+        from deepspot_scale.stages.detection import detect
+
+        return detect(self._image, raw, **options)

@@ -1,0 +1,189 @@
+"""A small plate with known truth: a wound assay to show that the whole line works.
+
+A target comes in; an OME-Zarr plate, the plate map, the wound's edge and every
+planted spot go out, and later what a run found is compared with what was planted.
+How a field looks is the business of `wound_assay`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from deepspot_scale.evaluation import Score, match_one_to_one
+from deepspot_scale.io.layout import ImageLayout
+from deepspot_scale.io.writing import create_plate, write_image, write_labels
+from deepspot_scale.report.polarity import SectorIndex
+from deepspot_scale.report.statistics import summarise_conditions
+from deepspot_scale.vocabulary import DONE, FieldAddress
+from deepspot_scale.wound_assay import (
+    CHANNELS,
+    PIXEL_SIZE_UM,
+    SPOT_CHANNEL,
+    Scene,
+    draw_scene,
+    photograph,
+    plant_spots,
+    true_cells,
+)
+
+CONDITIONS: Final = {"B": "migrating", "C": "control"}
+"""Condition of each plate row."""
+ENRICHMENT: Final = 2.0
+"""Density of spots towards the wound over that elsewhere, in a typical migrating
+cell. With more, every cell exceeds the median and the index sticks at 1, whatever the
+detector does."""
+
+_COLUMNS: Final = ("02", "03", "04")
+_FIELDS_PER_WELL: Final = 2
+_ADDRESS: Final = ["row", "column", "field"]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What was planted, and where the files are."""
+
+    plate: Path
+    reference: Path
+    """CSV: row, column, field, y, x; the rows of a field are the wound's corners."""
+    plate_map: Path
+    """CSV: row, column, condition, gene, replicate."""
+    spots: pd.DataFrame
+    """row, column, field, y, x (pixels), cell (0: outside), in_cytoplasm."""
+    cells: pd.DataFrame
+    """The true cells, with those columns of `vocabulary.CELLS` that polarity needs."""
+
+
+def simulate_plate(target: str | os.PathLike[str], *, seed: int = 0) -> Truth:
+    """Write a plate of a simulated wound assay, and its truth beside it.
+
+    Six wells of two 1024 px fields: row B migrates into the wound, its spots twice as
+    dense within 60 degrees of the wound's direction; row C is the control, its spots
+    uniform in the cytoplasm.
+
+    Parameters
+    ----------
+    target
+        Where the OME-Zarr 0.5 plate is written; reference.csv, wells.csv and
+        truth.parquet come into the same folder.
+    seed
+        The same seed gives the same plate.
+
+    Raises
+    ------
+    PlateError
+        There is something at `target` already.
+    """
+    plate = Path(target)
+    addresses = [
+        FieldAddress(row, column, str(field))
+        for row in CONDITIONS
+        for column in _COLUMNS
+        for field in range(_FIELDS_PER_WELL)
+    ]
+    create_plate(plate, addresses, name="simulated wound assay")
+    planted, cells, corners = [], [], []
+    for number, address in enumerate(addresses):
+        rng = np.random.default_rng([seed, number])
+        scene = draw_scene(rng)
+        migrating = CONDITIONS[address.row] == "migrating"
+        spots = plant_spots(rng, scene, ENRICHMENT if migrating else 1.0)
+        _write_field(plate, address, photograph(rng, scene, spots), scene)
+        place = {name: getattr(address, name) for name in _ADDRESS}
+        planted.append(spots.assign(**place))
+        cells.append(true_cells(scene, spots).assign(**place))
+        corners.append(pd.DataFrame(scene.wound, columns=["y", "x"]).assign(**place))
+    tables = (
+        pd.concat(parts, ignore_index=True) for parts in (planted, cells, corners)
+    )
+    return _write_truth(plate, *tables)
+
+
+def score_spots(found: pd.DataFrame, truth: Truth, radius: float = 3.0) -> Score:
+    """Compare the spots that a run found with the planted ones, one to one.
+
+    Parameters
+    ----------
+    found
+        `vocabulary.SPOTS` of a run on the simulated plate.
+    truth
+        What was planted.
+    radius
+        Largest distance of a match in pixels.
+    """
+    found = found[found["channel"] == SPOT_CHANNEL]
+    by_field = {key: group[["y", "x"]] for key, group in found.groupby(_ADDRESS)}
+    none = found.iloc[:0][["y", "x"]]
+    return sum(
+        (
+            match_one_to_one(by_field.get(key, none), planted[["y", "x"]], radius)
+            for key, planted in truth.spots.groupby(_ADDRESS)
+        ),
+        Score(),
+    )
+
+
+def planted_polarity(truth: Truth, index: SectorIndex | None = None) -> pd.DataFrame:
+    """Measure polarity on the planted spots in the true masks.
+
+    The arithmetic is that of a run, so a difference between the two is the work of
+    finding and assigning spots.
+
+    Returns
+    -------
+    DataFrame
+        `vocabulary.CONDITIONS`.
+    """
+    fields = truth.spots.groupby(_ADDRESS).size().rename("n_spots").reset_index()
+    return summarise_conditions(
+        fields.assign(status=DONE),
+        truth.cells,
+        pd.read_csv(truth.plate_map, dtype=str),
+        channels=[SPOT_CHANNEL],
+        index=index,
+    )
+
+
+def _write_field(
+    plate: Path, address: FieldAddress, image: NDArray[np.uint16], scene: Scene
+) -> None:
+    layout = ImageLayout(
+        axes="cyx",
+        shape=image.shape,
+        dtype=image.dtype,
+        channels=CHANNELS,
+        pixel_size_um=PIXEL_SIZE_UM,
+        n_levels=3,
+    )
+    write_image(plate, address, image, layout)
+    write_labels(plate, address, "cells", scene.cells)
+    write_labels(plate, address, "nuclei", scene.nuclei)
+
+
+def _write_truth(
+    plate: Path, spots: pd.DataFrame, cells: pd.DataFrame, corners: pd.DataFrame
+) -> Truth:
+    """Write what was planted beside the plate."""
+    truth = Truth(
+        plate=plate,
+        reference=plate.parent / "reference.csv",
+        plate_map=plate.parent / "wells.csv",
+        spots=spots[[*_ADDRESS, "y", "x", "cell", "in_cytoplasm"]],
+        cells=cells,
+    )
+    corners[[*_ADDRESS, "y", "x"]].round(3).to_csv(truth.reference, index=False)
+    wells = [
+        (row, column, condition, "simulated", f"{number}")
+        for row, condition in CONDITIONS.items()
+        for number, column in enumerate(_COLUMNS, 1)
+    ]
+    names = ["row", "column", "condition", "gene", "replicate"]
+    pd.DataFrame(wells, columns=names).to_csv(truth.plate_map, index=False)
+    truth.spots.to_parquet(plate.parent / "truth.parquet", index=False)
+    return truth

@@ -1,0 +1,88 @@
+"""What is in a plate, and what a run on it will need, as lines of text.
+
+Nothing here computes on images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deepspot_scale.io.plate import Field, Plate, open_plate
+from deepspot_scale.pipeline import assemble
+from deepspot_scale.plan import Plan, plan_run
+from deepspot_scale.settings import make_settings
+
+
+def describe_plate(
+    source: str,
+    channels: tuple[str, ...] = (),
+    *,
+    enhance: bool = True,
+    model: str = "deepspot",
+    block: int = 2048,
+) -> Iterator[str]:
+    """Yield lines on the plate's content and on the plan of a run.
+
+    Parameters
+    ----------
+    source
+        Plate, image or folder of images.
+    channels
+        Those that a run would use; none means one.
+    enhance, model, block
+        As in `settings.Settings`.
+
+    Raises
+    ------
+    PlateError, FieldError, SettingsError
+        No plate, or a plan that is not possible.
+    """
+    plate = open_plate(source)
+    first = plate.open(next(iter(plate)))
+    yield from _content(plate, first)
+    indices = [first.channel_index(name) for name in channels] or [0]
+    settings = make_settings(
+        channels=tuple(first.channels[i] for i in indices),
+        enhance=enhance,
+        model=model,
+        block=block,
+    )
+    pipeline = assemble(settings)
+    plan = plan_run(
+        pipeline.blocks(first.shape_yx),
+        halo=pipeline.halo,
+        n_fields=len(plate),
+        n_planes=first.n_t * len(indices),
+        keep_enhanced=False,
+    )
+    yield from _plan(plan)
+
+
+def _content(plate: Plate, first: Field) -> Iterator[str]:
+    wells = {(e.address.row, e.address.column) for e in plate.entries}
+    yield f"{plate.name}: {len(wells)} wells, {len(plate)} fields"
+    if plate.missing:
+        yield f"listed but not there: {', '.join(plate.missing)}"
+    acquisitions = sorted({entry.acquisition for entry in plate.entries})
+    if len(acquisitions) > 1:
+        yield f"acquisitions: {', '.join(map(str, acquisitions))}"
+    sizes = " x ".join(map(str, first.shape))
+    yield f"first field {first.address.path}: {first.axes} {sizes} {first.dtype}"
+    yield f"channels: {', '.join(first.channels)}"
+    yield f"labels: {', '.join(first.label_names) or 'none'}"
+    size = first.pixel_size_um
+    yield f"pixel size: {f'{size[0]:g} x {size[1]:g} um' if size else 'unknown'}"
+
+
+def _plan(plan: Plan) -> Iterator[str]:
+    height, width = plan.window
+    yield (
+        f"a run: {plan.n_fields} fields of {plan.n_planes} planes; {plan.n_blocks} "
+        f"blocks a plane of {height} x {width} px, halo {plan.halo} px, "
+        f"{plan.useful:.0%} of the computed pixels used"
+    )
+    yield (
+        f"memory: about {plan.memory_bytes / 1e9:.1f} GB a worker; disk: about "
+        f"{max(plan.disk_bytes / 1e6, 1):.0f} MB; time: about "
+        f"{plan.seconds / 60:.0f} minutes on two cores"
+    )

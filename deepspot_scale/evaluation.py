@@ -1,0 +1,141 @@
+"""How well found spots match true ones: two point sets in, a score out.
+
+Two rules. `match_nearest` is that of the DeepSpot paper: every true spot takes its
+nearest detection. `match_one_to_one` is stricter and what later papers use: each
+detection serves one true spot at most. Nothing here knows images or tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+from scipy.spatial import KDTree
+
+
+@dataclass(frozen=True)
+class Score:
+    """Counts of one comparison; the scores of several images add up."""
+
+    n_true: int = 0
+    n_found: int = 0
+    n_matched: int = 0
+    """True spots that have a detection within the radius."""
+    n_ambiguous: int = 0
+    """True spots whose detection another true spot has already."""
+
+    def __add__(self, other: Score) -> Score:
+        """Pool two images; `Score()` is the identity."""
+        return Score(
+            self.n_true + other.n_true,
+            self.n_found + other.n_found,
+            self.n_matched + other.n_matched,
+            self.n_ambiguous + other.n_ambiguous,
+        )
+
+    @property
+    def precision(self) -> float:
+        """Share of the detections that match a true spot; 1 if all is empty."""
+        return self._share(self.n_matched - self.n_ambiguous, self.n_found)
+
+    @property
+    def recall(self) -> float:
+        """Share of the true spots that have a detection; 1 if all is empty."""
+        return self._share(self.n_matched, self.n_true)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 1 if all is empty, 0 if one is."""
+        both = self.precision + self.recall
+        return 2 * self.precision * self.recall / both if both else 0.0
+
+    def _share(self, n: int, total: int) -> float:
+        if self.n_true == self.n_found == 0:
+            return 1.0
+        return n / total if total else 0.0
+
+
+def match_nearest(found: ArrayLike, true: ArrayLike, radius: float = 3.0) -> Score:
+    """Score as the DeepSpot paper does: every true spot takes its nearest detection.
+
+    Parameters
+    ----------
+    found, true
+        (n, 2) and (m, 2) positions in pixels, y and x.
+    radius
+        Largest distance of a match, in pixels, itself included.
+
+    Notes
+    -----
+    Two true spots that share a detection are both matched, and count as one
+    ambiguous match; precision counts the detection once. Bouilhol et al. 2021,
+    https://doi.org/10.1101/2021.11.25.469984.
+    """
+    found_yx, true_yx = _points(found), _points(true)
+    if len(found_yx) == 0 or len(true_yx) == 0:
+        return Score(len(true_yx), len(found_yx))
+    distance, nearest = KDTree(found_yx).query(true_yx)
+    taken = nearest[distance <= radius]
+    shared = len(taken) - len(np.unique(taken))
+    return Score(len(true_yx), len(found_yx), len(taken), shared)
+
+
+def match_one_to_one(found: ArrayLike, true: ArrayLike, radius: float = 3.0) -> Score:
+    """Score with each detection serving at most one true spot.
+
+    Parameters
+    ----------
+    found, true
+        (n, 2) and (m, 2) positions in pixels, y and x.
+    radius
+        Largest distance of a match, in pixels, itself included.
+
+    Examples
+    --------
+    >>> match_one_to_one([(5, 5), (9, 9)], [(5, 6)]).precision
+    0.5
+    """
+    pairs = pair_one_to_one(found, true, radius)
+    return Score(len(_points(true)), len(_points(found)), len(pairs))
+
+
+def pair_one_to_one(
+    found: ArrayLike, true: ArrayLike, radius: float = 3.0
+) -> NDArray[np.int64]:
+    """Return as many pairs within `radius` as there can be, the closest such ones.
+
+    Returns
+    -------
+    ndarray
+        (k, 2), index into `found` and into `true`, ordered by the former.
+
+    Notes
+    -----
+    A linear assignment on the sparse graph of neighbours: every detection may also
+    take a place of its own at a price above that of all real matches together, so a
+    full assignment always exists and real matches come first.
+    """
+    found_yx, true_yx = _points(found), _points(true)
+    near = KDTree(found_yx).sparse_distance_matrix(
+        KDTree(true_yx), np.nextafter(radius, np.inf), output_type="ndarray"
+    )
+    near = near[near["v"] <= radius]
+    if len(near) == 0:
+        return np.empty((0, 2), np.int64)
+    rows, i = np.unique(near["i"], return_inverse=True)
+    columns, j = np.unique(near["j"], return_inverse=True)
+    n, m = len(rows), len(columns)
+    price = (radius + 1.0) * (n + 1)
+    weights = np.concatenate([near["v"] + 1.0, np.full(n, price)])  # 0 is "no edge"
+    edges = (np.r_[i, np.arange(n)], np.r_[j, m + np.arange(n)])
+    graph = coo_array((weights, edges), shape=(n, m + n)).tocsr()
+    chosen_rows, chosen = min_weight_full_bipartite_matching(graph)
+    real = chosen < m
+    return np.stack([rows[chosen_rows[real]], columns[chosen[real]]], axis=1)
+
+
+def _points(points: ArrayLike) -> NDArray[np.float64]:
+    return np.reshape(np.asarray(points, np.float64), (-1, 2))

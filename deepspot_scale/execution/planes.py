@@ -1,0 +1,171 @@
+"""One field's planes: which there are, how their pixels are read, what they answer.
+
+Both executors read through `FieldReader` and end in `plane_tables`; they differ only
+in where the blocks run. Nothing here knows the order of stages or a scheduler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from deepspot_scale.blockwise.geometry import Box, whole_box
+from deepspot_scale.blockwise.reduction import FieldAnswers
+from deepspot_scale.blockwise.tables import PlaneIdentity, identify
+from deepspot_scale.errors import FieldError
+from deepspot_scale.io.plate import Field, FieldEntry, open_field
+from deepspot_scale.settings import Settings
+from deepspot_scale.stages.polarity import Reference, plane_table
+from deepspot_scale.vocabulary import CELLS, PROJECTED, SPOTS, empty_table
+
+
+class PlaneIndex(NamedTuple):
+    """Which pixels of a field one plane is."""
+
+    t: int
+    channel: int
+    z: int | Literal["max", "mean"]
+    """A plane, or how all planes become one."""
+
+
+class PlaneAnswer(NamedTuple):
+    """What one plane comes to."""
+
+    spots: pd.DataFrame
+    """The columns `vocabulary.SPOTS`."""
+    cells: pd.DataFrame
+    """The columns `vocabulary.CELLS`; no rows where no cells were asked for."""
+    n_dropped: int
+    """Peaks dropped because their object is too large."""
+    enhanced: NDArray[np.uint8] | None
+    """The enhanced plane, when it is to be kept."""
+
+
+@dataclass(frozen=True)
+class FieldTask:
+    """All that a worker needs to know about one field; small, and safe to send."""
+
+    entry: FieldEntry
+    """Where the field is."""
+    reference: Reference | None = None
+    """Where "toward" is in this field."""
+
+
+@lru_cache(maxsize=8)
+def _opened(entry: FieldEntry) -> Field:
+    return open_field(entry)
+
+
+@dataclass(frozen=True)
+class FieldReader:
+    """Reads windows of one plane from the store, on whichever worker it is used."""
+
+    entry: FieldEntry
+    plane: PlaneIndex
+    labels: tuple[tuple[str, str], ...]
+    """Names that steps use (cells, nuclei) and the names in the store."""
+
+    def __call__(self, name: str, box: Box) -> NDArray[np.generic]:
+        """Return the pixels of the image or of labels in `box`."""
+        source = _opened(self.entry)
+        t, channel, z = self.plane
+        if name == "image":
+            return source.read(t=t, channel=channel, z=z, window=box.slices)
+        return source.read_labels(dict(self.labels)[name], t=t, window=box.slices)
+
+    def has(self, name: str) -> bool:
+        """Return whether the image or labels of this name were asked for."""
+        return name == "image" or name in dict(self.labels)
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """Return the dtype; a mean over planes is float32."""
+        if name != "image":
+            return np.dtype(np.int64)
+        return (
+            np.dtype(np.float32)
+            if self.plane.z == "mean"
+            else _opened(self.entry).dtype
+        )
+
+
+@dataclass(frozen=True)
+class LoadedReader:
+    """Reads each plane from the store once and keeps it: for a field on one worker."""
+
+    reader: FieldReader
+    shape: tuple[int, int]
+    loaded: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+
+    def __call__(self, name: str, box: Box) -> NDArray[np.generic]:
+        """Return the pixels of `name` in `box`."""
+        if name not in self.loaded:
+            self.loaded[name] = self.reader(name, whole_box(self.shape))
+        return self.loaded[name][box.slices]
+
+    def has(self, name: str) -> bool:
+        """Return whether the image or labels of this name were asked for."""
+        return self.reader.has(name)
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """Return the dtype of `name`."""
+        return self.reader.dtype(name)
+
+
+def iter_field_planes(source: Field, settings: Settings) -> Iterator[PlaneIndex]:
+    """Yield all planes of a field that the settings ask for.
+
+    Raises
+    ------
+    FieldError
+        A channel or label image that the field does not have.
+    """
+    for name in (settings.cells, settings.nuclei):
+        if name is not None and name not in source.label_names:
+            raise FieldError(
+                f"no labels {name!r}: the field has "
+                f"{', '.join(source.label_names) or 'no labels at all'}"
+            )
+    channels = [source.channel_index(name) for name in settings.channels]
+    for t in range(source.n_t):
+        for channel in channels:
+            if settings.project == "none":
+                for z in range(source.n_z):
+                    yield PlaneIndex(t, channel, z)
+            else:
+                yield PlaneIndex(t, channel, settings.project if source.n_z > 1 else 0)
+
+
+def plane_reader(
+    entry: FieldEntry, plane: PlaneIndex, settings: Settings
+) -> FieldReader:
+    """Return the reader of one plane and of the labels that were asked for."""
+    named = {"cells": settings.cells, "nuclei": settings.nuclei}
+    labels = tuple((use, name) for use, name in named.items() if name is not None)
+    return FieldReader(entry, plane, labels)
+
+
+def plane_tables(
+    answers: FieldAnswers, source: Field, plane: PlaneIndex
+) -> PlaneAnswer:
+    """Return the tables of one plane from the answers of all rounds."""
+    identity = PlaneIdentity(
+        source.address,
+        plane.t,
+        source.channels[plane.channel],
+        plane.z if isinstance(plane.z, int) else PROJECTED,
+        source.pixel_size_um,
+    )
+    assigned = answers["assigned"]
+    has_cells = "polarity" in answers
+    return PlaneAnswer(
+        identify(assigned.table, identity, SPOTS),
+        plane_table(answers, identity) if has_cells else empty_table(CELLS),
+        assigned.n_dropped,
+        answers.get("enhanced_image"),
+    )

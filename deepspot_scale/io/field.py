@@ -1,0 +1,303 @@
+"""One open field: planes, projections and windows of its image, and its labels.
+
+A FieldEntry comes in, small enough for a task to carry; NumPy arrays and lazy xarray
+datasets go out. Only metadata are kept; pixels are read when asked for. Nothing here
+knows the other fields of a plate.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import FieldError
+from deepspot_scale.io.files import is_image_file, open_file
+from deepspot_scale.io.images import Projection, StoredImage, Window
+from deepspot_scale.io.labels import LabelImage, open_labels
+from deepspot_scale.io.metadata import ImageListing
+from deepspot_scale.io.stores import is_url, join
+from deepspot_scale.io.zarr_images import (
+    listing_of_node,
+    open_image_node,
+    open_level,
+    open_plain_array,
+    read_label_names,
+)
+from deepspot_scale.vocabulary import FieldAddress
+
+MAX_CHUNKS = 10**7
+"""Chunks of one image that a Dask graph is still built for."""
+
+
+@dataclass(frozen=True)
+class FieldEntry:
+    """Where the image of one field is: small and picklable, what a task carries."""
+
+    address: FieldAddress
+    source: str
+    """Path or URL of the group, array or file that holds the image."""
+    acquisition: int = 0
+    """Number of the acquisition; 0 when not stated."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """An open image. Its methods read; nothing is cached but metadata."""
+
+    address: FieldAddress
+    image: StoredImage
+    channels: tuple[str, ...]
+    """One name per channel, its number where it has none; one without a c axis."""
+    label_names: tuple[str, ...] = ()
+    """Names of the label images that are listed for the image."""
+    listing: ImageListing | None = None
+    """OME metadata; None when there are none."""
+    group: str = ""
+    """Path or URL of the OME-Zarr group; empty when there is none."""
+
+    @property
+    def axes(self) -> str:
+        """Axes of the image, such as ``czyx``."""
+        return self.image.axes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size along each of `axes`."""
+        return self.image.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the image, in native byte order."""
+        return self.image.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Size of one stored piece: a shard where there are shards, else a chunk."""
+        return self.image.chunks
+
+    @property
+    def n_t(self) -> int:
+        """Time points; 1 without a t axis."""
+        return self.image.size("t")
+
+    @property
+    def n_z(self) -> int:
+        """Planes; 1 without a z axis."""
+        return self.image.size("z")
+
+    @property
+    def shape_yx(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.image.size("y"), self.image.size("x")
+
+    @property
+    def pixel_size_um(self) -> tuple[float, float] | None:
+        """(y, x) in micrometres; None when the metadata give no size with a unit."""
+        spacing = self.image.spacing_um
+        return (spacing["y"], spacing["x"]) if {"y", "x"} <= set(spacing) else None
+
+    def channel_index(self, name: str) -> int:
+        """Return a channel's number, given its name, or the number as digits.
+
+        Raises
+        ------
+        FieldError
+            There is no such channel, or several have the name.
+        """
+        if self.channels.count(name) == 1:
+            return self.channels.index(name)
+        if name in self.channels:
+            raise FieldError(
+                f"field {self.address.path} has {self.channels.count(name)} channels "
+                f"named {name!r}. Give the channel's number, counted from 0, instead."
+            )
+        if name.isdecimal() and int(name) < len(self.channels):
+            return int(name)
+        near = difflib.get_close_matches(name, self.channels, 1, 0.0)
+        raise FieldError(
+            f"field {self.address.path} has no channel {name!r}; it has "
+            f"{', '.join(self.channels)}. Did you mean {near[0] if near else '0'!r}?"
+        )
+
+    def read(
+        self,
+        *,
+        t: int = 0,
+        channel: int = 0,
+        z: int | Projection = 0,
+        window: Window | None = None,
+    ) -> NDArray[Any]:
+        """Read one plane, a projection of all planes, or a window of either.
+
+        Parameters
+        ----------
+        t, channel
+            Positions from 0; 0 where the image has no such axis.
+        z
+            Plane from 0, or ``"max"`` or ``"mean"`` over all planes.
+        window
+            Slices (y, x) in pixels without steps; None: the whole field.
+
+        Returns
+        -------
+        ndarray
+            (y, x), of the image's dtype; float32 for the mean.
+
+        Raises
+        ------
+        FieldError
+            A position is out of range, or the stored data are damaged.
+        """
+        self._check_position("t", t)
+        self._check_position("c", channel)
+        if z not in {"max", "mean"}:
+            self._check_position("z", z)
+        index = {"t": t, "c": channel}
+        return self.image.plane(index, z, self._check_window(window))
+
+    def read_labels(
+        self, name: str, *, t: int = 0, window: Window | None = None
+    ) -> NDArray[Any]:
+        """Read labels on the image's grid, each from the nearest stored label pixel.
+
+        Parameters
+        ----------
+        name
+            One of `label_names`.
+        t
+            Time point from 0; labels without t serve all of them.
+        window
+            Slices (y, x) in pixels of the image without steps; None: the whole field.
+
+        Returns
+        -------
+        ndarray
+            (y, x), integers, 0 where nothing is; the largest label over all planes.
+
+        Raises
+        ------
+        FieldError
+            There are no such labels, they are damaged or no integers, or they do not
+            cover what the image covers.
+        """
+        self._check_position("t", t)
+        return self.open_labels(name).read(t, self._check_window(window))
+
+    def open_labels(self, name: str) -> LabelImage:
+        """Open labels without reading them; FieldError as in `read_labels`."""
+        if name not in self.label_names or self.listing is None:
+            raise FieldError(
+                f"field {self.address.path} has no labels {name!r}; it has "
+                f"{', '.join(self.label_names) or 'none'}."
+            )
+        group = join(self.group, "labels", name)
+        return open_labels(group, name, self.image, self.listing)
+
+    def to_datasets(self) -> dict[str, xr.Dataset]:
+        """Return the image under ``/`` and each label image under its path, lazily."""
+        datasets = {"/": self._image_dataset()}
+        for name in self.label_names:
+            labels = _lazy_labels(self.open_labels(name), self.image)
+            datasets[f"labels/{name}"] = xr.Dataset({"labels": labels})
+        return datasets
+
+    def _image_dataset(self) -> xr.Dataset:
+        attrs: dict[str, Any] = {"address": self.address.path}
+        if self.pixel_size_um is not None:
+            attrs["pixel_size_um"] = self.pixel_size_um
+        coords: dict[str, Any] = {}
+        for axis, size in zip(self.axes, self.shape, strict=True):
+            step = self.image.spacing_um.get(axis)
+            places = np.arange(size)
+            coords[axis] = places if step is None else places * step
+        if "c" in coords:
+            coords["c"] = list(self.channels)
+        image = (tuple(self.axes), _lazy(self.image), attrs)
+        return xr.Dataset({"image": image}, coords=coords, attrs=attrs)
+
+    def _check_position(self, axis: str, position: object) -> None:
+        n = self.image.size(axis)
+        if not isinstance(position, int | np.integer) or not 0 <= position < n:
+            raise FieldError(
+                f"field {self.address.path} has {n} positions along {axis}, counted "
+                f"from 0; {position!r} is none of them."
+            )
+
+    def _check_window(self, window: Window | None) -> Window:
+        bounds = []
+        for part, size in zip(window or (slice(None),) * 2, self.shape_yx, strict=True):
+            start, stop, step = part.indices(size)
+            if step != 1:
+                raise FieldError(f"a window's slices have no steps, but {part} has")
+            bounds.append(slice(start, max(start, stop)))
+        return bounds[0], bounds[1]
+
+
+def _lazy(image: StoredImage) -> da.Array:
+    """Return a Dask array with one chunk per stored piece."""
+    pieces = zip(image.shape, image.chunks, strict=True)
+    n_chunks = math.prod(math.ceil(size / chunk) for size, chunk in pieces)
+    if n_chunks > MAX_CHUNKS:
+        raise FieldError(
+            f"{image.source} has {n_chunks} chunks, more than {MAX_CHUNKS}. Store it "
+            "in larger chunks."
+        )
+    meta = np.empty((0,) * image.ndim, image.dtype)
+    lazy: da.Array = da.from_array(  # type: ignore[no-untyped-call] # dask has no types
+        image, chunks=image.chunks, name=False, fancy=False, meta=meta
+    )
+    return lazy
+
+
+def _lazy_labels(labels: LabelImage, image: StoredImage) -> xr.DataArray:
+    """Return labels on the image's grid; an axis of size 1 serves the whole image."""
+    stored = labels.stored
+    data = _lazy(stored)
+    kept = [axis for axis in stored.axes if axis in "yx" or stored.size(axis) > 1]
+    if not all(stored.size(a) == image.size(a) for a in kept if a not in "yx"):
+        raise FieldError(
+            f"labels at {stored.source} have the shape {stored.shape} along "
+            f"{stored.axes}, the image {image.shape} along {image.axes}."
+        )
+    data = data[tuple(slice(None) if axis in kept else 0 for axis in stored.axes)]
+    if not labels.is_aligned:
+        data = data[..., labels.rows, :][..., labels.columns]
+    return xr.DataArray(data, dims=kept)
+
+
+def open_field(entry: FieldEntry) -> Field:
+    """Open the image of one field: metadata only, no pixels.
+
+    Raises
+    ------
+    FieldError
+        Image or metadata are missing, damaged, or not what an image can be.
+    """
+    source = entry.source
+    if not is_url(source) and is_image_file(source):
+        return _field(entry, open_file(source))
+    node = open_image_node(source)
+    if isinstance(node, zarr.Array):
+        return _field(entry, open_plain_array(node, source))
+    listing = listing_of_node(node, source)
+    names = read_label_names(source, node.metadata.zarr_format)
+    image = open_level(source, listing, zarr_format=node.metadata.zarr_format)
+    field = _field(entry, image)
+    return Field(entry.address, image, field.channels, names, listing, source)
+
+
+def _field(entry: FieldEntry, image: StoredImage) -> Field:
+    numbers = [str(number) for number in range(image.size("c"))]
+    names = (*image.channels, *[""] * len(numbers))
+    if "c" not in image.axes and len(image.channels) != 1:
+        names = ("",)
+    channels = (name or n for name, n in zip(names, numbers, strict=False))
+    return Field(entry.address, image, tuple(channels))

@@ -1,0 +1,267 @@
+"""What microscopes write into file names: well, field, channel, time point and plane.
+
+Names come in, a `Place` for each goes out, by a regular expression with named groups:
+one that the user gives, or one of the field's well-known schemes. Nothing here opens
+a file or looks into a folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from deepspot_scale.errors import PlateError, SettingsError
+from deepspot_scale.vocabulary import FieldAddress
+
+GROUPS = ("well", "row", "column", "field", "channel", "z", "t")
+"""Named groups that a pattern may have; any other name is refused."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one image file belongs."""
+
+    address: FieldAddress
+    channel: str
+    """Channel as the name has it, e.g. ``FISH``, ``w1``, ``ch2``; empty: not named."""
+    t: int
+    """Time point as written; 0 when the name has none."""
+    z: int
+    """Plane as written; 0 when the name has none."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """One way of naming image files."""
+
+    name: str
+    pattern: str
+    """Regular expression, searched in the path below the folder (``/`` between)."""
+    example: str
+
+
+_ROW = r"(?P<row>A[A-F]|[A-P])"
+_FIELD = r"(?:f|F|s|S|field|Field|site|Site|fov|FOV)?(?P<field>\d+)"
+_TIMES_PLANES = r"(?:[-_](?:[tT](?P<t>\d+)|[zZ](?P<z>\d+)))"
+# Any text without separate t or z parts, or each plane would be a channel of its own.
+_CHANNEL = r"(?![tTzZ]\d+[-_.])(?P<channel>[A-Za-z0-9](?:(?![-_][tTzZ]\d+[-_.])[^/.])*)"
+_NO_WORD_BEFORE = r"(?<![A-Za-z0-9])"
+
+SCHEMES = (
+    Scheme(
+        "Operetta and Opera Phenix (Harmony)",
+        r"(?:^|/)r(?P<row>\d+)c(?P<column>\d+)f(?P<field>\d+)p(?P<z>\d+)"
+        r"-(?P<channel>ch\d+)(?:sk(?P<t>\d+)fk\d+fl\d+)?\.",
+        "r02c03f01p01-ch1sk1fk1fl1.tiff",
+    ),
+    Scheme(
+        "CellVoyager (Yokogawa)",
+        rf"{_NO_WORD_BEFORE}(?P<well>[A-Z]{{1,2}}\d\d)_T(?P<t>\d+)F(?P<field>\d+)"
+        r"L\d+A\d+Z(?P<z>\d+)(?P<channel>C\d+)\.",
+        "plate_B03_T0001F001L01A01Z01C01.tif",
+    ),
+    Scheme(
+        "ImageXpress (MetaXpress)",
+        r"(?:(?:^|/)(?:TimePoint_|timepoint)(?P<t>\d+)/)?(?:ZStep_(?P<z>\d+)/)?"
+        r"[^/]*(?<![A-Za-z0-9])(?P<well>[A-Z]{1,2}\d{1,2})(?:_s(?P<field>\d+))?"
+        # After the channel comes a file id of 36 characters, with or without "_".
+        r"_(?P<channel>w\d)(?!\d|_?thumb)(?:_?[0-9A-Fa-f-]{36})?\.",
+        "plate_B03_s1_w1.tif",
+    ),
+    Scheme(
+        "well, field, channel",
+        rf"{_NO_WORD_BEFORE}{_ROW}[-_/]?(?P<column>\d{{1,2}})[-_/]{_FIELD}"
+        rf"{_TIMES_PLANES}*(?:[-_/]{_CHANNEL})?\.",
+        "B03_0_FISH.tif",
+    ),
+    Scheme(
+        "well, field, channel, then time point and plane",
+        rf"{_NO_WORD_BEFORE}{_ROW}[-_/]?(?P<column>\d{{1,2}})[-_/]{_FIELD}"
+        rf"[-_/]{_CHANNEL}{_TIMES_PLANES}+\.",
+        "B03_0_FISH_t1_z2.tif",
+    ),
+    Scheme(
+        "well, channel",
+        rf"{_NO_WORD_BEFORE}{_ROW}(?P<column>\d\d)(?:[-_/]{_CHANNEL})?"
+        rf"{_TIMES_PLANES}*\.",
+        "B03_FISH.tif",
+    ),
+)
+
+# Signs of a plate in names that no scheme can read.
+_WELL_LIKE = re.compile(
+    r"(?<![A-Za-z0-9])(?:A[A-F]|[A-P])\d\d(?![A-Za-z0-9])|(?<![A-Za-z])r\d+c\d+"
+)
+
+
+def natural_order(text: str) -> list[tuple[int, str]]:
+    """Return a sort key by which ``2.png`` comes before ``10.png``."""
+    parts = re.split(r"(\d+)", text)
+    return [(int(part), part) if part.isdigit() else (-1, part) for part in parts]
+
+
+def check_pattern(pattern: str) -> None:
+    """Refuse a user's pattern that can not place a file.
+
+    Raises
+    ------
+    SettingsError
+        Not a regular expression, no named group, or a group of another name.
+    """
+    try:
+        groups = set(re.compile(pattern).groupindex)
+    except re.error as error:
+        raise SettingsError(
+            f"The file name pattern {pattern!r} is no regular expression: {error}."
+        ) from error
+    words = ", ".join(GROUPS)
+    if not groups or not groups <= set(GROUPS):
+        raise SettingsError(
+            f"A file name pattern needs named groups, each one of {words}; {pattern!r} "
+            f"has {', '.join(sorted(groups)) or 'none'}. Write for example "
+            r"'(?P<well>[A-P]\d\d)_(?P<field>\d+)_(?P<channel>\w+)\.tif'."
+        )
+    if "well" in groups and groups & {"row", "column"}:
+        raise SettingsError("A file name pattern has either well, or row and column.")
+    if len(groups & {"row", "column"}) == 1:
+        raise SettingsError("A file name pattern with row needs column, and reversed.")
+
+
+def choose_scheme(names: Sequence[str]) -> Scheme | None:
+    """Choose the scheme that most names speak for; one of equals is the first.
+
+    A name speaks for the first scheme that reads it: what a microscope wrote is
+    recognised before the plain schemes, which would read some of it, but wrongly.
+    ImageXpress's thumbnails do not count.
+
+    Parameters
+    ----------
+    names
+        Paths below the folder, with ``/`` between parts.
+
+    Returns
+    -------
+    Scheme or None
+        None when the names have no sign of wells at all.
+
+    Raises
+    ------
+    PlateError
+        There are signs of wells, but no scheme reads half of the names.
+    """
+    names = [name for name in names if "_thumb" not in name]
+    readers = [
+        next((s for s in SCHEMES if re.search(s.pattern, name)), None) for name in names
+    ]
+    scheme = max(SCHEMES, key=readers.count)
+    n_read = sum(1 for name in names if re.search(scheme.pattern, name))
+    if n_read and 2 * n_read >= len(names):
+        return scheme
+    if not n_read and not any(_WELL_LIKE.search(name) for name in names):
+        return None
+    examples = ", ".join(sorted(names, key=natural_order)[:3])
+    raise PlateError(
+        f"No known scheme of file names reads these {len(names)} images (the nearest, "
+        f"{scheme.name!r}, reads {n_read}). Three of them: {examples}. Give a pattern "
+        f"with some of the named groups {', '.join(GROUPS)}, for example "
+        rf"'(?P<well>[A-P]\d\d)_(?P<field>\d+)_(?P<channel>\w+)\.tif'."
+    )
+
+
+def read_name(name: str, pattern: str) -> Place | None:
+    """Read where a file belongs from its name; None when the pattern does not match.
+
+    A numbered row becomes its letter, a column gets two digits, a field loses leading
+    zeros. Without a well it is A01, without a field it is 0.
+
+    Raises
+    ------
+    PlateError
+        The pattern matches, but what it finds can be no row, column, field or number.
+
+    Examples
+    --------
+    >>> scheme = choose_scheme(["r02c03f01p04-ch1sk1fk1fl1.tiff"])
+    >>> place = read_name("r02c03f01p04-ch1sk1fk1fl1.tiff", scheme.pattern)
+    >>> place.address.path, place.channel, place.z
+    ('B/03/1', 'ch1', 4)
+    """
+    match = re.search(pattern, name)
+    if match is None:
+        return None
+    found = {key: value for key, value in match.groupdict().items() if value}
+    row, column = _row_column(name, found)
+    field = found.get("field", "0")
+    if not re.fullmatch("[A-Za-z0-9]+", field):
+        raise PlateError(_unreadable(name, "field", field, "letters and digits"))
+    return Place(
+        FieldAddress(row, column, str(int(field)) if field.isdecimal() else field),
+        found.get("channel", ""),
+        _number(name, "t", found.get("t", "0")),
+        _number(name, "z", found.get("z", "0")),
+    )
+
+
+class Stem(NamedTuple):
+    """An image's name as masks repeat it."""
+
+    text: str
+    """Path below the folder without its ending."""
+    n_needed: int
+    """Characters that say which field it is; a mask's name may stop after them."""
+    without_channel: str
+    """The same without its channel; equal to `text` when it has none."""
+
+
+def read_stem(name: str, pattern: str | None) -> Stem:
+    """Read what masks of this image may be called; without a pattern, only its name."""
+    text = name.rpartition(".")[0]
+    match = re.search(pattern, name) if pattern else None
+    if match is None:
+        return Stem(text, len(text), text)
+    groups = match.groupdict()
+    ends = [match.end(g) for g in ("well", "row", "column", "field") if groups.get(g)]
+    shorter = text
+    if groups.get("channel"):
+        start, stop = match.span("channel")
+        shorter = text[:start].rstrip("-_ ") + text[stop:]
+    return Stem(text, max(ends, default=len(text)), shorter)
+
+
+def row_letters(number: int) -> str:
+    """Return the plate row of a number from 1: 1 is A, 26 is Z, 27 is AA."""
+    letters = ""
+    while number > 0:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters
+
+
+def _row_column(name: str, found: dict[str, str]) -> tuple[str, str]:
+    if "well" in found:
+        match = re.fullmatch(r"([A-Za-z]+)[-_ /]?(\d+)", found["well"])
+        if match is None:
+            raise PlateError(_unreadable(name, "well", found["well"], "B03 or B-3"))
+        row, column = match[1], match[2]
+    else:
+        row, column = found.get("row", "A"), found.get("column", "1")
+    if row.isdigit():
+        row = row_letters(int(row))
+    if not re.fullmatch("[A-Za-z]{1,2}", row):
+        raise PlateError(_unreadable(name, "row", found["row"], "B or 2"))
+    return row.upper(), f"{_number(name, 'column', column):02d}"
+
+
+def _number(name: str, group: str, text: str) -> int:
+    if not text.isdecimal():
+        raise PlateError(_unreadable(name, group, text, "a number"))
+    return int(text)
+
+
+def _unreadable(name: str, group: str, text: str, expected: str) -> str:
+    return (
+        f"The pattern finds {group} {text!r} in the name {name}; expected is "
+        f"{expected}. Change the pattern."
+    )

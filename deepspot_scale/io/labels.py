@@ -1,0 +1,169 @@
+"""Label images on the grid of their field's image, whatever resolution they have.
+
+The group of an image and its grid come in; integer labels go out, one per pixel of
+the image, each taken from the nearest stored label pixel. Nothing here knows plates,
+or what the labels stand for.
+
+    image   |  0  |  1  |  2  |  3  |      image pixel i covers [i, i + 1) * image scale
+    labels  |     0     |     1     |      and takes the label at its centre:
+                                           floor((i + 0.5) * image scale / label scale)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import FieldError
+from deepspot_scale.io.images import StoredImage, Window
+from deepspot_scale.io.metadata import ImageListing
+from deepspot_scale.io.zarr_images import listing_of_node, open_image_node, open_level
+
+_ROUNDING = 1e-6
+"""Pixels. Keeps a centre that falls on the edge of two label pixels on one side, when
+the ratio of two decimal pixel sizes is not exact in binary."""
+
+
+@dataclass(frozen=True)
+class LabelImage:
+    """Labels of one name, with the label row and column of every image pixel."""
+
+    stored: StoredImage
+    rows: NDArray[np.int64]
+    """(image's y,), row of the stored labels."""
+    columns: NDArray[np.int64]
+    """(image's x,), column of the stored labels."""
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether the stored labels have the image's own grid."""
+        return (len(self.rows), len(self.columns)) == self.stored.shape[-2:]
+
+    def read(self, t: int, window: Window) -> NDArray[Any]:
+        """Read (y, x) labels for a window of the image, the largest over all planes."""
+        index = {"t": t if self.stored.size("t") > 1 else 0}
+        rows, columns = self.rows[window[0]], self.columns[window[1]]
+        if rows.size == 0 or columns.size == 0:
+            return np.zeros((rows.size, columns.size), self.stored.dtype)
+        span = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        labels = self.stored.plane(index, "max", span)
+        return labels[np.ix_(rows - rows[0], columns - columns[0])]
+
+
+def nearest_index(n_image: int, n_labels: int, ratio: float) -> NDArray[np.int64]:
+    """Return for each image pixel the label pixel that holds its centre.
+
+    Parameters
+    ----------
+    n_image, n_labels
+        Pixels of image and labels along one axis.
+    ratio
+        Size of an image pixel over that of a label pixel, above 0.
+
+    Returns
+    -------
+    ndarray
+        (n_image,), 0 to ``n_labels - 1``, ascending.
+    """
+    centres = (np.arange(n_image) + 0.5) * ratio
+    index: NDArray[np.int64] = np.floor(centres + _ROUNDING).astype(np.int64)
+    index = index.clip(max=n_labels - 1)
+    return index
+
+
+def open_labels(
+    group: str, name: str, image: StoredImage, listing: ImageListing
+) -> LabelImage:
+    """Open the labels of this name below an image's group.
+
+    Parameters
+    ----------
+    group
+        Path or URL of the group of labels.
+    name
+        Such as ``cells``; for messages.
+    image, listing
+        The image at its finest level, and its metadata.
+
+    Raises
+    ------
+    FieldError
+        The labels are missing, damaged, no integers, or do not cover the image.
+    """
+    node = open_image_node(group)
+    found = listing_of_node(node, group)
+    stored_at = partial(open_level, group, found, zarr_format=node.metadata.zarr_format)
+    level, stored = _choose_level(len(found.levels), stored_at, image)
+    if stored.dtype.kind not in "ui":
+        raise FieldError(
+            f"labels {name} must be integers, but {group} holds {stored.dtype}. "
+            "Write them as integers."
+        )
+    n_t = stored.size("t")
+    if stored.size("c") != 1 or n_t not in {1, image.size("t")}:
+        raise FieldError(
+            f"labels {name} have the shape {stored.shape} along {stored.axes}, which "
+            f"does not go with an image of shape {image.shape} along {image.axes}."
+        )
+    index = [
+        _axis_index(name, axis, (image, listing), (stored, found, level))
+        for axis in "yx"
+    ]
+    return LabelImage(stored, *index)
+
+
+def _choose_level(
+    n_levels: int, stored_at: Callable[[int], StoredImage], image: StoredImage
+) -> tuple[int, StoredImage]:
+    """Return the level with the image's own grid, or else the finest one."""
+    finest = stored_at(0)
+    if finest.shape[-2:] == image.shape[-2:]:
+        return 0, finest
+    for level in range(1, n_levels):
+        stored = stored_at(level)
+        if stored.shape[-2:] == image.shape[-2:]:
+            return level, stored
+    return 0, finest
+
+
+def _axis_index(
+    name: str,
+    axis: str,
+    image: tuple[StoredImage, ImageListing],
+    labels: tuple[StoredImage, ImageListing, int],
+) -> NDArray[np.int64]:
+    stored, found, level = labels
+    n_image, n_labels = image[0].size(axis), stored.size(axis)
+    if image[0].shape[-2:] == stored.shape[-2:]:
+        return np.arange(n_image)
+    sizes = _pixel_sizes(axis, image[1], found, level)
+    if sizes is None:
+        return nearest_index(n_image, n_labels, n_labels / n_image)
+    covered = (n_image * sizes[0], n_labels * sizes[1])
+    # Writers that halve odd sizes lose up to one coarse pixel.
+    if abs(covered[0] - covered[1]) > max(sizes) * (1 + _ROUNDING):
+        raise FieldError(
+            f"labels {name} can not match the image: along {axis} they cover "
+            f"{covered[1]:g} ({n_labels} pixels of {sizes[1]:g}) and the image "
+            f"{covered[0]:g} ({n_image} pixels of {sizes[0]:g}). Correct the labels or "
+            "their coordinateTransformations."
+        )
+    return nearest_index(n_image, n_labels, sizes[0] / sizes[1])
+
+
+def _pixel_sizes(
+    axis: str, listing: ImageListing, found: ImageListing, level: int
+) -> tuple[float, float] | None:
+    """Return the pixel sizes of image and labels in one unit; None when not stated."""
+    spacings = (listing.spacing_um(), found.spacing_um(level))
+    if all(axis in spacing for spacing in spacings):
+        return spacings[0][axis], spacings[1][axis]
+    scales = (listing.levels[0].scale, found.levels[level].scale)
+    if scales[0] is None or scales[1] is None:
+        return None
+    return scales[0][listing.axes.index(axis)], scales[1][found.axes.index(axis)]

@@ -1,0 +1,379 @@
+"""OME-NGFF metadata, read and written: the only module that knows its keys.
+
+Attributes of Zarr groups come in and go out as dictionaries; checked plain values
+stand between. 0.4 keeps its blocks at the attribute root of Zarr v2, with a version
+in each; 0.5 keeps them under ``ome`` of Zarr v3, with one version. Nothing here
+opens files or looks at pixels. Specification: https://ngff.openmicroscopy.org
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from deepspot_scale.errors import FieldError, PlateError
+from deepspot_scale.io.stores import is_safe_path
+from deepspot_scale.vocabulary import AXES, FieldAddress
+
+Version = Literal["0.4", "0.5"]
+Attributes = dict[str, Any]
+MAX_SIZE = 2**31
+"""Pixels along one axis that are still believed."""
+AXIS_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+MICROMETRES = {
+    "angstrom": 1e-4,
+    "nanometer": 1e-3,
+    "micrometer": 1.0,
+    "millimeter": 1e3,
+    "centimeter": 1e4,
+    "meter": 1e6,
+    "inch": 25400.0,
+}
+"""Units of length that a pixel size may come in, in micrometres."""
+UNITS = {size: name for name, size in MICROMETRES.items()}
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of a multiscale image."""
+
+    path: str
+    """Below the image's group."""
+    scale: tuple[float, ...] | None
+    """Size of a pixel along each axis, in the axes' units; None when not stated."""
+
+
+@dataclass(frozen=True)
+class ImageListing:
+    """What the metadata of one multiscale image say."""
+
+    axes: str
+    """Such as ``czyx``."""
+    units_um: tuple[float | None, ...]
+    """Micrometres in each axis' unit; None when it has none or it is no length."""
+    levels: tuple[Level, ...]
+    """Finest first."""
+    channels: tuple[str, ...]
+    """Channel names; empty where one has none."""
+
+    def spacing_um(self, level: int = 0) -> dict[str, float]:
+        """Return the pixel size in micrometres along those axes where it is known."""
+        scale = self.levels[level].scale
+        if scale is None:
+            return {}
+        sizes = zip(self.axes, scale, self.units_um, strict=True)
+        return {axis: size * unit for axis, size, unit in sizes if unit is not None}
+
+    def with_scale(
+        self, scale: Mapping[str, float], units_um: Mapping[str, float | None]
+    ) -> ImageListing:
+        """Return the listing with pixels this much larger along these axes."""
+        factors = [scale.get(axis, 1.0) for axis in self.axes]
+        levels = tuple(
+            Level(
+                level.path,
+                tuple(a * b for a, b in zip(level.scale or (), factors, strict=True)),
+            )
+            for level in self.levels
+        )
+        return replace(
+            self, levels=levels, units_um=tuple(units_um.get(a) for a in self.axes)
+        )
+
+
+def zarr_format(version: Version) -> Literal[2, 3]:
+    """Return the Zarr format that goes with an OME-Zarr version."""
+    return 2 if version == "0.4" else 3
+
+
+def read_block(attributes: Mapping[str, Any], zarr_format: int) -> Attributes:
+    """Return a group's OME metadata: under ``ome`` in Zarr v3, at the root in v2."""
+    block = dict(attributes) if zarr_format == 2 else attributes.get("ome", {})
+    return block if isinstance(block, dict) else {}
+
+
+def wrap_block(block: Attributes, version: Version) -> Attributes:
+    """Return the attributes to store for an OME block."""
+    return block if version == "0.4" else {"ome": {"version": version, **block}}
+
+
+def check_axes(axes: str) -> None:
+    """Raise FieldError unless these are axes of OME in OME's order, y and x last."""
+    in_order = "".join(axis for axis in AXES if axis in axes)
+    if axes != in_order or not axes.endswith("yx"):
+        raise FieldError(
+            f"expected a subset of the axes {AXES} in this order, ending with yx, but "
+            f"found {axes!r}. Convert the image first."
+        )
+
+
+def _is_list_of_dicts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def parse_plate(block: Attributes, source: str) -> tuple[str, tuple[str, ...]]:
+    """Return a plate's name and its wells' paths in plate order: rows, then columns.
+
+    Raises
+    ------
+    PlateError
+        The listing is damaged, names a well twice, or leaves the plate.
+    """
+    plate = block["plate"]
+    wells = plate.get("wells") if isinstance(plate, dict) else None
+    if not isinstance(wells, list) or not _is_list_of_dicts(wells):
+        raise PlateError(
+            f"{source}: expected plate metadata with a list of wells, found "
+            f"{str(plate)[:80]!r}. Write the plate again."
+        )
+    paths = [well.get("path") for well in wells]
+    for path in paths:
+        if not is_safe_path(path) or path.count("/") != 1:
+            raise PlateError(
+                f"{source}: expected well paths such as B/03, found {path!r}. "
+                "Correct the plate's metadata."
+            )
+    _check_unique(paths, f"{source}: well")
+    places = [_places(plate.get(key)) for key in ("rows", "columns")]
+
+    def place(path: str) -> list[tuple[int, str]]:
+        return [
+            (known.get(name, len(known)), name)
+            for known, name in zip(places, path.split("/"), strict=True)
+        ]
+
+    name = plate.get("name")
+    return name if isinstance(name, str) else "", tuple(sorted(paths, key=place))
+
+
+def _places(listing: object) -> dict[str, int]:
+    if not isinstance(listing, list) or not _is_list_of_dicts(listing):
+        return {}
+    return {str(item.get("name")): place for place, item in enumerate(listing)}
+
+
+def _check_unique(paths: Sequence[str], what: str) -> None:
+    twice = sorted({path for path in paths if paths.count(path) > 1})
+    if twice:
+        raise PlateError(
+            f"{what} {', '.join(twice)} is listed more than once. "
+            "Correct the plate's metadata."
+        )
+
+
+def parse_well(block: Attributes, source: str) -> tuple[tuple[str, int], ...] | None:
+    """Return path and acquisition of a well's fields, None without well metadata.
+
+    Raises
+    ------
+    PlateError
+        A field is listed twice, or its path leaves the well.
+    """
+    well = block.get("well")
+    images = well.get("images") if isinstance(well, dict) else None
+    if not isinstance(images, list) or not _is_list_of_dicts(images):
+        return None
+    paths = [image.get("path") for image in images]
+    for path in paths:
+        if not is_safe_path(path) or "/" in path:
+            raise PlateError(
+                f"{source}: expected field paths such as 0, found {path!r}. "
+                "Correct the well's metadata."
+            )
+    _check_unique(paths, f"{source}: field")
+    numbers = [image.get("acquisition") for image in images]
+    return tuple(
+        (path, number if isinstance(number, int) else 0)
+        for path, number in zip(paths, numbers, strict=True)
+    )
+
+
+def parse_image(block: Attributes, source: str) -> ImageListing:
+    """Return what the metadata of a multiscale image or label image say.
+
+    Raises
+    ------
+    FieldError
+        The metadata are damaged, or their axes are not those of OME in its order.
+    """
+    try:
+        multiscale = block["multiscales"][0]
+        axes = tuple(str(axis["name"]) for axis in multiscale["axes"])
+        units = tuple(MICROMETRES.get(str(a.get("unit"))) for a in multiscale["axes"])
+        overall = _scale_of(multiscale, len(axes))
+        levels = tuple(
+            Level(dataset["path"], _times(_scale_of(dataset, len(axes)), overall))
+            for dataset in multiscale["datasets"]
+        )
+        channels = _channel_names(block.get("omero"))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise FieldError(
+            f"{source}: expected multiscales metadata of OME-Zarr 0.4 (Zarr v2) or 0.5 "
+            f"(Zarr v3), but {type(error).__name__}: {error}. Write the image again."
+        ) from error
+    check_axes("".join(axes) if all(len(axis) == 1 for axis in axes) else str(axes))
+    unsafe = [level.path for level in levels if not is_safe_path(level.path)]
+    if unsafe or not levels:
+        raise FieldError(
+            f"{source}: expected the paths of its levels, such as 0, found "
+            f"{unsafe or 'none'}. Correct the image's metadata."
+        )
+    return ImageListing("".join(axes), units, levels, channels)
+
+
+def _scale_of(listing: Mapping[str, Any], n_axes: int) -> tuple[float, ...] | None:
+    for transformation in listing.get("coordinateTransformations") or ():
+        if transformation["type"] == "scale" and "scale" in transformation:
+            scale = tuple(float(size) for size in transformation["scale"])
+            if len(scale) != n_axes or not all(0 < s < math.inf for s in scale):
+                raise ValueError(f"{n_axes} axes have the scale {scale}")
+            return scale
+    return None
+
+
+def _times(
+    scale: tuple[float, ...] | None, overall: tuple[float, ...] | None
+) -> tuple[float, ...] | None:
+    if scale is None or overall is None:
+        return scale or overall
+    return tuple(a * b for a, b in zip(scale, overall, strict=True))
+
+
+def _channel_names(omero: object) -> tuple[str, ...]:
+    # omero is transitional in OME-NGFF: whatever is no name counts as no name.
+    channels = omero.get("channels") if isinstance(omero, dict) else None
+    if not isinstance(channels, list) or not _is_list_of_dicts(channels):
+        return ()
+    labels = [channel.get("label") for channel in channels]
+    return tuple(label if isinstance(label, str) else "" for label in labels)
+
+
+def parse_label_names(block: Attributes, source: str) -> tuple[str, ...]:
+    """Return the names of an image's label images.
+
+    Raises
+    ------
+    FieldError
+        A name leaves the labels' group.
+    """
+    names = block.get("labels")
+    if not isinstance(names, list):
+        return ()
+    unsafe = [name for name in names if not is_safe_path(name)]
+    if unsafe:
+        raise FieldError(
+            f"{source}: expected names of labels such as cells, found {unsafe}. "
+            "Correct the labels' metadata."
+        )
+    return tuple(names)
+
+
+def natural_order(name: str) -> tuple[int, str]:
+    """Sort key that puts 2 before 10 and Z before AA."""
+    digits = re.sub(r"^0+(?=\d)", "", name)
+    return len(digits), digits
+
+
+def plate_block(
+    addresses: Sequence[FieldAddress],
+    name: str,
+    acquisitions: Mapping[FieldAddress, int],
+    version: Version,
+) -> Attributes:
+    """Return a plate's metadata for these fields."""
+    rows = sorted({a.row for a in addresses}, key=natural_order)
+    columns = sorted({a.column for a in addresses}, key=natural_order)
+    wells: dict[tuple[str, str], int] = {}
+    for address in addresses:
+        well = (address.row, address.column)
+        wells[well] = wells.get(well, 0) + 1
+    plate: Attributes = {
+        "columns": [{"name": column} for column in columns],
+        "rows": [{"name": row} for row in rows],
+        "wells": [
+            {
+                "path": f"{row}/{column}",
+                "rowIndex": rows.index(row),
+                "columnIndex": columns.index(column),
+            }
+            for row, column in sorted(
+                wells, key=lambda w: (rows.index(w[0]), columns.index(w[1]))
+            )
+        ],
+        "field_count": max(wells.values()),
+    }
+    if name:
+        plate["name"] = name
+    if acquisitions:
+        numbers = sorted(set(acquisitions.values()))
+        plate["acquisitions"] = [{"id": number} for number in numbers]
+    if version == "0.4":
+        plate["version"] = version
+    return {"plate": plate}
+
+
+def well_block(
+    addresses: Sequence[FieldAddress],
+    acquisitions: Mapping[FieldAddress, int],
+    version: Version,
+) -> Attributes:
+    """Return the metadata of the one well that holds these fields."""
+    images: list[Attributes] = [{"path": address.field} for address in addresses]
+    if acquisitions:
+        for image, address in zip(images, addresses, strict=True):
+            image["acquisition"] = acquisitions[address]
+    well: Attributes = {"images": images}
+    if version == "0.4":
+        well["version"] = version
+    return {"well": well}
+
+
+def multiscales_block(listing: ImageListing, name: str, version: Version) -> Attributes:
+    """Return the metadata of a multiscale image; all levels must have a scale."""
+    axes: list[Attributes] = []
+    for axis, unit_um in zip(listing.axes, listing.units_um, strict=True):
+        axes.append({"name": axis, "type": AXIS_TYPES[axis]})
+        if unit_um is not None:
+            axes[-1]["unit"] = UNITS[unit_um]
+    datasets = [
+        {
+            "path": level.path,
+            "coordinateTransformations": [
+                {"type": "scale", "scale": list(level.scale or ())}
+            ],
+        }
+        for level in listing.levels
+    ]
+    multiscale: Attributes = {"name": name, "axes": axes, "datasets": datasets}
+    if version == "0.4":
+        multiscale["version"] = version
+    return {"multiscales": [multiscale]}
+
+
+def omero_block(channels: Sequence[str], dtype: np.dtype[Any]) -> Attributes:
+    """Return display metadata: channel names, and windows as wide as the dtype."""
+    low, high = 0.0, 1.0
+    if dtype.kind in "ui":
+        low, high = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+    window = {"min": low, "max": high, "start": max(low, 0.0), "end": high}
+    return {
+        "omero": {
+            "channels": [
+                {"label": name, "color": "FFFFFF", "active": True, "window": window}
+                for name in channels
+            ]
+        }
+    }
+
+
+def label_block(version: Version) -> Attributes:
+    """Return what makes a multiscale image a label image of the image above it."""
+    label: Attributes = {"source": {"image": "../../"}}
+    if version == "0.4":
+        label["version"] = version
+    return {"image-label": label}

@@ -1,0 +1,282 @@
+"""Plates, images and folders of images, opened as one thing: a mapping of fields.
+
+A path or URL comes in: an OME-Zarr plate (0.4 or 0.5), an OME-Zarr image, several
+images in bioformats2raw's layout, a plain Zarr array, an image file or a folder of
+them. Entries and lazy xarray trees go out. Only the metadata of plate and wells are
+read here; whatever a field holds is read when that field is opened.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import xarray as xr
+import zarr
+
+from deepspot_scale.errors import FieldError, PlateError
+from deepspot_scale.io import files
+from deepspot_scale.io.field import Field, FieldEntry, open_field
+from deepspot_scale.io.metadata import Attributes, parse_plate, parse_well, read_block
+from deepspot_scale.io.stores import (
+    Source,
+    is_safe_path,
+    is_url,
+    join,
+    open_node,
+    source_text,
+)
+from deepspot_scale.vocabulary import FieldAddress
+
+__all__ = ["Field", "FieldEntry", "Plate", "open_field", "open_plate"]
+
+_THREADS = 16
+"""Wells read at once; they wait for disks and networks, not for processors."""
+_ZARR_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+
+
+@dataclass(frozen=True)
+class Plate(Mapping[str, xr.DataTree]):
+    """The fields of a plate by path, such as ``B/03/0``; none is read before asked for.
+
+    Outside a plate the path is the image's name.
+    """
+
+    source: str
+    """Path or URL of the plate."""
+    name: str
+    """As stored, or the folder's name."""
+    entries: tuple[FieldEntry, ...]
+    """Every field in plate order: row, column, then as listed in its well."""
+    missing: tuple[str, ...] = ()
+    """Paths of wells that the plate lists but whose metadata can not be read."""
+
+    @cached_property
+    def _by_path(self) -> dict[str, FieldEntry]:
+        return {entry.address.path: entry for entry in self.entries}
+
+    def open(self, path: str) -> Field:
+        """Open one field: its metadata, not its pixels.
+
+        Raises
+        ------
+        FieldError
+            The plate has no such field, or its metadata are damaged.
+        """
+        if path not in self._by_path:
+            raise FieldError(self._unknown(path))
+        return open_field(self._by_path[path])
+
+    def _unknown(self, path: str) -> str:
+        near = difflib.get_close_matches(path, self._by_path, 1, 0.0)
+        return f"{self.source} has no field {path!r}; the nearest is {near[0]!r}"
+
+    def __getitem__(self, path: str) -> xr.DataTree:
+        """Return one field as a lazy tree.
+
+        Returns
+        -------
+        DataTree
+            Variable ``image`` with axes in OME's order, a Dask array with one chunk
+            per stored piece; coordinates: channel names, y, x and z in micrometres
+            (pixels when no size is known), numbers of t. Children ``labels/<name>``
+            hold the variable ``labels`` on the image's grid.
+
+        Raises
+        ------
+        KeyError
+            The plate has no such field, as in any mapping.
+        FieldError
+            Its metadata are damaged.
+        """
+        if path not in self._by_path:
+            raise KeyError(self._unknown(path))
+        return xr.DataTree.from_dict(
+            self.open(path).to_datasets(), name=path.rsplit("/", maxsplit=1)[-1]
+        )
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._by_path
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_path)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def to_datatree(self) -> xr.DataTree:
+        """Return all fields as one lazy tree of rows, columns and fields.
+
+        The metadata of every field are read, a few milliseconds each.
+        """
+        datasets = {
+            f"{path}/{below}".rstrip("/"): dataset
+            for path in self
+            for below, dataset in self.open(path).to_datasets().items()
+        }
+        return xr.DataTree.from_dict(datasets, name=self.name or None)
+
+
+def open_plate(source: Source) -> Plate:
+    """Open a plate, an image or a folder of images without reading pixels.
+
+    Parameters
+    ----------
+    source
+        Path, or any URL that fsspec opens, of an OME-Zarr plate or image (0.4 or
+        0.5), of several images in bioformats2raw's layout, or of a plain Zarr array;
+        or the path of a TIFF or PNG file, of an ND2, CZI or LIF file (these through
+        bioio, an optional extra), or of a folder of such files.
+
+    Returns
+    -------
+    Plate
+        Wells that are listed but absent are named in its `missing`.
+
+    Raises
+    ------
+    PlateError
+        There is nothing of these kinds, or its metadata are damaged or unsafe.
+    """
+    text = source_text(source)
+    if not is_url(text):
+        if not os.path.exists(text):
+            raise PlateError(f"there is no file or folder {text}. Check the path.")
+        if os.path.isfile(text):
+            return _open_files(text, [text])
+        if not any(os.path.exists(join(text, name)) for name in _ZARR_DOCUMENTS):
+            return _open_folder(text)
+    return _open_zarr(text)
+
+
+def _open_folder(source: str) -> Plate:
+    names = sorted(os.listdir(source))
+    paths = [join(source, name) for name in names if files.is_image_file(name)]
+    if not paths:
+        raise PlateError(
+            f"{source} is no Zarr hierarchy and holds no image files "
+            f"({', '.join(files.SUFFIXES)}). Give a plate, an image or such a folder."
+        )
+    return _open_files(source, paths)
+
+
+def _open_files(source: str, paths: list[str]) -> Plate:
+    entries: dict[str, FieldEntry] = {}
+    for path in paths:
+        if not files.is_image_file(path):
+            raise PlateError(
+                f"{path} is no image file ({', '.join(files.SUFFIXES)}) and no Zarr "
+                "hierarchy. Convert it first."
+            )
+        for name, image in files.list_sources(path):
+            if name in entries:
+                raise PlateError(
+                    f"{path} and {entries[name].source} would both be the field "
+                    f"{name}. Rename one of them."
+                )
+            entries[name] = FieldEntry(FieldAddress("", "", name), image)
+    return Plate(source, _base_name(source), tuple(entries.values()))
+
+
+def _base_name(source: str) -> str:
+    name = Path(source.rpartition("://")[2]).name
+    return name.removesuffix(".zarr").removesuffix(".ome") or "image"
+
+
+def _open_zarr(source: str) -> Plate:
+    try:
+        node = open_node(source)
+    except FileNotFoundError as error:
+        raise PlateError(f"{error}. Check the path.") from error
+    except Exception as error:  # zarr raises many kinds on damaged metadata
+        raise PlateError(
+            f"the Zarr metadata of {source} can not be read: {error}. Copy it again."
+        ) from error
+    name = _base_name(source)
+    if isinstance(node, zarr.Array):
+        return Plate(source, name, (FieldEntry(FieldAddress("", "", name), source),))
+    zarr_format = node.metadata.zarr_format
+    block = read_block(node.attrs.asdict(), zarr_format)
+    if "plate" in block:
+        return _open_wells(source, block, zarr_format)
+    if "multiscales" in block:
+        return Plate(source, name, (FieldEntry(FieldAddress("", "", name), source),))
+    if "bioformats2raw.layout" in block:
+        return _open_series(source, zarr_format)
+    raise PlateError(
+        f"{source} is a Zarr v{zarr_format} group without the metadata of an OME-Zarr "
+        f"plate or image {'0.4' if zarr_format == 2 else '0.5'}; it has "
+        f"{', '.join(sorted(block)) or 'none'}. Give the plate's own folder."
+    )
+
+
+def _open_wells(source: str, block: Attributes, zarr_format: int) -> Plate:
+    name, wells = parse_plate(block, source)
+    read = partial(_read_well, source, zarr_format=zarr_format)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = dict(zip(wells, pool.map(read, wells), strict=True))
+    entries = []
+    for well, fields in found.items():
+        for path, acquisition in fields or ():
+            row, column = well.split("/")
+            address = FieldAddress(row, column, path)
+            image = join(source, well, path)
+            entries.append(FieldEntry(address, image, acquisition))
+    if not entries:
+        raise PlateError(
+            f"{source} lists {len(wells)} wells, but none with fields could be read. "
+            "Check that the plate was copied completely."
+        )
+    missing = tuple(well for well, fields in found.items() if fields is None)
+    return Plate(source, name or _base_name(source), tuple(entries), missing)
+
+
+def _read_well(
+    source: str, well: str, *, zarr_format: int
+) -> tuple[tuple[str, int], ...] | None:
+    """Return path and acquisition of a well's fields; None when it can not be read."""
+    path = join(source, well)
+    try:
+        node = open_node(path, zarr_format)
+    except Exception:  # absent or damaged, in zarr's many kinds; named in `missing`
+        return None
+    return parse_well(read_block(node.attrs.asdict(), zarr_format), path)
+
+
+def _open_series(source: str, zarr_format: int) -> Plate:
+    """Open bioformats2raw's layout: the images that OME/ lists, else 0, 1, 2, ..."""
+    paths = _listed_series(source, zarr_format)
+    if paths is None:
+        paths = []
+        while _is_group(join(source, str(len(paths))), zarr_format):
+            paths.append(str(len(paths)))
+    if not paths:
+        raise PlateError(f"{source} has bioformats2raw's layout but holds no images.")
+    entries = [
+        FieldEntry(FieldAddress("", "", path), join(source, path)) for path in paths
+    ]
+    return Plate(source, _base_name(source), tuple(entries))
+
+
+def _listed_series(source: str, zarr_format: int) -> list[str] | None:
+    if not _is_group(join(source, "OME"), zarr_format):
+        return None
+    node = open_node(join(source, "OME"), zarr_format)
+    series = read_block(node.attrs.asdict(), zarr_format).get("series")
+    if not isinstance(series, list):
+        return None
+    if not all(is_safe_path(path) and "/" not in path for path in series):
+        raise PlateError(f"{source}: expected series such as 0, found {series}.")
+    return [str(path) for path in series]
+
+
+def _is_group(source: str, zarr_format: int) -> bool:
+    try:
+        return isinstance(open_node(source, zarr_format), zarr.Group)
+    except Exception:  # absent or damaged, in zarr's many kinds
+        return False

@@ -1,0 +1,144 @@
+"""Where Zarr hierarchies live: local folders and fsspec URLs, opened for reading.
+
+A path or URL comes in, a zarr Group or Array goes out, whose reads notice damaged
+chunk files. This module knows nothing of OME metadata, plates or images.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import zarr
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store
+from zarr.codecs import BloscCodec
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.metadata import ArrayV2Metadata
+from zarr.storage import FsspecStore, LocalStore, WrapperStore
+
+from deepspot_scale.errors import DeepspotError, FieldError
+
+Source = str | os.PathLike[str]
+Node = zarr.Group | zarr.Array[Any]
+_BLOSC_HEADER = 16
+_ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
+
+
+def is_url(source: str) -> bool:
+    """Return whether this is a URL that fsspec opens, such as ``s3://...``."""
+    return "://" in source
+
+
+def source_text(source: Source) -> str:
+    """Return a path or URL as text without a trailing slash."""
+    text = os.fspath(source)
+    return text.rstrip("/") or text
+
+
+def join(source: str, *parts: str) -> str:
+    """Return the path or URL of something below `source`."""
+    return "/".join((source.rstrip("/"), *(part for part in parts if part)))
+
+
+def is_safe_path(path: object) -> bool:
+    """Return whether a path read from metadata stays below where it was read."""
+    if not isinstance(path, str) or "\\" in path or "\0" in path or ":" in path:
+        return False
+    return all(part not in {"", ".", ".."} for part in path.split("/"))
+
+
+class CheckedStore(WrapperStore[Store]):
+    """A store whose truncated chunk files are errors.
+
+    Zarr takes an empty shard for a missing one, and Blosc reads past the end of a
+    truncated chunk and returns whatever lies in memory there. Both would be wrong
+    pixels without a word.
+    """
+
+    def __init__(self, store: Store, *, blosc: bool = False) -> None:
+        super().__init__(store)
+        self.blosc = blosc
+
+    def _with_store(self, store: Store) -> CheckedStore:
+        return type(self)(store, blosc=self.blosc)
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Return the stored bytes; OSError when there are fewer than there must be."""
+        value = await super().get(key, prototype, byte_range)
+        if value is None or key.endswith(_ZARR_DOCUMENTS):
+            return value
+        needed = 1
+        if isinstance(byte_range, RangeByteRequest):
+            needed = byte_range.end - byte_range.start
+        elif byte_range is None and self.blosc:
+            header = bytes(value[:_BLOSC_HEADER].to_bytes())
+            needed = max(_BLOSC_HEADER, int.from_bytes(header[12:16], "little"))
+        if len(value) < needed:
+            raise OSError(f"{key} holds {len(value)} bytes instead of {needed}")
+        return value
+
+
+def _checked_store(source: str, *, blosc: bool = False) -> CheckedStore:
+    if is_url(source):
+        return CheckedStore(FsspecStore.from_url(source, read_only=True), blosc=blosc)
+    return CheckedStore(LocalStore(Path(source), read_only=True), blosc=blosc)
+
+
+def _has_blosc_chunks(array: zarr.Array[Any]) -> bool:
+    metadata = array.metadata
+    if isinstance(metadata, ArrayV2Metadata):
+        return getattr(metadata.compressor, "codec_id", "") == "blosc"
+    return any(isinstance(codec, BloscCodec) for codec in metadata.codecs)
+
+
+def open_node(source: str, zarr_format: int | None = None) -> Node:
+    """Open the Zarr group or array at a path or URL for reading.
+
+    Parameters
+    ----------
+    source
+        Folder or fsspec URL of the node itself.
+    zarr_format
+        2 or 3 when known; otherwise 3 is tried first, then 2.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no Zarr node.
+    ValueError
+        Its metadata is damaged; zarr raises other kinds too.
+    """
+    for candidate in (3, 2) if zarr_format is None else (zarr_format,):
+        try:
+            node = zarr.open(
+                _checked_store(source), mode="r", zarr_format=2 if candidate == 2 else 3
+            )
+        except FileNotFoundError:
+            continue
+        if isinstance(node, zarr.Array) and _has_blosc_chunks(node):
+            return zarr.open_array(_checked_store(source, blosc=True), mode="r")
+        return node
+    raise FileNotFoundError(f"no Zarr group or array at {source}")
+
+
+@contextmanager
+def field_errors(action: str) -> Iterator[None]:
+    """Turn whatever goes wrong inside into a FieldError that says during what."""
+    try:
+        yield
+    except (DeepspotError, MemoryError):
+        raise
+    # Every codec, file format and remote store raises kinds of its own.
+    except Exception as error:
+        reason = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
+        raise FieldError(
+            f"{action} failed: {reason}. Copy or convert the file again."
+        ) from error

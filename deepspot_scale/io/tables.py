@@ -1,0 +1,149 @@
+"""Tables on a store, whole or not at all: Parquet files in a folder at any URL.
+
+A table and its declared columns come in, one file goes out under its final name only
+once it is complete. Any fsspec URL serves; on a local disk a file is renamed into
+place, on object stores an upload is whole by itself. Nothing here knows what a table
+means.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deepspot_scale.vocabulary import Column, arrow_schema, as_table, empty_table
+
+PARTIAL = ".partial-"
+"""In the name of every file that is not whole yet."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder on a local disk or an object store."""
+
+    url: str
+    """Path or fsspec URL."""
+
+    @cached_property
+    def _place(self) -> tuple[Any, str]:
+        return fsspec.core.url_to_fs(self.url)  # type: ignore[no-any-return]
+
+    def _path(self, name: str) -> str:
+        return f"{self._place[1].rstrip('/')}/{name}" if name else self._place[1]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the folder lies on a local disk."""
+        return "file" in self._place[0].protocol
+
+    @property
+    def local_path(self) -> Path:
+        """The folder on the local disk."""
+        return Path(self._place[1])
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is such a file."""
+        return bool(self._place[0].exists(self._path(name)))
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the whole files in a sub-folder, sorted."""
+        fs = self._place[0]
+        fs.invalidate_cache()
+        if not fs.isdir(self._path(folder)):
+            return []
+        paths = (path.rsplit("/", 1)[-1] for path in fs.ls(self._path(folder), False))
+        return sorted(name for name in paths if PARTIAL not in name)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file so that its name never shows an incomplete one."""
+        fs, path = self._place[0], self._path(name)
+        fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        if not self.is_local:
+            fs.pipe_file(path, content)
+            return
+        partial = f"{path}{PARTIAL}{uuid.uuid4().hex[:8]}"
+        try:
+            with open(partial, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise
+
+    def read(self, name: str) -> bytes:
+        """Read a whole file."""
+        return bytes(self._place[0].cat_file(self._path(name)))
+
+    def remove(self, name: str) -> None:
+        """Remove a file; none is no error."""
+        if self.exists(name):
+            self._place[0].rm_file(self._path(name))
+
+    def sweep(self, folder: str) -> int:
+        """Remove files that a killed writer left incomplete; return how many."""
+        fs = self._place[0]
+        if not fs.isdir(self._path(folder)):
+            return 0
+        left = [path for path in fs.ls(self._path(folder), False) if PARTIAL in path]
+        for path in left:
+            fs.rm_file(path)
+        return len(left)
+
+
+def write_table(
+    folder: Folder, name: str, table: pd.DataFrame, columns: tuple[Column, ...]
+) -> None:
+    """Write a table as one Parquet file with the declared columns.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    name
+        File name, sub-folders with slashes.
+    table
+        Rows; must have all the columns.
+    columns
+        Their order, types and meaning, from `vocabulary`.
+    """
+    schema = arrow_schema(columns)
+    data = pa.Table.from_pandas(as_table(table, columns), schema, preserve_index=False)
+    # The index that pandas would add, and its version, have no place in a result.
+    buffer = io.BytesIO()
+    pq.write_table(data.replace_schema_metadata(None), buffer, compression="zstd")
+    folder.write(name, buffer.getvalue())
+
+
+def read_table(folder: Folder, name: str, columns: tuple[Column, ...]) -> pd.DataFrame:
+    """Read what `write_table` wrote, equal to what went in."""
+    data = pq.read_table(io.BytesIO(folder.read(name)))
+    return as_table(data.to_pandas(), columns)
+
+
+def read_columns(folder: Folder, name: str, columns: list[str]) -> pd.DataFrame:
+    """Return some columns of a table, nothing else of it being decoded."""
+    frame: pd.DataFrame = pq.read_table(
+        io.BytesIO(folder.read(name)), columns=columns
+    ).to_pandas()
+    return frame
+
+
+def read_tables(
+    folder: Folder, names: list[str], columns: tuple[Column, ...]
+) -> pd.DataFrame:
+    """Read several files as one table; no names give a table without rows."""
+    tables = [read_table(folder, name, columns) for name in names]
+    kept = [table for table in tables if len(table)]
+    return pd.concat(kept, ignore_index=True) if kept else empty_table(columns)

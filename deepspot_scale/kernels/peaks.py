@@ -1,0 +1,238 @@
+"""From the pixels that passed a test to spots: peaks, their objects, their places.
+
+Everything works on one window of a field. Pixels are compared by value and, where
+values are equal, by raster order, so there are no ties and a window sees the same
+order as the whole field. Sums over neighbours run in a fixed order, pixel by pixel,
+so a spot's numbers do not depend on its companions. Nothing here knows thresholds,
+blocks or tables.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Index = NDArray[np.int64]
+Real = NDArray[np.float64]
+
+_RING = [
+    (dy, dx)
+    for dy in range(-6, 7)
+    for dx in range(-6, 7)
+    if 4.5**2 <= dy * dy + dx * dx <= 6.2**2
+]
+"""Pixels around a spot that hold its background, 4.5 to 6.2 px from the centre."""
+RING_REACH = 6
+"""Pixels that `photometry` and `refine` read around a spot, at most."""
+
+
+class Objects(NamedTuple):
+    """Spots as found in one window."""
+
+    y: Index
+    """(n,) row of each peak in the window."""
+    x: Index
+    """(n,) column of each peak."""
+    area: Index
+    """(n,) pixels of the object."""
+    extent: Index
+    """(n,) farthest pixel of the object from its peak, Chebyshev, in pixels."""
+
+
+def climb(mask: NDArray[np.bool_], response: NDArray[np.float32]) -> Objects:
+    """Split a mask into peaks: each pixel belongs to the peak it climbs to.
+
+    A pixel's next step is its largest neighbour of eight inside the mask; a pixel
+    without larger neighbour is a peak. Touching spots part along the valley.
+
+    Parameters
+    ----------
+    mask, response
+        (y, x); the response decides the way up.
+    """
+    width = mask.shape[1] + 2
+    padded_mask = np.pad(mask, 1)
+    values = np.pad(response, 1).ravel()
+    pixels = np.flatnonzero(padded_mask)
+    place = np.full(padded_mask.size, -1, np.int64)
+    place[pixels] = np.arange(pixels.size)
+    best = np.arange(pixels.size)
+    best_value = values[pixels]
+    for step in (-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1):
+        neighbour = place[pixels + step]
+        value = values[pixels + step]
+        # Of equal values the later in raster order is the larger.
+        larger = (neighbour >= 0) & (
+            (value > best_value) | ((value == best_value) & (neighbour > best))
+        )
+        best = np.where(larger, neighbour, best)
+        best_value = np.where(larger, value, best_value)
+    root = best
+    while True:
+        further = root[root]
+        if np.array_equal(further, root):
+            break
+        root = further
+    return _objects(pixels, root, width)
+
+
+def _objects(pixels: Index, root: Index, width: int) -> Objects:
+    """Sum up the pixels of each root; `pixels` index a window padded by one."""
+    peaks = np.flatnonzero(root == np.arange(root.size))
+    number = np.zeros(root.size, np.int64)
+    number[peaks] = np.arange(peaks.size)
+    owner = number[root]
+    rows, columns = np.divmod(pixels, width)
+    distance = np.maximum(
+        np.abs(rows - rows[peaks][owner]), np.abs(columns - columns[peaks][owner])
+    )
+    extent = np.zeros(peaks.size, np.int64)
+    np.maximum.at(extent, owner, distance)
+    area = np.bincount(owner, minlength=peaks.size)
+    return Objects(rows[peaks] - 1, columns[peaks] - 1, area, extent)
+
+
+class Components(NamedTuple):
+    """Connected components of one window."""
+
+    y: Real
+    """(n,) centre of mass, rows in the window."""
+    x: Real
+    """(n,) centre of mass, columns."""
+    area: Index
+    """(n,) pixels."""
+    extent: Index
+    """(n,) larger edge of the bounding box minus one, in pixels."""
+    of_peak: Index
+    """(peaks,) component that each given peak lies in."""
+
+
+def connect(
+    mask: NDArray[np.bool_], weight: NDArray[np.float32], peaks: Objects
+) -> Components:
+    """Return 8-connected components with their centres of mass.
+
+    Parameters
+    ----------
+    mask
+        (y, x).
+    weight
+        (y, x), whole numbers, at least 0: the mass of each pixel.
+    peaks
+        The peaks of the same mask, to be told their component.
+    """
+    import cv2
+
+    n, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    rows, columns = np.nonzero(mask)
+    owner = labels[rows, columns] - 1
+    mass = weight[rows, columns].astype(np.float64) + 1  # a mass of 0 has no centre
+    count = n - 1
+    total = np.bincount(owner, mass, count)
+    box = np.full((4, count), np.iinfo(np.int64).min)
+    for edge, values in zip(box, (-rows, rows, -columns, columns), strict=True):
+        np.maximum.at(edge, owner, values)
+    return Components(
+        y=np.bincount(owner, mass * rows, count) / total,
+        x=np.bincount(owner, mass * columns, count) / total,
+        area=np.bincount(owner, minlength=count),
+        extent=np.maximum(box[0] + box[1], box[2] + box[3]),
+        of_peak=labels[peaks.y, peaks.x].astype(np.int64) - 1,
+    )
+
+
+def _gather(image: NDArray[np.generic], y: Index, x: Index) -> Real:
+    """Read pixels, those outside replaced by the nearest on the border."""
+    rows = np.clip(y, 0, image.shape[0] - 1)
+    columns = np.clip(x, 0, image.shape[1] - 1)
+    return image[rows, columns].astype(np.float64)
+
+
+def _smoothed(image: NDArray[np.generic], y: Index, x: Index) -> Real:
+    """Return the image filtered by the 5x5 B3 spline (sigma 1 px) at some pixels."""
+    taps = (1, 4, 6, 4, 1)
+    total = np.zeros(y.size)
+    for dy, weight_y in zip(range(-2, 3), taps, strict=True):
+        for dx, weight_x in zip(range(-2, 3), taps, strict=True):
+            total += weight_y * weight_x * _gather(image, y + dy, x + dx)
+    return total / 256
+
+
+def refine(image: NDArray[np.generic], y: Index, x: Index) -> tuple[Real, Real]:
+    """Move whole-pixel peaks to the sub-pixel summit of the smoothed raw image.
+
+    One step to the largest of the eight neighbours, then the summit of the parabola
+    through three points along each axis, at most half a pixel away.
+
+    Parameters
+    ----------
+    image
+        (y, x) raw counts of the window.
+    y, x
+        (n,) peaks found on the enhanced image.
+
+    Returns
+    -------
+    tuple of ndarray
+        (n,) rows and columns in the window, float64.
+    """
+    best_y, best_x = y, x
+    best = _smoothed(image, y, x)
+    for dy, dx in (
+        (-1, 0),
+        (0, -1),
+        (0, 1),
+        (1, 0),
+        (-1, -1),
+        (-1, 1),
+        (1, -1),
+        (1, 1),
+    ):
+        value = _smoothed(image, y + dy, x + dx)
+        larger = value > best
+        best = np.where(larger, value, best)
+        best_y = np.where(larger, y + dy, best_y)
+        best_x = np.where(larger, x + dx, best_x)
+    best_y = np.clip(best_y, 0, image.shape[0] - 1)
+    best_x = np.clip(best_x, 0, image.shape[1] - 1)
+    up, down = (_smoothed(image, best_y + d, best_x) for d in (-1, 1))
+    left, right = (_smoothed(image, best_y, best_x + d) for d in (-1, 1))
+    return best_y + _summit(up, best, down), best_x + _summit(left, best, right)
+
+
+def _summit(before: Real, at: Real, after: Real) -> Real:
+    """Return where the parabola through -1, 0 and 1 peaks, within half a pixel."""
+    bend = 2 * at - before - after
+    with np.errstate(divide="ignore", invalid="ignore"):
+        offset = (after - before) / (2 * bend)
+    return np.where(bend > 0, np.clip(offset, -0.5, 0.5), 0.0)
+
+
+def photometry(
+    image: NDArray[np.generic], y: Index, x: Index, *, least_noise: float
+) -> tuple[Real, Real]:
+    """Return the background-subtracted intensity and the SNR of spots.
+
+    Intensity is the mean of the 3x3 pixels at the peak minus the median of a ring
+    around it; the noise is 1.4826 times the median absolute deviation in that ring.
+
+    Parameters
+    ----------
+    image
+        (y, x) raw counts of the window.
+    y, x
+        (n,) whole-pixel peaks.
+    least_noise
+        Floor of the noise in counts, above 0: a ring cut to one value has none.
+    """
+    near = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    total = np.zeros(y.size)
+    for dy, dx in near:
+        total += _gather(image, y + dy, x + dx)
+    ring = np.stack([_gather(image, y + dy, x + dx) for dy, dx in _RING])
+    background = np.median(ring, axis=0)
+    noise = 1.4826 * np.median(np.abs(ring - background), axis=0)
+    intensity = total / len(near) - background
+    return intensity, intensity / np.maximum(noise, least_noise)

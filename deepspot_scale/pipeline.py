@@ -1,0 +1,72 @@
+"""The order of stages, as data: the only file that knows it.
+
+Settings come in, rounds of steps go out, ready for one worker or many blocks. Steps
+of one line need nothing but their own block and the lines above. A new stage is one
+file in ``stages`` and one word here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deepspot_scale.blockwise.brightness import Normalisation
+from deepspot_scale.blockwise.reduction import Pipeline, Step
+from deepspot_scale.networks.engines import Device, EngineChoice
+from deepspot_scale.settings import Settings
+from deepspot_scale.stages.assignment import assignment_step
+from deepspot_scale.stages.detection import find_detector, read_pixels
+from deepspot_scale.stages.enhancement import Enhancement, keep_enhanced
+from deepspot_scale.stages.polarity import PolarityMeasure
+
+ORDER = (
+    ("range",),
+    ("brightness", "cells"),
+    ("pixels", "enhanced_image", "survey"),
+    ("spots", "assigned", "polarity"),
+)
+
+
+def assemble(
+    settings: Settings, *, device: Device = "auto", threads: int = 0
+) -> Pipeline:
+    """Return the pipeline that the settings ask for.
+
+    Parameters
+    ----------
+    settings
+        What to measure and how.
+    device
+        Where the network must run.
+    threads
+        Processor threads for the network; 0: all.
+    """
+    detector = find_detector(settings.detector_name)
+    steps: list[Step] = [
+        step for each in _brightness(settings).steps() for step in each
+    ]
+    halo, grid = detector.halo, 1
+    if settings.enhance:
+        engine = EngineChoice(
+            settings.model, settings.engine, settings.precision, device, threads
+        )
+        enhancement = Enhancement.of(engine)
+        steps.append(enhancement.step(detector.halo))
+        halo, grid = halo + enhancement.halo, enhancement.grid
+    else:
+        steps.append(read_pixels(detector.halo))
+    if settings.keep_enhanced and settings.enhance:
+        steps.append(keep_enhanced())
+    survey, spots = detector.steps()
+    # Spots leave their block only once they know their cells.
+    steps += [survey, replace(spots, share=None), assignment_step()]
+    if settings.cells is not None:
+        steps += PolarityMeasure().steps()
+    named = {step.name: step for step in steps}
+    rounds = tuple(
+        tuple(named[name] for name in names if name in named) for names in ORDER
+    )
+    return Pipeline(rounds, halo, grid, settings.block)
+
+
+def _brightness(settings: Settings) -> Normalisation:
+    return Normalisation(settings.normalisation)

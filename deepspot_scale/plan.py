@@ -1,0 +1,83 @@
+"""What a run will need, said before it starts: blocks, bytes, minutes.
+
+Shapes and a pipeline's numbers come in, estimates go out, as plain integers. Nothing
+here reads images or runs a network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deepspot_scale.blockwise.geometry import Blocks
+
+NETWORK_BYTES_PER_PIXEL = 700
+"""Peak of OpenVINO in bfloat16 over a window, measured at 2048 px; float32 doubles it."""
+PROCESS_BYTES = 1_200_000_000
+"""A worker with its libraries and the network loaded."""
+TABLE_BYTES_PER_SPOT = 60
+SPOTS_PER_PIXEL = 1e-3
+"""A well-filled field: four thousand spots on 2048 x 2048 pixels."""
+PIXELS_PER_SECOND = 1.5e6
+"""Two cores with AMX; a guess for the estimate of time, not a promise."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Estimates for one run."""
+
+    n_fields: int
+    """Fields to process."""
+    n_planes: int
+    """Planes of each: time points x channels x planes."""
+    shape: tuple[int, int]
+    """Pixels of a plane, as in the first field."""
+    n_blocks: int
+    """Blocks of each plane."""
+    window: tuple[int, int]
+    """Pixels of a block's window."""
+    halo: int
+    """Pixels that a block reads around its core."""
+    useful: float
+    """Share of the computed pixels that are not halo or padding."""
+    memory_bytes: int
+    """Peak of one worker."""
+    disk_bytes: int
+    """Tables, and enhanced images if they are kept."""
+    seconds: float
+    """On two cores; other machines differ."""
+
+
+def plan_run(
+    blocks: Blocks, *, halo: int, n_fields: int, n_planes: int, keep_enhanced: bool
+) -> Plan:
+    """Estimate what a run of equal fields needs.
+
+    Parameters
+    ----------
+    blocks
+        Of one plane.
+    halo
+        Pixels read around a core.
+    n_fields, n_planes
+        Fields, and planes of each.
+    keep_enhanced
+        Whether enhanced images are written too.
+    """
+    height, width = blocks.shape
+    pixels = height * width
+    window = blocks.window_shape
+    computed = len(blocks.blocks) * window[0] * window[1]
+    planes = n_fields * n_planes
+    tables = SPOTS_PER_PIXEL * TABLE_BYTES_PER_SPOT
+    return Plan(
+        n_fields,
+        n_planes,
+        blocks.shape,
+        len(blocks.blocks),
+        window,
+        halo if len(blocks.blocks) > 1 else 0,
+        min(1.0, pixels / computed),
+        PROCESS_BYTES + NETWORK_BYTES_PER_PIXEL * window[0] * window[1] + 12 * pixels,
+        int(planes * pixels * (tables + (0.7 if keep_enhanced else 0.0))),
+        planes * computed / PIXELS_PER_SECOND,
+    )

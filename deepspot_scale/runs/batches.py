@@ -1,0 +1,169 @@
+"""What a worker does with a batch of fields: process, write, report.
+
+Each field ends as one row, done or failed with its reason; tables are written before
+the rows that make them count. Nothing here knows clusters or progress.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from deepspot_scale.blockwise.reduction import Pipeline
+from deepspot_scale.errors import DeviceError, SettingsError, WeightsError
+from deepspot_scale.execution.field import run_field
+from deepspot_scale.execution.planes import FieldTask, PlaneAnswer
+from deepspot_scale.io.tables import Folder
+from deepspot_scale.runs.manifest import commit_part, part_name
+from deepspot_scale.settings import Settings
+from deepspot_scale.vocabulary import (
+    CELLS,
+    DONE,
+    FAILED,
+    FIELDS,
+    SPOTS,
+    as_table,
+    empty_table,
+)
+
+FATAL = (DeviceError, WeightsError, SettingsError, KeyboardInterrupt, SystemExit)
+"""Errors that every field would meet alike: they end the run."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all fields of a run have in common."""
+
+    settings: Settings
+    """What is measured."""
+    pipeline: Pipeline
+    """How."""
+    out: Folder
+    """The run folder."""
+
+
+def run_batch(tasks: list[FieldTask], job: Job) -> pd.DataFrame:
+    """Process some fields one after the other and write them as one part.
+
+    Parameters
+    ----------
+    tasks
+        The fields.
+    job
+        What to do with them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each field, columns `vocabulary.FIELDS`.
+    """
+    began = [0.0] * len(tasks)
+    outcomes: list[list[PlaneAnswer] | Exception] = []
+    seconds = []
+    for number, task in enumerate(tasks):
+        began[number] = time.monotonic()
+        outcomes.append(_attempt(task, job))
+        seconds.append(time.monotonic() - began[number])
+    return finish_batch(tasks, outcomes, seconds, job)
+
+
+def _attempt(task: FieldTask, job: Job) -> list[PlaneAnswer] | Exception:
+    try:
+        return run_field(task, job.settings, job.pipeline)
+    except FATAL:
+        raise
+    except Exception as error:  # any other ends as the field's row, with its reason
+        return error
+
+
+def finish_batch(
+    tasks: list[FieldTask],
+    outcomes: list[Any],
+    seconds: list[float],
+    job: Job,
+) -> pd.DataFrame:
+    """Write the tables of a batch, then its rows; return the rows.
+
+    Parameters
+    ----------
+    tasks
+        The fields.
+    outcomes
+        For each the answers of its planes, or the error that stopped it.
+    seconds
+        Time that each took.
+    job
+        Where to write to.
+    """
+    name = part_name([task.entry.address for task in tasks])
+    outcomes = [
+        _write_enhanced(*pair, job) for pair in zip(tasks, outcomes, strict=True)
+    ]
+    rows = [
+        describe_field(task, outcome, time_taken, name)
+        for task, outcome, time_taken in zip(tasks, outcomes, seconds, strict=True)
+    ]
+    good = [planes for planes in outcomes if not isinstance(planes, Exception)]
+    tables = {
+        "spots": _join([plane.spots for planes in good for plane in planes], SPOTS),
+        "cells": _join([plane.cells for planes in good for plane in planes], CELLS),
+    }
+    fields = as_table(pd.DataFrame(rows), FIELDS)
+    commit_part(job.out, name, tables, fields)
+    return fields
+
+
+def describe_field(
+    task: FieldTask, outcome: Any, seconds: float, part: str
+) -> dict[str, Any]:
+    """Return the row of one field, done or failed."""
+    failed = isinstance(outcome, Exception)
+    planes: list[PlaneAnswer] = [] if failed else outcome
+    keys = ["t", "z", "cell"]
+    cells = _join([plane.cells for plane in planes], CELLS)[keys]
+    address = task.entry.address
+    return {
+        "row": address.row,
+        "column": address.column,
+        "field": address.field,
+        "acquisition": task.entry.acquisition,
+        "status": FAILED if failed else DONE,
+        "reason": explain(outcome) if failed else "",
+        "n_planes": len(planes),
+        "n_spots": sum(len(plane.spots) for plane in planes),
+        "n_cells": len(cells.drop_duplicates()),
+        "n_dropped": sum(plane.n_dropped for plane in planes),
+        "seconds": seconds,
+        "worker": f"{socket.gethostname()}:{os.getpid()}",
+        "part": part,
+    }
+
+
+def explain(error: Exception) -> str:
+    """Return why a field failed, in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    own = type(error).__module__.startswith("deepspot_scale")
+    return text if own else f"{type(error).__name__}: {text}"
+
+
+def _join(tables: list[pd.DataFrame], columns: Any) -> pd.DataFrame:
+    kept = [table for table in tables if len(table)]
+    return pd.concat(kept, ignore_index=True) if kept else empty_table(columns)
+
+
+def _write_enhanced(task: FieldTask, outcome: Any, job: Job) -> Any:
+    """Write the enhanced planes of a field, when they are kept; return the outcome."""
+    if isinstance(outcome, Exception) or not job.settings.keep_enhanced:
+        return outcome
+    from deepspot_scale.runs.enhanced import write_enhanced
+
+    try:
+        write_enhanced(task, outcome, job.settings, job.out)
+    except Exception as error:  # a full disk must show as this field's failure
+        return error
+    return outcome

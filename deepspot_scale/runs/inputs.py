@@ -1,0 +1,151 @@
+"""What a user says beside the images: where "toward" is, and what each well holds.
+
+CSV files and short words come in, checked values go out. Nothing here knows images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.stages.polarity import Reference
+from deepspot_scale.vocabulary import FieldAddress, same_well
+
+References = Callable[[FieldAddress], Reference | None]
+PLATE_MAP = ("row", "column", "condition", "gene", "replicate")
+
+
+def _read_csv(path: str, what: str) -> pd.DataFrame:
+    if not Path(path).is_file():
+        raise SettingsError(f"{what}: no file {path}")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, comment="#")
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"{what}: {path} is no CSV table: {error}") from error
+    table.columns = [str(name).strip().lower() for name in table.columns]
+    return table
+
+
+def _numbers(table: pd.DataFrame, columns: list[str], path: str) -> pd.DataFrame:
+    try:
+        return table[columns].astype(float)
+    except ValueError as error:
+        raise SettingsError(f"{path}: {columns} must be numbers: {error}") from error
+
+
+def read_references(text: str | None) -> References:
+    """Read where "toward" is.
+
+    Parameters
+    ----------
+    text
+        ``angle:90`` (degrees counter-clockwise from +x as seen on the screen),
+        ``point:Y,X`` (pixels), ``line:Y,X,Y,X...``, the path of a CSV, or None.
+        The CSV has the columns row, column, field (each may be left out: then a line
+        holds for all) and either angle_deg, or y and x: one row a field is a point,
+        several rows are the corners of a line.
+
+    Returns
+    -------
+    callable
+        Gives the reference of a field, None where there is none.
+
+    Raises
+    ------
+    SettingsError
+        Text or table that can not be read so.
+    """
+    if text is None:
+        return lambda _: None
+    kind, _, rest = text.partition(":")
+    if kind in {"angle", "point", "line"}:
+        fixed = _read_words(kind, rest)
+        return lambda _: fixed
+    table = _read_csv(text, "reference")
+    keys = [key for key in ("row", "column", "field") if key in table]
+    groups = table.groupby(keys, sort=False) if keys else [((), table)]
+    known: dict[tuple[str, ...], Reference] = {}
+    for key, rows in groups:
+        known[tuple(map(str, key))] = _read_rows(rows, text)
+
+    def of_field(address: FieldAddress) -> Reference | None:
+        words = {"row": address.row, "column": address.column, "field": address.field}
+        return known.get(tuple(words[key] for key in keys))
+
+    return of_field
+
+
+def _read_words(kind: str, rest: str) -> Reference:
+    try:
+        values = [float(value) for value in rest.split(",")]
+    except ValueError as error:
+        raise SettingsError(f"{kind}:{rest} holds more than numbers") from error
+    expected = {"angle": len(values) == 1, "point": len(values) == 2}
+    if not expected.get(kind, len(values) >= 4 and len(values) % 2 == 0):
+        raise SettingsError(
+            "a reference reads angle:DEGREES, point:Y,X or line:Y,X,Y,X..., got "
+            f"{kind}:{rest}"
+        )
+    if kind == "angle":
+        return Reference(angle_deg=values[0])
+    return Reference(line=tuple(zip(values[::2], values[1::2], strict=True)))
+
+
+def _read_rows(rows: pd.DataFrame, path: str) -> Reference:
+    if "angle_deg" in rows:
+        if len(rows) != 1:
+            raise SettingsError(f"{path}: {len(rows)} angles for one field")
+        angle = _numbers(rows, ["angle_deg"], path).to_numpy().item()
+        return Reference(angle_deg=angle)
+    if not {"y", "x"} <= set(rows):
+        raise SettingsError(
+            f"{path}: expected the columns y and x, or angle_deg; has {list(rows)}"
+        )
+    corners = _numbers(rows, ["y", "x"], path).to_numpy()
+    return Reference(line=tuple((float(y), float(x)) for y, x in corners))
+
+
+def read_plate_map(path: str | None, wells: list[FieldAddress]) -> pd.DataFrame:
+    """Read what each well holds.
+
+    Parameters
+    ----------
+    path
+        CSV with ``well`` (B03) or ``row`` and ``column``, and any of condition, gene
+        and replicate; None gives a table without rows.
+    wells
+        One address of each well of the plate, whose spelling the answer takes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        row, column, condition, gene, replicate; all text.
+
+    Raises
+    ------
+    SettingsError
+        No such columns, or a well given twice.
+    """
+    if path is None:
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in PLATE_MAP})
+    table = _read_csv(path, "plate map")
+    if "well" not in table:
+        if not {"row", "column"} <= set(table):
+            raise SettingsError(
+                f"{path}: expected the column well, or row and column; has {list(table)}"
+            )
+        table["well"] = table["row"] + "/" + table["column"]
+    found = []
+    for entry in table.to_dict("records"):
+        known = [w for w in wells if same_well(str(entry["well"]), w)]
+        texts = {name: str(entry.get(name, "")) for name in PLATE_MAP[2:]}
+        found += [{"row": w.row, "column": w.column, **texts} for w in known]
+    frame = pd.DataFrame(found, columns=list(PLATE_MAP), dtype=object)
+    twice = frame[frame.duplicated(["row", "column"])]
+    if len(twice):
+        well = twice.iloc[0]
+        raise SettingsError(f"{path}: well {well['row']}{well['column']} given twice")
+    return frame

@@ -1,0 +1,153 @@
+"""What is done in a run folder: parts of whole fields, each with its entry.
+
+    RUN/spots/PART.parquet  cells/PART.parquet      written first
+    RUN/manifest/PART.parquet                       written last: the part counts
+    RUN/settings.toml  provenance.json              written before the first part
+    RUN/fields.parquet  wells.parquet  conditions.parquet     made of the parts
+
+A part without entry is a killed writer's and is swept. Nothing here knows how a
+field is processed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import pandas as pd
+
+from deepspot_scale.errors import RunError
+from deepspot_scale.io.tables import Folder, read_columns, read_tables, write_table
+from deepspot_scale.settings import Settings, difference, read_settings, write_settings
+from deepspot_scale.vocabulary import (
+    CELLS,
+    DONE,
+    FIELDS,
+    SPOTS,
+    FieldAddress,
+)
+
+ENTRIES = "manifest"
+PARTS = {"spots": SPOTS, "cells": CELLS}
+
+
+def part_name(addresses: list[FieldAddress]) -> str:
+    """Return the file name of the part that holds these fields, without ending."""
+    first = addresses[0]
+    words = (first.row, first.column, first.field)
+    name = "-".join(word.replace("/", "_") for word in words if word)
+    if len(addresses) == 1:
+        return name
+    # Another batch may start with the same field one day; it must not overwrite this.
+    members = "\n".join(address.path for address in addresses)
+    digest = hashlib.sha256(members.encode()).hexdigest()[:8]
+    return f"{name}+{len(addresses) - 1}-{digest}"
+
+
+def open_run(folder: Folder, settings: Settings) -> None:
+    """Make a run folder, or take up one whose settings are the same.
+
+    Raises
+    ------
+    RunError
+        The folder holds a run with other settings, or something else.
+    """
+    if folder.exists("settings.toml"):
+        old = read_settings(folder.read("settings.toml").decode())
+        changes = difference(old, settings)
+        if changes:
+            raise RunError(
+                f"{folder.url} holds a run with other settings:\n  "
+                + "\n  ".join(changes)
+                + "\nuse its settings, or another folder with --out"
+            )
+        return
+    if folder.names(""):
+        raise RunError(
+            f"{folder.url} is not empty and holds no run; give a new folder with --out"
+        )
+    folder.write("settings.toml", write_settings(settings).encode())
+
+
+def commit_part(
+    folder: Folder,
+    name: str,
+    tables: dict[str, pd.DataFrame],
+    fields: pd.DataFrame,
+) -> None:
+    """Write the tables of some whole fields, then the entry that makes them count.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    name
+        From `part_name`.
+    tables
+        ``spots`` and ``cells``; a table without rows gets no file.
+    fields
+        One row for each field, columns `vocabulary.FIELDS`.
+    """
+    for kind, columns in PARTS.items():
+        path = f"{kind}/{name}.parquet"
+        if len(tables[kind]):
+            write_table(folder, path, tables[kind], columns)
+        else:
+            folder.remove(path)
+    write_table(folder, f"{ENTRIES}/{name}.parquet", fields, FIELDS)
+
+
+def read_fields(folder: Folder) -> pd.DataFrame:
+    """Return one row for each field that was tried, columns `vocabulary.FIELDS`."""
+    names = [f"{ENTRIES}/{name}" for name in folder.names(ENTRIES)]
+    fields = read_tables(folder, names, FIELDS)
+    order = ["row", "column", "field"]
+    # A field that failed in one part and was done in another is done.
+    fields = fields.sort_values([*order, "status"], kind="stable")
+    return fields.drop_duplicates(order, ignore_index=True)
+
+
+def settled(fields: pd.DataFrame, *, retry_failed: bool) -> set[FieldAddress]:
+    """Return the fields that need no work; failed ones do if they are to be retried."""
+    kept = fields[fields["status"] == DONE] if retry_failed else fields
+    rows = zip(kept["row"], kept["column"], kept["field"], strict=True)
+    return {FieldAddress(*row) for row in rows}
+
+
+def sweep(folder: Folder) -> int:
+    """Remove what killed writers left: partial files and parts without entry."""
+    known = set(folder.names(ENTRIES))
+    removed = folder.sweep(ENTRIES) + folder.sweep("")
+    for kind in PARTS:
+        removed += folder.sweep(kind)
+        for name in folder.names(kind):
+            if name not in known:
+                folder.remove(f"{kind}/{name}")
+                removed += 1
+    return removed
+
+
+def read_part_table(folder: Folder, kind: str) -> pd.DataFrame:
+    """Return all rows of ``spots`` or ``cells`` that count."""
+    known = set(folder.names(ENTRIES))
+    names = [f"{kind}/{name}" for name in folder.names(kind) if name in known]
+    return read_tables(folder, names, PARTS[kind])
+
+
+def count_spots(folder: Folder) -> pd.DataFrame:
+    """Return how many spots each field has in each channel, read part by part.
+
+    Returns
+    -------
+    pandas.DataFrame
+        row, column, field, channel, n_spots; no rows for fields without spots.
+    """
+    keys = ["row", "column", "field", "channel"]
+    known = set(folder.names(ENTRIES))
+    counts = []
+    for name in folder.names("spots"):
+        if name in known:
+            words = read_columns(folder, f"spots/{name}", keys)
+            counts.append(words.groupby(keys, as_index=False).size())
+    if not counts:
+        return pd.DataFrame(columns=[*keys, "n_spots"])
+    return pd.concat(counts, ignore_index=True).rename(columns={"size": "n_spots"})

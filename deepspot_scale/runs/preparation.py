@@ -1,0 +1,193 @@
+"""A run made ready: everything that can be checked before the first field is read.
+
+A plate, settings and a folder come in; the fields that are left to do go out, each
+with all that its task needs. Nothing here runs a field.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pandas as pd
+
+from deepspot_scale.errors import PlateError, SettingsError
+from deepspot_scale.execution.planes import FieldTask
+from deepspot_scale.io.plate import FieldEntry, Plate, open_plate
+from deepspot_scale.io.tables import Folder
+from deepspot_scale.networks.engines import Device
+from deepspot_scale.networks.weights import find_weights
+from deepspot_scale.pipeline import assemble
+from deepspot_scale.runs import manifest
+from deepspot_scale.runs.batches import Job
+from deepspot_scale.runs.enhanced import create_enhanced_plate
+from deepspot_scale.runs.inputs import read_plate_map, read_references
+from deepspot_scale.settings import Settings
+from deepspot_scale.vocabulary import FieldAddress, same_well
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which fields of the plate a run takes on; the rest may follow later."""
+
+    wells: tuple[str, ...] = ()
+    """Wells such as B03; none means all."""
+    limit: int | None = None
+    """Only so many fields, the first of the plate."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is checked and ready to start."""
+
+    plate: Plate
+    tasks: list[FieldTask]
+    """Fields left to do."""
+    skipped: int
+    """Fields settled before."""
+    swept: int
+    """Incomplete files of killed writers that were removed."""
+    plate_map: pd.DataFrame
+    job: Job
+    missing: list[FieldTask]
+    """Wells that the plate lists and does not have."""
+
+
+def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the work is done
+    source: Any,
+    out: str,
+    settings: Settings,
+    *,
+    selection: Selection = Selection(),
+    device: Device = "auto",
+    threads: int = 0,
+    retry_failed: bool = False,
+) -> Prepared:
+    """Check everything that can be checked before the first field is read.
+
+    Parameters
+    ----------
+    source
+        Plate, image or folder of images, see `open_plate`.
+    out
+        Run folder, path or fsspec URL; made, or taken up again.
+    settings
+        What is measured.
+    selection
+        Which fields.
+    device, threads
+        Where the network runs, see `EngineChoice`.
+    retry_failed
+        Whether fields that failed before are tried again.
+
+    Raises
+    ------
+    PlateError, SettingsError, RunError, WeightsError
+        The plate can not be opened, a setting is unfit, the folder holds another run.
+    """
+    plate = open_plate(source)
+    chosen = select_fields(plate, selection)
+    wells = [entry.address for entry in plate.entries]
+    plate_map = read_plate_map(settings.plate_map, _one_a_well(wells))
+    references = read_references(settings.reference)
+    folder = Folder(str(out))
+    pipeline = assemble(settings, device=device, threads=threads)
+    first = chosen[0]
+    _check_channels(plate, first, settings)
+    manifest.open_run(folder, settings)
+    swept = manifest.sweep(folder)
+    settled = manifest.settled(manifest.read_fields(folder), retry_failed=retry_failed)
+    folder.write("provenance.json", _provenance(plate, settings).encode())
+    if settings.keep_enhanced:
+        create_enhanced_plate(folder, wells)
+    left = [entry for entry in chosen if entry.address not in settled]
+    tasks = [FieldTask(entry, references(entry.address)) for entry in left]
+    job = Job(settings, pipeline, folder)
+    missing = _missing_wells(plate, selection, settled)
+    return Prepared(
+        plate, tasks, len(chosen) - len(left), swept, plate_map, job, missing
+    )
+
+
+def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
+    """Return the fields that a selection means, in plate order.
+
+    Raises
+    ------
+    SettingsError
+        A well that the plate does not have, or a limit below 1.
+    """
+    entries = list(plate.entries)
+    known = _one_a_well([entry.address for entry in entries])
+    for word in selection.wells:
+        if not any(same_well(word, address) for address in known):
+            names = ", ".join(address.well for address in known[:12])
+            raise SettingsError(f"no well {word!r}: the plate has {names} ...")
+    if selection.wells:
+        entries = [
+            entry
+            for entry in entries
+            if any(same_well(word, entry.address) for word in selection.wells)
+        ]
+    if selection.limit is not None and selection.limit < 1:
+        raise SettingsError(f"the limit is at least 1, got {selection.limit}")
+    chosen = entries[: selection.limit]
+    if not chosen:
+        raise PlateError(f"{plate.source} has no fields")
+    return chosen
+
+
+def _one_a_well(addresses: list[FieldAddress]) -> list[FieldAddress]:
+    return list({(a.row, a.column): a for a in reversed(addresses)}.values())[::-1]
+
+
+def _missing_wells(
+    plate: Plate, selection: Selection, settled: set[FieldAddress]
+) -> list[FieldTask]:
+    if selection.wells or selection.limit is not None:
+        return []
+    tasks = []
+    for well in plate.missing:
+        row, _, column = well.partition("/")
+        address = FieldAddress(row, column, "")
+        if address not in settled:
+            tasks.append(FieldTask(FieldEntry(address, f"{plate.source}/{well}")))
+    return tasks
+
+
+def _check_channels(plate: Plate, entry: FieldEntry, settings: Settings) -> None:
+    """Fail early on a channel that the first field does not have: likely a typo."""
+    opened = plate.open(entry.address.path)
+    indices = [opened.channel_index(name) for name in settings.channels]
+    if len(set(indices)) < len(indices):
+        raise SettingsError(f"channels {settings.channels} name one channel twice")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _provenance(plate: Plate, settings: Settings) -> str:
+    packages = ("deepspot-scale", "keras", "tensorflow", "openvino", "dask", "zarr")
+    facts: dict[str, Any] = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "input": {
+            "source": str(plate.source),
+            "name": plate.name,
+            "n_fields": len(plate.entries),
+        },
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": {name: _version(name) for name in packages},
+    }
+    if settings.enhance:
+        weights = find_weights(settings.model)
+        facts["weights"] = {"name": weights.name, "sha256": weights.sha256}
+    return json.dumps(facts, indent=2)

@@ -1,0 +1,118 @@
+"""Settings of a run, checked as they come in: all that decides about its answer.
+
+Plain values only, so that they can be written as TOML, compared, and sent to a
+worker. Where the work is done, and on which of the fields, is not here: it must not
+change an answer.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.networks.engines import EngineName, Precision
+from deepspot_scale.networks.weights import DEFAULT_MODEL
+
+
+class Settings(BaseModel):
+    """What a run measures and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: tuple[str, ...] = Field(min_length=1)
+    """Channels to find spots in, by name or index."""
+    cells: str | None = None
+    """Name of the label image of the cells."""
+    nuclei: str | None = None
+    """Name of the label image of the nuclei."""
+    reference: str | None = None
+    """CSV of angles, points or lines by field, or a word such as ``angle:90``."""
+    plate_map: str | None = None
+    """CSV of condition, gene and replicate by well."""
+    project: Literal["max", "mean", "none"] = "max"
+    """How the planes of a z-stack become one; none: each plane alone."""
+    enhance: bool = True
+    """Whether the network is used at all."""
+    model: str = DEFAULT_MODEL
+    """Name of a shipped model or path of a weights file."""
+    normalisation: Literal["quantile", "max"] = "quantile"
+    """Brightness scale of a field; max is the paper's."""
+    engine: EngineName = "auto"
+    """What runs the network."""
+    precision: Precision = "auto"
+    """Number format the network is run in."""
+    detector: str | None = None
+    """Preset of the detector; None: enhanced, or raw without enhancement."""
+    block: int = Field(DEFAULT_BLOCK, ge=64, le=65536)
+    """Largest edge of a block in pixels."""
+    sectors: int = 3
+    """Sectors about the nucleus, a divisor of 180."""
+    min_spots: int = Field(10, ge=1)
+    """Cytoplasmic spots a cell needs to count for the polarity index."""
+    keep_enhanced: bool = False
+    """Whether enhanced images are written as a plate beside the tables."""
+
+    @field_validator("sectors")
+    @classmethod
+    def _divides(cls, sectors: int) -> int:
+        if sectors < 2 or 180 % sectors:
+            raise ValueError(
+                "sectors must be a divisor of 180, at least 2: 2, 3, 4 ..."
+            )
+        return sectors
+
+    @field_validator("nuclei")
+    @classmethod
+    def _with_cells(cls, nuclei: str | None, info: Any) -> str | None:
+        if nuclei is not None and info.data.get("cells") is None:
+            raise ValueError("nuclei need cells: name the label image of the cells too")
+        return nuclei
+
+    @property
+    def detector_name(self) -> str:
+        """The preset in use."""
+        return self.detector or ("enhanced" if self.enhance else "raw")
+
+
+def make_settings(**values: Any) -> Settings:
+    """Return checked settings.
+
+    Raises
+    ------
+    SettingsError
+        Which setting is unfit and why, in one line each.
+    """
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise SettingsError("; ".join(lines)) from error
+
+
+def write_settings(settings: Settings) -> str:
+    """Return the settings as TOML; what is None is left out."""
+    import tomli_w
+
+    return tomli_w.dumps(settings.model_dump(exclude_none=True, mode="json"))
+
+
+def read_settings(text: str) -> Settings:
+    """Read what `write_settings` wrote."""
+    return make_settings(**tomllib.loads(text))
+
+
+def difference(old: Settings, new: Settings) -> list[str]:
+    """Return one line for each setting that differs: name, old value, new value."""
+    before, after = old.model_dump(), new.model_dump()
+    return [
+        f"{name}: {before[name]!r} in the run folder, now {after[name]!r}"
+        for name in after
+        if before[name] != after[name]
+    ]

@@ -1,0 +1,149 @@
+"""The verb *enhance*: raw images in, images in which every spot is equally bright out.
+
+`Enhancement` runs the network on one block of a field whose brightness is known.
+Windows start on the network's grid; at the right and bottom edge a window may reach
+past the field, where the last row and column are repeated. Nothing here knows spots, files or plates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from deepspot_scale.blockwise.brightness import Normalisation
+from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK, Box, plan_blocks
+from deepspot_scale.blockwise.mapping import (
+    check_image,
+    iter_planes,
+    map_cores,
+    reduce_plane,
+    stack_planes,
+)
+from deepspot_scale.blockwise.reduction import FieldAnswers, Here, Pixels, Step
+from deepspot_scale.kernels.normalisation import Scale
+from deepspot_scale.networks.deepspot import GRID, halo
+from deepspot_scale.networks.engines import EngineChoice, get_engine
+from deepspot_scale.networks.weights import DEFAULT_MODEL, find_weights
+
+
+@dataclass(frozen=True)
+class Enhancement:
+    """The network on one block."""
+
+    engine: EngineChoice = EngineChoice()
+    """Which network, and how it is run."""
+    halo: int = 128
+    """Pixels of true neighbours the network needs, a multiple of `grid`."""
+    grid: int = GRID
+    """Stride of the network in pixels."""
+
+    @classmethod
+    def of(cls, engine: EngineChoice) -> Enhancement:
+        """Return the enhancement whose halo is that of the model's own layers."""
+        return cls(engine, halo(find_weights(engine.model).architecture))
+
+    def _input(self, here: Here, scale: Scale) -> NDArray[np.float32]:
+        """Return the normalised window, padded to the grid at the field's far edges."""
+        window = here.block.window
+        pixels = scale(here.read("image", window.grow(0, here.shape)))
+        lacking = [(0, n - k) for n, k in zip(window.shape, pixels.shape, strict=True)]
+        return np.pad(pixels, lacking, mode="edge")
+
+    def on_box(self, here: Here, box: Box, scale: Scale) -> Pixels:
+        """Return the enhanced pixels of `box`, which lies a halo inside the window."""
+        batch = self._input(here, scale)[None]
+        enhanced = get_engine(self.engine).predict(batch)[0]
+        return Pixels(box, enhanced[box.within(here.block.window)])
+
+    def on_core(self, here: Here, field: FieldAnswers) -> NDArray[np.float32]:
+        """Return the enhanced pixels of the block's core."""
+        return self.on_box(here, here.block.core, field["brightness"].scale).values
+
+    def step(self, margin: int) -> Step:
+        """Return the step ``pixels``: the core and `margin` pixels around it."""
+        return Step("pixels", _Margin(self, margin))
+
+
+@dataclass(frozen=True)
+class _Margin:
+    enhancement: Enhancement
+    margin: int
+
+    def __call__(self, here: Here, field: FieldAnswers) -> Pixels:
+        box = here.block.core.grow(self.margin, here.shape)
+        return self.enhancement.on_box(here, box, field["brightness"].scale)
+
+
+def keep_enhanced() -> Step:
+    """Return the step ``enhanced_image``: the plane as uint8, 255 the brightest."""
+    return Step("enhanced_image", _as_bytes, share=list, finalize=_put_together)
+
+
+def _as_bytes(here: Here, _: FieldAnswers) -> list[Pixels]:
+    pixels: Pixels = here.answers["pixels"]
+    core = pixels.values[here.block.core.within(pixels.box)]
+    return [Pixels(here.block.core, np.rint(core * 255).astype(np.uint8))]
+
+
+def _put_together(pieces: list[Pixels], _: FieldAnswers) -> NDArray[np.uint8]:
+    ends = [(piece.box.y.stop, piece.box.x.stop) for piece in pieces]
+    plane = np.zeros(np.max(ends, axis=0), np.uint8)
+    for piece in pieces:
+        plane[piece.box.slices] = piece.values
+    return plane
+
+
+def enhance(
+    image: xr.DataArray,
+    *,
+    model: str = DEFAULT_MODEL,
+    normalisation: Normalisation = Normalisation(),
+    engine: EngineChoice | None = None,
+    block: int = DEFAULT_BLOCK,
+) -> xr.DataArray:
+    """Make every spot equally bright with the CASO-ResNet.
+
+    Each plane is normalised by its own quantiles and enhanced in blocks of one
+    static shape, with true neighbours as halo (patchwise overlap-and-trim).
+
+    Parameters
+    ----------
+    image
+        Raw counts with dimensions y and x; leading dimensions are mapped over.
+    model
+        Name of a shipped model or path of a weights file.
+    normalisation
+        How a plane's brightness scale is found.
+    engine
+        How the network is run, when the default does not serve; it names the model.
+    block
+        Largest edge of a block in pixels.
+
+    Returns
+    -------
+    xarray.DataArray
+        float32 in [0, 1], same dims, coords and attrs; lazy when `image` is.
+
+    Raises
+    ------
+    FieldError
+        No image, or pixels that are not finite (when computed).
+    SettingsError
+        The block is too small for the network's halo.
+
+    References
+    ----------
+    .. [1] Bouilhol et al. 2021, https://doi.org/10.1101/2021.11.25.469984
+    """
+    image = check_image(image)
+    method = Enhancement.of(engine or EngineChoice(model))
+    shape = (image.sizes["y"], image.sizes["x"])
+    blocks = plan_blocks(shape, block=block, halo=method.halo, grid=method.grid)
+    planes = []
+    for _, plane in iter_planes(image):
+        bright = reduce_plane(normalisation.steps(), {"image": plane}, blocks)
+        planes.append(map_cores(method.on_core, plane, blocks, bright))
+    return stack_planes(planes, image)

@@ -1,0 +1,206 @@
+"""The words of the product: where an image stands, and what each table column is.
+
+Addresses and table schemas are declared here once; everything that writes, reads or
+documents a table takes them from here. Nothing here reads files or computes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+AXES = "tczyx"
+"""OME's order of axes; an image has a subset of them, y and x always."""
+N_BINS = 360
+"""One-degree bins about the nucleus centroid, bin 0 starting at the reference."""
+PROJECTED = -1
+"""Value of `z` in tables when planes were projected onto one."""
+DONE, FAILED = "done", "failed"
+
+
+@dataclass(frozen=True, order=True)
+class FieldAddress:
+    """Where one field of view stands on a plate, e.g. row B, column 03, field 0.
+
+    Images outside a plate have empty row and column and their name as field.
+    """
+
+    row: str
+    column: str
+    field: str
+
+    @property
+    def well(self) -> str:
+        """Row and column in one word, as biologists write it: ``B03``."""
+        return f"{self.row}{self.column}"
+
+    @property
+    def path(self) -> str:
+        """Path below the plate: ``B/03/0``; outside a plate the field's name."""
+        return "/".join(part for part in (self.row, self.column, self.field) if part)
+
+    @classmethod
+    def from_path(cls, path: str) -> FieldAddress:
+        """Read ``B/03/0`` (or a bare field name) back."""
+        parts = path.strip("/").split("/")
+        if len(parts) == 3:
+            return cls(*parts)
+        return cls("", "", path.strip("/"))
+
+
+def same_well(given: str, address: FieldAddress) -> bool:
+    """Return whether a user's word for a well (B3, B03, b/3, B/03) means this one."""
+    match = re.fullmatch(r"([A-Za-z]+)[/ ]?0*(\d+)", given.strip())
+    column = address.column.lstrip("0") or "0"
+    if match is None:
+        return given.strip() in {address.well, f"{address.row}/{address.column}"}
+    return (match[1].upper(), match[2]) == (address.row.upper(), column)
+
+
+class Column(NamedTuple):
+    """One table column."""
+
+    name: str
+    dtype: str
+    """Arrow's name of the type, or ``bins`` for a list of 360 int32."""
+    meaning: str
+    """Unit, range and the meaning of 0 and NaN, for the README."""
+
+
+_FIELD = (
+    Column("row", "string", "plate row, e.g. B; empty outside a plate"),
+    Column("column", "string", "plate column, e.g. 03; empty outside a plate"),
+    Column("field", "string", "field of view in the well, or the image's name"),
+)
+_PLANE = (
+    *_FIELD,
+    Column("t", "int32", "time point, from 0"),
+    Column("channel", "string", "channel name"),
+    Column("z", "int32", "plane, from 0; -1 when planes were projected"),
+)
+
+SPOTS = (
+    *_PLANE,
+    Column("y", "float64", "position in pixels; the first pixel's centre is 0"),
+    Column("x", "float64", "position in pixels"),
+    Column("y_um", "float64", "position in micrometres; NaN without a pixel size"),
+    Column("x_um", "float64", "position in micrometres; NaN without a pixel size"),
+    Column("enhanced", "float32", "enhanced intensity, 0 to 1: the certainty"),
+    Column("intensity", "float32", "raw 3x3 mean minus local background, counts"),
+    Column("snr", "float32", "intensity over the local noise (robust std of a ring)"),
+    Column("area", "int32", "pixels of the detected object"),
+    Column("cell", "int64", "label of the cell at the spot; 0: outside all cells"),
+    Column("nucleus", "int64", "label of the nucleus at the spot; 0: none"),
+)
+
+CELLS = (
+    *_PLANE,
+    Column("cell", "int64", "label of the cell"),
+    Column("area", "int64", "pixels of the cell"),
+    Column("nucleus_area", "int64", "pixels of the cell that are nucleus"),
+    Column("area_um2", "float64", "area in square micrometres; NaN without pixel size"),
+    Column("cell_y", "float64", "centroid of the cell, pixels"),
+    Column("cell_x", "float64", "centroid of the cell, pixels"),
+    Column("nucleus_y", "float64", "centroid of the nucleus, pixels; NaN: no nucleus"),
+    Column("nucleus_x", "float64", "centroid of the nucleus, pixels; NaN: no nucleus"),
+    Column("touches_border", "bool", "whether the cell touches the field's edge"),
+    Column("n_spots", "int64", "spots in the cell"),
+    Column("n_spots_nucleus", "int64", "spots in its nucleus"),
+    Column("n_spots_cytoplasm", "int64", "spots in the cell outside its nucleus"),
+    Column("reference_deg", "float64", "direction of the reference; NaN: none given"),
+    Column("resultant_length", "float64", "0 uniform to 1: all spots one way; NaN: 0"),
+    Column("resultant_deg", "float64", "mean direction of the spots; NaN: no spots"),
+    Column("area_bins", "bins", "cytoplasm pixels per degree from the reference"),
+    Column("spot_bins", "bins", "cytoplasm spots per degree from the reference"),
+)
+
+FIELDS = (
+    *_FIELD,
+    Column("acquisition", "int32", "acquisition of the plate; 0 when not stated"),
+    Column("status", "string", "done or failed"),
+    Column("reason", "string", "why it failed; empty when done"),
+    Column("n_planes", "int32", "images processed: time points x channels x planes"),
+    Column("n_spots", "int64", "spots found"),
+    Column("n_cells", "int64", "cells measured, counted once over channels"),
+    Column("n_dropped", "int64", "peaks dropped because their object is too large"),
+    Column("seconds", "float64", "time on the worker"),
+    Column("worker", "string", "host and process that did the work"),
+    Column("part", "string", "name of the part file that holds spots and cells"),
+)
+
+_GROUP = (
+    Column("channel", "string", "channel name"),
+    Column("condition", "string", "from the plate map; empty when none"),
+    Column("gene", "string", "from the plate map; empty when none"),
+)
+_SUMMARY = (
+    Column("n_fields", "int64", "fields done"),
+    Column("n_failed", "int64", "fields failed"),
+    Column("n_spots", "int64", "spots found, in cells or not"),
+    Column("n_cells", "int64", "cells found"),
+    Column("spots_per_cell", "float64", "mean spots of a cell; NaN: no cells"),
+    Column("n_cells_used", "int64", "cells with enough spots for the index"),
+    Column("polarity_index", "float64", "-1 to 1, above 0: toward the reference"),
+    Column("polarity_low", "float64", "lower end of its 95 % bootstrap interval"),
+    Column("polarity_high", "float64", "upper end of its 95 % bootstrap interval"),
+    Column("polarity_null", "float64", "mean index of spots uniform in the cytoplasm"),
+    Column("polarity_corrected", "float64", "index minus its uniform null"),
+    Column("p_value", "float64", "two-sided, against the uniform null"),
+)
+WELLS = (
+    Column("row", "string", "plate row"),
+    Column("column", "string", "plate column"),
+    *_GROUP,
+    Column("replicate", "string", "from the plate map; empty when none"),
+    *_SUMMARY,
+)
+CONDITIONS = (*_GROUP, Column("n_wells", "int64", "wells"), *_SUMMARY)
+
+TABLES = {
+    "spots": SPOTS,
+    "cells": CELLS,
+    "fields": FIELDS,
+    "wells": WELLS,
+    "conditions": CONDITIONS,
+}
+
+
+def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
+    """Return the Arrow schema of a table, each column's meaning as its metadata."""
+    import pyarrow as pa
+
+    def arrow_type(dtype: str) -> pa.DataType:
+        if dtype == "bins":
+            return pa.list_(pa.int32(), N_BINS)
+        return pa.bool_() if dtype == "bool" else getattr(pa, dtype)()
+
+    return pa.schema(
+        [
+            pa.field(c.name, arrow_type(c.dtype), metadata={"meaning": c.meaning})
+            for c in columns
+        ]
+    )
+
+
+def _pandas_dtype(dtype: str) -> str:
+    return "object" if dtype in {"bins", "string"} else dtype
+
+
+def empty_table(columns: tuple[Column, ...]) -> pd.DataFrame:
+    """Return a table with these columns and dtypes and no rows."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {c.name: pd.Series(dtype=_pandas_dtype(c.dtype)) for c in columns}
+    )
+
+
+def as_table(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
+    """Return `frame` with exactly these columns, in this order and these dtypes."""
+    ordered = frame[[c.name for c in columns]]
+    return ordered.astype({c.name: _pandas_dtype(c.dtype) for c in columns})
