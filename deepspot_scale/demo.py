@@ -8,6 +8,7 @@ How a field looks is the business of `wound_assay`.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,11 +17,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepspot_scale.cluster.local import open_client, threads_per_worker
 from deepspot_scale.evaluation import Score, match_one_to_one
 from deepspot_scale.io.layout import ImageLayout
 from deepspot_scale.io.writing import create_plate, write_image, write_labels
+from deepspot_scale.io.tables import Folder
+from deepspot_scale.report.page import write_report
 from deepspot_scale.report.polarity import SectorIndex
 from deepspot_scale.report.statistics import summarise_conditions
+from deepspot_scale.runs.manifest import read_part_table
+from deepspot_scale.runs.preparation import prepare_run
+from deepspot_scale.runs.screen import Progress, execute_run
+from deepspot_scale.settings import make_settings
 from deepspot_scale.vocabulary import DONE, FieldAddress
 from deepspot_scale.wound_assay import (
     CHANNELS,
@@ -147,6 +155,87 @@ def planted_polarity(truth: Truth, index: SectorIndex | None = None) -> pd.DataF
         pd.read_csv(truth.plate_map, dtype=str),
         channels=[SPOT_CHANNEL],
         index=index,
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run on the simulated plate compares with what was planted."""
+
+    progress: Progress
+    """The run's end."""
+    score: Score
+    """Found against planted spots, one to one within 3 px."""
+    found: pd.DataFrame
+    """`vocabulary.CONDITIONS` as measured."""
+    planted: pd.DataFrame
+    """The same from the planted spots in the true masks."""
+    report: Path
+
+    @property
+    def lines(self) -> list[str]:
+        """The comparison in words."""
+        score = self.score
+        lines = [
+            f"spots: {score.n_found} found, {score.n_true} planted, "
+            f"{score.n_matched} matched within 3 px: precision "
+            f"{score.precision:.3f}, recall {score.recall:.3f}, F1 {score.f1:.3f}"
+        ]
+        both = self.found.merge(
+            self.planted, on=["channel", "condition"], suffixes=("", "_planted")
+        )
+        for row in both.to_dict("records"):
+            lines.append(
+                f"polarity of {row['condition']}: index {row['polarity_index']:+.2f} "
+                f"[{row['polarity_low']:+.2f}, {row['polarity_high']:+.2f}], minus its "
+                f"uniform null {row['polarity_corrected']:+.2f} "
+                f"(p = {row['p_value']:.3f}); from the planted spots "
+                f"{row['polarity_index_planted']:+.2f}, minus null "
+                f"{row['polarity_corrected_planted']:+.2f}"
+            )
+        return [*lines, f"report: {self.report}"]
+
+
+def run_demo(
+    out: Path,
+    *,
+    seed: int = 0,
+    workers: int = 1,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Outcome:
+    """Simulate the plate, run on it as a user would, and compare with the truth.
+
+    Parameters
+    ----------
+    out
+        New folder: plate.zarr, wells.csv, reference.csv, truth.parquet and RUN.
+    seed
+        The same seed gives the same plate.
+    workers
+        Worker processes.
+    on_progress
+        See `runs.screen.execute_run`.
+    """
+    out.mkdir(parents=True)
+    truth = simulate_plate(out / "plate.zarr", seed=seed)
+    settings = make_settings(
+        channels=(SPOT_CHANNEL,),
+        cells="cells",
+        nuclei="nuclei",
+        reference=str(truth.reference),
+        plate_map=str(truth.plate_map),
+    )
+    folder = out / "RUN"
+    threads = threads_per_worker(workers)
+    prepared = prepare_run(truth.plate, str(folder), settings, threads=threads)
+    with open_client(workers=workers) as client:
+        progress = execute_run(prepared, client, on_progress=on_progress)
+    return Outcome(
+        progress,
+        score_spots(read_part_table(Folder(str(folder)), "spots"), truth),
+        pd.read_parquet(folder / "conditions.parquet"),
+        planted_polarity(truth),
+        write_report(folder, plate=prepared.plate),
     )
 
 

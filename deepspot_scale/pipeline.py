@@ -46,9 +46,7 @@ def assemble(
     ]
     halo, grid = detector.halo, 1
     if settings.enhance:
-        engine = EngineChoice(
-            settings.model, settings.engine, settings.precision, device, threads
-        )
+        engine = choose_engine(settings, device=device, threads=threads)
         enhancement = Enhancement.of(engine)
         steps.append(enhancement.step(detector.halo))
         halo, grid = halo + enhancement.halo, enhancement.grid
@@ -66,6 +64,15 @@ def assemble(
         tuple(named[name] for name in names if name in named) for names in ORDER
     )
     return Pipeline(rounds, halo, grid, settings.block)
+
+
+def choose_engine(
+    settings: Settings, *, device: Device = "auto", threads: int = 0
+) -> EngineChoice:
+    """Return how the network is run, as `assemble` uses it."""
+    return EngineChoice(
+        settings.model, settings.engine, settings.precision, device, threads
+    )
 
 
 def _brightness(settings: Settings) -> Normalisation:

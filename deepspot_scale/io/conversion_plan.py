@@ -59,6 +59,9 @@ class Conversion:
         """Check the settings, so that nothing later has to."""
         if self.pattern is not None:
             check_pattern(self.pattern)
+        if self.masks is not None:
+            # Absolute, because a worker may stand in another folder.
+            object.__setattr__(self, "masks", Path(self.masks).resolve())
         for name, kind in (
             ("project", Projection),
             ("pages", Pages),
@@ -187,18 +190,17 @@ def _image_names(folder: Path, masks: Path | None) -> list[str]:
     """List the images below a folder, as paths relative to it, without its masks."""
     if not folder.is_dir():
         raise PlateError(f"A folder of TIFF or PNG images is expected, not {folder}.")
-    if masks is not None and folder.resolve().is_relative_to(masks.resolve()):
+    if masks is not None and folder.resolve().is_relative_to(masks):
         raise PlateError(
             f"The masks' folder {masks} also holds the images of {folder}. Put the "
             f"masks into a folder of their own, for example {folder / 'masks'}."
         )
-    skipped = None if masks is None else masks.resolve()
     names = [
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
         if path.suffix.lower() in ENDINGS
         and not path.name.startswith(".")  # macOS leaves "._" files on shared disks
-        and not (skipped and path.resolve().is_relative_to(skipped))
+        and not (masks and path.resolve().is_relative_to(masks))
         and path.is_file()
     ]
     if not names:

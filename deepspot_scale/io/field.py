@@ -251,7 +251,7 @@ def _lazy(image: StoredImage) -> da.Array:
             "in larger chunks."
         )
     meta = np.empty((0,) * image.ndim, image.dtype)
-    lazy: da.Array = da.from_array(  # type: ignore[no-untyped-call] # dask has no types
+    lazy: da.Array = da.from_array(
         image, chunks=image.chunks, name=False, fancy=False, meta=meta
     )
     return lazy

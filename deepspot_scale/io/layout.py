@@ -65,12 +65,11 @@ def _layout_problem(layout: ImageLayout) -> str | None:
         check_axes(layout.axes)
     except FieldError as error:
         return str(error)
+    if len(layout.shape) != len(layout.axes):
+        return f"axes {layout.axes} have the shape {layout.shape}"
     named = len(layout.channels) in {0, layout.n_channels}
     shard, chunk = layout.shard, layout.chunk
     rules = {
-        f"axes {layout.axes} have the shape {layout.shape}": (
-            len(layout.shape) == len(layout.axes)
-        ),
         f"sizes must be 1 to {MAX_SIZE}, not {layout.shape}": (
             all(1 <= size <= MAX_SIZE for size in layout.shape)
         ),

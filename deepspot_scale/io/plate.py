@@ -25,6 +25,7 @@ from deepspot_scale.io.field import Field, FieldEntry, open_field
 from deepspot_scale.io.metadata import Attributes, parse_plate, parse_well, read_block
 from deepspot_scale.io.stores import (
     Source,
+    ZarrFormat,
     is_safe_path,
     is_url,
     join,
@@ -145,6 +146,7 @@ def open_plate(source: Source) -> Plate:
     """
     text = source_text(source)
     if not is_url(text):
+        text = os.path.abspath(text)  # tasks may run in another working directory
         if not os.path.exists(text):
             raise PlateError(f"there is no file or folder {text}. Check the path.")
         if os.path.isfile(text):
@@ -215,7 +217,7 @@ def _open_zarr(source: str) -> Plate:
     )
 
 
-def _open_wells(source: str, block: Attributes, zarr_format: int) -> Plate:
+def _open_wells(source: str, block: Attributes, zarr_format: ZarrFormat) -> Plate:
     name, wells = parse_plate(block, source)
     read = partial(_read_well, source, zarr_format=zarr_format)
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -237,7 +239,7 @@ def _open_wells(source: str, block: Attributes, zarr_format: int) -> Plate:
 
 
 def _read_well(
-    source: str, well: str, *, zarr_format: int
+    source: str, well: str, *, zarr_format: ZarrFormat
 ) -> tuple[tuple[str, int], ...] | None:
     """Return path and acquisition of a well's fields; None when it can not be read."""
     path = join(source, well)
@@ -248,7 +250,7 @@ def _read_well(
     return parse_well(read_block(node.attrs.asdict(), zarr_format), path)
 
 
-def _open_series(source: str, zarr_format: int) -> Plate:
+def _open_series(source: str, zarr_format: ZarrFormat) -> Plate:
     """Open bioformats2raw's layout: the images that OME/ lists, else 0, 1, 2, ..."""
     paths = _listed_series(source, zarr_format)
     if paths is None:
@@ -263,7 +265,7 @@ def _open_series(source: str, zarr_format: int) -> Plate:
     return Plate(source, _base_name(source), tuple(entries))
 
 
-def _listed_series(source: str, zarr_format: int) -> list[str] | None:
+def _listed_series(source: str, zarr_format: ZarrFormat) -> list[str] | None:
     if not _is_group(join(source, "OME"), zarr_format):
         return None
     node = open_node(join(source, "OME"), zarr_format)
@@ -275,7 +277,7 @@ def _listed_series(source: str, zarr_format: int) -> list[str] | None:
     return [str(path) for path in series]
 
 
-def _is_group(source: str, zarr_format: int) -> bool:
+def _is_group(source: str, zarr_format: ZarrFormat) -> bool:
     try:
         return isinstance(open_node(source, zarr_format), zarr.Group)
     except Exception:  # absent or damaged, in zarr's many kinds

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import zarr
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
@@ -23,6 +23,7 @@ from deepspot_scale.errors import DeepspotError, FieldError
 
 Source = str | os.PathLike[str]
 Node = zarr.Group | zarr.Array[Any]
+ZarrFormat = Literal[2, 3]
 _BLOSC_HEADER = 16
 _ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
@@ -99,7 +100,7 @@ def _has_blosc_chunks(array: zarr.Array[Any]) -> bool:
     return any(isinstance(codec, BloscCodec) for codec in metadata.codecs)
 
 
-def open_node(source: str, zarr_format: int | None = None) -> Node:
+def open_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
     """Open the Zarr group or array at a path or URL for reading.
 
     Parameters
@@ -116,15 +117,15 @@ def open_node(source: str, zarr_format: int | None = None) -> Node:
     ValueError
         Its metadata is damaged; zarr raises other kinds too.
     """
-    for candidate in (3, 2) if zarr_format is None else (zarr_format,):
+    formats: tuple[ZarrFormat, ...] = (3, 2)
+    for candidate in formats if zarr_format is None else (zarr_format,):
         try:
-            node = zarr.open(
-                _checked_store(source), mode="r", zarr_format=2 if candidate == 2 else 3
-            )
+            node = zarr.open(_checked_store(source), mode="r", zarr_format=candidate)
         except FileNotFoundError:
             continue
         if isinstance(node, zarr.Array) and _has_blosc_chunks(node):
-            return zarr.open_array(_checked_store(source, blosc=True), mode="r")
+            store = _checked_store(source, blosc=True)
+            return zarr.open_array(store, mode="r", zarr_format=candidate)
         return node
     raise FileNotFoundError(f"no Zarr group or array at {source}")
 

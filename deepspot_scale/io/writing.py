@@ -90,10 +90,16 @@ def create_image(target: Source, address: FieldAddress, layout: ImageLayout) -> 
     """
     source = source_text(target)
     version = _version_at(source, address)
+    group = join(source, address.path)
+    create_arrays(group, layout, _image_block(layout, address.field, version), version)
+
+
+def _image_block(
+    layout: ImageLayout, name: str, version: Version
+) -> metadata.Attributes:
     listing = listing_of(layout)
-    block = metadata.multiscales_block(listing, address.field, version)
-    block |= metadata.omero_block(listing.channels, np.dtype(layout.dtype))
-    create_arrays(join(source, address.path), layout, block, version)
+    omero = metadata.omero_block(listing.channels, np.dtype(layout.dtype))
+    return metadata.multiscales_block(listing, name, version) | omero
 
 
 def write_image(
@@ -123,10 +129,15 @@ def write_image(
         Image and layout disagree, or shards were asked for in version 0.4.
     """
     _check_data(image, layout)
-    create_image(target, address, layout)
-    group = join(source_text(target), address.path)
+    source = source_text(target)
+    version = _version_at(source, address)
+    group = join(source, address.path)
+    # The metadata come last: without them a write that was killed is no image.
+    create_arrays(group, layout, {}, version)
     open_array(join(group, "0"))[...] = image
     fill_levels(group, _paths(listing_of(layout)), halve_by_mean)
+    block = _image_block(layout, address.field, version)
+    zarr.open_group(group, mode="r+").attrs.put(metadata.wrap_block(block, version))
 
 
 def _check_data(data: NDArray[Any], layout: ImageLayout) -> None:

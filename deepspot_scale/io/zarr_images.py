@@ -21,7 +21,7 @@ from deepspot_scale.io.metadata import (
     parse_label_names,
     read_block,
 )
-from deepspot_scale.io.stores import Node, field_errors, join, open_node
+from deepspot_scale.io.stores import Node, ZarrFormat, field_errors, join, open_node
 from deepspot_scale.vocabulary import AXES
 
 
@@ -36,7 +36,7 @@ class ZarrReader:
         return np.asarray(self.array[selection])
 
 
-def open_image_node(source: str, zarr_format: int | None = None) -> Node:
+def open_image_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
     """Open the group or array of an image; FieldError when there is none to read."""
     with field_errors(f"opening the image at {source}"):
         return open_node(source, zarr_format)
@@ -53,7 +53,7 @@ def open_level(
     listing: ImageListing,
     level: int = 0,
     *,
-    zarr_format: int | None = None,
+    zarr_format: ZarrFormat | None = None,
 ) -> StoredImage:
     """Open one level of a multiscale image; FieldError when it can not be read."""
     path = join(source, listing.levels[level].path)
@@ -100,7 +100,7 @@ def _array(node: Node, source: str) -> zarr.Array[Any]:
     raise FieldError(f"{source}: expected a Zarr array, found a group. Write it again.")
 
 
-def read_label_names(source: str, zarr_format: int) -> tuple[str, ...]:
+def read_label_names(source: str, zarr_format: ZarrFormat) -> tuple[str, ...]:
     """Return the names of the label images below an image's group; often none."""
     with field_errors(f"opening the labels of {source}"):
         try:

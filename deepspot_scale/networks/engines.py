@@ -8,11 +8,11 @@ run. Nothing here knows blocks, plates or Dask.
 
 from __future__ import annotations
 
-import tempfile
+import os
+import sys
 import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 
 from deepspot_scale.errors import DeviceError, SettingsError
 from deepspot_scale.networks.deepspot import build
-from deepspot_scale.networks.weights import DEFAULT_MODEL, find_weights, load_weights
+from deepspot_scale.networks.export import openvino_file
+from deepspot_scale.networks.weights import (
+    DEFAULT_MODEL,
+    Weights,
+    find_weights,
+    load_weights,
+)
 
 EngineName = Literal["auto", "keras", "openvino"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -113,6 +119,14 @@ def gpu_names() -> list[str]:
     return []
 
 
+def _gpu_driver() -> bool:
+    """Return whether a GPU driver is there at all: it spares a CPU worker TensorFlow."""
+    if not sys.platform.startswith("linux"):
+        return True
+    devices = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, WSL
+    return any(os.path.exists(device) for device in devices)
+
+
 @lru_cache(maxsize=4)
 def get_engine(choice: EngineChoice) -> Engine:
     """Return this process's engine for `choice`, loaded at the first call.
@@ -136,7 +150,8 @@ _LOADING = threading.Lock()
 
 def _load(choice: EngineChoice) -> Engine:
     weights = find_weights(choice.model)
-    gpus = gpu_names() if choice.device != "cpu" else []
+    may_have = choice.device == "gpu" or (choice.device == "auto" and _gpu_driver())
+    gpus = gpu_names() if may_have else []
     if choice.device == "gpu" and not gpus:
         import keras
 
@@ -167,23 +182,19 @@ def _openvino_here() -> bool:
     return find_spec("openvino") is not None
 
 
-def _load_openvino(choice: EngineChoice, weights: Any) -> Engine:
+def _load_openvino(choice: EngineChoice, weights: Weights) -> Engine:
     if not _openvino_here():
         raise SettingsError("the openvino engine needs: pip install openvino")
     import openvino
 
     if choice.precision == "float16":
         raise SettingsError("openvino on CPUs knows float32 and bfloat16, not float16")
-    abilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    core = openvino.Core()
     wanted = choice.precision
     if wanted == "auto":
+        abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         wanted = "bfloat16" if "BF16" in abilities else "float32"
-    model = build(weights.architecture)
-    load_weights(model, weights)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.xml"
-        model.export(str(path), format="openvino", verbose=False)
-        network = openvino.Core().read_model(path)
+    network = core.read_model(openvino_file(weights))
     hints: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": {"bfloat16": "bf16", "float32": "f32"}[wanted]
     }

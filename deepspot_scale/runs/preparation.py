@@ -19,9 +19,9 @@ from deepspot_scale.errors import PlateError, SettingsError
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import FieldEntry, Plate, open_plate
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.networks.engines import Device
+from deepspot_scale.networks.engines import Device, EngineChoice
 from deepspot_scale.networks.weights import find_weights
-from deepspot_scale.pipeline import assemble
+from deepspot_scale.pipeline import assemble, choose_engine
 from deepspot_scale.runs import manifest
 from deepspot_scale.runs.batches import Job
 from deepspot_scale.runs.enhanced import create_enhanced_plate
@@ -53,6 +53,8 @@ class Prepared:
     """Incomplete files of killed writers that were removed."""
     plate_map: pd.DataFrame
     job: Job
+    engine: EngineChoice | None
+    """What workers load before their first task; None without enhancement."""
     missing: list[FieldTask]
     """Wells that the plate lists and does not have."""
 
@@ -107,9 +109,17 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     left = [entry for entry in chosen if entry.address not in settled]
     tasks = [FieldTask(entry, references(entry.address)) for entry in left]
     job = Job(settings, pipeline, folder)
+    engine = choose_engine(settings, device=device, threads=threads)
     missing = _missing_wells(plate, selection, settled)
     return Prepared(
-        plate, tasks, len(chosen) - len(left), swept, plate_map, job, missing
+        plate,
+        tasks,
+        len(chosen) - len(left),
+        swept,
+        plate_map,
+        job,
+        engine if settings.enhance else None,
+        missing,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from deepspot_scale.cluster.worker import EngineLoader
 from deepspot_scale.errors import PlateError, SettingsError
 from deepspot_scale.execution.blocks import defer_field
 from deepspot_scale.execution.planes import FieldTask
@@ -180,6 +181,7 @@ def _iter_rows(prepared: Prepared, client: Any) -> Iterator[pd.DataFrame]:
         for batch in batches:
             yield run_batch(batch, job)
     else:
+        client.register_plugin(EngineLoader(prepared.engine))
         yield from _distribute(batches, client, job)
 
 
