@@ -8,6 +8,7 @@ networks, files or plates.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -85,13 +86,14 @@ def smooth_noise(
     surface = cv2.resize(lattice, size, interpolation=cv2.INTER_CUBIC)
     top, left = (int(rng.integers(0, max(1, int(scale)))) for _ in range(2))
     cut = surface[top : top + shape[0], left : left + shape[1]]
-    return np.asarray(rescale(cut), np.float32)
+    return rescale(cut)
 
 
-def rescale(values: Image) -> Image:
+def rescale(values: NDArray[Any]) -> Image:
     """Map the least value to 0 and the largest to 1; a constant becomes 0."""
     low, high = float(values.min()), float(values.max())
-    return (values - low) / (high - low if high > low else 1.0)
+    scaled = (values - low) / (high - low if high > low else 1.0)
+    return np.asarray(scaled, np.float32)
 
 
 def log_uniform(
@@ -124,13 +126,13 @@ def _background(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
             light += strength * smooth_noise(rng, shape, scale)
     if rng.random() < 0.5:
         for _ in range(rng.integers(1, 8)):
-            centre = rng.uniform(0, shape, 2)
-            axes = rng.uniform(12, 70, 2)
-            mask = ellipse(shape, centre, axes, rng.uniform(0, 180)).astype(np.float32)
+            y, x = rng.uniform(0, shape, 2)
+            height, width = rng.uniform(12, 70, 2)
+            mask = ellipse(shape, (y, x), (height, width), rng.uniform(0, 180))
             blur = float(rng.choice([0.5, 1.0, 2.0, 5.0]))
-            mask = cv2.GaussianBlur(mask, (0, 0), blur)
+            soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), blur)
             texture = 1 - 0.6 * rng.random() * smooth_noise(rng, shape, 6)
-            light += rng.uniform(0.1, 1.5) * mask * texture
+            light += rng.uniform(0.1, 1.5) * soft * texture
     if rng.random() < 0.5:
         n = int(rng.integers(1, 20))
         points = rng.uniform(0, np.array(shape) - 1, (n, 2))
@@ -160,7 +162,7 @@ def _camera(rng: np.random.Generator, photons: Image) -> tuple[Image, Image]:
     read = rng.uniform(0.5, 4.0)
     spread = read * np.exp(rng.normal(0, rng.uniform(0, 0.3), shape))
     level = np.sqrt(np.maximum(photons, 0) + spread**2).astype(np.float32)
-    noise = rng.standard_normal(shape, dtype=np.float32)
+    noise: NDArray[Any] = rng.standard_normal(shape, dtype=np.float32)
     if rng.random() < 0.35:  # interpolated or denoised images: noise has a grain
         grain = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.4, 1.1))
         noise = grain / float(grain.std())
@@ -176,7 +178,7 @@ def _file(rng: np.random.Generator, counts: Image) -> Image:
         counts[rows, columns] += float(np.ptp(counts)) * rng.uniform(0.3, 2.0, n)
     if kind < 0.15:  # background-subtracted: half of the pixels are 0
         blurred = cv2.GaussianBlur(counts, (0, 0), rng.uniform(6, 20))
-        counts = np.maximum(counts - blurred, 0)
+        counts = np.maximum(counts - blurred, 0).astype(np.float32)
     elif kind < 0.55:
         counts = np.round(rescale(counts) * 255)
     if rng.random() < 0.05:
@@ -203,7 +205,7 @@ def broad_image(rng: np.random.Generator, size: int = 256) -> Truth:
     area = (size / 512) ** 2
     density = 0 if rng.random() < 0.04 else log_uniform(rng, 4, 3000) * area
     sigma = float(log_uniform(rng, 0.8, 2.6 if rng.random() < 0.85 else 3.5))
-    n = rng.poisson(min(density, 0.06 * size**2 / sigma**2))
+    n = int(rng.poisson(min(density, 0.06 * size**2 / sigma**2)))
     points = _spot_points(rng, shape, n)
     sigmas = sigma * np.exp(rng.normal(0, 0.08, (n, 2)) + rng.normal(0, 0.12, (n, 1)))
     background = log_uniform(rng, 3, 600) * (0.05 + _background(rng, shape))

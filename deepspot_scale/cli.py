@@ -29,6 +29,10 @@ EXIT_FAILED_FIELDS, EXIT_USAGE = 3, 2
 Channel = Annotated[
     list[str], typer.Option("--channel", "-c", help="Channel, by name or index.")
 ]
+Channels = Annotated[
+    list[str] | None,
+    typer.Option("--channel", "-c", help="Channel, by name or index; else the first."),
+]
 Enhance = Annotated[bool, typer.Option(help="Use the network.")]
 Model = Annotated[str, typer.Option(help="Shipped model, or a weights file.")]
 Detector = Annotated[str | None, typer.Option(help="Preset: enhanced, raw or product.")]
@@ -56,7 +60,7 @@ def _plain(text: str) -> None:
 
 
 @app.command()
-def run(  # noqa: PLR0917 - one option for each setting
+def run(
     plate: Annotated[str, typer.Argument(help="OME-Zarr plate, image, or folder.")],
     out: Annotated[str, typer.Option(help="Run folder to write or to go on with.")],
     channel: Channel,
@@ -175,7 +179,7 @@ def _settings(**values: object) -> Settings:
 def detect(
     images: Annotated[list[Path], typer.Argument(help="TIFF, PNG, or folders.")],
     out: Annotated[Path, typer.Option(help="CSV to write.")],
-    channel: Channel = ("0",),
+    channel: Channels = None,
     project: Project = "max",
     enhance: Enhance = True,
     model: Model = "deepspot",
@@ -193,7 +197,7 @@ def detect(
     from deepspot_scale.runs.images import detect_images
 
     settings = _settings(
-        channels=tuple(channel),
+        channels=tuple(channel or ["0"]),
         project=project,
         enhance=enhance,
         model=model,
@@ -269,7 +273,7 @@ def convert(
 @app.command()
 def info(
     plate: Annotated[str, typer.Argument(help="Plate, image or folder of images.")],
-    channel: Channel = (),
+    channel: Channels = None,
     enhance: Enhance = True,
     model: Model = "deepspot",
     block: Block = 2048,
@@ -281,7 +285,7 @@ def info(
     from deepspot_scale.description import describe_plate
 
     for line in describe_plate(
-        plate, tuple(channel), enhance=enhance, model=model, block=block
+        plate, tuple(channel or ()), enhance=enhance, model=model, block=block
     ):
         typer.echo(line)
 

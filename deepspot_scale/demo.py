@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from deepspot_scale.cluster.local import open_client, threads_per_worker
 from deepspot_scale.evaluation import Score, match_one_to_one
 from deepspot_scale.io.layout import ImageLayout
-from deepspot_scale.io.writing import create_plate, write_image, write_labels
 from deepspot_scale.io.tables import Folder
+from deepspot_scale.io.writing import create_plate, write_image, write_labels
 from deepspot_scale.report.page import write_report
 from deepspot_scale.report.polarity import SectorIndex
 from deepspot_scale.report.statistics import summarise_conditions

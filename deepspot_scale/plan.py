@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from deepspot_scale.blockwise.geometry import Blocks
 
 NETWORK_BYTES_PER_PIXEL = 700
-"""Peak of OpenVINO in bfloat16 over a window, measured at 2048 px; float32 doubles it."""
+"""Peak of OpenVINO in bfloat16 over a window of 2048 px; float32 doubles it."""
 PROCESS_BYTES = 1_200_000_000
 """A worker with its libraries and the network loaded."""
 TABLE_BYTES_PER_SPOT = 60

@@ -35,7 +35,7 @@ class ArrayReader:
     arrays: Mapping[str, NDArray[np.generic]]
     """By name, all of the box's shape."""
 
-    def __call__(self, name: str, box: Box) -> NDArray[np.generic]:
+    def __call__(self, name: str, box: Box) -> NDArray[Any]:
         """Return the pixels of `name` in `box`."""
         return self.arrays[name][box.within(self.box)]
 

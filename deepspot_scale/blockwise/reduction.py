@@ -33,7 +33,7 @@ FAN_IN = 16
 class Reader(Protocol):
     """Gives the pixels of one plane of a field."""
 
-    def __call__(self, name: str, box: Box) -> NDArray[np.generic]:
+    def __call__(self, name: str, box: Box) -> NDArray[Any]:
         """Return the pixels of image or labels `name` in `box`, inside the field."""
 
     def has(self, name: str) -> bool:
@@ -48,7 +48,7 @@ class Pixels(NamedTuple):
 
     box: Box
     """Where."""
-    values: NDArray[np.generic]
+    values: NDArray[Any]
     """The pixels, of the box's shape."""
 
 

@@ -15,7 +15,7 @@ from distributed import WorkerPlugin
 from deepspot_scale.networks.engines import EngineChoice, get_engine
 
 
-class EngineLoader(WorkerPlugin):  # type: ignore[misc]  # distributed publishes no types
+class EngineLoader(WorkerPlugin):
     """Makes a worker ready; a worker that can not be made ready takes no task."""
 
     name = "deepspot-engine"

@@ -71,7 +71,7 @@ class FieldReader:
     labels: tuple[tuple[str, str], ...]
     """Names that steps use (cells, nuclei) and the names in the store."""
 
-    def __call__(self, name: str, box: Box) -> NDArray[np.generic]:
+    def __call__(self, name: str, box: Box) -> NDArray[Any]:
         """Return the pixels of the image or of labels in `box`."""
         source = _opened(self.entry)
         t, channel, z = self.plane
@@ -100,9 +100,9 @@ class LoadedReader:
 
     reader: FieldReader
     shape: tuple[int, int]
-    loaded: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    loaded: dict[str, NDArray[Any]] = field(default_factory=dict)
 
-    def __call__(self, name: str, box: Box) -> NDArray[np.generic]:
+    def __call__(self, name: str, box: Box) -> NDArray[Any]:
         """Return the pixels of `name` in `box`."""
         if name not in self.loaded:
             self.loaded[name] = self.reader(name, whole_box(self.shape))

@@ -131,9 +131,9 @@ def connect(
     mass = weight[rows, columns].astype(np.float64) + 1  # a mass of 0 has no centre
     count = n - 1
     total = np.bincount(owner, mass, count)
-    box = np.full((4, count), np.iinfo(np.int64).min)
-    for edge, values in zip(box, (-rows, rows, -columns, columns), strict=True):
-        np.maximum.at(edge, owner, values)
+    box = np.full((4, count), -(1 << 40), np.int64)
+    for number, values in enumerate((-rows, rows, -columns, columns)):
+        np.maximum.at(box[number], owner, values)
     return Components(
         y=np.bincount(owner, mass * rows, count) / total,
         x=np.bincount(owner, mass * columns, count) / total,

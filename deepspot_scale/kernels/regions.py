@@ -43,7 +43,7 @@ def no_labels(n_sums: int) -> LabelSums:
 def number_labels(values: NDArray[np.integer]) -> tuple[Integers, Integers]:
     """Return the labels that occur, ascending, and each value's place among them."""
     flat = values.ravel()
-    if flat.size and 0 <= int(flat.min()) and int(flat.max()) < DENSE_LABELS:
+    if flat.size and int(flat.min()) >= 0 and int(flat.max()) < DENSE_LABELS:
         present = np.bincount(flat)
         labels = np.flatnonzero(present)
         place = np.cumsum(present > 0) - 1

@@ -23,7 +23,7 @@ TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 def reach(scale: int) -> int:
     """Return how many pixels plane `scale` depends on to each side: 2, 6, 14, 30."""
-    return 2 * (2**scale - 1)
+    return 2 * ((1 << scale) - 1)
 
 
 def quantise(

@@ -120,7 +120,7 @@ def gpu_names() -> list[str]:
 
 
 def _gpu_driver() -> bool:
-    """Return whether a GPU driver is there at all: it spares a CPU worker TensorFlow."""
+    """Return whether there is a GPU driver: without one, no need to ask Keras."""
     if not sys.platform.startswith("linux"):
         return True
     devices = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, WSL

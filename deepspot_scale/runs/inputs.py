@@ -135,7 +135,8 @@ def read_plate_map(path: str | None, wells: list[FieldAddress]) -> pd.DataFrame:
     if "well" not in table:
         if not {"row", "column"} <= set(table):
             raise SettingsError(
-                f"{path}: expected the column well, or row and column; has {list(table)}"
+                f"{path}: expected the column well, or row and column; it has "
+                f"{list(table)}"
             )
         table["well"] = table["row"] + "/" + table["column"]
     found = []

@@ -98,8 +98,8 @@ class _PlaneReader:
 def _assign_table(spots: pd.DataFrame, labels: dict[str, xr.DataArray]) -> pd.DataFrame:
     shape = next(iter(labels.values())).shape[-2:]
     parts = [
-        look_up(part, _PlaneReader(labels, int(t)), (shape[0], shape[1]))
-        for t, part in spots.groupby("t", sort=False)
+        look_up(spots[spots["t"] == t], _PlaneReader(labels, t), (shape[0], shape[1]))
+        for t in spots["t"].unique().tolist()
     ]
     return pd.concat(parts).loc[spots.index] if parts else spots
 

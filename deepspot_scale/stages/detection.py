@@ -50,7 +50,7 @@ class Survey(NamedTuple):
     """Mergeable sums over the core."""
     box: Box
     """The core and what objects may reach around it."""
-    index: NDArray[np.int64]
+    places: NDArray[np.int64]
     """(n,) places in the flattened box of pixels that could pass."""
     planes: Planes
     """(scales, n) wavelet coefficients there."""
@@ -119,7 +119,7 @@ class IcyThreshold:
 
 @dataclass(frozen=True)
 class ProductThreshold:
-    """Olivo-Marin's hard threshold k * sigma_s, sigma_s = median |w - median| / 0.67."""
+    """Olivo-Marin's k * sigma_s with sigma_s = median |w - median| / 0.67."""
 
     n_sigma: float = 3.0
     """k."""
@@ -248,9 +248,9 @@ class WaveletDetector:
         """
         passed = (survey.planes >= np.array(levels)[:, None]).all(axis=0)
         mask = np.zeros(survey.box.shape, bool)
-        mask.ravel()[survey.index[passed]] = True
+        mask.ravel()[survey.places[passed]] = True
         response = np.zeros(survey.box.shape, np.float32)
-        response.ravel()[survey.index] = survey.response
+        response.ravel()[survey.places] = survey.response
         spots = peaks.climb(mask, response)
         if self.split == "components":
             return self._components(spots, mask, response, survey.box, core)
@@ -384,11 +384,11 @@ def _value_at(survey: Survey, found: Found) -> NDArray[np.float32]:
     place = (found.y - survey.box.y.start) * survey.box.shape[1] + (
         found.x - survey.box.x.start
     )
-    at = np.searchsorted(survey.index, place)
-    at = np.minimum(at, max(survey.index.size - 1, 0))
-    if survey.index.size == 0:
+    at = np.searchsorted(survey.places, place)
+    at = np.minimum(at, max(survey.places.size - 1, 0))
+    if survey.places.size == 0:
         return np.zeros(0, np.float32)
-    hit = survey.index[at] == place
+    hit = survey.places[at] == place
     value: NDArray[np.float32] = np.where(hit, survey.values[at] / wavelet.LEVELS, 0)
     return value.astype(np.float32)
 

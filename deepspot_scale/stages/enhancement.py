@@ -2,7 +2,8 @@
 
 `Enhancement` runs the network on one block of a field whose brightness is known.
 Windows start on the network's grid; at the right and bottom edge a window may reach
-past the field, where the last row and column are repeated. Nothing here knows spots, files or plates.
+past the field, where the last row and column are repeated. Nothing here knows
+spots, files or plates.
 """
 
 from __future__ import annotations

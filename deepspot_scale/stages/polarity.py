@@ -178,7 +178,8 @@ class PolarityMeasure:
 
 
 def _ratio(total: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(total, n, out=np.full(n.size, np.nan), where=n > 0)
+    answer: NDArray[np.float64] = np.full(n.size, np.nan)
+    return np.divide(total, n, out=answer, where=n > 0)
 
 
 def _bins_about(
@@ -331,7 +332,8 @@ def _measure_tables(
         read = read_whole(images)
         answers = reduce_rounds(rounds, one_block(shape), read, given)
         tables.append((answers, plane))
-    return gather_tables(tables, plane_table, CELLS)
+    table: pd.DataFrame = gather_tables(tables, plane_table, CELLS)
+    return table
 
 
 def plane_table(answers: FieldAnswers, plane: PlaneIdentity) -> pd.DataFrame:

@@ -161,7 +161,8 @@ def train(
             # Early averages follow fast, or the random start would linger.
             keep = min(recipe.average, step / (step + 10))
             now = model.get_weights()
-            average = [keep * a + (1 - keep) * b for a, b in zip(average, now, strict=True)]
+            pairs = zip(average, now, strict=True)
+            average = [keep * a + (1 - keep) * b for a, b in pairs]
             log.writerow([step, f"{loss:.6f}", f"{time.monotonic() - began:.1f}"])
             if step % save_every == 0 or step == recipe.steps:
                 file.flush()
