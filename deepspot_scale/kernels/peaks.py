@@ -1,6 +1,8 @@
 """From the pixels that passed a test to spots: peaks, their objects, their places.
 
-Everything works on one window of a field. Pixels are compared by value and, where
+Everything works on one window of a field. Places with a fraction are numbers of the
+field, not of the window: a window's origin added to a fraction later would round
+differently in each window. Pixels are compared by value and, where
 values are equal, by raster order, so there are no ties and a window sees the same
 order as the whole field. Sums over neighbours run in a fixed order, pixel by pixel,
 so a spot's numbers do not depend on its companions. Nothing here knows thresholds,
@@ -98,9 +100,9 @@ class Components(NamedTuple):
     """Connected components of one window."""
 
     y: Real
-    """(n,) centre of mass, rows in the window."""
+    """(n,) centre of mass, rows in the field."""
     x: Real
-    """(n,) centre of mass, columns."""
+    """(n,) centre of mass, columns in the field."""
     area: Index
     """(n,) pixels."""
     extent: Index
@@ -110,7 +112,10 @@ class Components(NamedTuple):
 
 
 def connect(
-    mask: NDArray[np.bool_], weight: NDArray[np.float32], peaks: Objects
+    mask: NDArray[np.bool_],
+    weight: NDArray[np.float32],
+    peaks: Objects,
+    origin: tuple[int, int] = (0, 0),
 ) -> Components:
     """Return 8-connected components with their centres of mass.
 
@@ -122,21 +127,24 @@ def connect(
         (y, x), whole numbers, at least 0: the mass of each pixel.
     peaks
         The peaks of the same mask, to be told their component.
+    origin
+        Row and column of the window's first pixel in the field.
     """
     import cv2
 
     n, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     rows, columns = np.nonzero(mask)
-    owner = labels[rows, columns] - 1
+    owner = labels[rows, columns].astype(np.int64) - 1
     mass = weight[rows, columns].astype(np.float64) + 1  # a mass of 0 has no centre
     count = n - 1
     total = np.bincount(owner, mass, count)
     box = np.full((4, count), -(1 << 40), np.int64)
-    for number, values in enumerate((-rows, rows, -columns, columns)):
+    edges: tuple[Index, ...] = (-rows, rows, -columns, columns)
+    for number, values in enumerate(edges):
         np.maximum.at(box[number], owner, values)
     return Components(
-        y=np.bincount(owner, mass * rows, count) / total,
-        x=np.bincount(owner, mass * columns, count) / total,
+        y=np.bincount(owner, mass * (rows + origin[0]), count) / total,
+        x=np.bincount(owner, mass * (columns + origin[1]), count) / total,
         area=np.bincount(owner, minlength=count),
         extent=np.maximum(box[0] + box[1], box[2] + box[3]),
         of_peak=labels[peaks.y, peaks.x].astype(np.int64) - 1,
@@ -160,7 +168,9 @@ def _smoothed(image: NDArray[np.generic], y: Index, x: Index) -> Real:
     return total / 256
 
 
-def refine(image: NDArray[np.generic], y: Index, x: Index) -> tuple[Real, Real]:
+def refine(
+    image: NDArray[np.generic], y: Index, x: Index, origin: tuple[int, int] = (0, 0)
+) -> tuple[Real, Real]:
     """Move whole-pixel peaks to the sub-pixel summit of the smoothed raw image.
 
     One step to the largest of the eight neighbours, then the summit of the parabola
@@ -171,12 +181,14 @@ def refine(image: NDArray[np.generic], y: Index, x: Index) -> tuple[Real, Real]:
     image
         (y, x) raw counts of the window.
     y, x
-        (n,) peaks found on the enhanced image.
+        (n,) peaks found on the enhanced image, in the window.
+    origin
+        Row and column of the window's first pixel in the field.
 
     Returns
     -------
     tuple of ndarray
-        (n,) rows and columns in the window, float64.
+        (n,) rows and columns in the field, float64.
     """
     best_y, best_x = y, x
     best = _smoothed(image, y, x)
@@ -199,7 +211,8 @@ def refine(image: NDArray[np.generic], y: Index, x: Index) -> tuple[Real, Real]:
     best_x = np.clip(best_x, 0, image.shape[1] - 1)
     up, down = (_smoothed(image, best_y + d, best_x) for d in (-1, 1))
     left, right = (_smoothed(image, best_y, best_x + d) for d in (-1, 1))
-    return best_y + _summit(up, best, down), best_x + _summit(left, best, right)
+    at_y = best_y + origin[0] + _summit(up, best, down)
+    return at_y, best_x + origin[1] + _summit(left, best, right)
 
 
 def _summit(before: Real, at: Real, after: Real) -> Real:

@@ -127,7 +127,6 @@ def _gpu_driver() -> bool:
     return any(os.path.exists(device) for device in devices)
 
 
-@lru_cache(maxsize=4)
 def get_engine(choice: EngineChoice) -> Engine:
     """Return this process's engine for `choice`, loaded at the first call.
 
@@ -145,9 +144,10 @@ def get_engine(choice: EngineChoice) -> Engine:
 
 
 _LOADING = threading.Lock()
-"""Two threads of a worker must not build a network at the same time."""
+"""Threads that ask at the same time wait for the first one's engine."""
 
 
+@lru_cache(maxsize=4)
 def _load(choice: EngineChoice) -> Engine:
     weights = find_weights(choice.model)
     may_have = choice.device == "gpu" or (choice.device == "auto" and _gpu_driver())

@@ -97,11 +97,13 @@ class _PlaneReader:
 
 def _assign_table(spots: pd.DataFrame, labels: dict[str, xr.DataArray]) -> pd.DataFrame:
     shape = next(iter(labels.values())).shape[-2:]
+    # The index may repeat, as that of computed partitions does: rows go by place.
+    rows = spots.reset_index(drop=True)
     parts = [
-        look_up(spots[spots["t"] == t], _PlaneReader(labels, t), (shape[0], shape[1]))
-        for t in spots["t"].unique().tolist()
+        look_up(rows[rows["t"] == t], _PlaneReader(labels, t), (shape[0], shape[1]))
+        for t in rows["t"].unique().tolist()
     ]
-    return pd.concat(parts).loc[spots.index] if parts else spots
+    return pd.concat(parts).sort_index().set_axis(spots.index) if parts else spots
 
 
 def assign(

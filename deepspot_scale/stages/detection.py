@@ -268,17 +268,17 @@ class WaveletDetector:
         box: Box,
         core: Box,
     ) -> Found:
-        regions = peaks.connect(mask, np.maximum(response, 0), spots)
+        origin = box.y.start, box.x.start
+        regions = peaks.connect(mask, np.maximum(response, 0), spots, origin)
         large = regions.extent >= self.largest
         of_large = large[regions.of_peak]
         dropped = of_large & _inside(core, spots.y + box.y.start, spots.x + box.x.start)
-        y, x = regions.y + box.y.start, regions.x + box.x.start
-        whole = _whole(y), _whole(x)
+        whole = _whole(regions.y), _whole(regions.x)
         keep = ~large & (regions.area >= self.min_area) & _inside(core, *whole)
         return Found(
             whole[0][keep],
             whole[1][keep],
-            np.stack([y[keep], x[keep]]),
+            np.stack([regions.y[keep], regions.x[keep]]),
             regions.area[keep],
             int(dropped.sum()),
         )
@@ -362,8 +362,7 @@ class _SpotStep:
         bright = field["brightness"]
         intensity, snr = peaks.photometry(raw, y, x, least_noise=bright.least_noise)
         if found.centre is None:
-            at_y, at_x = peaks.refine(raw, y, x)
-            at_y, at_x = at_y + box.y.start, at_x + box.x.start
+            at_y, at_x = peaks.refine(raw, y, x, (box.y.start, box.x.start))
         else:
             at_y, at_x = found.centre
         columns = {

@@ -552,7 +552,8 @@ def _chunk_files(folder: Path) -> list[Path]:
 def test_a_truncated_chunk_is_an_error_and_never_wrong_pixels(
     tmp_path: Path, kind: str, kept: float
 ) -> None:
-    image = IMAGE[0, 0, 0]
+    # Compressible: Blosc stores noise as it is, and then does notice.
+    image = np.tile(IMAGE[0, 0, 0], (2, 2)) % 500
     version, _, option = kind.partition("-")
     create_plate(tmp_path, [B03], version=version)
     shard = 64 if option == "sharded" else None
@@ -561,7 +562,7 @@ def test_a_truncated_chunk_is_an_error_and_never_wrong_pixels(
         zarr.create_array(
             tmp_path / "B/03/0/0",
             data=image,
-            chunks=(32, 32),
+            chunks=(64, 64),
             zarr_format=2,
             compressors=Blosc(cname="lz4"),
             chunk_key_encoding={"name": "v2", "separator": "/"},
