@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from deepspot_scale.errors import DeepspotError, PlateError, SettingsError
+from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
+from deepspot_scale.errors import (
+    DeepspotError,
+    PlateError,
+    RunError,
+    SettingsError,
+)
 
 if TYPE_CHECKING:
     from deepspot_scale.settings import Settings
@@ -85,7 +91,7 @@ def run(
     engine: Engine = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
-    block: Block = 2048,
+    block: Block = DEFAULT_BLOCK,
     sectors: Annotated[int, typer.Option(help="Sectors about the nucleus.")] = 3,
     min_spots: Annotated[
         int, typer.Option(help="Cytoplasmic spots a cell needs for the index.")
@@ -108,6 +114,7 @@ def run(
     The same command again goes on where the first one stopped.
     """
     from deepspot_scale.cluster.local import open_client, threads_per_worker
+    from deepspot_scale.description import describe_run
     from deepspot_scale.progress import show_progress
     from deepspot_scale.runs.preparation import Selection, prepare_run
     from deepspot_scale.runs.screen import execute_run
@@ -142,17 +149,20 @@ def run(
     )
     for well in prepared.plate.missing:
         _plain(f"well {well} is listed in the plate, but it is not there")
+    for line in describe_run(prepared):
+        _plain(line)
     with open_client(cluster, workers=workers) as client:
         _plain(f"dashboard: {client.dashboard_link}")
         with show_progress() as on_progress:
             end = execute_run(prepared, client, on_progress=on_progress)
     report = _report(out, prepared.plate)
+    before = prepared.failed_before
     _plain(
-        f"{end.done} fields done, {end.failed} failed, {end.skipped} skipped as done "
-        f"before, {end.n_spots} spots"
+        f"{end.done} fields done, {end.failed} failed, {end.skipped - before} skipped "
+        f"as done before, {before} as failed before, {end.n_spots} spots"
     )
     typer.echo(report)
-    if end.failed:
+    if end.failed or before:
         _plain(f"reasons: column reason of {out}/fields.parquet; --retry-failed")
         raise typer.Exit(EXIT_FAILED_FIELDS)
 
@@ -188,7 +198,7 @@ def detect(
     engine: Engine = "auto",
     precision: Precision = "auto",
     device: Device = "auto",
-    block: Block = 2048,
+    block: Block = DEFAULT_BLOCK,
 ) -> None:
     """Find every spot in image files, without a plate.
 
@@ -276,7 +286,7 @@ def info(
     channel: Channels = None,
     enhance: Enhance = True,
     model: Model = "deepspot",
-    block: Block = 2048,
+    block: Block = DEFAULT_BLOCK,
 ) -> None:
     """Say what is in a plate, and what a run on it will need.
 
@@ -317,7 +327,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         app()
-    except (PlateError, SettingsError) as error:
+    except (PlateError, RunError, SettingsError) as error:
         _plain(f"error: {error}")
         sys.exit(EXIT_USAGE)
     except DeepspotError as error:

@@ -1,16 +1,20 @@
-"""What is in a plate, and what a run on it will need, as lines of text.
+"""What is in a plate, what a run on it will need, and what its tables hold, as text.
 
 Nothing here computes on images.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
+from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
 from deepspot_scale.io.plate import Field, Plate, open_plate
 from deepspot_scale.pipeline import assemble
 from deepspot_scale.plan import Plan, plan_run
+from deepspot_scale.runs.preparation import Prepared
 from deepspot_scale.settings import make_settings
+from deepspot_scale.vocabulary import N_BINS, TABLES
 
 
 def describe_plate(
@@ -19,7 +23,7 @@ def describe_plate(
     *,
     enhance: bool = True,
     model: str = "deepspot",
-    block: int = 2048,
+    block: int = DEFAULT_BLOCK,
 ) -> Iterator[str]:
     """Yield lines on the plate's content and on the plan of a run.
 
@@ -74,6 +78,31 @@ def _content(plate: Plate, first: Field) -> Iterator[str]:
     yield f"pixel size: {f'{size[0]:g} x {size[1]:g} um' if size else 'unknown'}"
 
 
+def describe_run(prepared: Prepared) -> Iterator[str]:
+    """Yield lines on what a prepared run will do and need, before it starts."""
+    if prepared.swept:
+        yield f"removed {prepared.swept} incomplete files of a run that was killed"
+    if not prepared.tasks:
+        yield "nothing is left to do"
+        return
+    first = prepared.plate.open(prepared.tasks[0].entry.address.path)
+    settings, pipeline = prepared.job.settings, prepared.job.pipeline
+    stacked = first.n_z if settings.project == "none" else 1
+    plan = plan_run(
+        pipeline.blocks(first.shape_yx),
+        halo=pipeline.halo,
+        n_fields=len(prepared.tasks),
+        n_planes=first.n_t * len(settings.channels) * stacked,
+        keep_enhanced=settings.keep_enhanced,
+    )
+    yield from _plan(plan)
+    out = prepared.job.out
+    if out.is_local:
+        free = shutil.disk_usage(out.local_path).free
+        if free < plan.disk_bytes:
+            yield f"warning: only {free / 1e6:.0f} MB are free in {out.url}"
+
+
 def _plan(plan: Plan) -> Iterator[str]:
     height, width = plan.window
     yield (
@@ -86,3 +115,20 @@ def _plan(plan: Plan) -> Iterator[str]:
         f"{max(plan.disk_bytes / 1e6, 1):.0f} MB; time: about "
         f"{plan.seconds / 60:.0f} minutes on two cores"
     )
+
+
+def describe_tables() -> str:
+    """Return the columns of every table as Markdown, for the README."""
+    parts = []
+    for name, columns in TABLES.items():
+        lines = [
+            f"**{name}**",
+            "",
+            "| column | type | meaning |",
+            "| --- | --- | --- |",
+        ]
+        for column in columns:
+            dtype = f"{N_BINS} x int32" if column.dtype == "bins" else column.dtype
+            lines.append(f"| `{column.name}` | {dtype} | {column.meaning} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)

@@ -11,10 +11,16 @@ from dataclasses import replace
 
 from deepspot_scale.blockwise.brightness import Normalisation
 from deepspot_scale.blockwise.reduction import Pipeline, Step
+from deepspot_scale.errors import SettingsError
 from deepspot_scale.networks.engines import Device, EngineChoice
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages.assignment import assignment_step
-from deepspot_scale.stages.detection import find_detector, read_pixels
+from deepspot_scale.stages.detection import (
+    PRESETS,
+    WaveletDetector,
+    find_detector,
+    read_pixels,
+)
 from deepspot_scale.stages.enhancement import Enhancement, keep_enhanced
 from deepspot_scale.stages.polarity import PolarityMeasure
 
@@ -39,8 +45,16 @@ def assemble(
         Where the network must run.
     threads
         Processor threads for the network; 0: all.
+
+    Raises
+    ------
+    SettingsError
+        No such detector, or one that is not for the images it would get.
+    WeightsError
+        No such model.
     """
     detector = find_detector(settings.detector_name)
+    _check_detector(detector, settings)
     steps: list[Step] = [
         step for each in _brightness(settings).steps() for step in each
     ]
@@ -64,6 +78,21 @@ def assemble(
         tuple(named[name] for name in names if name in named) for names in ORDER
     )
     return Pipeline(rounds, halo, grid, settings.block)
+
+
+def _check_detector(detector: WaveletDetector, settings: Settings) -> None:
+    """Refuse a detector of raw images on enhanced ones or the reverse: no spot passes.
+
+    Its range would be that of other pixels.
+    """
+    if (detector.on == "enhanced") == settings.enhance:
+        return
+    fit = [name for name, each in PRESETS.items() if each.on != detector.on]
+    raise SettingsError(
+        f"detector {settings.detector_name!r} is for {detector.on} images, but the run "
+        f"is {'with' if settings.enhance else 'without'} enhancement; use one of "
+        f"{', '.join(fit)}"
+    )
 
 
 def choose_engine(

@@ -42,7 +42,7 @@ def show_progress() -> Iterator[Callable[[Progress], None]]:
 
         def on_progress(state: Progress) -> None:
             if state.last is None and state.skipped:
-                write(f"{state.skipped} fields were done before and are skipped", True)
+                write(f"{state.skipped} fields were tried before and are skipped", True)
             finished = state.done + state.failed
             write(describe_progress(state), finished == state.total)
             if state.last is not None:

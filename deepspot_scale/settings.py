@@ -72,6 +72,13 @@ class Settings(BaseModel):
             raise ValueError("nuclei need cells: name the label image of the cells too")
         return nuclei
 
+    @field_validator("keep_enhanced")
+    @classmethod
+    def _with_enhancement(cls, keep_enhanced: bool, info: Any) -> bool:
+        if keep_enhanced and not info.data.get("enhance", True):
+            raise ValueError("there are no enhanced images to keep without enhancement")
+        return keep_enhanced
+
     @property
     def detector_name(self) -> str:
         """The preset in use."""
@@ -90,7 +97,8 @@ def make_settings(**values: Any) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         lines = [
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            f"{'.'.join(map(str, problem['loc']))}: "
+            + problem["msg"].removeprefix("Value error, ")
             for problem in error.errors()
         ]
         raise SettingsError("; ".join(lines)) from error

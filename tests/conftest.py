@@ -1,11 +1,32 @@
-"""What several test files share: where third-party images are, when they are there."""
+"""What several test files share: third-party images, small plates and quick runs."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import dask
+import numpy as np
+import pandas as pd
 import pytest
+
+from deepspot_scale.artificial import render_spots
+from deepspot_scale.io.tables import Folder
+from deepspot_scale.io.writing import (
+    ImageLayout,
+    create_plate,
+    write_image,
+    write_labels,
+)
+from deepspot_scale.runs.manifest import read_fields, read_part_table
+from deepspot_scale.runs.preparation import prepare_run
+from deepspot_scale.runs.screen import Progress, execute_run
+from deepspot_scale.settings import make_settings
+from deepspot_scale.vocabulary import FieldAddress
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +37,149 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no third-party images at {folder}; set DEEPSPOT_SHARED_DATA")
     return folder
+
+
+def _refuse(*_: Any, **__: Any) -> None:
+    raise AssertionError("Dask was asked to compute")
+
+
+@contextmanager
+def _no_computing() -> Iterator[None]:
+    with dask.config.set(scheduler=_refuse):
+        yield
+
+
+@pytest.fixture
+def forbid_computing() -> AbstractContextManager[None]:
+    """Context in which every Dask computation fails."""
+    return _no_computing()
+
+
+@pytest.fixture
+def here_and_now() -> Iterator[None]:
+    """Let Dask compute in this thread, one task after the other."""
+    with dask.config.set(scheduler="synchronous"):
+        yield
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is in one small field: spots over noise, square cells with round nuclei."""
+
+    image: np.ndarray
+    """(c, y, x), DAPI and FISH."""
+    cells: np.ndarray
+    """(y, x), 1 to n; gaps between them."""
+    nuclei: np.ndarray
+    """(y, x), the number of their cell."""
+    points: np.ndarray
+    """(n, 2), planted spots."""
+
+
+def _draw_scene(
+    seed: int = 0, shape: tuple[int, int] = (128, 160), *, n: int = 40, edge: int = 64
+) -> Scene:
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(0, np.array(shape) - 1, (n, 2))
+    light = 100 + render_spots(shape, points, np.full(n, 300.0), np.full(n, 1.3))
+    image = np.stack([rng.poisson(50, shape), rng.poisson(light)]).astype(np.uint16)
+    y, x = np.indices(shape)
+    number = y // edge * -(-shape[1] // edge) + x // edge + 1
+    off_y, off_x = y % edge - edge // 2, x % edge - edge // 2
+    cells = np.where(np.maximum(abs(off_y), abs(off_x)) < 0.45 * edge, number, 0)
+    nuclei = np.where(np.hypot(off_y, off_x) < 0.18 * edge, number, 0)
+    return Scene(image, cells.astype(np.uint32), nuclei.astype(np.uint32), points)
+
+
+def _write_plate(
+    target: Path | str,
+    scenes: Mapping[str, Scene],
+    *,
+    listed: tuple[str, ...] = (),
+    version: str = "0.5",
+    masks: tuple[str, ...] = ("cells", "nuclei"),
+    **layout: Any,
+) -> str:
+    addresses = [FieldAddress.from_path(path) for path in (*scenes, *listed)]
+    create_plate(target, addresses, version=version)
+    given = {"channels": ("DAPI", "FISH"), "pixel_size_um": (0.2, 0.1), "chunk": 64}
+    for path, scene in scenes.items():
+        address, image = FieldAddress.from_path(path), scene.image
+        axes = "tczyx"[-image.ndim :] if image.ndim != 3 else "cyx"
+        made = ImageLayout(axes, image.shape, image.dtype, **{**given, **layout})
+        write_image(target, address, image, made)
+        for name in masks:
+            write_labels(target, address, name, getattr(scene, name))
+    return str(target)
+
+
+@pytest.fixture(scope="session")
+def draw_scene() -> Callable[..., Scene]:
+    """Draw a small field from a seed."""
+    return _draw_scene
+
+
+@pytest.fixture(scope="session")
+def write_plate() -> Callable[..., str]:
+    """Write scenes as the fields of a plate; `listed` ones get no image."""
+    return _write_plate
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to, its tables in one order whoever did the work."""
+
+    progress: Progress
+    folder: Folder
+
+    @property
+    def fields(self) -> pd.DataFrame:
+        """Rows of the fields, without what differs between equal runs."""
+        return read_fields(self.folder).drop(columns=["seconds", "worker", "part"])
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Reason of each failed field by its path."""
+        rows = self.fields[self.fields["status"] == "failed"].to_dict("records")
+        return {f"{r['row']}/{r['column']}/{r['field']}": r["reason"] for r in rows}
+
+    @property
+    def spots(self) -> pd.DataFrame:
+        """All spots."""
+        return self._table("spots")
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """All cells, bins as tuples, which compare."""
+        table = self._table("cells")
+        bins = {name: table[name].map(tuple) for name in ("area_bins", "spot_bins")}
+        return table.assign(**bins)
+
+    def _table(self, kind: str) -> pd.DataFrame:
+        keys = ["row", "column", "field", "t", "channel", "z"]
+        table = read_part_table(self.folder, kind)
+        return table.sort_values(keys, kind="stable", ignore_index=True)
+
+
+def _run_quickly(
+    plate: str, out: Path | str, client: Any = None, **options: Any
+) -> Outcome:
+    selection = {
+        name: options.pop(name)
+        for name in ("selection", "retry_failed")
+        if name in options
+    }
+    settings = {
+        "channels": ("FISH",),
+        "cells": "cells",
+        "nuclei": "nuclei",
+        "enhance": False,
+    } | options
+    prepared = prepare_run(plate, str(out), make_settings(**settings), **selection)
+    return Outcome(execute_run(prepared, client), Folder(str(out)))
+
+
+@pytest.fixture(scope="session")
+def run_quickly() -> Callable[..., Outcome]:
+    """Run on a plate without enhancement, here, or on a client's workers."""
+    return _run_quickly

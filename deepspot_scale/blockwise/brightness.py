@@ -16,6 +16,9 @@ from deepspot_scale.blockwise.reduction import FieldAnswers, Here, Step, everyth
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels import normalisation as kernel
 
+LARGEST = 1e30
+"""Counts. float32 holds up to 3e38, and its normal numbers down to 1e-38."""
+
 
 class Brightness(NamedTuple):
     """What a whole field says about its brightness."""
@@ -65,6 +68,12 @@ class Normalisation:
             raise FieldError(
                 f"image has {span.n_not_finite} pixels that are NaN or infinite; "
                 "replace them before the run"
+            )
+        width = span.high - span.low
+        if max(abs(span.low), abs(span.high)) > LARGEST or 0 < width < 1 / LARGEST:
+            raise FieldError(
+                f"image goes from {span.low:g} to {span.high:g}, beyond what can be "
+                f"measured ({1 / LARGEST:g} to {LARGEST:g}); rescale it before the run"
             )
         return span
 

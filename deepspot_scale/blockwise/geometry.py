@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 from deepspot_scale.errors import SettingsError
 
-DEFAULT_BLOCK = 2048
-"""Edge of a window in pixels: a usual camera's field is then one block."""
+DEFAULT_BLOCK = 2560
+"""Largest edge of a window in pixels: a usual camera's field is then one block."""
 
 
 class Span(NamedTuple):
@@ -113,7 +113,7 @@ def split_axis(
     length
         Pixels of the field, at least 1.
     block
-        Pixels of a window, a multiple of `grid`, more than two halos.
+        Largest length of a window, a multiple of `grid`, more than two halos.
     halo
         Pixels that a core keeps from the ends of its window inside the field.
     grid
@@ -122,8 +122,10 @@ def split_axis(
     padded = math.ceil(length / grid) * grid
     if padded <= block:
         return [(Span(0, length), Span(0, padded))]
+    n = math.ceil((padded - 2 * halo) / (block - 2 * halo))
+    # The least window that still needs only n blocks: less of it is computed twice.
+    block = math.ceil((padded + (n - 1) * 2 * halo) / n / grid) * grid
     step = block - 2 * halo
-    n = math.ceil((padded - 2 * halo) / step)
     origins = [min(i * step, padded - block) for i in range(n)]
     edges = [0, *(i * step + halo for i in range(1, n)), length]
     return [
@@ -134,7 +136,7 @@ def split_axis(
 
 
 def plan_blocks(
-    shape: tuple[int, int], *, block: int = 2048, halo: int = 0, grid: int = 1
+    shape: tuple[int, int], *, block: int = DEFAULT_BLOCK, halo: int = 0, grid: int = 1
 ) -> Blocks:
     """Cut a field into blocks of one static shape.
 

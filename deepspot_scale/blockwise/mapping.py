@@ -95,7 +95,11 @@ def check_labels(
         raise FieldError(
             f"cells have shape {labels['cells'].shape}, nuclei {labels['nuclei'].shape}"
         )
-    return labels
+    # A mask of truth values is one region, with label 1.
+    return {
+        name: image.astype(np.uint8) if image.dtype.kind == "b" else image
+        for name, image in labels.items()
+    }
 
 
 def is_lazy(*images: xr.DataArray | None) -> bool:

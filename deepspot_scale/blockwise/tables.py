@@ -85,8 +85,13 @@ def identify(
 
 
 def in_reading_order(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows from top to bottom, then from left to right."""
-    return table.sort_values(["y", "x"], kind="stable", ignore_index=True)
+    """Return the rows from top to bottom, then from left to right.
+
+    Spots that were refined to one place go by their other numbers, or they would
+    stand in the order of blocks.
+    """
+    order = ["y", "x", "enhanced", "intensity", "area"]
+    return table.sort_values(order, kind="stable", ignore_index=True)
 
 
 def gather_tables(

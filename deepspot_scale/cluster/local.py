@@ -35,8 +35,10 @@ def open_client(cluster: str = "local", *, workers: int = 1) -> Iterator[Any]:
     Raises
     ------
     SettingsError
-        Another word, or no scheduler at the address.
+        Another word, no scheduler at the address, or no workers.
     """
+    if workers < 1:
+        raise SettingsError(f"a run needs 1 worker at least, got {workers}")
     if cluster.startswith(("tcp://", "tls://")):
         with _connect(cluster) as client:
             yield client

@@ -65,7 +65,7 @@ class FieldStack:
             pixel_size_um=(size, size) if size else next(filter(None, sizes), None),
             chunk=conversion.chunk,
             shard=conversion.shard,
-            z_step_um=self._header.z_step_um if "z" in self.axes else None,
+            z_step_um=self._header.spacing_um.get("z") if "z" in self.axes else None,
         )
 
     def planes(self) -> Iterator[tuple[dict[str, int], Plane]]:
@@ -110,7 +110,7 @@ class FieldStack:
             with open_image(folder / mask.path, pages=self.conversion.pages) as image:
                 self._check_mask(image.header, named)
                 stored = image.header.axes
-                arrays.append(_read_whole(image))
+                arrays.append(image.read_block())
             _check_labels(folder / mask.path, arrays[-1], arrays[0])
         sizes = [self.sizes[axis] for axis in named]
         labels = np.stack(arrays).reshape(*sizes, *arrays[0].shape)
@@ -126,7 +126,9 @@ class FieldStack:
         named = self.field.channels
         if len(named) == self.sizes["c"] and any(named):
             return tuple(name or "0" for name in named)
-        return self._header.channels or tuple(map(str, range(self.sizes["c"])))
+        numbers, stored = map(str, range(self.sizes["c"])), self._header.channels
+        n_names = len(set(stored) - {""})
+        return stored if n_names == self.sizes["c"] == len(stored) else tuple(numbers)
 
     def _iter_planes(self) -> Iterator[tuple[dict[str, int], Plane]]:
         """Yield all planes, z fastest; only one file is open at a time."""
@@ -140,7 +142,7 @@ class FieldStack:
                     opened = files.enter_context(
                         open_image(header.path, pages=self.conversion.pages)
                     )
-                yield index, opened.read(**inside)
+                yield index, opened.read(inside)
 
     def _locate(self, index: dict[str, int]) -> tuple[ImageHeader, dict[str, int]]:
         """Return the file that holds a plane, and the plane's index in it."""
@@ -247,14 +249,6 @@ def _project(planes: Iterator[Plane], how: str) -> Plane:
         total += plane
         n += 1
     return (total / n).astype(np.float32)
-
-
-def _read_whole(image: OpenImage) -> NDArray[Any]:
-    """Read all planes of a file, in the order of its axes."""
-    leading = image.header.axes[:-2]
-    sizes = [range(image.header.size(axis)) for axis in leading]
-    planes = [image.read(**dict(zip(leading, i, strict=True))) for i in product(*sizes)]
-    return np.stack(planes).reshape(image.header.shape)
 
 
 def _check_labels(path: Path, labels: NDArray[Any], others: NDArray[Any]) -> None:

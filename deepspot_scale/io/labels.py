@@ -27,6 +27,8 @@ from deepspot_scale.io.zarr_images import listing_of_node, open_image_node, open
 _ROUNDING = 1e-6
 """Pixels. Keeps a centre that falls on the edge of two label pixels on one side, when
 the ratio of two decimal pixel sizes is not exact in binary."""
+_LARGEST = 2**63 - 1
+"""Labels are int64 in tables."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,17 @@ class LabelImage:
             return np.zeros((rows.size, columns.size), self.stored.dtype)
         span = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
         labels = self.stored.plane(index, "max", span)
+        self._check(labels)
         return labels[np.ix_(rows - rows[0], columns - columns[0])]
+
+    def _check(self, labels: NDArray[Any]) -> None:
+        """Refuse labels that the tables can not hold, or that would pass for cells."""
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high > _LARGEST:
+            raise FieldError(
+                f"labels at {self.stored.source} go from {low} to {high}; expected 0 "
+                f"for background and labels up to {_LARGEST}. Number them anew."
+            )
 
 
 def nearest_index(n_image: int, n_labels: int, ratio: float) -> NDArray[np.int64]:

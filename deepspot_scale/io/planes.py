@@ -1,27 +1,31 @@
 """One TIFF or PNG file, read plane by plane.
 
 A path comes in; axes, shape, dtype, channel names and pixel size go out without a look
-at the pixels, and then single planes. Damaged files are errors, never black pixels.
-Nothing here knows plates, nor what a file's name means.
+at the pixels, and then single planes or windows of them. Damaged files are errors,
+never black pixels. Nothing here knows plates, nor what a file's name means.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 import tifffile
+import zarr
 from numpy.typing import NDArray
 
-from deepspot_scale.errors import DeepspotError, FieldError
-from deepspot_scale.io.tiff_tags import read_channels, read_pixel_size, read_z_step
+from deepspot_scale.errors import FieldError
+from deepspot_scale.io.images import Window
+from deepspot_scale.io.stores import field_errors
+from deepspot_scale.io.tiff_tags import read_tags
 from deepspot_scale.vocabulary import AXES
 
 Plane = NDArray[Any]
@@ -32,6 +36,7 @@ ENDINGS = (".tif", ".tiff", ".png")
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_GREY = 0
 _DESCRIPTION = 270
+_WHOLE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,18 @@ class ImageHeader:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     """In native byte order."""
+    piece: tuple[int, int]
+    """(y, x) in pixels of what is decoded at once: a tile, a strip or a plane."""
     channels: tuple[str, ...] = ()
-    """Names, one for each channel; empty when the file names none."""
-    pixel_size_um: tuple[float, float] | None = None
-    """(y, x); None when unknown."""
-    z_step_um: float | None = None
-    """Distance of planes; None when unknown."""
+    """Names as stored; empty where a channel has none."""
+    spacing_um: Mapping[str, float] = field(default_factory=dict)
+    """Size of a pixel along those of z, y, x where it is known."""
+
+    @property
+    def pixel_size_um(self) -> tuple[float, float] | None:
+        """(y, x); None when unknown."""
+        sizes = self.spacing_um
+        return (sizes["y"], sizes["x"]) if {"y", "x"} <= set(sizes) else None
 
     def size(self, axis: str) -> int:
         """Return the size along an axis; 1 when the image does not have it."""
@@ -66,8 +77,15 @@ class OpenImage:
     _stored_axes: str
     """Leading axes as stored, e.g. ``zc`` of ImageJ."""
 
-    def read(self, *, t: int = 0, c: int = 0, z: int = 0) -> Plane:
-        """Read one plane.
+    def read(self, index: Mapping[str, int], window: Window = _WHOLE) -> Plane:
+        """Read one plane, or a window of it.
+
+        Parameters
+        ----------
+        index
+            Positions along t, c and z; 0 where none is given.
+        window
+            Slices (y, x) in pixels.
 
         Returns
         -------
@@ -79,15 +97,26 @@ class OpenImage:
         FieldError
             The file is damaged.
         """
-        with _naming(self.header.path):
+        with field_errors(f"reading {self.header.path}"):
             if self._file is None:
-                return _decode_png(self.header.path)
-            index = {"t": t, "c": c, "z": z}
+                return _decode_png(self.header)[window]
             sizes = [self.header.size(axis) for axis in self._stored_axes]
-            where = [index[axis] for axis in self._stored_axes]
+            where = [index.get(axis, 0) for axis in self._stored_axes]
             number = int(np.ravel_multi_index(where, sizes)) if sizes else 0
-            plane = _read_tiff_plane(self._file, number, self.header)
+            plane = _read_tiff_plane(self._file, number, self.header, window)
             return np.ascontiguousarray(plane, dtype=self.header.dtype)
+
+    def read_block(self, selection: Sequence[slice] | None = None) -> NDArray[Any]:
+        """Read what one slice for each axis of the header selects; None: all of it."""
+        header = self.header
+        parts = selection or [slice(None)] * len(header.axes)
+        ranges = [range(n)[part] for n, part in zip(header.shape, parts, strict=True)]
+        block = np.empty([len(places) for places in ranges], header.dtype)
+        planes = product(*ranges[:-2])
+        for place, found in zip(np.ndindex(block.shape[:-2]), planes, strict=True):
+            index = dict(zip(header.axes, found, strict=False))
+            block[place] = self.read(index, (parts[-2], parts[-1]))
+        return block
 
 
 @contextmanager
@@ -106,38 +135,21 @@ def open_image(path: Path, *, pages: Pages = "z") -> Iterator[OpenImage]:
     FieldError
         Unreadable, truncated, coloured, or not one image of known axes.
     """
-    if path.suffix.lower() == ".png":
-        with _naming(path):
-            header = _png_header(path)
-        yield OpenImage(header, None, "")
-        return
-    with _naming(path):
-        file = tifffile.TiffFile(path)
-    with file:
-        with _naming(path):
-            opened = _open_tiff(file, path, pages)
+    with ExitStack() as files:
+        with field_errors(f"opening {path}"):
+            if path.suffix.lower() == ".png":
+                opened = OpenImage(_png_header(path), None, "")
+            else:
+                file = files.enter_context(tifffile.TiffFile(path))
+                opened = _open_tiff(file, path, pages)
         yield opened
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises on a damaged file into an error that names it."""
-    try:
-        yield
-    except DeepspotError:
-        raise
-    except Exception as error:  # decoders raise all kinds: struct, zlib, Key, Index...
-        raise FieldError(
-            f"{path} can not be read as an image ({type(error).__name__}: {error}). "
-            f"It is damaged, incomplete or of an unknown kind: copy it again."
-        ) from error
 
 
 def _png_header(path: Path) -> ImageHeader:
     with path.open("rb") as file:
         start = file.read(26)
     if start[:8] != _PNG_START:
-        raise FieldError(f"{path} is no PNG file, although its name says so.")
+        raise ValueError("it is no PNG file, although its name says so")
     width, height, bits, colour = struct.unpack(">IIBB", start[16:26])
     if colour != _PNG_GREY:
         raise _coloured(path)
@@ -145,14 +157,15 @@ def _png_header(path: Path) -> ImageHeader:
         raise FieldError(
             f"{path} has {bits} bits per pixel; expected are 8 or 16. Save it again."
         )
-    return ImageHeader(path, "yx", (height, width), np.dtype(f"u{bits // 8}"))
+    shape = (height, width)
+    return ImageHeader(path, "yx", shape, np.dtype(f"u{bits // 8}"), shape)
 
 
-def _decode_png(path: Path) -> Plane:
-    stored = np.fromfile(path, np.uint8)
+def _decode_png(header: ImageHeader) -> Plane:
+    stored = np.fromfile(header.path, np.uint8)
     image = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise FieldError(f"{path} is damaged or incomplete: copy it again.")
+    if image is None or image.shape != header.shape:
+        raise ValueError("it is damaged or incomplete")
     return image
 
 
@@ -165,7 +178,7 @@ def _coloured(path: Path) -> FieldError:
 
 
 def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
-    _check_whole(file, path)
+    _check_whole(file)
     series = file.series[0]
     letters, shape = series.axes, series.shape
     if _is_stack(file):
@@ -174,7 +187,8 @@ def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
         raise FieldError(
             f"{path} holds {len(file.series)} images; expected is one. Split the file."
         )
-    if letters.endswith("S"):
+    page = series.keyframe
+    if letters.endswith("S") or page.photometric == tifffile.PHOTOMETRIC.RGB:
         raise _coloured(path)
     # I, Q, or S in front: pages that nobody has named.
     stored = letters.translate(str.maketrans("IQS", 3 * pages.upper())).lower()
@@ -182,18 +196,21 @@ def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
     alien = {axis for axis, size in sizes.items() if axis not in AXES and size > 1}
     if alien or len(sizes) < len(stored) or not stored.endswith("yx"):
         raise FieldError(
-            f"{path} has axes {letters} of shape {shape}; expected are some of "
-            f"{AXES.upper()}, each once and ending in YX."
+            f"{path}: expected the axes {', '.join(AXES)}, each once at most and y, x "
+            f"last, but the file has {letters} with the sizes {shape}. Convert it to "
+            f"OME-TIFF or OME-Zarr first."
         )
     axes = "".join(axis for axis in AXES if sizes.get(axis, 1) > 1 or axis in "yx")
+    dtype, (height, width) = _native_dtype(series.dtype, path), page.chunks[-2:]
+    channels, spacing_um = read_tags(file)
     header = ImageHeader(
         path,
         axes,
         tuple(sizes[axis] for axis in axes),
-        _native_dtype(series.dtype, path),
-        read_channels(file, sizes.get("c", 1)),
-        read_pixel_size(file),
-        read_z_step(file),
+        dtype,
+        (height, width),
+        channels,
+        spacing_um,
     )
     return OpenImage(header, file, "".join(a for a in stored[:-2] if sizes[a] > 1))
 
@@ -212,22 +229,22 @@ def _native_dtype(stored: np.dtype[Any] | None, path: Path) -> np.dtype[Any]:
     return stored.newbyteorder("=")
 
 
-def _check_whole(file: tifffile.TiffFile, path: Path) -> None:
-    """Raise FieldError when the file ends before its last page or its description.
+def _check_whole(file: tifffile.TiffFile) -> None:
+    """Raise ValueError when the file ends before its last page, pixel or description.
 
     tifffile takes what is there and only logs that the rest is missing.
     """
-    first, last = file.pages.first, file.pages[-1]
+    first, last, series = file.pages.first, file.pages[-1], file.series[0]
     codes, _ = _read_directory(file, first.offset)
     _, following = _read_directory(file, last.offset)
-    n_planes = math.prod(file.series[0].shape[:-2])
     n_promised = (file.imagej_metadata or {}).get("images", 1)
+    end = 0 if series.dataoffset is None else series.dataoffset + series.nbytes
     if (
-        following >= file.filehandle.size
-        or n_promised > n_planes
+        max(following + 1, end) > file.filehandle.size
+        or n_promised > math.prod(series.shape[:-2])
         or (_DESCRIPTION in codes and _DESCRIPTION not in first.tags)
     ):
-        raise FieldError(f"{path} is incomplete: it ends too early. Copy it again.")
+        raise ValueError("it is incomplete, it ends too early")
 
 
 def _read_directory(file: tifffile.TiffFile, offset: int) -> tuple[set[int], int]:
@@ -243,22 +260,44 @@ def _read_directory(file: tifffile.TiffFile, offset: int) -> tuple[set[int], int
 
 
 def _read_tiff_plane(
-    file: tifffile.TiffFile, number: int, header: ImageHeader
+    file: tifffile.TiffFile, number: int, header: ImageHeader, window: Window
 ) -> Plane:
-    """Read one plane by its number in the order of storage."""
-    n_planes, shape = math.prod(header.shape[:-2]), header.shape[-2:]
+    """Read a window of one plane by its number in the order of storage."""
     series = file.series[0]
     if _is_stack(file):
-        series, number, n_planes = file.series[number], 0, 1
+        series, number = file.series[number], 0
     if series.dataoffset is not None and series.dtype == header.dtype:
-        stored = header.dtype.newbyteorder(file.byteorder)
-        start = series.dataoffset + number * math.prod(shape) * stored.itemsize
-        plane = file.filehandle.read_array(stored, math.prod(shape), offset=start)
-        return np.reshape(plane, shape)
-    if len(series.pages) != n_planes:  # several planes in one compressed page
-        planes: Plane = series.asarray().reshape(n_planes, *shape)
-        return np.asarray(planes[number])
-    page = series.pages[number]
+        n_bytes = math.prod(header.shape[-2:]) * header.dtype.itemsize
+        begin = series.dataoffset + number * n_bytes
+        return _read_rows(file, begin, header, window)
+    _check_page(series, number)
+    with series.aszarr(level=0) as store:
+        planes = zarr.open_array(store, mode="r")
+        where = np.unravel_index(number, planes.shape[:-2])
+        selection: list[int | slice] = [*map(int, where), *window]
+        return np.asarray(planes[tuple(selection)])
+
+
+def _read_rows(
+    file: tifffile.TiffFile, begin: int, header: ImageHeader, window: Window
+) -> Plane:
+    """Read a window of a plane whose pixels follow each other from a byte onwards."""
+    height, width = header.shape[-2:]
+    start, stop, step = window[0].indices(height)
+    stored, n_rows = header.dtype.newbyteorder(file.byteorder), max(0, stop - start)
+    begin += start * width * stored.itemsize
+    rows = file.filehandle.read_array(stored, n_rows * width, offset=begin)
+    return np.reshape(rows, (n_rows, width))[::step, window[1]]
+
+
+def _check_page(series: tifffile.TiffPageSeries, number: int) -> None:
+    """Raise ValueError unless all pixels of a plane are there, as zarr makes them 0."""
+    # One page may hold several planes.
+    page = series[number * len(series) // math.prod(series.shape[:-2])]
     if page is None:
-        raise FieldError(f"{header.path} lacks plane {number}, which it announces.")
-    return np.reshape(page.asarray(), shape)
+        raise ValueError(f"plane {number} is missing")
+    pieces = zip(page.dataoffsets, page.databytecounts, strict=True)
+    ends = [start + n if start and n else math.inf for start, n in pieces]
+    n_pieces, size = math.prod(page.chunked), page.parent.filehandle.size
+    if len(ends) < n_pieces or max(ends) > size:
+        raise ValueError(f"plane {number} is incomplete")

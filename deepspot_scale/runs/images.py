@@ -30,7 +30,7 @@ class ImageSpots:
     """What came of some image files."""
 
     table: pd.DataFrame
-    """Columns image, t, channel, z and the rest of `vocabulary.SPOTS`."""
+    """Columns image, y, x and the rest of `vocabulary.SPOTS`."""
     n_images: int
     """Images that were processed."""
     failed: dict[str, str]
@@ -63,11 +63,11 @@ def detect_images(
         What every image would meet alike.
     """
     pipeline = assemble(settings, device=device)
-    tables, failed, n_images = [], {}, 0
+    tables, names, failed, n_images = [], set[str](), {}, 0
     for path in paths:
         try:
             entries = open_plate(path).entries
-        except DeepspotError as error:
+        except (DeepspotError, OSError) as error:
             failed[str(path)] = explain(error)
             continue
         for entry in entries:
@@ -79,8 +79,14 @@ def detect_images(
                 failed[entry.source] = explain(error)
                 continue
             n_images += 1
-            tables += [plane.spots for plane in planes if len(plane.spots)]
-            on_image(entry.address.path)
+            # Two folders may hold files of one name; then the path tells them apart.
+            name = entry.address.path
+            name = entry.source if name in names else name
+            names.add(name)
+            tables += [p.spots.assign(field=name) for p in planes if len(p.spots)]
+            on_image(name)
     table = pd.concat(tables, ignore_index=True) if tables else empty_table(SPOTS)
     table = table.drop(columns=DROPPED).rename(columns={"field": "image"})
+    front = ["image", "y", "x"]
+    table = table[front + [name for name in table if name not in front]]
     return ImageSpots(table, n_images, failed)

@@ -5,7 +5,7 @@ CSV files and short words come in, checked values go out. Nothing here knows ima
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -36,7 +36,7 @@ def _numbers(table: pd.DataFrame, columns: list[str], path: str) -> pd.DataFrame
         raise SettingsError(f"{path}: {columns} must be numbers: {error}") from error
 
 
-def read_references(text: str | None) -> References:
+def read_references(text: str | None, fields: Iterable[FieldAddress]) -> References:
     """Read where "toward" is.
 
     Parameters
@@ -47,6 +47,8 @@ def read_references(text: str | None) -> References:
         The CSV has the columns row, column, field (each may be left out: then a line
         holds for all) and either angle_deg, or y and x: one row a field is a point,
         several rows are the corners of a line.
+    fields
+        The fields of the plate. Rows of others are passed over.
 
     Returns
     -------
@@ -56,7 +58,8 @@ def read_references(text: str | None) -> References:
     Raises
     ------
     SettingsError
-        Text or table that can not be read so.
+        Text or table that can not be read so, or a table that has no field of the
+        plate.
     """
     if text is None:
         return lambda _: None
@@ -69,13 +72,31 @@ def read_references(text: str | None) -> References:
     groups = table.groupby(keys, sort=False) if keys else [((), table)]
     known: dict[tuple[str, ...], Reference] = {}
     for key, rows in groups:
-        known[tuple(map(str, key))] = _read_rows(rows, text)
+        place = _place(dict(zip(keys, map(str, key), strict=True)))
+        if place in known:
+            raise SettingsError(f"{text}: {'/'.join(map(str, key))} is given twice")
+        known[place] = _read_rows(rows, text)
 
     def of_field(address: FieldAddress) -> Reference | None:
         words = {"row": address.row, "column": address.column, "field": address.field}
-        return known.get(tuple(words[key] for key in keys))
+        return known.get(_place({key: words[key] for key in keys}))
 
+    if not any(of_field(address) for address in fields):
+        raise SettingsError(
+            f"{text} has no field of this plate; its {', '.join(keys)} read "
+            f"{' '.join(next(iter(known), ()))}"
+        )
     return of_field
+
+
+def _place(words: dict[str, str]) -> tuple[str, ...]:
+    """Return a key that is the same for B, 3 and b, 03, as a spreadsheet writes it."""
+    alike = {
+        "row": lambda word: word.upper(),
+        "column": lambda word: word.lstrip("0") or word[-1:],
+        "field": lambda word: word,
+    }
+    return tuple(alike[key](word.strip()) for key, word in words.items())
 
 
 def _read_words(kind: str, rest: str) -> Reference:
@@ -127,7 +148,7 @@ def read_plate_map(path: str | None, wells: list[FieldAddress]) -> pd.DataFrame:
     Raises
     ------
     SettingsError
-        No such columns, or a well given twice.
+        No such columns, a well given twice, or no well of the plate.
     """
     if path is None:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in PLATE_MAP})
@@ -144,6 +165,8 @@ def read_plate_map(path: str | None, wells: list[FieldAddress]) -> pd.DataFrame:
         known = [w for w in wells if same_well(str(entry["well"]), w)]
         texts = {name: str(entry.get(name, "")) for name in PLATE_MAP[2:]}
         found += [{"row": w.row, "column": w.column, **texts} for w in known]
+    if not found:
+        raise SettingsError(f"{path} has no well of this plate")
     frame = pd.DataFrame(found, columns=list(PLATE_MAP), dtype=object)
     twice = frame[frame.duplicated(["row", "column"])]
     if len(twice):

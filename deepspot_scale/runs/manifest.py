@@ -12,6 +12,8 @@ field is processed.
 from __future__ import annotations
 
 import hashlib
+import json
+from typing import Any
 
 import pandas as pd
 
@@ -49,23 +51,71 @@ def open_run(folder: Folder, settings: Settings) -> None:
     Raises
     ------
     RunError
-        The folder holds a run with other settings, or something else.
+        The folder holds a run with other settings, or something else, or can not be
+        written to.
     """
+    try:
+        _open_run(folder, settings)
+    except (OSError, ValueError, ImportError) as error:  # file systems' many kinds
+        raise RunError(
+            f"{folder.url} can not be used as run folder: {error}; give another one "
+            "with --out"
+        ) from error
+
+
+def _open_run(folder: Folder, settings: Settings) -> None:
     if folder.exists("settings.toml"):
         old = read_settings(folder.read("settings.toml").decode())
-        changes = difference(old, settings)
-        if changes:
-            raise RunError(
-                f"{folder.url} holds a run with other settings:\n  "
-                + "\n  ".join(changes)
-                + "\nuse its settings, or another folder with --out"
-            )
+        _refuse(folder, "settings", difference(old, settings))
         return
     if folder.names(""):
         raise RunError(
             f"{folder.url} is not empty and holds no run; give a new folder with --out"
         )
     folder.write("settings.toml", write_settings(settings).encode())
+
+
+def _refuse(folder: Folder, what: str, changes: list[str]) -> None:
+    if changes:
+        raise RunError(
+            f"{folder.url} holds a run with other {what}:\n  "
+            + "\n  ".join(changes)
+            + f"\nuse its {what}, or another folder with --out"
+        )
+
+
+def open_provenance(folder: Folder, facts: dict[str, Any]) -> None:
+    """Write where a run's answers come from, or compare with what is written.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    facts
+        What can be written as JSON.
+
+    Raises
+    ------
+    RunError
+        The run was begun with another plate, other weights or other references.
+    """
+    name = "provenance.json"
+    if folder.exists(name):
+        old, new = _identity(json.loads(folder.read(name))), _identity(facts)
+        changes = [
+            f"{key}: {old[key]!r} in the run folder, now {new[key]!r}"
+            for key in new
+            if old[key] != new[key]
+        ]
+        _refuse(folder, "input", changes)
+        return
+    folder.write(name, json.dumps(facts, indent=2).encode())
+
+
+def _identity(facts: dict[str, Any]) -> dict[str, str]:
+    """Return the facts that decide about answers and that no setting names."""
+    parts = {"input": "source", "weights": "sha256", "reference": "sha256"}
+    return {part: facts.get(part, {}).get(key, "") for part, key in parts.items()}
 
 
 def commit_part(
@@ -149,5 +199,5 @@ def count_spots(folder: Folder) -> pd.DataFrame:
             words = read_columns(folder, f"spots/{name}", keys)
             counts.append(words.groupby(keys, as_index=False).size())
     if not counts:
-        return pd.DataFrame(columns=[*keys, "n_spots"])
+        return pd.DataFrame(columns=[*keys, "n_spots"]).astype({"n_spots": "int64"})
     return pd.concat(counts, ignore_index=True).rename(columns={"size": "n_spots"})

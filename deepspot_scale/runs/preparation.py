@@ -6,16 +6,17 @@ with all that its task needs. Nothing here runs a field.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from deepspot_scale.errors import PlateError, SettingsError
+from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import FieldEntry, Plate, open_plate
 from deepspot_scale.io.tables import Folder
@@ -57,6 +58,10 @@ class Prepared:
     """What workers load before their first task; None without enhancement."""
     missing: list[FieldTask]
     """Wells that the plate lists and does not have."""
+    channels: tuple[str, ...]
+    """Names of the settings' channels, as far as a field tells them."""
+    failed_before: int
+    """Fields among the skipped that had failed."""
 
 
 def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the work is done
@@ -93,33 +98,40 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     """
     plate = open_plate(source)
     chosen = select_fields(plate, selection)
-    wells = [entry.address for entry in plate.entries]
-    plate_map = read_plate_map(settings.plate_map, _one_a_well(wells))
-    references = read_references(settings.reference)
+    fields = [entry.address for entry in plate.entries]
+    plate_map = read_plate_map(settings.plate_map, _one_a_well(fields))
+    references = read_references(settings.reference, fields)
     folder = Folder(str(out))
     pipeline = assemble(settings, device=device, threads=threads)
-    first = chosen[0]
-    _check_channels(plate, first, settings)
+    channels = _name_channels(plate, chosen, settings)
     manifest.open_run(folder, settings)
+    manifest.open_provenance(folder, _provenance(plate, settings))
     swept = manifest.sweep(folder)
-    settled = manifest.settled(manifest.read_fields(folder), retry_failed=retry_failed)
-    folder.write("provenance.json", _provenance(plate, settings).encode())
+    tried = manifest.read_fields(folder)
+    settled = manifest.settled(tried, retry_failed=retry_failed)
+    good = manifest.settled(tried, retry_failed=True)
     if settings.keep_enhanced:
-        create_enhanced_plate(folder, wells)
-    left = [entry for entry in chosen if entry.address not in settled]
-    tasks = [FieldTask(entry, references(entry.address)) for entry in left]
+        create_enhanced_plate(folder, fields)
+    missing = _missing_wells(plate, selection)
+    skipped = settled & {entry.address for entry in (*chosen, *missing)}
+    tasks = [
+        FieldTask(entry, references(entry.address))
+        for entry in chosen
+        if entry.address not in skipped
+    ]
     job = Job(settings, pipeline, folder)
     engine = choose_engine(settings, device=device, threads=threads)
-    missing = _missing_wells(plate, selection, settled)
     return Prepared(
         plate,
         tasks,
-        len(chosen) - len(left),
+        len(skipped),
         swept,
         plate_map,
         job,
         engine if settings.enhance else None,
-        missing,
+        [FieldTask(entry) for entry in missing if entry.address not in skipped],
+        channels,
+        len(skipped - good),
     )
 
 
@@ -129,25 +141,26 @@ def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
     Raises
     ------
     SettingsError
-        A well that the plate does not have, or a limit below 1.
+        A well that the plate does not have, only absent ones, or a limit below 1.
     """
     entries = list(plate.entries)
+    absent = [_well_address(well) for well in plate.missing]
     known = _one_a_well([entry.address for entry in entries])
     for word in selection.wells:
-        if not any(same_well(word, address) for address in known):
+        if not any(same_well(word, address) for address in (*known, *absent)):
             names = ", ".join(address.well for address in known[:12])
-            raise SettingsError(f"no well {word!r}: the plate has {names} ...")
+            more = " ..." if len(known) > 12 else ""
+            raise SettingsError(f"no well {word!r}: the plate has {names}{more}")
     if selection.wells:
-        entries = [
-            entry
-            for entry in entries
-            if any(same_well(word, entry.address) for word in selection.wells)
-        ]
+        entries = [e for e in entries if _is_selected(e.address, selection)]
     if selection.limit is not None and selection.limit < 1:
         raise SettingsError(f"the limit is at least 1, got {selection.limit}")
     chosen = entries[: selection.limit]
     if not chosen:
-        raise PlateError(f"{plate.source} has no fields")
+        raise SettingsError(
+            f"of the wells {', '.join(selection.wells)} that {plate.source} lists none "
+            "is there; give others"
+        )
     return chosen
 
 
@@ -155,26 +168,47 @@ def _one_a_well(addresses: list[FieldAddress]) -> list[FieldAddress]:
     return list({(a.row, a.column): a for a in reversed(addresses)}.values())[::-1]
 
 
-def _missing_wells(
-    plate: Plate, selection: Selection, settled: set[FieldAddress]
-) -> list[FieldTask]:
-    if selection.wells or selection.limit is not None:
+def _missing_wells(plate: Plate, selection: Selection) -> list[FieldEntry]:
+    """Return an entry for each selected well that is listed and not there."""
+    if selection.limit is not None:
         return []
-    tasks = []
+    entries = []
     for well in plate.missing:
-        row, _, column = well.partition("/")
-        address = FieldAddress(row, column, "")
-        if address not in settled:
-            tasks.append(FieldTask(FieldEntry(address, f"{plate.source}/{well}")))
-    return tasks
+        address = _well_address(well)
+        if not selection.wells or _is_selected(address, selection):
+            entries.append(FieldEntry(address, f"{plate.source}/{well}"))
+    return entries
 
 
-def _check_channels(plate: Plate, entry: FieldEntry, settings: Settings) -> None:
-    """Fail early on a channel that the first field does not have: likely a typo."""
-    opened = plate.open(entry.address.path)
-    indices = [opened.channel_index(name) for name in settings.channels]
-    if len(set(indices)) < len(indices):
-        raise SettingsError(f"channels {settings.channels} name one channel twice")
+def _well_address(well: str) -> FieldAddress:
+    row, _, column = well.partition("/")
+    return FieldAddress(row, column, "")
+
+
+def _is_selected(address: FieldAddress, selection: Selection) -> bool:
+    return any(same_well(word, address) for word in selection.wells)
+
+
+def _name_channels(
+    plate: Plate, chosen: list[FieldEntry], settings: Settings
+) -> tuple[str, ...]:
+    """Return the channels' names in the first field that opens.
+
+    A channel that this field does not have is likely a typo: fail early.
+    """
+    for entry in chosen:
+        try:
+            opened = plate.open(entry.address.path)
+        except FieldError:  # damaged; its own task will say so
+            continue
+        try:
+            indices = [opened.channel_index(name) for name in settings.channels]
+        except FieldError as error:
+            raise SettingsError(str(error)) from error
+        if len(set(indices)) < len(indices):
+            raise SettingsError(f"channels {settings.channels} name one channel twice")
+        return tuple(opened.channels[index] for index in indices)
+    return settings.channels
 
 
 def _version(package: str) -> str:
@@ -184,7 +218,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _provenance(plate: Plate, settings: Settings) -> str:
+def _provenance(plate: Plate, settings: Settings) -> dict[str, Any]:
     packages = ("deepspot-scale", "keras", "tensorflow", "openvino", "dask", "zarr")
     facts: dict[str, Any] = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -200,4 +234,8 @@ def _provenance(plate: Plate, settings: Settings) -> str:
     if settings.enhance:
         weights = find_weights(settings.model)
         facts["weights"] = {"name": weights.name, "sha256": weights.sha256}
-    return json.dumps(facts, indent=2)
+    reference = Path(settings.reference or "")
+    if reference.is_file():
+        digest = hashlib.sha256(reference.read_bytes()).hexdigest()
+        facts["reference"] = {"sha256": digest}
+    return facts

@@ -8,7 +8,7 @@ processed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from deepspot_scale.cluster.worker import EngineLoader
-from deepspot_scale.errors import PlateError, SettingsError
+from deepspot_scale.errors import PlateError, RunError, SettingsError
 from deepspot_scale.execution.blocks import defer_field
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import Plate, open_field
@@ -118,12 +118,19 @@ def _finish_large(
 
 def _rows_of(future: Any, batch: list[FieldTask], job: Job) -> pd.DataFrame:
     """Return the rows of a finished batch; a batch whose worker died failed."""
+    from distributed import KilledWorker
+
     error = future.exception()
     if error is None:
         rows: pd.DataFrame = future.result()
         return rows
     if isinstance(error, FATAL):
         raise error
+    if isinstance(error, KilledWorker):
+        error = RunError(
+            "its worker process died several times, likely for lack of memory; try "
+            "fewer workers or a smaller block"
+        )
     return fail_batch(batch, error, job)
 
 
@@ -167,7 +174,7 @@ def execute_run(
     for rows in _iter_rows(prepared, client):
         progress = progress.after(rows, time.monotonic() - began)
         on_progress(progress)
-    summarise_run(job.out, job.settings, prepared.plate_map)
+    summarise_run(job.out, job.settings, prepared.plate_map, prepared.channels)
     return progress
 
 
@@ -207,26 +214,28 @@ def _distribute(
             stream.add(following)
 
 
-def summarise_run(out: Folder, settings: Settings, plate_map: pd.DataFrame) -> None:
-    """Write ``fields``, ``wells`` and ``conditions`` from the parts that count."""
+def summarise_run(
+    out: Folder,
+    settings: Settings,
+    plate_map: pd.DataFrame,
+    channels: Sequence[str],
+) -> None:
+    """Write ``fields``, ``wells`` and ``conditions`` from the parts that count.
+
+    Each of `channels` has its rows, also where nothing was found.
+    """
     fields = manifest.read_fields(out)
     write_table(out, "fields.parquet", fields, FIELDS)
     cells = manifest.read_part_table(out, "cells")
     spots = manifest.count_spots(out)
-    channels = _channel_names(spots, cells, settings)
+    found = (*spots["channel"].unique(), *cells["channel"].unique())
+    channels = list(dict.fromkeys((*channels, *found)))
     index = SectorIndex(settings.sectors, settings.min_spots)
     tables = (fields, cells, plate_map)
     wells = summarise_wells(*tables, channels=channels, spots=spots, index=index)
     write_table(out, "wells.parquet", wells, WELLS)
     groups = summarise_conditions(*tables, channels=channels, spots=spots, index=index)
     write_table(out, "conditions.parquet", groups, CONDITIONS)
-
-
-def _channel_names(
-    spots: pd.DataFrame, cells: pd.DataFrame, settings: Settings
-) -> list[str]:
-    found = dict.fromkeys([*spots["channel"], *cells["channel"].unique()])
-    return list(found) or list(settings.channels)
 
 
 def run(  # noqa: PLR0913 - see `prepare_run`

@@ -446,7 +446,13 @@ class _ReadPixels:
 
     def __call__(self, here: Here, _: FieldAnswers) -> Pixels:
         box = here.block.core.grow(self.margin, here.shape)
-        return Pixels(box, here.read(self.name, box))
+        pixels = here.read(self.name, box)
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            raise FieldError(
+                "the image to detect on has pixels that are NaN or infinite; replace "
+                "them first"
+            )
+        return Pixels(box, pixels)
 
 
 def detect(
@@ -479,15 +485,29 @@ def detect(
     Raises
     ------
     FieldError
-        Images of different shapes, or pixels that are not finite (when computed).
+        Images of different shapes, raw counts where an enhanced image is expected,
+        or pixels that are not finite (when computed).
+    SettingsError
+        No such method, a block too small for it, or `raw` beside a method for raw
+        images.
     """
+    detector = find_detector(method)
+    if raw is not None and detector.on == "raw":
+        # The range that is measured in raw counts would not be that of `image`.
+        raise SettingsError(
+            "this method works on raw counts alone; give them as the image, without raw"
+        )
     image = check_image(image)
+    if detector.on == "enhanced" and image.dtype.kind != "f":
+        raise FieldError(
+            f"this method expects an enhanced image in [0, 1], got {image.dtype}; "
+            "enhance the image first, or detect with method='raw'"
+        )
     raw = image if raw is None else check_image(raw, "raw image")
     if raw.shape != image.shape:
         raise FieldError(
             f"raw image has shape {raw.shape}, the image to detect on {image.shape}"
         )
-    detector = find_detector(method)
     shape = (image.sizes["y"], image.sizes["x"])
     blocks = plan_blocks(shape, block=block, halo=detector.halo)
     survey, spots = detector.steps()

@@ -71,6 +71,9 @@ class Reference:
         """Check that there is one and only one."""
         if (self.angle_deg is None) == (not self.line):
             raise SettingsError("a reference is either an angle or points, not both")
+        numbers = (self.angle_deg or 0.0, *(value for yx in self.line for value in yx))
+        if not np.isfinite(numbers).all():
+            raise SettingsError(f"a reference holds finite numbers only, got {self}")
 
     def directions(self, y: NDArray[np.float64], x: NDArray[np.float64]) -> Any:
         """Return the direction in degrees from each centre (y, x); NaN for NaN."""

@@ -1,0 +1,204 @@
+"""What counts as done in a run folder, whoever was killed while writing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepspot_scale.errors import RunError
+from deepspot_scale.io.tables import Folder
+from deepspot_scale.runs.manifest import (
+    commit_part,
+    count_spots,
+    open_provenance,
+    open_run,
+    part_name,
+    read_fields,
+    read_part_table,
+    settled,
+    sweep,
+)
+from deepspot_scale.settings import make_settings
+from deepspot_scale.vocabulary import (
+    CELLS,
+    DONE,
+    FAILED,
+    FIELDS,
+    SPOTS,
+    Column,
+    FieldAddress,
+    as_table,
+    empty_table,
+)
+
+SETTINGS = make_settings(channels=("FISH",))
+FIRST, SECOND = FieldAddress("B", "03", "0"), FieldAddress("B", "03", "1")
+
+
+def _rows(columns: tuple[Column, ...], *rows: dict[str, object]) -> pd.DataFrame:
+    """Return rows with a 0 or an empty text where nothing is said."""
+    blank = {c.name: "" if c.dtype == "string" else 0 for c in columns}
+    return as_table(pd.DataFrame([blank | row for row in rows]), columns)
+
+
+def _place(address: FieldAddress) -> dict[str, object]:
+    return {"row": address.row, "column": address.column, "field": address.field}
+
+
+def _commit(
+    folder: Folder, address: FieldAddress, n_spots: int, status: str = DONE
+) -> str:
+    spot = _place(address) | {"channel": "FISH"}
+    spots = _rows(SPOTS, *[spot] * n_spots) if n_spots else empty_table(SPOTS)
+    fields = _rows(FIELDS, _place(address) | {"status": status, "n_spots": n_spots})
+    name = part_name([address])
+    commit_part(folder, name, {"spots": spots, "cells": empty_table(CELLS)}, fields)
+    return name
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(str(tmp_path / "run"))
+
+
+def test_a_new_folder_is_made_and_taken_up_again(folder: Folder) -> None:
+    open_run(folder, SETTINGS)
+    open_run(folder, make_settings(channels=("FISH",)))
+    assert folder.names("") == ["settings.toml"]
+
+
+def test_other_settings_are_refused_and_the_difference_is_shown(folder: Folder) -> None:
+    open_run(folder, SETTINGS)
+    with pytest.raises(RunError, match=r"min_spots: 10 in the run folder, now 3"):
+        open_run(folder, make_settings(channels=("FISH",), min_spots=3))
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(
+    folder: Folder, tmp_path: Path
+) -> None:
+    folder.write("thesis.txt", b"years of work")
+    with pytest.raises(RunError, match="not empty and holds no run"):
+        open_run(folder, SETTINGS)
+    assert folder.names("") == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("below", ["", "/run"])
+def test_a_file_is_no_run_folder(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RunError, match="can not be used as run folder"):
+        open_run(Folder(f"{tmp_path}/file{below}"), SETTINGS)
+
+
+def test_an_unknown_protocol_is_no_run_folder() -> None:
+    with pytest.raises(RunError, match="can not be used as run folder"):
+        open_run(Folder("nowhere://bucket/run"), SETTINGS)
+
+
+@pytest.mark.parametrize("text", ["[tool.black", "line-length = 88"])
+def test_the_settings_of_another_program_are_no_run(folder: Folder, text: str) -> None:
+    folder.write("settings.toml", text.encode())
+    with pytest.raises(RunError, match="can not be used as run folder"):
+        open_run(folder, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"input": {"source": "/other.zarr"}},
+        {"weights": {"sha256": "cd"}},
+        {"reference": {"sha256": "ef"}},
+    ],
+)
+def test_another_plate_weights_or_reference_are_refused(
+    folder: Folder, other: dict[str, dict[str, str]]
+) -> None:
+    facts = {"input": {"source": "/plate.zarr"}, "weights": {"sha256": "ab"}}
+    open_provenance(folder, facts | {"started": "today"})
+    open_provenance(folder, facts | {"started": "tomorrow"})
+    assert b"today" in folder.read("provenance.json")
+    with pytest.raises(RunError, match=f"{next(iter(other))}: .* now '"):
+        open_provenance(folder, facts | other)
+
+
+def test_a_part_counts_once_its_entry_is_there(folder: Folder) -> None:
+    _commit(folder, FIRST, 3)
+    assert read_fields(folder)["n_spots"].tolist() == [3]
+    assert len(read_part_table(folder, "spots")) == 3
+    assert settled(read_fields(folder), retry_failed=False) == {FIRST}
+
+
+def test_a_part_without_entry_is_swept_and_never_read(folder: Folder) -> None:
+    kept, killed = _commit(folder, FIRST, 3), _commit(folder, SECOND, 5)
+    folder.remove(f"manifest/{killed}.parquet")
+    assert len(read_part_table(folder, "spots")) == 3
+    assert count_spots(folder)["n_spots"].sum() == 3
+    assert sweep(folder) == 1
+    assert folder.names("spots") == [f"{kept}.parquet"]
+    assert sweep(folder) == 0
+
+
+def test_files_of_a_killed_writer_are_swept_wherever_they_lie(folder: Folder) -> None:
+    _commit(folder, FIRST, 3)
+    for place in ("", "spots/", "cells/", "manifest/"):
+        folder.write(f"{place}x.parquet", b"")
+        path = folder.local_path / place
+        (path / "x.parquet").rename(path / "x.parquet.partial-1234")
+    assert sweep(folder) == 4
+    assert len(read_part_table(folder, "spots")) == 3
+
+
+def test_a_field_that_failed_is_tried_again_only_when_asked(folder: Folder) -> None:
+    _commit(folder, FIRST, 3)
+    _commit(folder, SECOND, 0, FAILED)
+    fields = read_fields(folder)
+    assert settled(fields, retry_failed=False) == {FIRST, SECOND}
+    assert settled(fields, retry_failed=True) == {FIRST}
+
+
+def test_a_field_that_failed_and_then_was_done_is_done(folder: Folder) -> None:
+    failed = _rows(
+        FIELDS, *[_place(each) | {"status": FAILED} for each in (FIRST, SECOND)]
+    )
+    tables = {"spots": empty_table(SPOTS), "cells": empty_table(CELLS)}
+    commit_part(folder, part_name([FIRST, SECOND]), tables, failed)
+    _commit(folder, SECOND, 2)
+    assert read_fields(folder)["status"].tolist() == [FAILED, DONE]
+
+
+def test_a_part_done_anew_leaves_no_rows_of_before(folder: Folder) -> None:
+    _commit(folder, FIRST, 3)
+    _commit(folder, FIRST, 0)
+    assert read_part_table(folder, "spots").empty
+    assert folder.names("spots") == []
+
+
+def test_spots_are_counted_by_field_and_channel(folder: Folder) -> None:
+    _commit(folder, FIRST, 3)
+    _commit(folder, SECOND, 2)
+    counts = count_spots(folder)
+    assert counts["n_spots"].tolist() == [3, 2]
+    assert counts["field"].tolist() == ["0", "1"]
+
+
+def test_no_spots_at_all_are_counted_as_whole_numbers(folder: Folder) -> None:
+    _commit(folder, FIRST, 0)
+    assert count_spots(folder).dtypes["n_spots"] == "int64"
+    assert count_spots(Folder("memory://nothing/here")).empty
+
+
+names = st.text("ABc019", min_size=1, max_size=3)
+batches = st.lists(
+    st.builds(FieldAddress, names, names, names), min_size=1, max_size=4, unique=True
+)
+
+
+@given(batches, batches)
+def test_different_batches_have_different_names(
+    first: list[FieldAddress], second: list[FieldAddress]
+) -> None:
+    assert (part_name(first) == part_name(second)) == (first == second)
+    assert "/" not in part_name(first)

@@ -1,0 +1,409 @@
+from dataclasses import replace
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from dask_image import ndmeasure
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from deepspot_scale.artificial import render_spots
+from deepspot_scale.blockwise.brightness import Normalisation
+from deepspot_scale.blockwise.geometry import plan_blocks, whole_box
+from deepspot_scale.blockwise.mapping import ArrayReader
+from deepspot_scale.blockwise.reduction import reduce_rounds
+from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.kernels import wavelet
+from deepspot_scale.stages.detection import (
+    PRESETS,
+    IcyThreshold,
+    ProductThreshold,
+    WaveletDetector,
+    detect,
+    find_detector,
+    read_pixels,
+)
+from deepspot_scale.vocabulary import SPOTS
+
+few = settings(max_examples=25, deadline=None)
+EIGHT = np.ones((3, 3))
+# Small reach and small objects, so that small images have many blocks and objects
+# that are too large.
+RAW = WaveletDetector((1, 2), IcyThreshold((250.0, 250.0)), on="raw", largest=4)
+ENHANCED = WaveletDetector((2,), IcyThreshold((np.inf,)), floor=0.3, largest=4)
+PRODUCT = WaveletDetector((1, 2), ProductThreshold(2.0), on="raw", largest=4)
+splits = st.sampled_from(["peaks", "components"])
+shapes = st.tuples(st.integers(20, 90), st.integers(20, 90))
+cores = st.integers(12, 60)
+
+
+def counts(shape, seed, *, levels=4096):
+    """Whole-number camera counts: noise, spots of many sizes, blobs and a plateau."""
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(0, 1 + shape[0] * shape[1] // 60))
+    points = rng.uniform(0, np.array(shape) - 1, (n, 2))
+    light = render_spots(shape, points, rng.uniform(30, 600, n), rng.uniform(0.7, 3, n))
+    image = np.rint(rng.normal(200, rng.uniform(0, 20), shape) + light)
+    top, left = rng.integers(0, shape)
+    image[top : top + 9, left : left + 13] += 800
+    return image.clip(0, levels - 1).astype(np.uint16)
+
+
+def certainties(shape, seed):
+    """An enhanced image: stamps of a few equal values on black, some of them long."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros(shape, np.float32)
+    for y, x in rng.integers(0, shape, (shape[0] * shape[1] // 40, 2)):
+        height, width = rng.integers(1, 4, 2) * (1 if rng.random() < 0.9 else 5)
+        image[y : y + height, x : x + width] = rng.choice([0.25, 0.5, 0.75, 1.0])
+    return image
+
+
+def as_image(plane, **attrs):
+    return xr.DataArray(plane, dims=("y", "x"), attrs=attrs)
+
+
+def find(plane, detector, block):
+    """The detector's two rounds on one plane, to see the number of dropped peaks."""
+    survey, spots = detector.steps()
+    rounds = (
+        *Normalisation().steps(),
+        (read_pixels(detector.halo), survey),
+        (spots,),
+    )
+    blocks = plan_blocks(plane.shape, block=block, halo=detector.halo)
+    read = ArrayReader(whole_box(plane.shape), {"image": plane})
+    return reduce_rounds(rounds, blocks, read)["spots"]
+
+
+def same_spots(got, expected):
+    pd.testing.assert_frame_equal(got.table, expected.table, check_exact=True)
+    assert got.n_dropped == expected.n_dropped
+
+
+@few
+@given(shapes, st.integers(0, 999), cores, splits)
+def test_blocks_of_any_size_give_the_spots_of_the_whole_raw_field(
+    shape, seed, core, split
+):
+    detector = replace(RAW, split=split)
+    plane = counts(shape, seed)
+    block = 2 * detector.halo + core
+    same_spots(find(plane, detector, block), find(plane, detector, 4096))
+
+
+@few
+@given(shapes, st.integers(0, 999), cores, splits)
+def test_blocks_of_any_size_give_the_spots_of_the_whole_enhanced_field(
+    shape, seed, core, split
+):
+    detector = replace(ENHANCED, split=split)
+    plane, raw = certainties(shape, seed), as_image(counts(shape, seed))
+    block = 2 * detector.halo + core
+    same_spots(find(plane, detector, block), find(plane, detector, 4096))
+    tables = [
+        detect(as_image(plane), raw, method=detector, block=size)
+        for size in (block, 4096)
+    ]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+@pytest.mark.parametrize("split", ["peaks", "components"])
+def test_blocks_give_the_spots_of_the_whole_field_by_the_product_of_scales(split):
+    detector = replace(PRODUCT, split=split)
+    plane = counts((90, 120), 3)
+    whole = find(plane, detector, 4096)
+    assert len(whole.table) > 20
+    assert whole.n_dropped > 0
+    same_spots(find(plane, detector, 71), whole)
+
+
+def test_the_images_of_these_tests_have_spots_and_objects_that_are_too_large():
+    for split in ("peaks", "components"):
+        for make, base in ((counts, RAW), (certainties, ENHANCED)):
+            found = find(make((100, 100), 0), replace(base, split=split), 4096)
+            assert len(found.table) > 10
+            assert found.n_dropped > 0
+
+
+def slow_mask(plane, detector):
+    """Pixels that pass in the whole field, by the formula."""
+    image = wavelet.quantise(plane, plane.min(), plane.max())
+    details = wavelet.planes(image, max(detector.scales))
+    mask = np.ones(plane.shape, bool)
+    for scale, sensitivity in zip(
+        detector.scales, detector.threshold.sensitivities, strict=True
+    ):
+        w = details[scale - 1].astype(np.float64)
+        deviation = np.abs(w).mean()
+        factor = np.sqrt(2 * np.log(max(plane.size / 4**scale, 1)))
+        mask &= (w > 0) & (w >= factor * deviation / (sensitivity / 100))
+    fine = details[0] + details[1] if max(detector.scales) > 1 else details[0]
+    return mask, np.maximum(fine, 0) + 1.0
+
+
+@few
+@given(shapes, st.integers(0, 999), cores)
+def test_components_are_those_that_dask_image_labels_across_chunks(shape, seed, core):
+    detector = replace(RAW, split="components", min_area=2)
+    plane = counts(shape, seed)
+    mask, weight = slow_mask(plane, detector)
+    chunked = da.from_array(mask, chunks=(core, 17))
+    labels, n = ndmeasure.label(chunked, EIGHT)
+    labels = np.asarray(labels.compute(scheduler="synchronous"))
+    n = int(n.compute(scheduler="synchronous"))
+    expected, large = [], np.zeros(n + 1, bool)
+    for number, cut in enumerate(ndimage.find_objects(labels), start=1):
+        area = int((labels == number).sum())
+        large[number] = max(s.stop - s.start for s in cut) > detector.largest
+        if not large[number] and area >= detector.min_area:
+            centre = ndimage.center_of_mass(weight, labels, number)
+            expected.append((*np.round(centre, 9), area))
+    found = find(plane, detector, 2 * detector.halo + core)
+    rows = found.table[["y", "x", "area"]].round(9).itertuples(index=False)
+    assert sorted(map(tuple, rows)) == sorted(expected)
+    assert (found.n_dropped > 0) == large.any()
+
+
+def test_a_spot_on_a_seam_is_counted_once():
+    image = 100 + render_spots(
+        (90, 90), np.array([[40.5, 44.5]]), np.array([900.0]), np.array([1.5])
+    )
+    plane = np.rint(image).astype(np.uint16)
+    for detector in (RAW, replace(RAW, split="components")):
+        for block in range(2 * detector.halo + 1, 90, 5):
+            found = find(plane, replace(detector, largest=12), block + 16)
+            assert len(found.table) == 1
+            assert abs(found.table["y"][0] - 40.5) < 0.1
+
+
+def test_spots_that_are_refined_to_one_place_stand_in_one_order():
+    # The enhanced image has two peaks, the raw image between them only one.
+    enhanced, raw = np.zeros((2, 80, 80), np.float32)
+    enhanced[39, 41] = enhanced[41, 39] = 1
+    raw[40, 40] = 1000
+    raw[36, 47] = 50
+    detector = replace(ENHANCED, threshold=IcyThreshold((np.inf,)), scales=(1,))
+    tables = [
+        detect(as_image(enhanced), as_image(raw), method=detector, block=block)
+        for block in (4096, *range(31, 61, 3))
+    ]
+    assert len(tables[0]) == 2
+    assert tables[0]["y"].nunique() == tables[0]["x"].nunique() == 1
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table, tables[0], check_exact=True)
+
+
+def test_touching_spots_are_parted_by_peaks_and_are_one_component():
+    points = np.array([[20.0, 20.0], [20.0, 24.0]])
+    light = render_spots((40, 45), points, np.full(2, 900.0), np.full(2, 1.2))
+    plane = np.rint(100 + light).astype(np.uint16)
+    detector = replace(RAW, largest=12)
+    parted = find(plane, detector, 4096).table
+    np.testing.assert_allclose(parted[["y", "x"]], points, atol=0.5)
+    joined = find(plane, replace(detector, split="components"), 4096).table
+    np.testing.assert_allclose(joined[["y", "x"]], [[20.0, 22.0]], atol=0.3)
+
+
+def test_planted_spots_are_found_where_they_are():
+    rng = np.random.default_rng(5)
+    rows, columns = np.mgrid[20:400:20, 20:400:20]
+    points = np.stack([rows.ravel(), columns.ravel()], 1) + rng.uniform(-2, 2, (361, 2))
+    light = render_spots((420, 420), points, np.full(361, 200.0), np.full(361, 1.3))
+    plane = np.rint(rng.normal(100, 5, light.shape) + light).astype(np.uint16)
+    table = detect(as_image(plane, pixel_size_um=(0.1, 0.2)), method="raw")
+    near = np.hypot(*(points[:, None] - table[["y", "x"]].to_numpy()).T).min(axis=0)
+    assert len(table) == len(points)
+    assert near.max() < 1
+    np.testing.assert_allclose(table["x_um"], table["x"] * 0.2)
+    assert (table["snr"] > 5).all()
+
+
+FLAT = {
+    "all zero": np.zeros((30, 40), np.uint16),
+    "saturated": np.full((30, 40), 65535, np.uint16),
+    "one pixel": np.full((1, 1), 7, np.uint8),
+    "constant float": np.full((3, 5), 0.5, np.float32),
+    "bool": np.zeros((3, 5), bool),
+}
+
+
+@pytest.mark.parametrize("method", PRESETS)
+@pytest.mark.parametrize("split", ["peaks", "components"])
+@pytest.mark.parametrize("plane", FLAT.values(), ids=FLAT)
+def test_a_flat_field_has_no_spots(method, split, plane):
+    detector = replace(PRESETS[method], split=split)
+    raw = as_image(plane)
+    if detector.on == "enhanced":
+        enhanced = raw.astype(np.float32)
+        table = detect(enhanced / max(1.0, float(raw.max())), raw, method=detector)
+    else:
+        table = detect(raw, method=detector)
+    assert list(table.columns) == [column.name for column in SPOTS]
+    assert table.empty
+
+
+@pytest.mark.parametrize("method", PRESETS)
+@pytest.mark.parametrize("shape", [(1, 3), (3, 5), (16, 1)])
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int32, np.float64])
+def test_images_smaller_than_a_spot_get_an_answer(method, shape, dtype):
+    plane = np.zeros(shape, dtype)
+    plane[shape[0] // 2, shape[1] // 2] = 1
+    raw = as_image(plane)
+    if PRESETS[method].on == "enhanced":
+        table = detect(raw.astype(np.float32), raw, method=method)
+    else:
+        table = detect(raw, method=method)
+    assert len(table) <= 1
+    assert table.notna()[["y", "x", "intensity", "snr"]].all(axis=None)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32, np.float64])
+def test_the_number_format_does_not_change_the_spots(dtype):
+    plane = counts((60, 70), 8)
+    # 0 and 4095 make the range a whole number of levels in every format.
+    plane[0, 0], plane[-1, -1] = 0, 4095
+    expected = find(plane, RAW, 4096).table
+    got = find(plane.astype(dtype), RAW, 4096).table
+    columns = ["y", "x", "area"]
+    if np.dtype(dtype).kind == "i":
+        pd.testing.assert_frame_equal(got[columns], expected[columns])
+    else:  # real numbers are spread over all levels: more digits, the same spots
+        np.testing.assert_allclose(got[["y", "x"]], expected[["y", "x"]], atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_pixels_that_are_not_finite_are_a_named_error(value, lazy, here_and_now):
+    plane = np.zeros((40, 40), np.float32)
+    broken = plane.copy()
+    broken[3, 4] = value
+    for image, raw, method in (
+        (broken, None, "raw"),
+        (broken, None, "enhanced"),
+        (broken, plane, "enhanced"),
+        (plane, broken, "enhanced"),
+    ):
+        given = [None if part is None else as_image(part) for part in (image, raw)]
+        if lazy:
+            given = [None if part is None else part.chunk(y=13) for part in given]
+        with pytest.raises(FieldError, match="NaN or infinite"):
+            len(detect(*given, method=method))
+
+
+def stack(dims, sizes, seed=0):
+    """Planes of different spots along leading dimensions."""
+    planes = [counts((70, 83), seed + i) for i in range(int(np.prod(sizes)))]
+    return xr.DataArray(
+        np.stack(planes).reshape(*sizes, 70, 83),
+        dims=(*dims, "y", "x"),
+        coords={"c": ["DAPI", "FISH"]} if "c" in dims else {},
+        attrs={"address": "B/03/0", "pixel_size_um": (0.1, 0.1)},
+    )
+
+
+@pytest.mark.parametrize("dims", ["", "t", "cz", "tcz"])
+@pytest.mark.parametrize("split", ["peaks", "components"])
+def test_lazy_images_give_the_same_table_and_compute_nothing_before(
+    dims, split, forbid_computing, here_and_now
+):
+    image = stack(dims, [2] * len(dims))
+    detector = replace(RAW, split=split)
+    chunks = {"y": (31, 1, 38), "x": (50, 33)} | dict.fromkeys(dims, 1)
+    with forbid_computing:
+        lazy = detect(image.chunk(chunks), method=detector, block=50)
+        again = detect(image.chunk(y=9), method=detector)
+    eager = detect(image, method=detector)
+    assert len(eager) > 10 * 2 ** len(dims)
+    for table in (lazy, again):
+        assert table.npartitions == 2 ** len(dims)
+        got = table.compute().reset_index(drop=True)
+        pd.testing.assert_frame_equal(got, eager, check_exact=True)
+
+
+def test_a_lazy_image_may_come_with_raw_counts_in_memory(here_and_now):
+    enhanced, raw = certainties((60, 60), 1), counts((60, 60), 1)
+    eager = detect(as_image(enhanced), as_image(raw), method=ENHANCED)
+    for image, other in (
+        (as_image(enhanced).chunk(y=17), as_image(raw)),
+        (as_image(enhanced), as_image(raw).chunk(x=23)),
+    ):
+        lazy = detect(image, other, method=ENHANCED, block=45)
+        got = lazy.compute().reset_index(drop=True)
+        pd.testing.assert_frame_equal(got, eager, check_exact=True)
+
+
+def test_each_plane_is_a_field_of_its_own():
+    image = stack("tc", [2, 2])
+    image[0] = image[0] // 8  # a dim time point keeps its own thresholds
+    table = detect(image, method=RAW)
+    for t in range(2):
+        for c in ("DAPI", "FISH"):
+            alone = detect(image.isel(t=t).sel(c=c), method=RAW)
+            own = table[(table["t"] == t) & (table["channel"] == c)]
+            own = own.reset_index(drop=True)
+            own["t"] = alone["t"]
+            pd.testing.assert_frame_equal(own, alone)
+
+
+@given(st.integers(0, 99), st.data())
+@few
+def test_threshold_sums_merge_exactly(seed, data):
+    rng = np.random.default_rng(seed)
+    planes = rng.integers(-65535, 65536, (2, 60)).astype(np.float32)
+    cut = data.draw(st.integers(0, 60))
+    for threshold in (IcyThreshold((50.0, 100.0)), ProductThreshold()):
+        whole = threshold.count(planes)
+        parts = threshold.count(planes[:, :cut]), threshold.count(planes[:, cut:])
+        np.testing.assert_array_equal(parts[0] + parts[1], whole)
+        np.testing.assert_array_equal(parts[1] + parts[0], whole)
+        levels = threshold.levels(whole, (1, 2))
+    # The product's thresholds are those of a plain median.
+    for plane, level in zip(planes, levels, strict=True):
+        middle = np.sort(plane)[29]
+        deviation = np.sort(np.abs(plane - middle))[29]
+        assert level == pytest.approx(3.0 * deviation / 0.67)
+
+
+def test_unfit_requests_are_named_errors():
+    image = as_image(counts((40, 40), 0))
+    with pytest.raises(SettingsError, match="no detector 'best'"):
+        detect(image, method="best")
+    with pytest.raises(SettingsError, match="leaves no core"):
+        detect(image, method="raw", block=32)
+    with pytest.raises(SettingsError, match="raw counts alone"):
+        detect(image, image, method="raw")
+    with pytest.raises(FieldError, match="got uint16; enhance the image first"):
+        detect(image)
+    with pytest.raises(FieldError, match="raw image has shape"):
+        detect(image.astype(float), image[:30])
+    with pytest.raises(FieldError, match="DataArray"):
+        detect(image.to_numpy())
+    with pytest.raises(FieldError, match="no pixels"):
+        detect(image[:0])
+    with pytest.raises(FieldError, match="real numbers"):
+        detect(image.astype(complex))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scales": ()},
+        {"scales": (0,)},
+        {"scales": (7,)},
+        {"split": "watershed"},
+        {"largest": 1},
+        {"min_area": 0},
+    ],
+)
+def test_a_detector_out_of_range_is_refused(wrong):
+    with pytest.raises(SettingsError):
+        replace(RAW, **wrong)
+
+
+def test_detectors_are_found_by_name_or_given():
+    assert find_detector("paper") is PRESETS["paper"]
+    assert find_detector(RAW) is RAW

@@ -1,0 +1,76 @@
+"""The README says what the code does: columns, commands, the Python example."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import dask
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from deepspot_scale import cli
+from deepspot_scale.description import describe_tables
+from deepspot_scale.io.writing import (
+    ImageLayout,
+    create_plate,
+    write_image,
+    write_labels,
+)
+from deepspot_scale.vocabulary import FieldAddress
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    if not README.is_file():
+        pytest.skip("the installed package has no README beside it")
+    return README.read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_columns_in_the_readme_are_those_of_the_tables(text: str) -> None:
+    shown = re.search(r"<!-- columns.*?-->\n\n(.*?)\n\n<!-- /columns -->", text, re.S)
+    assert shown is not None
+    assert shown[1] == describe_tables()
+
+
+def test_every_option_in_the_readme_exists(text: str) -> None:
+    runner = CliRunner()
+    for block in blocks(text, "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.split("&&")[-1])
+            if not words or not words[0].endswith("deepspot-scale"):
+                continue
+            shown = runner.invoke(cli.app, [words[1], "--help"], terminal_width=300)
+            assert shown.exit_code == 0, line
+            for word in words[2:]:
+                if word.startswith("--"):
+                    assert word in shown.output, line
+
+
+def test_the_python_example_runs(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = FieldAddress("B", "03", "0")
+    rng = np.random.default_rng(0)
+    image = rng.poisson(100, (1, 64, 64)).astype(np.uint16)
+    labels = np.zeros((64, 64), np.int32)
+    labels[8:56, 8:56] = 1
+    create_plate(tmp_path / "PLATE.zarr", [address])
+    layout = ImageLayout("cyx", image.shape, image.dtype, ("FISH",), (0.1, 0.1))
+    write_image(tmp_path / "PLATE.zarr", address, image, layout)
+    write_labels(tmp_path / "PLATE.zarr", address, "cells", labels)
+    labels[:24] = 0
+    write_labels(tmp_path / "PLATE.zarr", address, "nuclei", labels)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    with dask.config.set(scheduler="synchronous"):
+        exec(blocks(text, "python")[0] + "\nanswer = table.compute()", names)
+    assert list(names["answer"]["cell"]) == [1]
