@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deepspot_scale.stages.detection import detect
     from deepspot_scale.stages.enhancement import enhance
     from deepspot_scale.stages.polarity import Reference, measure_polarity
+    from deepspot_scale.stages.quality import measure_quality
 
 _HOMES = {
     "Reference": "stages.polarity",
@@ -33,6 +34,7 @@ _HOMES = {
     "enhance": "stages.enhancement",
     "make_settings": "settings",
     "measure_polarity": "stages.polarity",
+    "measure_quality": "stages.quality",
     "open_plate": "io.plate",
     "run": "runs.screen",
 }
@@ -45,6 +47,7 @@ __all__ = [
     "enhance",
     "make_settings",
     "measure_polarity",
+    "measure_quality",
     "open_plate",
     "run",
 ]

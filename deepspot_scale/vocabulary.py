@@ -119,6 +119,14 @@ CELLS = (
     Column("spot_bins", "bins", "cytoplasm spots per degree from the reference"),
 )
 
+QUALITY = (
+    *_PLANE,
+    Column("saturated", "float64", "share of pixels at the number format's limit"),
+    Column("zero", "float64", "share of pixels that are 0"),
+    Column("mean", "float64", "mean of all pixels, counts"),
+    Column("focus", "float64", "variance of the Laplacian over the squared mean"),
+)
+
 FIELDS = (
     *_FIELD,
     Column("acquisition", "int32", "acquisition of the plate; 0 when not stated"),
@@ -167,6 +175,7 @@ TABLES = {
     "fields": FIELDS,
     "wells": WELLS,
     "conditions": CONDITIONS,
+    "quality": QUALITY,
 }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import zarr
 
 from deepspot_scale.errors import PlateError
-from deepspot_scale.io import metadata
+from deepspot_scale.io import metadata, metadata_blocks
 from deepspot_scale.io.metadata import Version
 from deepspot_scale.io.stores import Source, is_url, open_node, source_text
 from deepspot_scale.vocabulary import FieldAddress
@@ -61,7 +61,7 @@ def create_plate(
     if version not in {"0.4", "0.5"}:
         raise PlateError(f"OME-Zarr version must be 0.4 or 0.5, not {version!r}")
     _check_free(source, overwrite=overwrite)
-    block = metadata.plate_block(addresses, name, numbers, version)
+    block = metadata_blocks.plate_block(addresses, name, numbers, version)
     root = zarr.create_group(
         source,
         zarr_format=metadata.zarr_format(version),
@@ -74,7 +74,7 @@ def create_plate(
     for row in {address.row for address in addresses}:
         root.create_group(row)
     for path, fields in wells.items():
-        block = metadata.well_block(fields, numbers, version)
+        block = metadata_blocks.well_block(fields, numbers, version)
         root.create_group(path, attributes=metadata.wrap_block(block, version))
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+import zarr
+from numpy.typing import DTypeLike, NDArray
 
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.io.metadata import MAX_SIZE, ImageListing, Level, check_axes
@@ -112,6 +114,35 @@ def listing_of(layout: ImageLayout) -> ImageListing:
         levels=tuple(levels),
         channels=layout.channels or tuple(map(str, range(layout.n_channels))),
     )
+
+
+def label_layout(
+    listing: ImageListing, image: zarr.Array[Any], labels: NDArray[Any], axes: str
+) -> ImageLayout:
+    """Return the image's layout for labels of their own shape."""
+    chunk = max(image.chunks[-2:])
+    shard = max(image.shards[-2:]) if image.shards else None
+    return ImageLayout(
+        axes=axes,
+        shape=labels.shape,
+        dtype=labels.dtype,
+        chunk=chunk,
+        shard=shard if shard and shard % chunk == 0 else None,
+        n_levels=min(len(listing.levels), max_levels(labels.shape)),
+    )
+
+
+def label_listing(
+    listing: ImageListing, image: zarr.Array[Any], layout: ImageLayout
+) -> ImageListing:
+    """Return the labels' metadata: they cover what the image covers."""
+    scale = dict(zip(listing.axes, listing.levels[0].scale or (), strict=False))
+    units = dict(zip(listing.axes, listing.units_um, strict=True))
+    for axis, n_image, n_labels in zip(
+        "yx", image.shape[-2:], layout.shape[-2:], strict=True
+    ):
+        scale[axis] = scale.get(axis, 1.0) * n_image / n_labels
+    return listing_of(layout).with_scale(scale, units)
 
 
 def max_levels(shape: tuple[int, ...]) -> int:

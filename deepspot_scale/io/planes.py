@@ -190,8 +190,8 @@ def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
     page = series.keyframe
     if letters.endswith("S") or page.photometric == tifffile.PHOTOMETRIC.RGB:
         raise _coloured(path)
-    # I, Q, or S in front: pages that nobody has named.
-    stored = letters.translate(str.maketrans("IQS", 3 * pages.upper())).lower()
+    # I and Q are pages that nobody has named, S several values of each pixel.
+    stored = letters.translate(str.maketrans("IQS", f"{pages}{pages}c")).lower()
     sizes = dict(zip(stored, shape, strict=True))
     alien = {axis for axis, size in sizes.items() if axis not in AXES and size > 1}
     if alien or len(sizes) < len(stored) or not stored.endswith("yx"):

@@ -16,9 +16,14 @@ import zarr
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import DeepspotError, FieldError, PlateError, SettingsError
-from deepspot_scale.io import metadata
+from deepspot_scale.io import metadata, metadata_blocks
 from deepspot_scale.io.creation import create_plate
-from deepspot_scale.io.layout import ImageLayout, listing_of, max_levels
+from deepspot_scale.io.layout import (
+    ImageLayout,
+    label_layout,
+    label_listing,
+    listing_of,
+)
 from deepspot_scale.io.levels import (
     create_arrays,
     fill_levels,
@@ -98,8 +103,8 @@ def _image_block(
     layout: ImageLayout, name: str, version: Version
 ) -> metadata.Attributes:
     listing = listing_of(layout)
-    omero = metadata.omero_block(listing.channels, np.dtype(layout.dtype))
-    return metadata.multiscales_block(listing, name, version) | omero
+    omero = metadata_blocks.omero_block(listing.channels, np.dtype(layout.dtype))
+    return metadata_blocks.multiscales_block(listing, name, version) | omero
 
 
 def write_image(
@@ -203,43 +208,14 @@ def write_labels(
     version = _version_at(source_text(target), address)
     image_listing = _read_listing(image_group)
     image = _open_finest(image_group, image_listing)
-    layout = _label_layout(image_listing, image, labels, axes)
-    listing = _label_listing(image_listing, image, layout)
+    layout = label_layout(image_listing, image, labels, axes)
+    listing = label_listing(image_listing, image, layout)
     group = join(image_group, "labels", name)
-    block = metadata.multiscales_block(listing, name, version)
-    create_arrays(group, layout, block | metadata.label_block(version), version)
+    block = metadata_blocks.multiscales_block(listing, name, version)
+    create_arrays(group, layout, block | metadata_blocks.label_block(version), version)
     open_array(join(group, "0"))[...] = labels
     fill_levels(group, _paths(listing), halve_by_nearest)
     _list_labels(image_group, name, version)
-
-
-def _label_layout(
-    listing: ImageListing, image: zarr.Array[Any], labels: NDArray[Any], axes: str
-) -> ImageLayout:
-    """Return the image's layout for labels of their own shape."""
-    chunk = max(image.chunks[-2:])
-    shard = max(image.shards[-2:]) if image.shards else None
-    return ImageLayout(
-        axes=axes,
-        shape=labels.shape,
-        dtype=labels.dtype,
-        chunk=chunk,
-        shard=shard if shard and shard % chunk == 0 else None,
-        n_levels=min(len(listing.levels), max_levels(labels.shape)),
-    )
-
-
-def _label_listing(
-    listing: ImageListing, image: zarr.Array[Any], layout: ImageLayout
-) -> ImageListing:
-    """Return the labels' metadata: they cover what the image covers."""
-    scale = dict(zip(listing.axes, listing.levels[0].scale or (), strict=False))
-    units = dict(zip(listing.axes, listing.units_um, strict=True))
-    for axis, n_image, n_labels in zip(
-        "yx", image.shape[-2:], layout.shape[-2:], strict=True
-    ):
-        scale[axis] = scale.get(axis, 1.0) * n_image / n_labels
-    return listing_of(layout).with_scale(scale, units)
 
 
 def _list_labels(image_group: str, name: str, version: Version) -> None:
