@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -71,7 +70,10 @@ def run_blocks(plate: Path, out: Path, block: int, *, enhance: bool) -> dict[str
 
 
 def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return this process's own peak; getrusage would give the parent's before exec."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 def compare(name: str, one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

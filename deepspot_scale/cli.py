@@ -303,7 +303,7 @@ def info(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="New folder.")] = Path("deepspot-demo"),
-    seed: Annotated[int, typer.Option(help="Another seed, another plate.")] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed, another plate.")] = 2,
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 1,
 ) -> None:
     """Simulate a small wound assay, run on it, and compare with what was planted.
