@@ -18,16 +18,17 @@ from deepspot_scale import accessor as _accessor  # noqa: F401 - registers the a
 if TYPE_CHECKING:
     from deepspot_scale.io.conversion import convert
     from deepspot_scale.io.plate import open_plate
+    from deepspot_scale.kernels.references import Reference
     from deepspot_scale.runs.screen import run
     from deepspot_scale.settings import make_settings
     from deepspot_scale.stages.assignment import assign
     from deepspot_scale.stages.detection import detect
     from deepspot_scale.stages.enhancement import enhance
-    from deepspot_scale.stages.polarity import Reference, measure_polarity
+    from deepspot_scale.stages.polarity import measure_polarity
     from deepspot_scale.stages.quality import measure_quality
 
 _HOMES = {
-    "Reference": "stages.polarity",
+    "Reference": "kernels.references",
     "assign": "stages.assignment",
     "convert": "io.conversion",
     "detect": "stages.detection",

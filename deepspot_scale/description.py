@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
+from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.io.plate import Field, Plate, open_plate
 from deepspot_scale.pipeline import assemble
 from deepspot_scale.plan import Plan, plan_run
@@ -44,7 +45,10 @@ def describe_plate(
     plate = open_plate(source)
     first = plate.open(next(iter(plate)))
     yield from _content(plate, first)
-    indices = [first.channel_index(name) for name in channels] or [0]
+    try:
+        indices = [first.channel_index(name) for name in channels] or [0]
+    except FieldError as error:  # the user's word, not the field, is at fault
+        raise SettingsError(str(error)) from error
     settings = make_settings(
         channels=tuple(first.channels[i] for i in indices),
         enhance=enhance,

@@ -124,9 +124,9 @@ def stack_planes(planes: list[Any], like: xr.DataArray) -> xr.DataArray:
         data = da.stack(planes).reshape(like.shape)
     else:
         data = np.stack(planes).reshape(like.shape)
-    return xr.DataArray(
-        data, dims=like.dims, coords=like.coords, attrs=like.attrs, name=like.name
-    )
+    answer = xr.DataArray(data, dims=like.dims, coords=like.coords, attrs=like.attrs)
+    # Given as an argument, no name at all would become Dask's name of the graph.
+    return answer.rename(like.name)
 
 
 def read_whole(images: Mapping[str, xr.DataArray]) -> ArrayReader:

@@ -20,8 +20,9 @@ from deepspot_scale.blockwise.reduction import FieldAnswers
 from deepspot_scale.blockwise.tables import PlaneIdentity, identify
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io.plate import Field, FieldEntry, open_field
+from deepspot_scale.kernels.references import Reference
 from deepspot_scale.settings import Settings
-from deepspot_scale.stages.polarity import Reference, plane_table
+from deepspot_scale.stages.polarity import plane_table
 from deepspot_scale.vocabulary import CELLS, PROJECTED, SPOTS, empty_table
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.stages.polarity import Reference
+from deepspot_scale.kernels.references import Reference
 from deepspot_scale.vocabulary import FieldAddress, same_well
 
 References = Callable[[FieldAddress], Reference | None]

@@ -112,7 +112,7 @@ def _compiled(recipe: Recipe) -> Any:
     warm = max(1, recipe.steps // 20)
     rate = keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 100,
-        recipe.steps - warm,
+        max(1, recipe.steps - warm),
         warmup_target=recipe.learning_rate,
         warmup_steps=warm,
     )
