@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask
 import numpy as np
@@ -15,7 +16,8 @@ import pandas as pd
 import pytest
 
 from deepspot_scale.artificial import render_spots
-from deepspot_scale.io.tables import Folder
+from deepspot_scale.cli import main
+from deepspot_scale.io.tables import Folder, read_table
 from deepspot_scale.io.writing import (
     ImageLayout,
     create_plate,
@@ -26,7 +28,7 @@ from deepspot_scale.runs.manifest import read_fields, read_part_table
 from deepspot_scale.runs.preparation import prepare_run
 from deepspot_scale.runs.screen import Progress, execute_run
 from deepspot_scale.settings import make_settings
-from deepspot_scale.vocabulary import FieldAddress
+from deepspot_scale.vocabulary import CONDITIONS, WELLS, FieldAddress
 
 
 @pytest.fixture(scope="session")
@@ -155,6 +157,23 @@ class Outcome:
         bins = {name: table[name].map(tuple) for name in ("area_bins", "spot_bins")}
         return table.assign(**bins)
 
+    @property
+    def wells(self) -> pd.DataFrame:
+        """One row for each well and channel."""
+        return read_table(self.folder, "wells.parquet", WELLS)
+
+    @property
+    def conditions(self) -> pd.DataFrame:
+        """One row for each condition, gene and channel."""
+        return read_table(self.folder, "conditions.parquet", CONDITIONS)
+
+    def assert_same(self, other: Outcome) -> None:
+        """Fail unless all tables are equal, to the last bit."""
+        for kind in ("fields", "spots", "cells", "wells", "conditions"):
+            pd.testing.assert_frame_equal(
+                getattr(self, kind), getattr(other, kind), check_exact=True
+            )
+
     def _table(self, kind: str) -> pd.DataFrame:
         keys = ["row", "column", "field", "t", "channel", "z"]
         table = read_part_table(self.folder, kind)
@@ -183,3 +202,27 @@ def _run_quickly(
 def run_quickly() -> Callable[..., Outcome]:
     """Run on a plate without enhancement, here, or on a client's workers."""
     return _run_quickly
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Ended]:
+    """Call ``deepspot-scale`` with some words; return how it ended."""
+
+    def call(*words: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["deepspot-scale", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Ended(int(end.value.code or 0), *capsys.readouterr())
+
+    return call

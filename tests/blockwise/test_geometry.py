@@ -75,6 +75,18 @@ def test_a_core_keeps_the_halo_from_the_ends_of_its_window_inside_the_field(axis
         assert window.start <= core.start < core.stop <= window.stop
 
 
+@given(axes())
+def test_windows_are_no_longer_than_their_number_needs(axis):
+    length, block, halo, grid = axis
+    spans = split_axis(length, block, halo, grid)
+    window = spans[0][1].stop
+    if len(spans) > 1:
+        shorter = window - grid
+        fits = shorter > 2 * halo
+        assert not fits or len(split_axis(length, shorter, halo, grid)) > len(spans)
+        assert len(spans) == len(split_axis(length, window, halo, grid))
+
+
 @given(plans())
 def test_every_pixel_has_one_owner(plan):
     blocks, halo, grid = plan

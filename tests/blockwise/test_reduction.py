@@ -83,8 +83,8 @@ def test_rounds_are_the_plain_formula():
 
 @few
 @given(
-    st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    st.integers(3, 50),
+    st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    st.integers(5, 30),
     st.integers(0, 1),
 )
 def test_deferred_rounds_give_what_eager_ones_do(shape, block, halo):

@@ -450,14 +450,15 @@ def test_mask_that_does_not_fit_is_named(folder, target, tmp_path, mask, message
     assert not target.exists()
 
 
-@pytest.mark.parametrize("ending", ["png", "tif"])
-def test_colour_image_is_refused_with_advice(folder, target, ending):
-    path = _in(folder, f"B03_0_FISH.{ending}")
+@pytest.mark.parametrize("kind", ["png", "contig", "separate"])
+def test_colour_image_is_refused_with_advice(folder, target, kind):
     colour = np.zeros((*SHAPE, 3), np.uint8)
-    if ending == "png":
-        cv2.imwrite(str(path), colour)
+    if kind == "png":
+        cv2.imwrite(str(_in(folder, "B03_0_FISH.png")), colour)
     else:
-        tifffile.imwrite(path, colour, photometric="rgb")
+        path = _in(folder, "B03_0_FISH.tif")
+        colour = colour if kind == "contig" else np.moveaxis(colour, -1, 0)
+        tifffile.imwrite(path, colour, photometric="rgb", planarconfig=kind)
     with pytest.raises(PlateError, match=r"colour image.*[Ee]xport the channels"):
         convert(folder, target)
 

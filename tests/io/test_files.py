@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import cv2
 import dask
 import dask.array as da
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
 
 from deepspot_scale.errors import FieldError, PlateError
 from deepspot_scale.io.plate import open_plate
@@ -24,8 +24,12 @@ TCZYX = TZCYX.swapaxes(1, 2)
 GREY = {"photometric": "minisblack"}
 
 
+def _png(path: Path, image: np.ndarray) -> None:
+    path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+
+
 def _imagej(path: Path) -> None:
-    metadata = {"axes": "TZCYX", "unit": "micron", "spacing": 0.5}
+    metadata = {"axes": "TZCYX", "unit": r"\u00B5m", "spacing": 0.5}
     resolution = (1 / 0.1, 1 / 0.2)
     tifffile.imwrite(
         path, TZCYX, imagej=True, metadata=metadata, resolution=resolution, **GREY
@@ -58,6 +62,8 @@ def test_a_hyperstack_has_axes_and_sizes_from_its_metadata(
     read = field.read(t=1, channel=2, z=1, window=window)
     np.testing.assert_array_equal(read, TCZYX[1, 2, 1][window])
     np.testing.assert_array_equal(field.read(channel=3, z="max"), TCZYX[0, 3].max(0))
+    some = (slice(1), slice(1, 4, 2), slice(None), slice(1, 20, 3), slice(2, 9, 2))
+    np.testing.assert_array_equal(field.image[some], TCZYX[some])
 
 
 def test_the_tree_of_a_tiff_is_lazy(tmp_path: Path) -> None:
@@ -97,17 +103,36 @@ def test_a_tiled_file_is_read_tile_by_tile(tmp_path: Path) -> None:
     np.testing.assert_array_equal(field.read(window=window), image[window])
 
 
-def test_colours_of_a_tiff_are_channels(tmp_path: Path) -> None:
-    image = RNG.integers(0, 255, (30, 40, 3), dtype="uint8")
-    tifffile.imwrite(tmp_path / "a.tif", image, photometric="rgb")
-    field = open_plate(tmp_path / "a.tif").open("a")
-    assert (field.axes, field.shape) == ("cyx", (3, 30, 40))
-    np.testing.assert_array_equal(field.read(channel=1), image[..., 1])
+def test_several_values_of_a_pixel_are_channels(tmp_path: Path) -> None:
+    stack, path = TZCYX[0, 0], tmp_path / "a.tif"
+    tifffile.imwrite(path, stack, planarconfig="separate", compression="zlib", **GREY)
+    field = open_plate(path).open("a")
+    assert (field.axes, field.shape) == ("cyx", (4, 30, 40))
+    np.testing.assert_array_equal(field.read(channel=2), stack[2])
+
+
+@pytest.mark.parametrize("kind", ["contig", "separate", "RGB", "RGBA", "LA", "P"])
+def test_a_colour_image_is_refused_with_advice(tmp_path: Path, kind: str) -> None:
+    if kind in {"contig", "separate"}:
+        path = tmp_path / "a.tif"
+        image = np.zeros((30, 40, 3) if kind == "contig" else (3, 30, 40), "uint8")
+        tifffile.imwrite(path, image, photometric="rgb", planarconfig=kind)
+    else:
+        path = tmp_path / "a.png"
+        _png(
+            path,
+            np.zeros((30, 40, len(kind)), "uint8") if "R" in kind else TZCYX[0, 0, 0],
+        )
+        content = bytearray(path.read_bytes())
+        content[25] = {"RGB": 2, "P": 3, "LA": 4, "RGBA": 6}[kind]
+        path.write_bytes(content)
+    with pytest.raises(FieldError, match=r"colour image.*Export the channels"):
+        open_plate(path).open("a")
 
 
 def test_a_folder_of_files_has_one_field_each(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "b.ome.tif", TZCYX[0, 0, 0])
-    Image.fromarray(TZCYX[0, 0, 1]).save(tmp_path / "a.PNG")
+    _png(tmp_path / "a.PNG", TZCYX[0, 0, 1])
     (tmp_path / "._b.tif").write_bytes(b"rubbish of a file system")
     (tmp_path / "notes.txt").write_text("x")
     plate = open_plate(tmp_path)
@@ -119,28 +144,19 @@ def test_a_folder_of_files_has_one_field_each(tmp_path: Path) -> None:
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", TZCYX[0, 0, 0])
-    Image.fromarray(TZCYX[0, 0, 1]).save(tmp_path / "a.png")
+    _png(tmp_path / "a.png", TZCYX[0, 0, 1])
     with pytest.raises(PlateError, match="Rename one"):
         open_plate(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("mode", "axes"), [("L", "yx"), ("RGB", "cyx"), ("RGBA", "cyx"), ("LA", "yx")]
-)
-def test_a_png_is_grey_or_has_colours_as_channels(
-    tmp_path: Path, mode: str, axes: str
-) -> None:
-    grey = RNG.integers(0, 255, (30, 40), dtype="uint8")
-    colours = RNG.integers(0, 255, (30, 40, 3), dtype="uint8")
-    pixels = Image.fromarray(colours if "RGB" in mode else grey).convert(mode)
-    pixels.save(tmp_path / "a.png")
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_grey_png_is_read_as_it_is(tmp_path: Path, dtype: str) -> None:
+    grey = TZCYX[0, 0, 0].astype(dtype)
+    _png(tmp_path / "a.png", grey)
     field = open_plate(tmp_path / "a.png").open("a")
-    assert (field.axes, field.dtype) == (axes, np.uint8)
-    expected = colours[..., 2] if axes == "cyx" else grey
-    channel = field.channel_index("blue") if axes == "cyx" else 0
+    assert (field.axes, field.dtype) == ("yx", np.dtype(dtype))
     window = (slice(2, 9), slice(0, 40))
-    read = field.read(channel=channel, window=window)
-    np.testing.assert_array_equal(read, expected[window])
+    np.testing.assert_array_equal(field.read(window=window), grey[window])
 
 
 def test_images_of_others_are_read(shared_data: Path) -> None:
@@ -166,9 +182,52 @@ def test_a_truncated_file_is_an_error_of_its_field(tmp_path: Path, name: str) ->
     if name == "a.tif":
         tifffile.imwrite(path, TZCYX[0, 0, 0], compression="zlib")
     else:
-        Image.fromarray(TZCYX[0, 0, 0]).save(path)
+        _png(path, TZCYX[0, 0, 0])
     path.write_bytes(path.read_bytes()[:-800])
     with pytest.raises(FieldError, match="failed"):
+        open_plate(path).open("a").read()
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"metadata": None},
+        {"metadata": None, "compression": "zlib"},
+        {"metadata": None, "compression": "zlib", "tile": (16, 16)},
+        {"truncate": True},
+        {"imagej": True, "metadata": {"axes": "ZYX"}},
+        # ImageJ itself writes a single page and counts the others in its notes.
+        {"imagej": True, "metadata": {"axes": "ZYX"}, "truncate": True},
+        {"ome": True, "metadata": {"axes": "ZYX"}},
+        {"ome": True, "metadata": {"axes": "ZYX"}, "compression": "zlib"},
+    ],
+    ids=str,
+)
+def test_a_stack_without_its_end_is_an_error_and_no_smaller_stack(
+    tmp_path: Path, options: dict[str, object], part: float
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, TZCYX[0, 0], **GREY, **options)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    # How long a compressed plane is shows when it is read.
+    during = "" if "compression" in options else "opening .*"
+    with pytest.raises(FieldError, match=rf"{during}a\.tif failed"):
+        open_plate(path).open("a").read(z="max")
+
+
+def test_a_tile_that_was_never_written_is_an_error_and_not_black(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.tif"
+    options = {"tile": (16, 16), "compression": "zlib"}
+    tifffile.imwrite(path, TZCYX[0, 0, 0], **GREY, **options)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        tags = file.pages.first.tags
+        for name in ("TileOffsets", "TileByteCounts"):
+            tags[name].overwrite((*tags[name].value[:-1], 0))
+    with pytest.raises(FieldError, match="incomplete"):
         open_plate(path).open("a").read()
 
 

@@ -1,0 +1,236 @@
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from scipy.spatial import cKDTree
+
+from deepspot_scale.artificial import render_spots, smooth_noise
+from deepspot_scale.blockwise.brightness import Normalisation
+from deepspot_scale.blockwise.geometry import plan_blocks, whole_box
+from deepspot_scale.blockwise.mapping import ArrayReader
+from deepspot_scale.blockwise.reduction import reduce_rounds
+from deepspot_scale.errors import FieldError, SettingsError, WeightsError
+from deepspot_scale.kernels.normalisation import quantile_scale
+from deepspot_scale.networks.engines import EngineChoice, get_engine
+from deepspot_scale.stages.detection import detect
+from deepspot_scale.stages.enhancement import Enhancement, enhance, keep_enhanced
+
+FLOAT = EngineChoice(precision="float32")
+
+
+def field(shape, n, seed=0):
+    """Camera counts of clear spots over an uneven background, and their places."""
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(2, np.array(shape) - 3, (n, 2))
+    light = render_spots(shape, points, rng.uniform(80, 300, n), rng.uniform(1, 1.6, n))
+    light += 100 + 60 * smooth_noise(rng, shape, 60.0)
+    return rng.poisson(light).astype(np.uint16), points
+
+
+def as_image(planes, dims=(), **attrs):
+    return xr.DataArray(planes, dims=(*dims, "y", "x"), attrs=attrs)
+
+
+def test_the_answer_is_an_image_like_the_input():
+    plane, _ = field((40, 56), 9)
+    image = xr.DataArray(
+        plane[None],
+        dims=("c", "y", "x"),
+        coords={"c": ["FISH"], "y": np.arange(40) * 0.1},
+        attrs={"pixel_size_um": (0.1, 0.1)},
+        name="image",
+    )
+    enhanced = enhance(image, engine=FLOAT)
+    assert enhanced.dtype == np.float32
+    assert enhanced.dims == image.dims
+    assert enhanced.attrs == image.attrs
+    assert enhanced.name == "image"
+    xr.testing.assert_equal(enhanced.coords.to_dataset(), image.coords.to_dataset())
+    assert ((enhanced >= 0) & (enhanced <= 1)).all()
+    turned = enhance(image.transpose("x", "c", "y"), engine=FLOAT)
+    xr.testing.assert_identical(turned, enhanced)
+
+
+def test_a_field_on_the_grid_is_the_networks_own_answer():
+    plane, _ = field((40, 56), 9)
+    batch = quantile_scale(plane)(plane)[None]
+    np.testing.assert_array_equal(
+        enhance(as_image(plane), engine=FLOAT), get_engine(FLOAT).predict(batch)[0]
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (64, 64), (41, 50)])
+def test_fields_smaller_than_the_halo_or_off_the_grid_are_enhanced(shape):
+    plane = np.random.default_rng(0).integers(0, 999, shape).astype(np.uint16)
+    enhanced = enhance(as_image(plane), engine=FLOAT)
+    assert enhanced.shape == shape
+    assert np.isfinite(enhanced).all()
+    # They are padded on the right and at the bottom, by their last pixels.
+    padded = np.pad(plane, [(0, -n % 8) for n in shape], mode="edge")
+    scaled = quantile_scale(plane)(padded)
+    answer = get_engine(FLOAT).predict(scaled[None])[0]
+    np.testing.assert_array_equal(enhanced, answer[: shape[0], : shape[1]])
+
+
+@pytest.mark.parametrize(
+    "plane",
+    [
+        np.zeros((40, 56), np.uint16),
+        np.full((40, 56), 65535, np.uint16),
+        np.full((40, 56), 0.5, np.float64),
+        np.zeros((40, 56), bool),
+    ],
+    ids=["zero", "saturated", "constant", "bool"],
+)
+def test_a_flat_field_has_no_spots(plane):
+    raw = as_image(plane)
+    for method in ("quantile", "max"):
+        enhanced = enhance(raw, normalisation=Normalisation(method), engine=FLOAT)
+        assert np.isfinite(enhanced).all()
+    assert detect(enhance(raw, engine=FLOAT), raw).empty
+
+
+def test_a_mask_of_truth_values_is_an_image_too():
+    plane = np.zeros((40, 56), bool)
+    plane[20:23, 30:33] = True
+    as_bool, as_bytes = (
+        enhance(as_image(image), engine=FLOAT) for image in (plane, plane.astype("u1"))
+    )
+    xr.testing.assert_equal(as_bool, as_bytes)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_pixels_that_are_not_finite_are_a_named_error(value, lazy, here_and_now):
+    plane = np.ones((40, 56), np.float32)
+    plane[3, 4] = value
+    image = as_image(plane).chunk(y=13) if lazy else as_image(plane)
+    with pytest.raises(FieldError, match="1 pixels that are NaN or infinite"):
+        enhance(image, engine=FLOAT).compute()
+
+
+def test_gain_and_offset_of_the_camera_do_not_matter():
+    plane, _ = field((40, 56), 9)
+    one, other = (
+        enhance(as_image(image), engine=FLOAT)
+        for image in (plane, plane.astype(np.int32) * 7 + 1000)
+    )
+    np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_unfit_requests_are_named_errors():
+    image = as_image(field((40, 56), 3)[0])
+    with pytest.raises(SettingsError, match="leaves no core inside a halo of 128 px"):
+        enhance(image, block=256)
+    with pytest.raises(WeightsError, match="no model"):
+        enhance(image, model="best")
+    with pytest.raises(FieldError, match="DataArray"):
+        enhance(image.to_numpy())
+    with pytest.raises(FieldError, match="dimensions y and x"):
+        enhance(image.rename(y="rows"))
+
+
+@pytest.mark.parametrize("dims", ["", "t", "tcz"])
+def test_a_lazy_image_gives_the_same_answer_and_computes_nothing_before(
+    dims, forbid_computing, here_and_now
+):
+    planes = np.stack([field((40, 56), 9, seed)[0] for seed in range(2 ** len(dims))])
+    image = as_image(planes.reshape(*[2] * len(dims), 40, 56), dims, address="B/03/0")
+    eager = enhance(image, engine=FLOAT)
+    chunked = image.chunk({"y": (7, 1, 32), "x": 19} | dict.fromkeys(dims, 1))
+    with forbid_computing:
+        lazy = enhance(chunked, engine=FLOAT)
+    assert lazy.chunks is not None
+    xr.testing.assert_identical(lazy.compute(), eager)
+    # Each plane is a field of its own.
+    first = dict.fromkeys(dims, 0)
+    alone = enhance(image.isel(first), engine=FLOAT)
+    xr.testing.assert_identical(eager.isel(first), alone)
+
+
+LARGE = (700, 900)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """A field of six blocks of at most 512 px, its truth, and it enhanced at once."""
+    plane, points = field(LARGE, 900)
+    raw = as_image(plane, pixel_size_um=(0.1, 0.1))
+    return raw, points, enhance(raw, engine=FLOAT)
+
+
+def test_blocks_with_their_halo_give_the_answer_of_the_whole(
+    large, forbid_computing, here_and_now
+):
+    raw, _, whole = large
+    assert len(plan_blocks(LARGE, block=512, halo=128, grid=8).blocks) == 6
+    cut = enhance(raw, engine=FLOAT, block=512)
+    # Equal but for the order in which float32 sums run in another shape.
+    np.testing.assert_allclose(cut, whole, atol=2e-4)
+    with forbid_computing:
+        lazy = enhance(raw.chunk(y=(300, 33, 367), x=411), engine=FLOAT, block=512)
+        spots = detect(lazy, raw, block=300)
+    now = detect(cut, raw, block=300)
+    image, later = dask.compute(lazy, *spots.to_delayed())  # enhanced once for both
+    xr.testing.assert_identical(image, cut)
+    pd.testing.assert_frame_equal(later, now, check_exact=True)
+    # What is measured on the raw image is the same to the last bit.
+    once = detect(whole, raw)
+    measured = ["y", "x", "intensity", "snr"]
+    pd.testing.assert_frame_equal(once[measured], now[measured], check_exact=True)
+
+
+def test_planted_spots_are_found(large):
+    raw, points, whole = large
+    spots = detect(whole, raw)
+    found, truth = cKDTree(spots[["y", "x"]]), cKDTree(points)
+    recall = (found.query(points)[0] < 2).mean()
+    precision = (truth.query(spots[["y", "x"]])[0] < 2).mean()
+    # A few spots lie on top of each other.
+    assert recall > 0.95
+    assert precision > 0.98
+
+
+def test_a_shift_by_the_grid_moves_the_answer_and_nothing_else():
+    plane, _ = field((320, 336), 200)
+    raw = as_image(plane)
+    scale = Normalisation("max")  # the same for both, whatever is cut off
+    plane[150, 150] = 2000
+    before = enhance(raw, normalisation=scale, engine=FLOAT).to_numpy()
+    after = enhance(raw[8:, 16:], normalisation=scale, engine=FLOAT).to_numpy()
+    inside = np.s_[136:176, 144:184]  # 128 px from the edges of either
+    np.testing.assert_allclose(after[128:168, 128:168], before[inside], atol=2e-4)
+
+
+def test_kept_images_are_put_together_from_the_cores():
+    plane, _ = field((330, 350), 60)
+    method = Enhancement.of(FLOAT)
+    blocks = plan_blocks(plane.shape, block=320, halo=method.halo, grid=method.grid)
+    read = ArrayReader(whole_box(plane.shape), {"image": plane})
+    rounds = (*Normalisation().steps(), (method.step(0), keep_enhanced()))
+    kept = reduce_rounds(rounds, blocks, read)["enhanced_image"]
+    assert len(blocks.blocks) > 1
+    assert kept.dtype == np.uint8
+    enhanced = enhance(as_image(plane), engine=FLOAT, block=320)
+    np.testing.assert_array_equal(kept, np.rint(enhanced * 255))
+
+
+def count_moved(one, other):
+    """Spots of either table that the other does not have at the same place."""
+    places = [set(zip(t["y"], t["x"], strict=True)) for t in (one, other)]
+    return len(places[0] ^ places[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+def test_another_block_size_changes_at_most_one_spot_in_100_000(precision):
+    plane, _ = field((2048, 2048), 12_000)
+    raw = as_image(plane)
+    engine = EngineChoice(precision=precision)
+    small, large = (
+        detect(enhance(raw, engine=engine, block=block), raw, block=block)
+        for block in (512, 1024)
+    )
+    assert len(small) > 10_000
+    assert count_moved(small, large) <= len(small) / 1e5

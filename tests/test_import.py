@@ -1,0 +1,64 @@
+"""Importing the package is light; names come when they are used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+import deepspot_scale
+
+HEAVY = (
+    "tensorflow",
+    "keras",
+    "openvino",
+    "torch",
+    "jax",
+    "distributed",
+    "zarr",
+    "cv2",
+    "matplotlib",
+    "skimage",
+)
+
+
+def _python(code: str) -> str:
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return answer.stdout
+
+
+def test_importing_loads_no_network_and_no_cluster() -> None:
+    loaded = _python("import sys, deepspot_scale; print(*sys.modules)").split()
+    assert "deepspot_scale" in loaded
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_the_command_line_answers_without_them_too() -> None:
+    code = "import sys, deepspot_scale.cli; print(*sys.modules)"
+    assert not set(HEAVY) & set(_python(code).split())
+
+
+def test_importing_takes_less_than_eight_tenths_of_a_second() -> None:
+    """Best of three, in seconds of this process' own processor time."""
+    code = (
+        "import time; start = time.process_time(); import deepspot_scale; "
+        "print(time.process_time() - start)"
+    )
+    began = time.monotonic()
+    best = min(float(_python(code)) for _ in range(3))
+    assert best < 0.8, f"{best:.2f} s, {time.monotonic() - began:.1f} s in all"
+
+
+@pytest.mark.parametrize("name", deepspot_scale.__all__)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    assert getattr(deepspot_scale, name).__doc__
+    assert name in dir(deepspot_scale)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'enhence'"):
+        deepspot_scale.enhence  # noqa: B018 - asking is what is tested
