@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +25,7 @@ def folder(tmp_path: Path, draw_scene: Callable[..., Any]) -> Path:
     """One image as TIFF and PNG, a stack of two planes, and what is no image."""
     image = draw_scene().image[1]
     tifffile.imwrite(tmp_path / "a.tif", image)
-    Image.fromarray((image // 4).astype(np.uint8)).save(tmp_path / "b.png")
+    cv2.imwrite(str(tmp_path / "b.png"), (image // 4).astype(np.uint8))
     planes = np.stack([image, image[::-1]])
     tifffile.imwrite(tmp_path / "stack.ome.tif", planes, metadata={"axes": "ZYX"})
     (tmp_path / "notes.txt").write_text("no image")

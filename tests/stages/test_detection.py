@@ -16,7 +16,7 @@ from deepspot_scale.blockwise.geometry import plan_blocks, whole_box
 from deepspot_scale.blockwise.mapping import ArrayReader
 from deepspot_scale.blockwise.reduction import reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError
-from deepspot_scale.kernels import wavelet
+from deepspot_scale.kernels import peaks, wavelet
 from deepspot_scale.stages.detection import (
     PRESETS,
     IcyThreshold,
@@ -32,33 +32,43 @@ few = settings(max_examples=25, deadline=None)
 EIGHT = np.ones((3, 3))
 # Small reach and small objects, so that small images have many blocks and objects
 # that are too large.
-RAW = WaveletDetector((1, 2), IcyThreshold((250.0, 250.0)), on="raw", largest=4)
-ENHANCED = WaveletDetector((2,), IcyThreshold((np.inf,)), floor=0.3, largest=4)
-PRODUCT = WaveletDetector((1, 2), ProductThreshold(2.0), on="raw", largest=4)
+RAW = WaveletDetector((1, 2), IcyThreshold((250.0, 250.0)), on="raw", largest=8)
+ENHANCED = WaveletDetector((2,), IcyThreshold((np.inf,)), floor=0.3, largest=8)
+PRODUCT = WaveletDetector((1, 2), ProductThreshold(2.0), on="raw", largest=8)
 splits = st.sampled_from(["peaks", "components"])
 shapes = st.tuples(st.integers(20, 90), st.integers(20, 90))
 cores = st.integers(12, 60)
 
 
-def counts(shape, seed, *, levels=4096):
-    """Whole-number camera counts: noise, spots of many sizes, blobs and a plateau."""
+def counts(shape, seed):
+    """Camera counts: noise, spots of many sizes, ridges that rise, a plateau."""
     rng = np.random.default_rng(seed)
     n = int(rng.integers(0, 1 + shape[0] * shape[1] // 60))
     points = rng.uniform(0, np.array(shape) - 1, (n, 2))
     light = render_spots(shape, points, rng.uniform(30, 600, n), rng.uniform(0.7, 3, n))
+    for _ in range(shape[0] * shape[1] // 900):
+        # One peak and a long way up to it: an object that is too large.
+        along = np.linspace(0, rng.integers(6, 20), 40)[:, None]
+        angle = rng.uniform(0, 2 * np.pi)
+        ridge = rng.uniform(0, shape) + along * [np.sin(angle), np.cos(angle)]
+        ridge = ridge.clip(0, np.array(shape) - 1)
+        light += render_spots(shape, ridge, np.linspace(40, 160, 40), np.ones(40))
     image = np.rint(rng.normal(200, rng.uniform(0, 20), shape) + light)
     top, left = rng.integers(0, shape)
     image[top : top + 9, left : left + 13] += 800
-    return image.clip(0, levels - 1).astype(np.uint16)
+    return image.clip(0, 4095).astype(np.uint16)
 
 
 def certainties(shape, seed):
-    """An enhanced image: stamps of a few equal values on black, some of them long."""
+    """An enhanced image: stamps of a few equal values on black, and rising bars."""
     rng = np.random.default_rng(seed)
     image = np.zeros(shape, np.float32)
-    for y, x in rng.integers(0, shape, (shape[0] * shape[1] // 40, 2)):
-        height, width = rng.integers(1, 4, 2) * (1 if rng.random() < 0.9 else 5)
+    for y, x in rng.integers(0, shape, (shape[0] * shape[1] // 60, 2)):
+        height, width = rng.integers(1, 4, 2)
         image[y : y + height, x : x + width] = rng.choice([0.25, 0.5, 0.75, 1.0])
+    for y, x in rng.integers(0, shape, (shape[0] * shape[1] // 900, 2)):
+        bar = image[y : y + 3, x : x + int(rng.integers(6, 14))]
+        bar[:] = np.linspace(0.4, 1, bar.shape[1])
     return image
 
 
@@ -145,6 +155,25 @@ def slow_mask(plane, detector):
     return mask, np.maximum(fine, 0) + 1.0
 
 
+@few
+@given(shapes, st.integers(0, 999), cores)
+def test_peaks_are_those_of_the_mask_of_the_whole_field(shape, seed, core):
+    detector = replace(RAW, min_area=2)
+    plane = counts(shape, seed)
+    mask, _ = slow_mask(plane, detector)
+    image = wavelet.quantise(plane, plane.min(), plane.max())
+    objects = peaks.climb(mask, sum(wavelet.planes(image, 2)[:2]))
+    large = objects.extent >= detector.largest
+    big_enough = objects.area >= detector.min_area
+    found = find(plane, detector, 2 * detector.halo + core)
+    assert found.n_dropped == (large & big_enough).sum()
+    kept = big_enough & ~large
+    assert sorted(found.table["area"]) == sorted(objects.area[kept])
+    places = peaks.refine(plane, objects.y[kept], objects.x[kept])
+    rows = found.table[["y", "x"]].itertuples(index=False, name=None)
+    assert sorted(rows) == sorted(zip(*places, strict=True))
+
+
 def slow_components(labels, weight, detector):
     """Centre and area of each component small enough, and whether any is too large."""
     expected, too_large = [], False
@@ -198,10 +227,10 @@ def test_a_spot_on_a_seam_is_counted_once():
 
 def test_spots_that_are_refined_to_one_place_stand_in_one_order():
     # The enhanced image has two peaks, the raw image between them only one.
-    enhanced, raw = np.zeros((2, 80, 80), np.float32)
-    enhanced[39, 41] = enhanced[41, 39] = 1
-    raw[40, 40] = 1000
-    raw[36, 47] = 50
+    enhanced, raw = np.zeros((2, 30, 80), np.float32)
+    enhanced[14, 41] = enhanced[16, 39] = 1
+    raw[15, 40] = 1000
+    raw[11, 47] = 50
     detector = replace(ENHANCED, threshold=IcyThreshold((np.inf,)), scales=(1,))
     tables = [
         detect(as_image(enhanced), as_image(raw), method=detector, block=block)
