@@ -84,8 +84,6 @@ def _content(plate: Plate, first: Field) -> Iterator[str]:
 
 def describe_run(prepared: Prepared) -> Iterator[str]:
     """Yield lines on what a prepared run will do and need, before it starts."""
-    if prepared.swept:
-        yield f"removed {prepared.swept} incomplete files of a run that was killed"
     if not prepared.tasks:
         yield "nothing is left to do"
         return

@@ -18,7 +18,13 @@ from typing import Any
 import pandas as pd
 
 from deepspot_scale.errors import RunError
-from deepspot_scale.io.tables import Folder, read_columns, read_tables, write_table
+from deepspot_scale.io.tables import (
+    Folder,
+    read_columns,
+    read_table,
+    read_tables,
+    write_table,
+)
 from deepspot_scale.settings import Settings, difference, read_settings, write_settings
 from deepspot_scale.vocabulary import (
     CELLS,
@@ -26,10 +32,12 @@ from deepspot_scale.vocabulary import (
     FIELDS,
     SPOTS,
     FieldAddress,
+    empty_table,
 )
 
 ENTRIES = "manifest"
 PARTS = {"spots": SPOTS, "cells": CELLS}
+_ADDRESS = ["row", "column", "field"]
 
 
 def part_name(addresses: list[FieldAddress]) -> str:
@@ -150,10 +158,9 @@ def read_fields(folder: Folder) -> pd.DataFrame:
     """Return one row for each field that was tried, columns `vocabulary.FIELDS`."""
     names = [f"{ENTRIES}/{name}" for name in folder.names(ENTRIES)]
     fields = read_tables(folder, names, FIELDS)
-    order = ["row", "column", "field"]
     # A field that failed in one part and was done in another is done.
-    fields = fields.sort_values([*order, "status"], kind="stable")
-    return fields.drop_duplicates(order, ignore_index=True)
+    fields = fields.sort_values([*_ADDRESS, "status"], kind="stable")
+    return fields.drop_duplicates(_ADDRESS, ignore_index=True)
 
 
 def settled(fields: pd.DataFrame, *, retry_failed: bool) -> set[FieldAddress]:
@@ -164,7 +171,11 @@ def settled(fields: pd.DataFrame, *, retry_failed: bool) -> set[FieldAddress]:
 
 
 def sweep(folder: Folder) -> int:
-    """Remove what killed writers left: partial files and parts without entry."""
+    """Remove what killed writers left: partial files and parts without entry.
+
+    At a run's end, not at its start: workers of a client that died a moment ago may
+    still be between a part and its entry.
+    """
     known = set(folder.names(ENTRIES))
     removed = folder.sweep(ENTRIES) + folder.sweep("")
     for kind in PARTS:
@@ -178,9 +189,33 @@ def sweep(folder: Folder) -> int:
 
 def read_part_table(folder: Folder, kind: str) -> pd.DataFrame:
     """Return all rows of ``spots`` or ``cells`` that count."""
-    known = set(folder.names(ENTRIES))
-    names = [f"{kind}/{name}" for name in folder.names(kind) if name in known]
-    return read_tables(folder, names, PARTS[kind])
+    names = _parts_that_count(folder, kind)
+    tables = [
+        _own_rows(read_table(folder, name, PARTS[kind]), fields)
+        for name, fields in names.items()
+    ]
+    kept = [table for table in tables if len(table)]
+    return pd.concat(kept, ignore_index=True) if kept else empty_table(PARTS[kind])
+
+
+def _parts_that_count(folder: Folder, kind: str) -> dict[str, pd.DataFrame]:
+    """Return the files of a kind, each with the fields that are taken from it.
+
+    A field that two clients did stands in two parts and is taken from one.
+    """
+    fields = read_fields(folder)
+    there = set(folder.names(kind))
+    return {
+        f"{kind}/{part}.parquet": rows[_ADDRESS]
+        for part, rows in fields.groupby("part")
+        if f"{part}.parquet" in there
+    }
+
+
+def _own_rows(table: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:
+    own = pd.MultiIndex.from_frame(fields)
+    kept: pd.DataFrame = table[pd.MultiIndex.from_frame(table[_ADDRESS]).isin(own)]
+    return kept
 
 
 def count_spots(folder: Folder) -> pd.DataFrame:
@@ -191,13 +226,11 @@ def count_spots(folder: Folder) -> pd.DataFrame:
     pandas.DataFrame
         row, column, field, channel, n_spots; no rows for fields without spots.
     """
-    keys = ["row", "column", "field", "channel"]
-    known = set(folder.names(ENTRIES))
+    keys = [*_ADDRESS, "channel"]
     counts = []
-    for name in folder.names("spots"):
-        if name in known:
-            words = read_columns(folder, f"spots/{name}", keys)
-            counts.append(words.groupby(keys, as_index=False).size())
+    for name, fields in _parts_that_count(folder, "spots").items():
+        words = _own_rows(read_columns(folder, name, keys), fields)
+        counts.append(words.groupby(keys, as_index=False).size())
     if not counts:
         return pd.DataFrame(columns=[*keys, "n_spots"]).astype({"n_spots": "int64"})
     return pd.concat(counts, ignore_index=True).rename(columns={"size": "n_spots"})

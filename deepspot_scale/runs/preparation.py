@@ -50,8 +50,6 @@ class Prepared:
     """Fields left to do."""
     skipped: int
     """Fields settled before."""
-    swept: int
-    """Incomplete files of killed writers that were removed."""
     plate_map: pd.DataFrame
     job: Job
     engine: EngineChoice | None
@@ -106,7 +104,6 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     channels = _name_channels(plate, chosen, settings)
     manifest.open_run(folder, settings)
     manifest.open_provenance(folder, _provenance(plate, settings))
-    swept = manifest.sweep(folder)
     tried = manifest.read_fields(folder)
     settled = manifest.settled(tried, retry_failed=retry_failed)
     good = manifest.settled(tried, retry_failed=True)
@@ -125,7 +122,6 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
         plate,
         tasks,
         len(skipped),
-        swept,
         plate_map,
         job,
         engine if settings.enhance else None,

@@ -174,6 +174,7 @@ def execute_run(
     for rows in _iter_rows(prepared, client):
         progress = progress.after(rows, time.monotonic() - began)
         on_progress(progress)
+    manifest.sweep(job.out)
     summarise_run(job.out, job.settings, prepared.plate_map, prepared.channels)
     return progress
 
@@ -198,20 +199,24 @@ def _distribute(
     """Keep a window of batches in flight, each answered by its rows as it ends."""
     from distributed import as_completed
 
-    running: dict[str, list[FieldTask]] = {}
+    running: dict[Any, list[FieldTask]] = {}
     window = max(4, 3 * sum(client.nthreads().values()))
     stream = as_completed(loop=client.loop)
-    for batch in islice(batches, window):
-        future = _submit(client, batch, job)
-        running[future.key] = batch
-        stream.add(future)
-    for future in stream:
-        yield _rows_of(future, running.pop(future.key), job)
-        future.release()
-        for batch in islice(batches, 1):
-            following = _submit(client, batch, job)
-            running[following.key] = batch
-            stream.add(following)
+
+    def submit(n: int) -> None:
+        for batch in islice(batches, n):
+            future = _submit(client, batch, job)
+            running[future] = batch
+            stream.add(future)
+
+    try:
+        submit(window)
+        for future in stream:
+            yield _rows_of(future, running.pop(future), job)
+            submit(1)
+    finally:
+        # A client that stops early leaves no queue of work behind.
+        client.cancel(list(running))
 
 
 def summarise_run(

@@ -54,8 +54,9 @@ def _commit(
 ) -> str:
     spot = _place(address) | {"channel": "FISH"}
     spots = _rows(SPOTS, *[spot] * n_spots) if n_spots else empty_table(SPOTS)
-    fields = _rows(FIELDS, _place(address) | {"status": status, "n_spots": n_spots})
     name = part_name([address])
+    outcome = {"status": status, "n_spots": n_spots, "part": name}
+    fields = _rows(FIELDS, _place(address) | outcome)
     commit_part(folder, name, {"spots": spots, "cells": empty_table(CELLS)}, fields)
     return name
 
@@ -139,6 +140,18 @@ def test_a_part_without_entry_is_swept_and_never_read(folder: Folder) -> None:
     assert sweep(folder) == 1
     assert folder.names("spots") == [f"{kept}.parquet"]
     assert sweep(folder) == 0
+
+
+def test_a_field_that_stands_in_two_parts_is_taken_from_one(folder: Folder) -> None:
+    # A worker whose client died may finish its batch after another client did it.
+    _commit(folder, FIRST, 3)
+    fields = read_fields(folder)
+    spots = read_part_table(folder, "spots")
+    tables = {"spots": spots, "cells": empty_table(CELLS)}
+    commit_part(folder, "late", tables, fields.assign(part="late"))
+    assert len(read_fields(folder)) == 1
+    assert len(read_part_table(folder, "spots")) == 3
+    assert count_spots(folder)["n_spots"].tolist() == [3]
 
 
 def test_files_of_a_killed_writer_are_swept_wherever_they_lie(folder: Folder) -> None:

@@ -48,7 +48,7 @@ def _paths(prepared: Prepared) -> list[str]:
 def test_a_new_run_has_all_fields_to_do(plate: str, tmp_path: Path) -> None:
     prepared = _prepare(plate, tmp_path / "run")
     assert _paths(prepared) == list(PATHS)
-    assert (prepared.skipped, prepared.swept, prepared.missing) == (0, 0, [])
+    assert (prepared.skipped, prepared.missing) == (0, [])
     assert prepared.channels == ("FISH",)
     assert prepared.engine is None
 
