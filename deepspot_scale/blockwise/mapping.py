@@ -142,12 +142,32 @@ def defer_reader(
     """Return what gives each block a delayed reader of its own window only."""
     from dask.delayed import delayed
 
+    call = delayed(_join_pieces, pure=False)
+
     def read_at(block: Block) -> Any:
         box = block.window.grow(0, shape)
-        cuts = {name: image.data[box.slices] for name, image in images.items()}
-        return delayed(ArrayReader, pure=False)(box, cuts)
+        pieces = {
+            name: _pieces(image.data[box.slices]) for name, image in images.items()
+        }
+        return call(box, pieces)
 
     return read_at
+
+
+def _pieces(cut: Any) -> list[list[Any]]:
+    """Return an array, or its delayed chunks, row by row.
+
+    Handed over whole, Dask would optimise each cut's graph by itself, and what two
+    windows share (a network's answer) would be computed once for each of them.
+    """
+    if isinstance(cut, np.ndarray):
+        return [[cut]]
+    pieces: list[list[Any]] = cut.to_delayed(optimize_graph=False).tolist()
+    return pieces
+
+
+def _join_pieces(box: Box, pieces: Mapping[str, list[list[Any]]]) -> ArrayReader:
+    return ArrayReader(box, {name: np.block(parts) for name, parts in pieces.items()})
 
 
 def reduce_plane(

@@ -56,6 +56,13 @@ def client() -> Iterator[Any]:
         yield client
 
 
+@pytest.fixture
+def mortal() -> Iterator[Any]:
+    """Two worker processes of their own, for tests that kill some."""
+    with open_client(workers=2) as client:
+        yield client
+
+
 @pytest.fixture(autouse=True)
 def one_field_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hand fields out one by one, as large ones are."""
@@ -130,7 +137,7 @@ def test_a_run_killed_on_a_cluster_goes_on_and_ends_the_same(
 
 @pytest.mark.cluster
 def test_a_worker_that_dies_in_a_run_takes_no_field_with_it(
-    plate: str, client: Any, tmp_path: Path, run_quickly: Callable[..., Any]
+    plate: str, mortal: Any, tmp_path: Path, run_quickly: Callable[..., Any]
 ) -> None:
     alone = run_quickly(plate, tmp_path / "alone")
     # Small blocks, for fields that take their time.
@@ -138,16 +145,16 @@ def test_a_worker_that_dies_in_a_run_takes_no_field_with_it(
         channels=("FISH",), cells="cells", nuclei="nuclei", enhance=False, block=80
     )
     prepared = prepare_run(plate, str(tmp_path / "run"), settings)
-    pids = set(client.run(os.getpid).values())
+    pids = set(mortal.run(os.getpid).values())
 
     def kill(progress: Progress) -> None:
         if progress.done + progress.failed == 1:
             os.kill(min(pids), signal.SIGKILL)
 
-    end = execute_run(prepared, client, on_progress=kill)
+    end = execute_run(prepared, mortal, on_progress=kill)
     assert (end.done, end.failed) == (5, 1)
     replace(alone, folder=prepared.job.out).assert_same(alone)
-    assert min(pids) not in client.run(os.getpid).values()
+    assert min(pids) not in mortal.run(os.getpid).values()
 
 
 def _die() -> None:
@@ -156,17 +163,16 @@ def _die() -> None:
 
 @pytest.mark.cluster
 def test_a_field_that_kills_its_workers_is_a_row_with_a_reason(
-    plate: str, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plate: str, mortal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client.cluster.scheduler, "allowed_failures", 0)
+    monkeypatch.setattr(mortal.cluster.scheduler, "allowed_failures", 0)
     settings = make_settings(channels=("FISH",), enhance=False)
     prepared = prepare_run(plate, str(tmp_path / "run"), settings)
-    future = client.submit(_die, pure=False)
+    future = mortal.submit(_die, pure=False)
     rows = screen._rows_of(future, prepared.tasks[:1], prepared.job)
     assert rows["status"].tolist() == ["failed"]
     assert "likely for lack of memory" in rows["reason"][0]
     assert read_fields(prepared.job.out).equals(rows)
-    client.wait_for_workers(2)
 
 
 @pytest.mark.cluster

@@ -18,10 +18,9 @@ from deepspot_scale.blockwise.mapping import ArrayReader
 from deepspot_scale.blockwise.reduction import Pixels, reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels import peaks, wavelet
+from deepspot_scale.kernels.thresholds import IcyThreshold, ProductThreshold
 from deepspot_scale.stages.detection import (
     PRESETS,
-    IcyThreshold,
-    ProductThreshold,
     Survey,
     WaveletDetector,
     detect,
@@ -459,25 +458,6 @@ def test_each_plane_is_a_field_of_its_own():
             own = own.reset_index(drop=True)
             own["t"] = alone["t"]
             pd.testing.assert_frame_equal(own, alone)
-
-
-@given(st.integers(0, 99), st.data())
-@few
-def test_threshold_sums_merge_exactly(seed, data):
-    rng = np.random.default_rng(seed)
-    planes = rng.integers(-65535, 65536, (2, 60)).astype(np.float32)
-    cut = data.draw(st.integers(0, 60))
-    for threshold in (IcyThreshold((50.0, 100.0)), ProductThreshold()):
-        whole = threshold.count(planes)
-        parts = threshold.count(planes[:, :cut]), threshold.count(planes[:, cut:])
-        np.testing.assert_array_equal(parts[0] + parts[1], whole)
-        np.testing.assert_array_equal(parts[1] + parts[0], whole)
-        levels = threshold.levels(whole, (1, 2))
-    # The product's thresholds are those of a plain median.
-    for plane, level in zip(planes, levels, strict=True):
-        middle = np.sort(plane)[29]
-        deviation = np.sort(np.abs(plane - middle))[29]
-        assert level == pytest.approx(3.0 * deviation / 0.67)
 
 
 def test_unfit_requests_are_named_errors():
