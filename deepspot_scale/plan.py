@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from deepspot_scale.blockwise.geometry import Blocks
 
-NETWORK_BYTES_PER_PIXEL = 700
-"""Peak of OpenVINO in bfloat16 over a window of 2048 px; float32 doubles it."""
-PROCESS_BYTES = 1_200_000_000
+NETWORK_BYTES_PER_PIXEL = 420
+"""OpenVINO in bfloat16, from the peak of a worker on 2048 x 2048 px, 2.13 GB."""
+PROCESS_BYTES = 500_000_000
 """A worker with its libraries and the network loaded."""
 TABLE_BYTES_PER_SPOT = 60
 SPOTS_PER_PIXEL = 1e-3
 """A well-filled field: four thousand spots on 2048 x 2048 pixels."""
-PIXELS_PER_SECOND = 1.5e6
-"""Two cores with AMX; a guess for the estimate of time, not a promise."""
+PIXELS_PER_SECOND = 0.65e6
+"""Measured on two cores with AVX-512 bf16; with AMX about five times as many."""
 
 
 @dataclass(frozen=True)

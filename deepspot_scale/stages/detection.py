@@ -332,8 +332,8 @@ PRESETS: dict[str, WaveletDetector] = {
 enhanced
     The default on enhanced images: bumps of the wavelet at s = 2 that the network is
     certain of. Infinite sensitivity: no threshold from the field, which would rise
-    with the number of spots in it until none passes (in fields of 3000 spots on 512
-    px the paper's setting finds a quarter fewer).
+    with the number of spots in it until few pass (F1 .69 against .87, one to one,
+    on 40 images of `artificial.broad_image`).
 paper
     The paper's one setting, "scale 3, sensitivity 20 and scale 7, sensitivity 100".
     Icy labels scales by their size in pixels (1, 3, 7, 13), so these are s = 2 and 3.
