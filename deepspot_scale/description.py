@@ -9,12 +9,13 @@ import shutil
 from collections.abc import Iterator
 
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
+from deepspot_scale.blockwise.reduction import Pipeline
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.io.plate import Field, Plate, open_plate
 from deepspot_scale.pipeline import assemble
 from deepspot_scale.plan import Plan, plan_run
 from deepspot_scale.runs.preparation import Prepared
-from deepspot_scale.settings import make_settings
+from deepspot_scale.settings import Settings, make_settings
 from deepspot_scale.vocabulary import N_BINS, TABLES
 
 
@@ -55,15 +56,7 @@ def describe_plate(
         model=model,
         block=block,
     )
-    pipeline = assemble(settings)
-    plan = plan_run(
-        pipeline.blocks(first.shape_yx),
-        halo=pipeline.halo,
-        n_fields=len(plate),
-        n_planes=first.n_t * len(indices),
-        keep_enhanced=False,
-    )
-    yield from _plan(plan)
+    yield from _plan(_plan_like(first, len(plate), settings, assemble(settings)))
 
 
 def _content(plate: Plate, first: Field) -> Iterator[str]:
@@ -88,21 +81,28 @@ def describe_run(prepared: Prepared) -> Iterator[str]:
         yield "nothing is left to do"
         return
     first = prepared.plate.open(prepared.tasks[0].entry.address.path)
-    settings, pipeline = prepared.job.settings, prepared.job.pipeline
-    stacked = first.n_z if settings.project == "none" else 1
-    plan = plan_run(
-        pipeline.blocks(first.shape_yx),
-        halo=pipeline.halo,
-        n_fields=len(prepared.tasks),
-        n_planes=first.n_t * len(settings.channels) * stacked,
-        keep_enhanced=settings.keep_enhanced,
-    )
+    job = prepared.job
+    plan = _plan_like(first, len(prepared.tasks), job.settings, job.pipeline)
     yield from _plan(plan)
-    out = prepared.job.out
+    out = job.out
     if out.is_local:
         free = shutil.disk_usage(out.local_path).free
         if free < plan.disk_bytes:
             yield f"warning: only {free / 1e6:.0f} MB are free in {out.url}"
+
+
+def _plan_like(
+    first: Field, n_fields: int, settings: Settings, pipeline: Pipeline
+) -> Plan:
+    """Plan a run on `n_fields` fields, all like the first one."""
+    stacked = first.n_z if settings.project == "none" else 1
+    return plan_run(
+        pipeline.blocks(first.shape_yx),
+        halo=pipeline.halo,
+        n_fields=n_fields,
+        n_planes=first.n_t * len(settings.channels) * stacked,
+        keep_enhanced=settings.keep_enhanced,
+    )
 
 
 def _plan(plan: Plan) -> Iterator[str]:

@@ -102,6 +102,14 @@ def check_labels(
     }
 
 
+def labels_at(labels: Mapping[str, xr.DataArray], t: int) -> dict[str, xr.DataArray]:
+    """Return the label planes of one time point; those without t serve all."""
+    return {
+        name: image.isel(t=t) if "t" in image.dims else image
+        for name, image in labels.items()
+    }
+
+
 def is_lazy(*images: xr.DataArray | None) -> bool:
     """Return whether any of the arrays is held by Dask."""
     return any(image is not None and image.chunks is not None for image in images)

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.geometry import Box, Span
-from deepspot_scale.blockwise.mapping import check_labels
+from deepspot_scale.blockwise.mapping import check_labels, labels_at
 from deepspot_scale.blockwise.reduction import (
     FieldAnswers,
     Here,
@@ -77,13 +77,10 @@ def _in_order(spots: Any, _: FieldAnswers) -> Any:
 
 
 class _PlaneReader:
-    """Reads label planes of DataArrays, choosing the spots' time point."""
+    """Reads windows of label planes that DataArrays hold, lazy or not."""
 
-    def __init__(self, labels: dict[str, xr.DataArray], t: int) -> None:
-        self.labels = {
-            name: image.isel(t=t) if "t" in image.dims else image
-            for name, image in labels.items()
-        }
+    def __init__(self, labels: dict[str, xr.DataArray]) -> None:
+        self.labels = labels
 
     def __call__(self, name: str, box: Box) -> NDArray[np.generic]:
         return np.asarray(self.labels[name].data[box.slices])
@@ -100,7 +97,11 @@ def _assign_table(spots: pd.DataFrame, labels: dict[str, xr.DataArray]) -> pd.Da
     # The index may repeat, as that of computed partitions does: rows go by place.
     rows = spots.reset_index(drop=True)
     parts = [
-        look_up(rows[rows["t"] == t], _PlaneReader(labels, t), (shape[0], shape[1]))
+        look_up(
+            rows[rows["t"] == t],
+            _PlaneReader(labels_at(labels, t)),
+            (shape[0], shape[1]),
+        )
         for t in rows["t"].unique().tolist()
     ]
     return pd.concat(parts).sort_index().set_axis(spots.index) if parts else spots

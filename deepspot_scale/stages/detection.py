@@ -38,7 +38,11 @@ from deepspot_scale.blockwise.tables import (
 )
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels import peaks, wavelet
-from deepspot_scale.kernels.thresholds import IcyThreshold, ProductThreshold
+from deepspot_scale.kernels.thresholds import (
+    IcyThreshold,
+    ProductThreshold,
+    Threshold,
+)
 from deepspot_scale.vocabulary import SPOTS
 
 Planes = NDArray[np.float32]
@@ -86,7 +90,7 @@ class WaveletDetector:
 
     scales: tuple[int, ...]
     """Wavelet scales s >= 1 in use; spots of about 2^s pixels."""
-    threshold: IcyThreshold | ProductThreshold
+    threshold: Threshold
     """How each scale's threshold follows from the whole field."""
     on: Literal["enhanced", "raw"] = "enhanced"
     """enhanced: the image lies in [0, 1]; raw: its range is measured in each field."""
@@ -139,14 +143,7 @@ class WaveletDetector:
         fine = planes[0] + planes[1] if len(planes) > 2 else planes[0]
         in_core = core.within(pixels.box)
         state = self.threshold.count(used[:, *in_core].reshape(len(self.scales), -1))
-        box = Box(
-            *(
-                span.grow(self.rim, outer.stop)._replace(
-                    start=max(span.start - self.rim, outer.start)
-                )
-                for span, outer in zip(core, pixels.box, strict=True)
-            )
-        )
+        box = core.grow(self.rim, (pixels.box.y.stop, pixels.box.x.stop))
         cut = box.within(pixels.box)
         could = (used[:, *cut] > 0).all(axis=0)
         if self.floor > 0:

@@ -22,6 +22,7 @@ from deepspot_scale.blockwise.mapping import (
     check_labels,
     is_lazy,
     iter_planes,
+    labels_at,
     read_whole,
 )
 from deepspot_scale.blockwise.reduction import (
@@ -297,10 +298,7 @@ def _measure_tables(
             & (spots["z"] == plane.z)
             & (spots["channel"] == plane.channel)
         ]
-        images = {
-            name: image.isel(t=plane.t) if "t" in image.dims else image
-            for name, image in labels.items()
-        }
+        images = labels_at(labels, plane.t)
         shape = (images["cells"].sizes["y"], images["cells"].sizes["x"])
         given = {"given_spots": own, "reference": reference}
         read = read_whole(images)
