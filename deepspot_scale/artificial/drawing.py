@@ -1,0 +1,183 @@
+"""What artificial images are drawn with: spots, noise, cells; arrays in and out.
+
+Spots are Gaussians integrated over each pixel. A `numpy.random.Generator` is the only
+source of chance. Nothing here knows what kind of image it draws on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+Image = NDArray[np.float32]
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One artificial image and the spots in it."""
+
+    image: Image
+    """(y, x), camera counts."""
+    points: Points
+    """(n, 2), spot centres (y, x) in pixels; the first pixel's centre is (0, 0)."""
+    snr: NDArray[np.float64]
+    """(n,), height of each spot over the standard deviation of what lies below it:
+    noise, and texture of the background as fine as spots."""
+    sigma: NDArray[np.float64]
+    """(n,), geometric mean of each spot's two standard deviations, in pixels."""
+
+
+def render_spots(
+    shape: tuple[int, int],
+    points: Points,
+    heights: NDArray[np.float64],
+    sigmas: NDArray[np.float64],
+) -> Image:
+    """Draw Gaussian spots, integrated over each pixel, on black.
+
+    Parameters
+    ----------
+    shape
+        (y, x) of the image in pixels.
+    points
+        (n, 2) centres (y, x) in pixels, inside the image.
+    heights
+        (n,) value that an infinitely small pixel would have at the centre.
+    sigmas
+        (n,) or (n, 2) standard deviations along y and x, in pixels, above 0.
+
+    Returns
+    -------
+    ndarray
+        float32, (y, x).
+    """
+    if len(points) == 0:
+        return np.zeros(shape, np.float32)
+    sigmas = np.broadcast_to(np.reshape(sigmas, (len(points), -1)), (len(points), 2))
+    pad = int(np.ceil(4 * sigmas.max())) + 1
+    canvas = np.zeros((shape[0] + 2 * pad, shape[1] + 2 * pad))
+    offsets = np.arange(-pad, pad + 1)
+    nearest = np.round(points).astype(np.int64)
+    edge = nearest[:, :, None] + offsets - points[:, :, None]
+    scale = sigmas[:, :, None]
+    profile = ndtr((edge + 0.5) / scale) - ndtr((edge - 0.5) / scale)
+    profile *= np.sqrt(2 * np.pi) * scale
+    for (row, column), (along_y, along_x), height in zip(
+        nearest, profile, heights, strict=True
+    ):
+        window = canvas[row : row + 2 * pad + 1, column : column + 2 * pad + 1]
+        window += height * along_y[:, None] * along_x
+    return canvas[pad : pad + shape[0], pad : pad + shape[1]].astype(np.float32)
+
+
+def smooth_noise(
+    rng: np.random.Generator, shape: tuple[int, int], scale: float
+) -> Image:
+    """Return a random surface in [0, 1] whose bumps are about `scale` pixels wide."""
+    rows, columns = (int(n / scale) + 4 for n in shape)
+    lattice = rng.random((rows, columns), dtype=np.float32)
+    size = (int(columns * scale) + 1, int(rows * scale) + 1)
+    surface = cv2.resize(lattice, size, interpolation=cv2.INTER_CUBIC)
+    top, left = (int(rng.integers(0, max(1, int(scale)))) for _ in range(2))
+    cut = surface[top : top + shape[0], left : left + shape[1]]
+    return rescale(cut)
+
+
+def rescale(values: NDArray[Any]) -> Image:
+    """Map the least value to 0 and the largest to 1; a constant becomes 0."""
+    low, high = float(values.min()), float(values.max())
+    scaled = (values - low) / (high - low if high > low else 1.0)
+    return np.asarray(scaled, np.float32)
+
+
+def log_uniform(
+    rng: np.random.Generator, low: float, high: float, size: int | None = None
+) -> NDArray[np.float64]:
+    """Draw values whose logarithm is uniform between `low` and `high`, both above 0."""
+    return np.exp(rng.uniform(np.log(low), np.log(high), size))
+
+
+def ellipse(
+    shape: tuple[int, int],
+    centre: tuple[float, float],
+    axes: tuple[float, float],
+    angle_deg: float,
+) -> NDArray[np.bool_]:
+    """Return the mask of a filled ellipse; `axes` are its half axes in pixels."""
+    mask = np.zeros(shape, np.uint8)
+    middle = (round(float(centre[1])), round(float(centre[0])))
+    half = (max(1, round(float(axes[0]))), max(1, round(float(axes[1]))))
+    cv2.ellipse(mask, middle, half, angle_deg, 0, 360, 1, -1)
+    return mask.astype(bool)
+
+
+def perlin_noise(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    lattice: int,
+    *,
+    octaves: int = 5,
+    persistence: float = 0.5,
+) -> Image:
+    """Return Perlin's gradient noise in octaves, about -1 to 1.
+
+    Parameters
+    ----------
+    lattice
+        Cells along each axis in the first octave; each further one has twice as many.
+    persistence
+        Strength of each octave relative to the one before.
+
+    Notes
+    -----
+    Fade 6t^5 - 15t^4 + 10t^3 (Perlin 2002, https://doi.org/10.1145/566570.566636).
+    """
+    total = np.zeros(shape, np.float32)
+    for octave in range(octaves):
+        total += persistence**octave * _gradient_noise(rng, shape, lattice << octave)
+    return total
+
+
+def _gradient_noise(
+    rng: np.random.Generator, shape: tuple[int, int], lattice: int
+) -> Image:
+    angle = rng.uniform(0, 2 * np.pi, (lattice + 1, lattice + 1))
+    along_y, along_x = (f(angle).astype(np.float32) for f in (np.sin, np.cos))
+    at_y, at_x = (np.arange(n, dtype=np.float32) * (lattice / n) for n in shape)
+    row, column = at_y.astype(np.int64), at_x.astype(np.int64)
+    y, x = (at_y - row)[:, None], (at_x - column)[None, :]
+    fade_y, fade_x = (t**3 * (t * (6 * t - 15) + 10) for t in (y, x))
+    value = np.zeros(shape, np.float32)
+    for dy, weight_y in ((0, 1 - fade_y), (1, fade_y)):
+        for dx, weight_x in ((0, 1 - fade_x), (1, fade_x)):
+            corner = np.ix_(row + dy, column + dx)
+            slope = along_y[corner] * (y - dy) + along_x[corner] * (x - dx)
+            value += weight_y * weight_x * slope
+    return np.float32(np.sqrt(2)) * value
+
+
+def elastic_grid(
+    rng: np.random.Generator, shape: tuple[int, int], sigma: float, points: int
+) -> tuple[Image, Image]:
+    """Return where each pixel of a deformed image comes from: columns and rows.
+
+    Parameters
+    ----------
+    sigma
+        Standard deviation of the shift of a control point, in pixels.
+    points
+        Control points along each axis; shifts between them are cubic.
+    """
+    size = (shape[1], shape[0])
+    rows, columns = np.indices(shape, np.float32)
+    shifts = rng.normal(0, sigma, (2, points, points)).astype(np.float32)
+    dy, dx = (
+        cv2.resize(shift, size, interpolation=cv2.INTER_CUBIC) for shift in shifts
+    )
+    return columns + dx, rows + dy
