@@ -6,7 +6,8 @@ camera counts it, then a file is made of the counts, as pipelines do:
     background + distractors + spots -> photons -> camera -> counts -> file
 
 The truth holds the spots that an eye could point at: well above noise and texture,
-and not lost beside the image's other spots. Fainter ones are in the image alone.
+and not lost beside the image's other spots. Much fainter ones are in the image alone,
+and what lies between is not drawn: an image that nobody can judge teaches nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from deepspot_scale.artificial.drawing import (
     Image,
@@ -31,10 +33,20 @@ from deepspot_scale.artificial.drawing import (
 
 Real = NDArray[np.float64]
 
-LEAST_SHARE = 0.2
-"""Spots dimmer than this share of the image's median spot are not in the truth."""
-LEAST_MATCHED_SNR = 5.0
+WIDEST = 3.5
+"""Largest standard deviation of a spot in pixels."""
+LEAST_SNR, LEAST_GRAINED_SNR = 3.0, 5.0
+"""Least SNR of a true spot; more where the noise itself has a grain."""
+LEAST_MATCHED_SNR = 6.0
 """Least SNR of a true spot after the filter matched to it: snr x sigma x sqrt(pi)."""
+LEAST_SHARE = 0.25
+"""Least height of a true spot as a share of the image's median spot."""
+DOUBTFUL = 0.5
+"""Spots that miss a limit by less than this factor are not drawn: nobody could say."""
+LEAST_DISTANCE = 1.5
+"""Least distance of two spots in sigma; the fainter of two nearer ones is not drawn."""
+LEAST_FOR_GRAINS = 10
+"""Fewer spots do not tell what in their image is only a grain."""
 
 
 class _Spots(NamedTuple):
@@ -63,23 +75,47 @@ def broad_image(rng: np.random.Generator, size: int = 256) -> Truth:
         Edge of the square image in pixels.
     """
     shape = (size, size)
-    sigma = float(log_uniform(rng, 0.7, 3.5))
+    sigma = float(log_uniform(rng, 0.7, WIDEST))
     light = log_uniform(rng, 3, 600) * (0.05 + _background(rng, shape, sigma))
-    texture = _texture(light, sigma)
-    noise = np.sqrt(float(np.quantile(light, 0.7)) + 4 + float(np.mean(texture**2)))
-    spots = _spots(rng, shape, sigma, noise)
-    photons = light + render_spots(shape, spots.points, spots.heights, spots.sigmas)
-    if len(spots.points) and rng.random() < 0.4:
-        photons += _grains(rng, shape, spots)
-    counts, level, grained = _camera(rng, np.asarray(photons, np.float32))
-    rows, columns = np.round(spots.points).astype(np.int64).T
-    snr = spots.heights / np.hypot(level, texture)[rows, columns]
+    camera = _camera(rng, shape)
+    below = np.hypot(_texture(light, sigma), camera.level(light))
+    spots = _spots(rng, shape, sigma, float(np.quantile(below, 0.7)))
+    snr, margin = _margin(spots, below, camera.grained)
+    apart = _apart(spots)
+    drawn = apart & ((margin >= 1) | (margin < DOUBTFUL))
+    kept = _Spots(*(values[drawn] for values in spots))
+    photons = light + render_spots(shape, kept.points, kept.heights, kept.sigmas)
+    true = apart & (margin >= 1)
+    if true.sum() >= LEAST_FOR_GRAINS and rng.random() < 0.5:
+        photons += _grains(rng, shape, _Spots(*(values[true] for values in spots)))
+    counts = camera.expose(rng, np.asarray(photons, np.float32))
     width = np.sqrt(spots.sigmas.prod(axis=1))
-    seen = snr >= (4.0 if grained else 2.5)
-    seen &= snr * width * np.sqrt(np.pi) >= LEAST_MATCHED_SNR
-    if len(seen):
-        seen &= spots.heights >= LEAST_SHARE * np.median(spots.heights)
-    return Truth(_file(rng, counts), spots.points[seen], snr[seen], width[seen])
+    return Truth(_file(rng, counts), spots.points[true], snr[true], width[true])
+
+
+def _apart(spots: _Spots) -> NDArray[np.bool_]:
+    """Return which spots no brighter one is too near to."""
+    sigma = np.sqrt(spots.sigmas.prod(axis=1))
+    near = LEAST_DISTANCE * float(sigma.mean()) if len(sigma) else 0.0
+    pairs = KDTree(spots.points).query_pairs(near, output_type="ndarray")
+    first_is_fainter = spots.heights[pairs[:, 0]] < spots.heights[pairs[:, 1]]
+    apart = np.ones(len(sigma), bool)
+    apart[np.where(first_is_fainter, pairs[:, 0], pairs[:, 1])] = False
+    return apart
+
+
+def _margin(spots: _Spots, below: Image, grained: bool) -> tuple[Real, Real]:
+    """Return each spot's SNR, and its share of the limit that it is nearest to."""
+    rows, columns = np.round(spots.points).astype(np.int64).T
+    snr = spots.heights / below[rows, columns]
+    width = np.sqrt(spots.sigmas.prod(axis=1))
+    typical = float(np.median(spots.heights)) if len(snr) else 1.0
+    limits = (
+        snr / (LEAST_GRAINED_SNR if grained else LEAST_SNR),
+        snr * width * np.sqrt(np.pi) / LEAST_MATCHED_SNR,
+        spots.heights / typical / LEAST_SHARE,
+    )
+    return snr, np.min(limits, axis=0)
 
 
 # -- what is no spot -------------------------------------------------------------------
@@ -131,8 +167,8 @@ def _islands(rng: np.random.Generator, shape: tuple[int, int], _: float) -> Imag
     land += 0.4 * smooth_noise(rng, shape, rng.uniform(4, 10))
     soft = _soften(rng, land > np.quantile(land, rng.uniform(0.4, 0.9)))
     texture = np.ones(shape, np.float32)
-    for scale in (2, 4, 8):
-        texture *= 1 - 0.7 * rng.random() * smooth_noise(rng, shape, scale)
+    for scale, most in ((2, 0.4), (4, 0.6), (8, 0.7)):
+        texture *= 1 - most * rng.random() * smooth_noise(rng, shape, scale)
     return np.asarray(rng.uniform(0.2, 1.5) * soft * texture, np.float32)
 
 
@@ -176,7 +212,7 @@ def _filaments(rng: np.random.Generator, shape: tuple[int, int], _: float) -> Im
 
 def _grains(rng: np.random.Generator, shape: tuple[int, int], spots: _Spots) -> Image:
     """Dim grains all over, each a small share of a spot's height."""
-    n = int(log_uniform(rng, 20, 3000) * shape[0] * shape[1] / 512**2)
+    n = int(log_uniform(rng, 0.2, 5) * len(spots.points))
     points = rng.uniform(0, np.array(shape) - 1, (n, 2))
     share = log_uniform(rng, 0.02, 0.15, n)
     heights = float(np.median(spots.heights)) * share
@@ -202,10 +238,12 @@ def _spots(
     n = int(rng.poisson(min(density, 0.06 * area / sigma**2)))
     points = _scatter(rng, shape, n)
     sigmas = sigma * np.exp(rng.normal(0, 0.08, (n, 2)) + rng.normal(0, 0.12, (n, 1)))
+    sigmas = np.minimum(sigmas, WIDEST)
     spread = rng.choice([0.0, 0.2, 0.4, 0.6])
     heights = log_uniform(rng, 3.5, 80) * noise * np.exp(rng.normal(0, spread, n))
     if rng.random() < 0.3:  # some out of focus: the same light on a larger area
-        wider = np.where(rng.random(n) < 0.3, rng.uniform(1.2, 2.0, n), 1.0)
+        most = np.clip(WIDEST / sigmas.max(axis=1), 1.0, 2.0)
+        wider = np.where(rng.random(n) < 0.3, rng.uniform(1.0, most), 1.0)
         sigmas, heights = sigmas * wider[:, None], heights / wider**2
     return _Spots(points, sigmas, heights)
 
@@ -234,18 +272,34 @@ def _scatter(rng: np.random.Generator, shape: tuple[int, int], n: int) -> Points
 # -- camera and file -------------------------------------------------------------------
 
 
-def _camera(rng: np.random.Generator, photons: Image) -> tuple[Image, Image, bool]:
-    """Return counts, the noise level of each pixel and whether the noise is grained."""
-    shape = photons.shape
-    read = rng.uniform(0.5, 4.0)
-    spread = read * np.exp(rng.normal(0, rng.uniform(0, 0.3), shape))
-    level = np.sqrt(np.maximum(photons, 0) + spread**2).astype(np.float32)
-    noise = rng.standard_normal(shape, dtype=np.float32)
-    grained = bool(rng.random() < 0.35)
-    if grained:  # as in interpolated or denoised images
-        grain = cv2.GaussianBlur(noise, (0, 0), rng.uniform(0.4, 1.1))
-        noise = np.asarray(grain / float(grain.std()), np.float32)
-    return photons + level * noise, level, grained
+class _Camera(NamedTuple):
+    read_noise: Image
+    """(y, x), standard deviation of each pixel, as in sCMOS cameras."""
+    grain: float
+    """Sigma of the filter that noise went through, in pixels; 0: none."""
+
+    @property
+    def grained(self) -> bool:
+        return self.grain > 0
+
+    def level(self, photons: Image) -> Image:
+        """Return the standard deviation of the noise."""
+        square = np.maximum(photons, 0) + self.read_noise**2
+        return np.asarray(np.sqrt(square), np.float32)
+
+    def expose(self, rng: np.random.Generator, photons: Image) -> Image:
+        """Return counts: photons with shot and read noise."""
+        noise = rng.standard_normal(photons.shape, dtype=np.float32)
+        if self.grained:  # as in interpolated or denoised images
+            noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), self.grain))
+            noise /= float(noise.std())
+        return np.asarray(photons + self.level(photons) * noise, np.float32)
+
+
+def _camera(rng: np.random.Generator, shape: tuple[int, int]) -> _Camera:
+    spread = np.exp(rng.normal(0, rng.uniform(0, 0.3), shape))
+    noise = (rng.uniform(0.5, 4.0) * spread).astype(np.float32)
+    return _Camera(noise, rng.uniform(0.4, 1.1) if rng.random() < 0.35 else 0.0)
 
 
 def _file(rng: np.random.Generator, counts: Image) -> Image:

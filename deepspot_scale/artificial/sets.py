@@ -49,6 +49,8 @@ def simulate_image(
     size
         Edge of the square image in pixels.
     """
-    rng = np.random.default_rng((seed, number))
     n_spots = SPOT_NUMBERS[number % len(SPOT_NUMBERS)] if spots is None else spots
+    # Of seed and number alone, all sets would place their spots alike, and a training
+    # that draws from the same seed would have seen them.
+    rng = np.random.default_rng((seed, number, n_spots, *name.encode()))
     return SETS[name](rng, n_spots, size)
