@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from deepspot_scale.stages.assignment import assign
     from deepspot_scale.stages.detection import detect
     from deepspot_scale.stages.enhancement import enhance
+    from deepspot_scale.stages.point_detection import PointDetector
     from deepspot_scale.stages.polarity import measure_polarity
     from deepspot_scale.stages.quality import measure_quality
 
 _HOMES = {
+    "PointDetector": "stages.point_detection",
     "Reference": "kernels.references",
     "assign": "stages.assignment",
     "convert": "io.conversion",
@@ -41,6 +43,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "PointDetector",
     "Reference",
     "assign",
     "convert",

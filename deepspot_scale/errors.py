@@ -6,6 +6,9 @@ public verbs raises none of these: input is checked once, where it enters.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class DeepspotError(Exception):
     """Any error that deepspot_scale raises on purpose."""
@@ -33,3 +36,22 @@ class WeightsError(DeepspotError, ValueError):
 
 class DeviceError(DeepspotError, RuntimeError):
     """The device that was asked for is not there."""
+
+
+class ContractError(DeepspotError, AssertionError):
+    """A method breaks a rule that every method keeps; see `deepspot_scale.testing`."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the known word nearest to `word`, or nothing.
+
+    The case of letters does not count; words that share little are not near.
+
+    Examples
+    --------
+    >>> did_you_mean("FIHS", ["DAPI", "FISH"])
+    " Did you mean 'FISH'?"
+    """
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(word.lower(), by_lower, 1, 0.5)
+    return f" Did you mean {by_lower[near[0]]!r}?" if near else ""

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 from deepspot_scale.blockwise.brightness import Normalisation
 from deepspot_scale.blockwise.reduction import Pipeline, Step
+from deepspot_scale.blockwise.spots import Detector
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.kernels.binning import binning_for
 from deepspot_scale.networks.engines import Device, EngineChoice
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages.assignment import assignment_step
 from deepspot_scale.stages.detection import (
     PRESETS,
-    WaveletDetector,
     find_detector,
     read_pixels,
 )
@@ -28,6 +29,7 @@ ORDER = (
     ("range",),
     ("brightness", "cells"),
     ("pixels", "enhanced_image", "survey"),
+    ("candidates",),
     ("spots", "assigned", "polarity"),
 )
 
@@ -53,7 +55,8 @@ def assemble(
     WeightsError
         No such model.
     """
-    detector = find_detector(settings.detector_name)
+    binning = binning_for(settings.spot_sigma)
+    detector = find_detector(settings.detector_name).binned(binning)
     _check_detector(detector, settings)
     steps: list[Step] = [
         step for each in _brightness(settings).steps() for step in each
@@ -61,26 +64,25 @@ def assemble(
     halo, grid = detector.halo, 1
     if settings.enhance:
         engine = choose_engine(settings, device=device, threads=threads)
-        enhancement = Enhancement.of(engine)
+        enhancement = Enhancement.of(engine, binning)
         steps.append(enhancement.step(detector.halo))
         halo, grid = halo + enhancement.halo, enhancement.grid
     else:
         steps.append(read_pixels(detector.halo))
     if settings.keep_enhanced and settings.enhance:
         steps.append(keep_enhanced())
-    survey, spots = detector.steps()
+    *others, spots = detector.steps()
     # Spots leave their block only once they know their cells.
-    steps += [survey, replace(spots, share=None), assignment_step()]
+    steps += [*others, replace(spots, share=None), assignment_step()]
     if settings.cells is not None:
         steps += PolarityMeasure().steps()
     named = {step.name: step for step in steps}
-    rounds = tuple(
-        tuple(named[name] for name in names if name in named) for names in ORDER
-    )
+    lines = [tuple(named[name] for name in names if name in named) for names in ORDER]
+    rounds = tuple(line for line in lines if line)
     return Pipeline(rounds, halo, grid, settings.block)
 
 
-def _check_detector(detector: WaveletDetector, settings: Settings) -> None:
+def _check_detector(detector: Detector, settings: Settings) -> None:
     """Refuse a detector of raw images on enhanced ones or the reverse: no spot passes.
 
     Its range would be that of other pixels.

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
-from deepspot_scale.errors import SettingsError
+from deepspot_scale.errors import SettingsError, did_you_mean
 from deepspot_scale.networks.engines import EngineName, Precision
 from deepspot_scale.networks.weights import DEFAULT_MODEL
 
@@ -46,7 +46,11 @@ class Settings(BaseModel):
     precision: Precision = "auto"
     """Number format the network is run in."""
     detector: str | None = None
-    """Preset of the detector; None: enhanced, or raw without enhancement."""
+    """Preset, entry point or ``module:attribute`` of the detector; None: enhanced, or
+    raw without enhancement."""
+    spot_sigma: float | None = Field(None, gt=0)
+    """Standard deviation of the spots in pixels, when it is above the network's range
+    (3.5 px): the network then sees binned pixels."""
     block: int = Field(DEFAULT_BLOCK, ge=64, le=65536)
     """Largest edge of a block in pixels."""
     sectors: int = 3
@@ -81,7 +85,7 @@ class Settings(BaseModel):
 
     @property
     def detector_name(self) -> str:
-        """The preset in use."""
+        """The detector in use."""
         return self.detector or ("enhanced" if self.enhance else "raw")
 
 
@@ -96,12 +100,17 @@ def make_settings(**values: Any) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, problem['loc']))}: "
-            + problem["msg"].removeprefix("Value error, ")
-            for problem in error.errors()
-        ]
+        lines = [_explain(dict(problem)) for problem in error.errors()]
         raise SettingsError("; ".join(lines)) from error
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    name = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return f"there is no setting {name!r}." + did_you_mean(
+            name, Settings.model_fields
+        )
+    return f"{name}: {str(problem['msg']).removeprefix('Value error, ')}"
 
 
 def write_settings(settings: Settings) -> str:
@@ -112,8 +121,18 @@ def write_settings(settings: Settings) -> str:
 
 
 def read_settings(text: str) -> Settings:
-    """Read what `write_settings` wrote."""
-    return make_settings(**tomllib.loads(text))
+    """Read what `write_settings` wrote.
+
+    Raises
+    ------
+    SettingsError
+        Text that is no TOML, or settings that do not exist.
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"the settings are no TOML: {error}") from error
+    return make_settings(**values)
 
 
 def difference(old: Settings, new: Settings) -> list[str]:

@@ -136,6 +136,9 @@ FIELDS = (
     Column("n_spots", "int64", "spots found"),
     Column("n_cells", "int64", "cells measured, counted once over channels"),
     Column("n_dropped", "int64", "peaks dropped because their object is too large"),
+    Column(
+        "n_faint", "int64", "spots left out as far fainter than the field's typical"
+    ),
     Column("seconds", "float64", "time on the worker"),
     Column("worker", "string", "host and process that did the work"),
     Column("part", "string", "name of the part file that holds spots and cells"),
@@ -168,6 +171,50 @@ WELLS = (
     *_SUMMARY,
 )
 CONDITIONS = (*_GROUP, Column("n_wells", "int64", "wells"), *_SUMMARY)
+
+MEASURES = {
+    "index": "the polarity index, -1 to 1, above 0: toward the reference",
+    "index_corrected": "index minus its uniform null; p: against that null",
+    "uniform_null": "mean index of spots thrown uniformly onto the cytoplasm",
+    "rotation_null": "mean index when references turn; p: of the index against it",
+    "mann_whitney": "chance that a reference sector is denser than another; none: 0.5",
+}
+"""What a line of `POLARITY` says, by its `measure`."""
+_SECTORS = (
+    Column("sectors", "int64", "sectors about the nucleus"),
+    Column("rotation", "string", "fixed, or published: densest, which raises it"),
+)
+POLARITY = (
+    Column("measure", "string", "which one, a key of `vocabulary.MEASURES`"),
+    Column("value", "float64", "the measure; NaN: fewer than two usable cells"),
+    Column("low", "float64", "95 % interval over cells; of a null, 95 % of its draws"),
+    Column("high", "float64", "its upper end"),
+    Column("low_wells", "float64", "95 % interval over wells; NaN: one well"),
+    Column("high_wells", "float64", "its upper end"),
+    Column("p_value", "float64", "two-sided; NaN where the measure has none"),
+    Column("p_adjusted", "float64", "Benjamini-Hochberg over this measure's lines"),
+    Column("least_p", "float64", "the smallest p that so many draws can give"),
+    Column("n_cells", "int64", "cells used"),
+    Column("n_wells", "int64", "wells that these cells are from"),
+    *_SECTORS,
+)
+"""After the columns that name the group: one line per group and measure."""
+COMPARISONS = (
+    Column("channel", "string", "channel name"),
+    Column("condition", "string", "the one condition"),
+    Column("versus", "string", "the other, subtracted"),
+    Column("difference", "float64", "of mean corrected indices of wells; NaN: no well"),
+    Column("low", "float64", "Welch's 95 % interval over wells; NaN: one well"),
+    Column("high", "float64", "its upper end"),
+    Column("p_value", "float64", "two-sided, wells permuted; NaN: one well on a side"),
+    Column("p_adjusted", "float64", "Benjamini-Hochberg over all lines"),
+    Column("least_p", "float64", "the smallest p that so many wells can give"),
+    Column("exact", "bool", "whether every permutation was tried"),
+    Column("n_wells", "int64", "wells of the one condition"),
+    Column("n_wells_versus", "int64", "wells of the other"),
+    *_SECTORS,
+)
+"""After the columns that name the group: one line per pair of conditions."""
 
 TABLES = {
     "spots": SPOTS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,21 @@ import pandas as pd
 import pytest
 
 import deepspot_scale as ds
+from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.manifest import read_part_table
 
 PATHS = ("B/03/0", "B/03/1")
 REFERENCE = ds.Reference(line=((-20.0, 0.0), (-10.0, 300.0)))
 WORDS = "line:-20,0,-10,300"
+DETECTOR = """
+from functools import partial
+from skimage.feature import blob_log
+import deepspot_scale as ds
+
+find = partial(blob_log, min_sigma=1, max_sigma=2, num_sigma=3, threshold=0.2)
+detector = ds.PointDetector(find, halo=16, on="raw")
+"""
 KEYS = ["row", "column", "field", "t", "channel", "z"]
 
 
@@ -119,6 +129,27 @@ def test_planes_are_the_same_in_a_run_and_by_hand(
     _assert_same(read_part_table(outcome.folder, "spots"), functions)
     _assert_same(functions, accessors)
     _assert_same(read_part_table(outcome.folder, "cells"), cells)
+
+
+def test_a_detector_of_ones_own_is_the_same_in_a_run_and_by_hand(
+    plate: str,
+    tmp_path: Path,
+    run_quickly: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "log_of_mine.py").write_text(DETECTOR)
+    monkeypatch.syspath_prepend(tmp_path)
+    named = {"detector": "log_of_mine:detector", "block": 64}
+    outcome = run_quickly(plate, tmp_path / "run", cells=None, nuclei=None, **named)
+    opened = ds.open_plate(plate)
+    images = [opened[path]["image"].sel(c="FISH") for path in opened]
+    detector = importlib.import_module("log_of_mine").detector
+    lazy = [ds.detect(image, method=detector, block=50) for image in images]
+    _assert_same(outcome.spots, pd.concat(dask.compute(*lazy, scheduler="threads")))
+    # Another version of the same detector must not go on in the same folder.
+    (tmp_path / "log_of_mine.py").write_text(DETECTOR.replace("0.2", "0.3"))
+    with pytest.raises(RunError, match="detector"):
+        run_quickly(plate, tmp_path / "run", cells=None, nuclei=None, **named)
 
 
 def test_a_run_in_python_is_the_run_of_the_command(

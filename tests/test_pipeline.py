@@ -19,7 +19,8 @@ def _names(**settings: Any) -> list[str]:
 
 
 def test_only_what_was_asked_for_is_assembled() -> None:
-    spots_only = ["range", "brightness", "pixels", "survey", "spots", "assigned"]
+    found = ["candidates", "spots", "assigned"]
+    spots_only = ["range", "brightness", "pixels", "survey", *found]
     assert _names() == _names(enhance=False) == spots_only
     assert set(_names(cells="c")) - set(spots_only) == {"cells", "polarity"}
     assert set(_names(keep_enhanced=True)) - set(spots_only) == {"enhanced_image"}

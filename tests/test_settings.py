@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as rules
 from hypothesis import strategies as st
 
 from deepspot_scale.errors import SettingsError
@@ -17,6 +18,7 @@ from deepspot_scale.settings import (
     write_settings,
 )
 
+few = rules(max_examples=50, deadline=None)
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
 maybe = st.none() | words
 
@@ -39,9 +41,11 @@ def settings_values(draw: st.DrawFn) -> dict[str, Any]:
         "sectors": draw(st.sampled_from([2, 3, 4, 5, 6, 9, 180])),
         "min_spots": draw(st.integers(1, 1000)),
         "detector": draw(maybe),
+        "spot_sigma": draw(st.none() | st.floats(0.5, 14)),
     }
 
 
+@few
 @given(settings_values())
 def test_settings_written_then_read_are_the_same(values: dict[str, Any]) -> None:
     settings = make_settings(**values)
@@ -49,6 +53,7 @@ def test_settings_written_then_read_are_the_same(values: dict[str, Any]) -> None
     assert difference(settings, settings) == []
 
 
+@few
 @given(settings_values(), settings_values())
 def test_the_difference_names_just_what_differs(
     first: dict[str, Any], second: dict[str, Any]
@@ -70,7 +75,9 @@ def test_the_difference_names_just_what_differs(
         ({"nuclei": "nuclei"}, "nuclei need cells"),
         ({"enhance": False, "keep_enhanced": True}, "no enhanced images to keep"),
         ({"engine": "caffe"}, "engine"),
-        ({"thresold": 3}, "thresold"),
+        ({"thresold": 3}, "there is no setting 'thresold'.$"),
+        ({"sectros": 3}, "no setting 'sectros'. Did you mean 'sectors'?"),
+        ({"spot_sigma": 0}, "spot_sigma"),
     ],
 )
 def test_an_unfit_setting_is_refused_with_its_name(
@@ -83,6 +90,11 @@ def test_an_unfit_setting_is_refused_with_its_name(
 def test_all_unfit_settings_are_named_at_once() -> None:
     with pytest.raises(SettingsError, match=r"block.*; sectors"):
         make_settings(channels=("FISH",), block=1, sectors=7)
+
+
+def test_text_that_is_no_toml_is_refused() -> None:
+    with pytest.raises(SettingsError, match="no TOML"):
+        read_settings("channels: FISH")
 
 
 def test_settings_can_not_be_changed() -> None:

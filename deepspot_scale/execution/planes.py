@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from deepspot_scale.blockwise.geometry import Box, whole_box
 from deepspot_scale.blockwise.reduction import FieldAnswers
 from deepspot_scale.blockwise.tables import PlaneIdentity, identify
-from deepspot_scale.errors import FieldError
+from deepspot_scale.errors import FieldError, did_you_mean
 from deepspot_scale.io.plate import Field, FieldEntry, open_field
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.settings import Settings
@@ -44,6 +44,8 @@ class PlaneAnswer(NamedTuple):
     """The columns `vocabulary.CELLS`; no rows where no cells were asked for."""
     n_dropped: int
     """Peaks dropped because their object is too large."""
+    n_faint: int
+    """Spots left out because they are far fainter than is typical of the field."""
     enhanced: NDArray[np.uint8] | None
     """The enhanced plane, when it is to be kept."""
 
@@ -130,7 +132,8 @@ def iter_field_planes(source: Field, settings: Settings) -> Iterator[PlaneIndex]
         if name is not None and name not in source.label_names:
             raise FieldError(
                 f"no labels {name!r}: the field has "
-                f"{', '.join(source.label_names) or 'no labels at all'}"
+                f"{', '.join(source.label_names) or 'no labels at all'}."
+                + did_you_mean(name, source.label_names)
             )
     channels = [source.channel_index(name) for name in settings.channels]
     for t in range(source.n_t):
@@ -168,5 +171,6 @@ def plane_tables(
         identify(assigned.table, identity, SPOTS),
         plane_table(answers, identity) if has_cells else empty_table(CELLS),
         assigned.n_dropped,
+        assigned.n_faint,
         answers.get("enhanced_image"),
     )

@@ -27,7 +27,7 @@ _RING = [
 ]
 """Pixels around a spot that hold its background, 4.5 to 6.2 px from the centre."""
 RING_REACH = 6
-"""Pixels that `photometry` and `refine` read around a spot, at most."""
+"""Pixels that `photometry` and `refine` read around a spot, at most, for `step` 1."""
 
 
 class Objects(NamedTuple):
@@ -158,23 +158,29 @@ def _gather(image: NDArray[np.generic], y: Index, x: Index) -> Real:
     return image[rows, columns].astype(np.float64)
 
 
-def _smoothed(image: NDArray[np.generic], y: Index, x: Index) -> Real:
-    """Return the image filtered by the 5x5 B3 spline (sigma 1 px) at some pixels."""
+def _smoothed(image: NDArray[np.generic], y: Index, x: Index, step: int) -> Real:
+    """Return the image filtered by the 5x5 B3 spline, taps `step` apart, at pixels."""
     taps = (1, 4, 6, 4, 1)
     total = np.zeros(y.size)
     for dy, weight_y in zip(range(-2, 3), taps, strict=True):
         for dx, weight_x in zip(range(-2, 3), taps, strict=True):
-            total += weight_y * weight_x * _gather(image, y + dy, x + dx)
+            near = _gather(image, y + step * dy, x + step * dx)
+            total += weight_y * weight_x * near
     return total / 256
 
 
 def refine(
-    image: NDArray[np.generic], y: Index, x: Index, origin: tuple[int, int] = (0, 0)
+    image: NDArray[np.generic],
+    y: Index,
+    x: Index,
+    origin: tuple[int, int] = (0, 0),
+    *,
+    step: int = 1,
 ) -> tuple[Real, Real]:
     """Move whole-pixel peaks to the sub-pixel summit of the smoothed raw image.
 
     One step to the largest of the eight neighbours, then the summit of the parabola
-    through three points along each axis, at most half a pixel away.
+    through three points along each axis, at most half a step away.
 
     Parameters
     ----------
@@ -184,35 +190,33 @@ def refine(
         (n,) peaks found on the enhanced image, in the window.
     origin
         Row and column of the window's first pixel in the field.
+    step
+        Pixels from one point to the next, more than 1 for wide spots.
 
     Returns
     -------
     tuple of ndarray
         (n,) rows and columns in the field, float64.
     """
+
+    def at(dy: int, dx: int) -> Real:
+        return _smoothed(image, best_y + step * dy, best_x + step * dx, step)
+
     best_y, best_x = y, x
-    best = _smoothed(image, y, x)
-    for dy, dx in (
-        (-1, 0),
-        (0, -1),
-        (0, 1),
-        (1, 0),
-        (-1, -1),
-        (-1, 1),
-        (1, -1),
-        (1, 1),
-    ):
-        value = _smoothed(image, y + dy, x + dx)
+    best = at(0, 0)
+    for dy, dx in _NEIGHBOURS:
+        value = _smoothed(image, y + step * dy, x + step * dx, step)
         larger = value > best
         best = np.where(larger, value, best)
-        best_y = np.where(larger, y + dy, best_y)
-        best_x = np.where(larger, x + dx, best_x)
+        best_y = np.where(larger, y + step * dy, best_y)
+        best_x = np.where(larger, x + step * dx, best_x)
     best_y = np.clip(best_y, 0, image.shape[0] - 1)
     best_x = np.clip(best_x, 0, image.shape[1] - 1)
-    up, down = (_smoothed(image, best_y + d, best_x) for d in (-1, 1))
-    left, right = (_smoothed(image, best_y, best_x + d) for d in (-1, 1))
-    at_y = best_y + origin[0] + _summit(up, best, down)
-    return at_y, best_x + origin[1] + _summit(left, best, right)
+    at_y = best_y + origin[0] + step * _summit(at(-1, 0), best, at(1, 0))
+    return at_y, best_x + origin[1] + step * _summit(at(0, -1), best, at(0, 1))
+
+
+_NEIGHBOURS = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
 def _summit(before: Real, at: Real, after: Real) -> Real:
@@ -224,7 +228,12 @@ def _summit(before: Real, at: Real, after: Real) -> Real:
 
 
 def photometry(
-    image: NDArray[np.generic], y: Index, x: Index, *, least_noise: float
+    image: NDArray[np.generic],
+    y: Index,
+    x: Index,
+    *,
+    least_noise: float,
+    step: int = 1,
 ) -> tuple[Real, Real]:
     """Return the background-subtracted intensity and the SNR of spots.
 
@@ -239,12 +248,14 @@ def photometry(
         (n,) whole-pixel peaks.
     least_noise
         Floor of the noise in counts, above 0: a ring cut to one value has none.
+    step
+        Pixels from one point to the next, more than 1 for wide spots.
     """
     near = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
     total = np.zeros(y.size)
     for dy, dx in near:
-        total += _gather(image, y + dy, x + dx)
-    ring = np.stack([_gather(image, y + dy, x + dx) for dy, dx in _RING])
+        total += _gather(image, y + step * dy, x + step * dx)
+    ring = np.stack([_gather(image, y + step * dy, x + step * dx) for dy, dx in _RING])
     background = np.median(ring, axis=0)
     noise = 1.4826 * np.median(np.abs(ring - background), axis=0)
     intensity = total / len(near) - background

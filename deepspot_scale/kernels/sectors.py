@@ -129,6 +129,29 @@ def sector_sums(bins: ArrayLike, n_sectors: int) -> NDArray[np.int64]:
     return np.asarray(centred.reshape(*counts.shape[:-1], n_sectors, width).sum(-1))
 
 
+def sums_from_each_bin(bins: ArrayLike, n_sectors: int) -> NDArray[np.int64]:
+    """Add up the bins of one sector's width from each bin on: a sector in any rotation.
+
+    Parameters
+    ----------
+    bins
+        (..., 360) counts of spots or pixels.
+    n_sectors
+        Divisor of 360: a sector has ``360 / n_sectors`` bins.
+
+    Returns
+    -------
+    ndarray
+        (..., 360); element s is the sum of bins s, s + 1, ... around the circle.
+    """
+    counts = np.asarray(bins, np.int64)
+    width = _N_BINS // n_sectors
+    nothing = np.zeros_like(counts[..., :1])
+    around = np.concatenate([nothing, counts, counts[..., : width - 1]], axis=-1)
+    running = np.cumsum(around, axis=-1)
+    return np.asarray(running[..., width:] - running[..., :-width])
+
+
 def relative_concentration(spots: ArrayLike, areas: ArrayLike) -> Floats:
     """Return each sector's spot density over the whole cytoplasm's: 1 is uniform.
 
@@ -169,7 +192,7 @@ def polarity_index(concentrations: ArrayLike) -> Floats:
         (...,), from -1 (away from the reference) over 0 to 1 (towards it); NaN where
         M or Q is empty.
     """
-    values = np.asarray(concentrations, np.float64)
+    values = np.asarray(concentrations)
     reference = values[..., 0]
     others = values[..., 1:].reshape(*values.shape[:-2], -1)
     n = np.isfinite(reference).sum(-1)
@@ -179,13 +202,21 @@ def polarity_index(concentrations: ArrayLike) -> Floats:
     return np.where(known, 2.0 * above / np.maximum(n, 1) - 1.0, np.nan)
 
 
-def _median_of_finite(values: Floats) -> Floats:
+def _median_of_finite(values: NDArray[np.floating]) -> Floats:
     """Median along the last axis, NaN left out; `numpy.nanmedian` loops over rows."""
-    if values.shape[-1] == 0:
+    size = values.shape[-1]
+    if size == 0:
         return np.full(values.shape[:-1], np.nan)
+    if np.isfinite(values).all():
+        # One place is sought with vector instructions, two are not: ten times slower.
+        ordered = np.partition(values, size // 2, axis=-1)
+        upper = ordered[..., size // 2].astype(np.float64)
+        if size % 2:
+            return np.asarray(upper)
+        return np.asarray((ordered[..., : size // 2].max(axis=-1) + upper) / 2)
     ordered = np.sort(values, axis=-1)  # NaN last
     n = np.isfinite(values).sum(-1, keepdims=True)
-    low = np.take_along_axis(ordered, np.maximum(n - 1, 0) // 2, -1)
+    low = np.take_along_axis(ordered, np.maximum(n - 1, 0) // 2, -1).astype(np.float64)
     high = np.take_along_axis(ordered, np.minimum(n // 2, values.shape[-1] - 1), -1)
     return np.where(n > 0, (low + high) / 2, np.nan)[..., 0]
 

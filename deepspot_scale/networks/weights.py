@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepspot_scale.errors import WeightsError
+from deepspot_scale.errors import WeightsError, did_you_mean
 from deepspot_scale.networks.deepspot import Architecture
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def find_weights(model: str | Path = DEFAULT_MODEL) -> Weights:
     if not path.is_file():
         raise WeightsError(
             f"no model {str(model)!r}: expected one of {sorted(listed)} or the path "
-            "of a .safetensors file"
+            f"of a .safetensors file.{did_you_mean(str(model), listed)}"
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if entry and digest != entry["sha256"]:

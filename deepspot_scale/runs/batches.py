@@ -138,6 +138,7 @@ def describe_field(
         "n_spots": sum(len(plane.spots) for plane in planes),
         "n_cells": len(cells.drop_duplicates()),
         "n_dropped": sum(plane.n_dropped for plane in planes),
+        "n_faint": sum(plane.n_faint for plane in planes),
         "seconds": seconds,
         "worker": f"{socket.gethostname()}:{os.getpid()}",
         "part": part,

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from deepspot_scale.errors import SettingsError
+from deepspot_scale.errors import SettingsError, did_you_mean
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.vocabulary import FieldAddress, same_well
 
 References = Callable[[FieldAddress], Reference | None]
 PLATE_MAP = ("row", "column", "condition", "gene", "replicate")
+REFERENCES = ("row", "column", "field", "y", "x", "angle_deg")
 
 
 def _read_csv(path: str, what: str) -> pd.DataFrame:
@@ -27,6 +28,14 @@ def _read_csv(path: str, what: str) -> pd.DataFrame:
         raise SettingsError(f"{what}: {path} is no CSV table: {error}") from error
     table.columns = [str(name).strip().lower() for name in table.columns]
     return table
+
+
+def _refuse_slips(table: pd.DataFrame, known: tuple[str, ...], path: str) -> None:
+    """Refuse a column that is all but a known one; others may stay, unread."""
+    for name in sorted(map(str, set(table) - set(known))):
+        near = did_you_mean(name, set(known) - set(table)) if len(name) > 3 else ""
+        if near:
+            raise SettingsError(f"{path}: the column {name!r} is not known.{near}")
 
 
 def _numbers(table: pd.DataFrame, columns: list[str], path: str) -> pd.DataFrame:
@@ -68,6 +77,7 @@ def read_references(text: str | None, fields: Iterable[FieldAddress]) -> Referen
         fixed = _read_words(kind, rest)
         return lambda _: fixed
     table = _read_csv(text, "reference")
+    _refuse_slips(table, REFERENCES, text)
     keys = [key for key in ("row", "column", "field") if key in table]
     groups = table.groupby(keys, sort=False) if keys else [((), table)]
     known: dict[tuple[str, ...], Reference] = {}
@@ -153,6 +163,7 @@ def read_plate_map(path: str | None, wells: list[FieldAddress]) -> pd.DataFrame:
     if path is None:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in PLATE_MAP})
     table = _read_csv(path, "plate map")
+    _refuse_slips(table, (*PLATE_MAP, "well"), path)
     if "well" not in table:
         if not {"row", "column"} <= set(table):
             raise SettingsError(

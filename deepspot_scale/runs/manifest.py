@@ -122,7 +122,12 @@ def open_provenance(folder: Folder, facts: dict[str, Any]) -> None:
 
 def _identity(facts: dict[str, Any]) -> dict[str, str]:
     """Return the facts that decide about answers and that no setting names."""
-    parts = {"input": "source", "weights": "sha256", "reference": "sha256"}
+    parts = {
+        "input": "source",
+        "weights": "sha256",
+        "detector": "sha256",
+        "reference": "sha256",
+    }
     return {part: facts.get(part, {}).get(key, "") for part, key in parts.items()}
 
 

@@ -16,13 +16,14 @@ from typing import Any
 
 import pandas as pd
 
-from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.errors import FieldError, SettingsError, did_you_mean
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import FieldEntry, Plate, open_plate
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.engines import Device, EngineChoice
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.pipeline import assemble, choose_engine
+from deepspot_scale.plugins import DETECTORS, hash_plugin
 from deepspot_scale.runs import manifest
 from deepspot_scale.runs.batches import Job
 from deepspot_scale.runs.enhanced import create_enhanced_plate
@@ -146,7 +147,8 @@ def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
         if not any(same_well(word, address) for address in (*known, *absent)):
             names = ", ".join(address.well for address in known[:12])
             more = " ..." if len(known) > 12 else ""
-            raise SettingsError(f"no well {word!r}: the plate has {names}{more}")
+            near = did_you_mean(word, [address.well for address in known])
+            raise SettingsError(f"no well {word!r}: the plate has {names}{more}.{near}")
     if selection.wells:
         entries = [e for e in entries if _is_selected(e.address, selection)]
     if selection.limit is not None and selection.limit < 1:
@@ -230,6 +232,9 @@ def _provenance(plate: Plate, settings: Settings) -> dict[str, Any]:
     if settings.enhance:
         weights = find_weights(settings.model)
         facts["weights"] = {"name": weights.name, "sha256": weights.sha256}
+    plugin = hash_plugin(settings.detector_name, DETECTORS)
+    if plugin is not None:
+        facts["detector"] = {"name": settings.detector_name, "sha256": plugin}
     reference = Path(settings.reference or "")
     if reference.is_file():
         digest = hashlib.sha256(reference.read_bytes()).hexdigest()

@@ -2,8 +2,8 @@
 
 A detector surveys each block (wavelet sums that make the field's threshold, and the
 few pixels that could pass any threshold), then finds the spots whose peak lies in the
-block's core. `IcyDetector` and `ProductDetector` differ in their thresholds alone.
-Nothing here knows networks, files or plates.
+block's core, and last leaves out those far fainter than is typical of the field.
+Presets differ in their thresholds alone. Nothing here knows networks, files or plates.
 
 What decides about a pixel reaches no farther than `halo`, and all sums are of whole
 numbers, so the blocks of a field give exactly the spots of the whole field.
@@ -11,7 +11,7 @@ numbers, so the blocks of a field give exactly the spots of the whole field.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -29,20 +29,32 @@ from deepspot_scale.blockwise.reduction import (
     Step,
     everything,
 )
+from deepspot_scale.blockwise.spots import (
+    Detector,
+    Found,
+    Spots,
+    inside,
+    measure_spots,
+    nearest_pixel,
+    order_spots,
+    reach,
+    require_detector,
+)
 from deepspot_scale.blockwise.tables import (
     PlaneIdentity,
     gather_tables,
     identify,
-    in_reading_order,
     plane_identity,
 )
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels import peaks, wavelet
+from deepspot_scale.kernels.binning import binning_for
 from deepspot_scale.kernels.thresholds import (
     IcyThreshold,
     ProductThreshold,
     Threshold,
 )
+from deepspot_scale.plugins import DETECTORS, load_plugin
 from deepspot_scale.vocabulary import SPOTS
 
 Planes = NDArray[np.float32]
@@ -65,20 +77,10 @@ class Survey(NamedTuple):
     """(n,) the surveyed image, 0..65535."""
 
 
-class Spots(NamedTuple):
-    """The spots of one block's core, or of a field."""
-
-    table: pd.DataFrame
-    """Columns y to snr and area of the vocabulary, pixels in the field."""
-    n_dropped: int
-    """Peaks left out because their object is larger than allowed."""
-
-    def __add__(self, other: object) -> Spots:
-        """Put two blocks' spots together."""
-        if not isinstance(other, Spots):
-            return NotImplemented
-        both = pd.concat([self.table, other.table], ignore_index=True)
-        return Spots(both, self.n_dropped + other.n_dropped)
+SURE = 0.9
+"""Enhanced value from which on a spot says what is typical of its field."""
+LEAST_SURE = 5
+"""Fewer sure spots than these say nothing: then none is too faint."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ class WaveletDetector:
     """Objects of fewer pixels are no spots."""
     largest: int = 16
     """Objects that reach this far, in pixels, are dropped and counted."""
+    least_share: float = 0.0
+    """Least intensity of a spot as a share of the field's typical one: brighter and
+    fainter ones that the network is sure of hold half of the light each."""
+    binning: int = 1
+    """Pixels between the points that make a spot's peak, place, intensity and SNR."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -116,7 +123,15 @@ class WaveletDetector:
     def rim(self) -> int:
         """Pixels around the core in which objects of its spots may lie."""
         # One more than the object: its last pixel's neighbours decide the way up.
-        return max(self.largest + 1, peaks.RING_REACH + 2)
+        return max(self.largest + 1, reach(self.binning))
+
+    def binned(self, binning: int) -> WaveletDetector:
+        """Return the detector of spots that are wider by a factor, a power of 2."""
+        further = binning.bit_length() - 1
+        scales = tuple(scale + further for scale in self.scales)
+        return replace(
+            self, scales=scales, largest=self.largest * binning, binning=binning
+        )
 
     @property
     def halo(self) -> int:
@@ -140,7 +155,8 @@ class WaveletDetector:
         image = wavelet.quantise(pixels.values, low, high)
         planes = wavelet.planes(image, max(self.scales))
         used = np.stack([planes[scale - 1] for scale in self.scales])
-        fine = planes[0] + planes[1] if len(planes) > 2 else planes[0]
+        finest = planes[self.binning.bit_length() - 1 :]
+        fine = finest[0] + finest[1] if len(finest) > 2 else finest[0]
         in_core = core.within(pixels.box)
         state = self.threshold.count(used[:, *in_core].reshape(len(self.scales), -1))
         box = core.grow(self.rim, (pixels.box.y.stop, pixels.box.x.stop))
@@ -181,7 +197,7 @@ class WaveletDetector:
         if self.split == "components":
             return self._components(spots, mask, response, survey.box, core)
         y, x = spots.y + survey.box.y.start, spots.x + survey.box.x.start
-        own = _inside(core, y, x) & (spots.area >= self.min_area)
+        own = inside(core, y, x) & (spots.area >= self.min_area)
         large = own & (spots.extent >= self.largest)
         keep = own & ~large
         return Found(y[keep], x[keep], None, spots.area[keep], int(large.sum()))
@@ -198,9 +214,9 @@ class WaveletDetector:
         regions = peaks.connect(mask, np.maximum(response, 0), spots, origin)
         large = regions.extent >= self.largest
         of_large = large[regions.of_peak]
-        dropped = of_large & _inside(core, spots.y + box.y.start, spots.x + box.x.start)
-        whole = _whole(regions.y), _whole(regions.x)
-        keep = ~large & (regions.area >= self.min_area) & _inside(core, *whole)
+        dropped = of_large & inside(core, spots.y + box.y.start, spots.x + box.x.start)
+        whole = nearest_pixel(regions.y), nearest_pixel(regions.x)
+        keep = ~large & (regions.area >= self.min_area) & inside(core, *whole)
         return Found(
             whole[0][keep],
             whole[1][keep],
@@ -211,56 +227,57 @@ class WaveletDetector:
 
     # -- as steps of a pipeline --------------------------------------------------
 
-    def steps(self) -> tuple[Step, Step]:
-        """Return ``survey`` and ``spots``, for two rounds.
+    def steps(self) -> tuple[Step, ...]:
+        """Return ``survey``, ``candidates`` and ``spots``, each for its own round.
 
         The first reads the block's answer ``pixels`` (see `Enhancement.step`), the
         second the raw counts ``image`` and the field's ``brightness``.
         """
-        first = Step(
-            "survey",
-            _SurveyStep(self),
-            share=_state,
-            finalize=self._levels,
-            carried=True,
+        return (
+            Step(
+                "survey", _SurveyStep(self), _state, finalize=self._levels, carried=True
+            ),
+            Step(
+                "candidates",
+                _CandidateStep(self),
+                _sure_intensities,
+                _join,
+                self._least_intensity,
+                carried=True,
+            ),
+            Step("spots", _leave_out_faint, everything, finalize=order_spots),
         )
-        second = Step("spots", _SpotStep(self), share=everything, finalize=_in_order)
-        return first, second
 
     def _levels(self, state: NDArray[np.int64], _: FieldAnswers) -> list[float]:
         return self.threshold.levels(state, self.scales)
 
-
-class Found(NamedTuple):
-    """Spots before photometry, in pixels of the field."""
-
-    y: NDArray[np.int64]
-    x: NDArray[np.int64]
-    centre: NDArray[np.float64] | None
-    """(2, n) centres of mass where spots are components."""
-    area: NDArray[np.int64]
-    n_dropped: int
-
-
-def _inside(core: Box, y: NDArray[np.int64], x: NDArray[np.int64]) -> Any:
-    return (
-        (core.y.start <= y)
-        & (y < core.y.stop)
-        & (core.x.start <= x)
-        & (x < core.x.stop)
-    )
-
-
-def _whole(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.floor(values + 0.5).astype(np.int64)
+    def _least_intensity(self, sure: NDArray[np.float32], _: FieldAnswers) -> float:
+        if self.least_share == 0 or sure.size < LEAST_SURE:
+            return -np.inf
+        # By light, not by number: many faint grains do not become what is typical.
+        ordered = np.sort(np.maximum(sure, 0).astype(np.float64))
+        light = np.cumsum(ordered)
+        return self.least_share * float(ordered[np.searchsorted(light, light[-1] / 2)])
 
 
 def _state(survey: Survey) -> NDArray[np.int64]:
     return survey.state
 
 
-def _in_order(spots: Spots, _: FieldAnswers) -> Spots:
-    return spots._replace(table=in_reading_order(spots.table))
+def _sure_intensities(spots: Spots) -> NDArray[np.float32]:
+    table = spots.table
+    return table["intensity"].to_numpy()[table["enhanced"].to_numpy() >= SURE]
+
+
+def _join(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.concatenate([one, other])
+
+
+def _leave_out_faint(here: Here, field: FieldAnswers) -> Spots:
+    spots: Spots = here.answers["candidates"]
+    bright = spots.table["intensity"].to_numpy() >= field["candidates"]
+    table = spots.table[bright].reset_index(drop=True)
+    return spots._replace(table=table, n_faint=int((~bright).sum()))
 
 
 @dataclass(frozen=True)
@@ -276,32 +293,14 @@ class _SurveyStep:
 
 
 @dataclass(frozen=True)
-class _SpotStep:
+class _CandidateStep:
     detector: WaveletDetector
 
     def __call__(self, here: Here, field: FieldAnswers) -> Spots:
         survey: Survey = here.answers["survey"]
         found = self.detector.find(survey, field["survey"], here.block.core)
-        box = here.block.core.grow(self.detector.rim, here.shape)
-        raw = here.read("image", box)
-        y, x = found.y - box.y.start, found.x - box.x.start
-        bright = field["brightness"]
-        intensity, snr = peaks.photometry(raw, y, x, least_noise=bright.least_noise)
-        if found.centre is None:
-            at_y, at_x = peaks.refine(raw, y, x, (box.y.start, box.x.start))
-        else:
-            at_y, at_x = found.centre
-        columns = {
-            "y": at_y,
-            "x": at_x,
-            "enhanced": _value_at(survey, found),
-            "intensity": intensity.astype(np.float32),
-            "snr": snr.astype(np.float32),
-            "area": found.area.astype(np.int32),
-            "cell": np.zeros(found.area.size, np.int64),
-            "nucleus": np.zeros(found.area.size, np.int64),
-        }
-        return Spots(pd.DataFrame(columns), found.n_dropped)
+        value = _value_at(survey, found)
+        return measure_spots(found, value, here, field, step=self.detector.binning)
 
 
 def _value_at(survey: Survey, found: Found) -> NDArray[np.float32]:
@@ -319,7 +318,9 @@ def _value_at(survey: Survey, found: Found) -> NDArray[np.float32]:
 
 
 PRESETS: dict[str, WaveletDetector] = {
-    "enhanced": WaveletDetector((2,), IcyThreshold((np.inf,)), floor=0.4),
+    "enhanced": WaveletDetector(
+        (2,), IcyThreshold((np.inf,)), floor=0.3, least_share=0.3
+    ),
     "paper": WaveletDetector((2, 3), IcyThreshold((20.0, 100.0)), floor=0.1),
     "raw": WaveletDetector((2, 3), IcyThreshold((100.0, 100.0)), on="raw"),
     "product": WaveletDetector((1, 2, 3), ProductThreshold(3.0), on="raw"),
@@ -343,21 +344,19 @@ product
 """
 
 
-def find_detector(method: str | WaveletDetector) -> WaveletDetector:
-    """Return a detector by its preset's name, or as it is.
+def find_detector(method: str | Detector) -> Detector:
+    """Return a detector by the name of its preset or plug-in, or as it is.
 
     Raises
     ------
     SettingsError
-        No preset of that name.
+        No preset or plug-in of that name, or an object that is no detector.
     """
-    if isinstance(method, WaveletDetector):
-        return method
-    if method not in PRESETS:
-        raise SettingsError(
-            f"no detector {method!r}: expected one of {sorted(PRESETS)}"
-        )
-    return PRESETS[method]
+    if not isinstance(method, str):
+        return require_detector(method)
+    if method in PRESETS:
+        return PRESETS[method]
+    return require_detector(load_plugin(method, DETECTORS, known=PRESETS))
 
 
 def read_pixels(margin: int) -> Step:
@@ -385,8 +384,9 @@ def detect(
     image: xr.DataArray,
     raw: xr.DataArray | None = None,
     *,
-    method: str | WaveletDetector = "enhanced",
+    method: str | Detector = "enhanced",
     block: int = DEFAULT_BLOCK,
+    spot_sigma: float | None = None,
 ) -> Any:
     """Find every spot.
 
@@ -399,9 +399,11 @@ def detect(
         Raw counts of the same shape, on which positions are refined and intensity
         and SNR measured; `image` itself when not given.
     method
-        Preset (enhanced, raw, product) or a detector.
+        Preset (enhanced, paper, raw, product), plug-in, or a detector.
     block
         Largest edge of a block in pixels; the answer does not depend on it.
+    spot_sigma
+        Standard deviation of the spots in pixels, as given to `enhance`.
 
     Returns
     -------
@@ -417,7 +419,7 @@ def detect(
         No such method, a block too small for it, or `raw` beside a method for raw
         images.
     """
-    detector = find_detector(method)
+    detector = find_detector(method).binned(binning_for(spot_sigma))
     if raw is not None and detector.on == "raw":
         # The range that is measured in raw counts would not be that of `image`.
         raise SettingsError(
@@ -436,9 +438,9 @@ def detect(
         )
     shape = (image.sizes["y"], image.sizes["x"])
     blocks = plan_blocks(shape, block=block, halo=detector.halo)
-    survey, spots = detector.steps()
+    survey, *others = detector.steps()
     pixels = Step("pixels", _ReadPixels("surveyed", detector.halo))
-    rounds = (*Normalisation().steps(), (pixels, survey), (spots,))
+    rounds = (*Normalisation().steps(), (pixels, survey), *((s,) for s in others))
     tables = []
     for (index, plane), (_, counts) in zip(
         iter_planes(image), iter_planes(raw), strict=True

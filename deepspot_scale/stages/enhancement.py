@@ -24,6 +24,7 @@ from deepspot_scale.blockwise.mapping import (
     stack_planes,
 )
 from deepspot_scale.blockwise.reduction import FieldAnswers, Here, Pixels, Step
+from deepspot_scale.kernels.binning import bin_pixels, binning_for, unbin_pixels
 from deepspot_scale.kernels.normalisation import Scale
 from deepspot_scale.networks.deepspot import GRID, halo
 from deepspot_scale.networks.engines import EngineChoice, get_engine
@@ -40,24 +41,30 @@ class Enhancement:
     """Pixels of true neighbours the network needs, a multiple of `grid`."""
     grid: int = GRID
     """Stride of the network in pixels."""
+    binning: int = 1
+    """Pixels along each axis that the network sees as one: for wide spots."""
 
     @classmethod
-    def of(cls, engine: EngineChoice) -> Enhancement:
+    def of(cls, engine: EngineChoice, binning: int = 1) -> Enhancement:
         """Return the enhancement whose halo is that of the model's own layers."""
-        return cls(engine, halo(find_weights(engine.model).architecture))
+        reach = halo(find_weights(engine.model).architecture)
+        # Between the centres of large pixels, one neighbour more decides.
+        rim = reach if binning == 1 else reach + GRID
+        return cls(engine, rim * binning, GRID * binning, binning)
 
     def _input(self, here: Here, scale: Scale) -> NDArray[np.float32]:
         """Return the normalised window, padded to the grid at the field's far edges."""
         window = here.block.window
         pixels = scale(here.read("image", window.grow(0, here.shape)))
         lacking = [(0, n - k) for n, k in zip(window.shape, pixels.shape, strict=True)]
-        return np.pad(pixels, lacking, mode="edge")
+        return bin_pixels(np.pad(pixels, lacking, mode="edge"), self.binning)
 
     def on_box(self, here: Here, box: Box, scale: Scale) -> Pixels:
         """Return the enhanced pixels of `box`, which lies a halo inside the window."""
         batch = self._input(here, scale)[None]
         enhanced = get_engine(self.engine).predict(batch)[0]
-        return Pixels(box, enhanced[box.within(here.block.window)])
+        pixels = unbin_pixels(enhanced, self.binning)
+        return Pixels(box, pixels[box.within(here.block.window)])
 
     def on_core(self, here: Here, field: FieldAnswers) -> NDArray[np.float32]:
         """Return the enhanced pixels of the block's core."""
@@ -104,6 +111,7 @@ def enhance(
     normalisation: Normalisation = Normalisation(),
     engine: EngineChoice | None = None,
     block: int = DEFAULT_BLOCK,
+    spot_sigma: float | None = None,
 ) -> xr.DataArray:
     """Make every spot equally bright with the CASO-ResNet.
 
@@ -122,6 +130,9 @@ def enhance(
         How the network is run, when the default does not serve; it names the model.
     block
         Largest edge of a block in pixels.
+    spot_sigma
+        Standard deviation of the spots in pixels, when it is above the network's
+        range (3.5 px): the network then sees binned pixels.
 
     Returns
     -------
@@ -133,14 +144,14 @@ def enhance(
     FieldError
         No image, or pixels that are not finite (when computed).
     SettingsError
-        The block is too small for the network's halo.
+        The block is too small for the network's halo, or the spots are too wide.
 
     References
     ----------
     .. [1] Bouilhol et al. 2021, https://doi.org/10.1101/2021.11.25.469984
     """
     image = check_image(image)
-    method = Enhancement.of(engine or EngineChoice(model))
+    method = Enhancement.of(engine or EngineChoice(model), binning_for(spot_sigma))
     shape = (image.sizes["y"], image.sizes["x"])
     blocks = plan_blocks(shape, block=block, halo=method.halo, grid=method.grid)
     planes = []

@@ -78,12 +78,12 @@ def as_image(plane, **attrs):
 
 
 def find(plane, detector, block):
-    """The detector's two rounds on one plane, to see the number of dropped peaks."""
-    survey, spots = detector.steps()
+    """The detector's rounds on one plane, to see the numbers of those left out."""
+    survey, *others = detector.steps()
     rounds = (
         *Normalisation().steps(),
         (read_pixels(detector.halo), survey),
-        (spots,),
+        *((step,) for step in others),
     )
     blocks = plan_blocks(plane.shape, block=block, halo=detector.halo)
     read = ArrayReader(whole_box(plane.shape), {"image": plane})
@@ -93,6 +93,7 @@ def find(plane, detector, block):
 def same_spots(got, expected):
     pd.testing.assert_frame_equal(got.table, expected.table, check_exact=True)
     assert got.n_dropped == expected.n_dropped
+    assert got.n_faint == expected.n_faint
 
 
 @few
@@ -499,3 +500,57 @@ def test_a_detector_out_of_range_is_refused(wrong):
 def test_detectors_are_found_by_name_or_given():
     assert find_detector("paper") is PRESETS["paper"]
     assert find_detector(RAW) is RAW
+
+
+def two_populations(n_faint, seed=0):
+    """An image of 30 spots and `n_faint` of a tenth of their height, and its twin."""
+    rng = np.random.default_rng(seed)
+    places = np.stack(np.meshgrid(np.arange(12, 240, 16), np.arange(12, 240, 16)), -1)
+    points = rng.permutation(places.reshape(-1, 2))[: 30 + n_faint].astype(float)
+    heights = np.r_[np.full(30, 400.0), np.full(n_faint, 40.0)]
+    light = render_spots((256, 256), points, heights, np.full(len(points), 1.3))
+    raw = (light + 100).astype(np.float32)
+    enhanced = np.zeros((256, 256), np.float32)
+    for y, x in points.astype(int):
+        enhanced[y - 1 : y + 2, x - 1 : x + 2] = 0.6
+        enhanced[y, x] = 0.95
+    return xr.DataArray(enhanced, dims=("y", "x")), xr.DataArray(raw, dims=("y", "x"))
+
+
+@pytest.mark.parametrize("n_faint", [0, 5, 25])
+def test_spots_far_fainter_than_the_fields_typical_one_are_left_out(n_faint):
+    enhanced, raw = two_populations(n_faint)
+    everything = replace(PRESETS["enhanced"], least_share=0.0)
+    assert len(detect(enhanced, raw, method=everything)) == 30 + n_faint
+    found = detect(enhanced, raw)
+    assert len(found) == 30
+    assert found["intensity"].min() > 0.3 * found["intensity"].median()
+
+
+def test_many_faint_spots_do_not_become_typical():
+    enhanced, raw = two_populations(150)
+    assert len(detect(enhanced, raw)) == 30
+
+
+def test_a_field_of_faint_spots_alone_keeps_them():
+    enhanced, raw = two_populations(0)
+    dim = raw * 0.02 + 100
+    assert len(detect(enhanced, dim)) == 30
+
+
+def test_few_sure_spots_do_not_say_what_is_typical():
+    enhanced, raw = two_populations(25)
+    unsure = enhanced.where(enhanced < 0.9, 0.89)
+    assert len(detect(unsure.astype(np.float32), raw)) == 55
+
+
+def test_blocks_agree_on_what_is_too_faint():
+    enhanced, raw = two_populations(25)
+    whole, blocks = (detect(enhanced, raw, block=block) for block in (2560, 112))
+    pd.testing.assert_frame_equal(blocks, whole, check_exact=True)
+    # Counted, not lost: here on the raw image itself, where all look alike sure.
+    detector = replace(RAW, least_share=0.3)
+    counted = find(raw.to_numpy(), detector, 112)
+    assert counted.n_faint == find(raw.to_numpy(), detector, 2560).n_faint
+    kept = find(raw.to_numpy(), replace(detector, least_share=0.0), 2560)
+    assert counted.n_faint == len(kept.table) - len(counted.table)

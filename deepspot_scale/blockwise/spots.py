@@ -1,0 +1,175 @@
+"""What every detector is, and what it ends in: the spot table of one block.
+
+Places in pixels of the field come in, rows go out; intensity, SNR and the place
+between pixels are measured on the raw image, whoever found the spots. Nothing here
+knows how they are found.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from deepspot_scale.blockwise.geometry import Box
+from deepspot_scale.blockwise.reduction import FieldAnswers, Here, Step
+from deepspot_scale.blockwise.tables import in_reading_order
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.kernels import peaks
+
+
+def reach(step: int = 1) -> int:
+    """Return the pixels around a spot that `measure_spots` reads: the least halo."""
+    return step * peaks.RING_REACH + 2
+
+
+class Detector(Protocol):
+    """Anything that finds spots, block by block."""
+
+    @property
+    def on(self) -> Literal["enhanced", "raw"]:
+        """The image it works on: enhanced, in [0, 1], or raw counts."""
+
+    @property
+    def halo(self) -> int:
+        """Pixels around a block's core that decide about the core's spots."""
+
+    def binned(self, binning: int) -> Detector:
+        """Return the detector of spots that are wider by a factor, a power of 2.
+
+        The network then sees large pixels; the image in use keeps its own.
+        """
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps ``survey`` and ``spots``, each for a round of its own.
+
+        The first reads the block's answer ``pixels``: the image in use on the core
+        and the halo around it. The last ends in `Spots` of the core. A step
+        ``candidates`` may stand between them. All may read the raw counts ``image``
+        and the field's ``brightness``.
+        """
+
+
+def require_detector(method: Any) -> Detector:
+    """Return `method` if it is a detector.
+
+    Raises
+    ------
+    SettingsError
+        It lacks what `Detector` asks for.
+    """
+    if isinstance(method, type):
+        raise SettingsError(
+            f"a detector is an object, {method.__name__} is a class; make one of it: "
+            f"{method.__name__}(...)"
+        )
+    parts = ("on", "halo", "binned", "steps")
+    lacking = [name for name in parts if not hasattr(method, name)]
+    if lacking:
+        name = getattr(method, "__name__", type(method).__name__)
+        raise SettingsError(
+            f"{name} is no detector, it has no {', no '.join(lacking)}; a function "
+            f"from an image to points becomes one by PointDetector({name}, halo=...)"
+        )
+    detector: Detector = method
+    return detector
+
+
+class Found(NamedTuple):
+    """Spots before photometry, in pixels of the field."""
+
+    y: NDArray[np.int64]
+    x: NDArray[np.int64]
+    centre: NDArray[np.float64] | None
+    """(2, n) places that are kept as they are; None: refined on the raw image."""
+    area: NDArray[np.int64]
+    """Pixels of each object; 0 where the detector does not tell."""
+    n_dropped: int
+    """Peaks left out because their object is larger than allowed."""
+
+
+class Spots(NamedTuple):
+    """The spots of one block's core, or of a field."""
+
+    table: pd.DataFrame
+    """Columns y to snr and area of the vocabulary, pixels in the field."""
+    n_dropped: int
+    """Peaks left out because their object is larger than allowed."""
+    n_faint: int = 0
+    """Spots left out because they are far fainter than is typical of the field."""
+
+    def __add__(self, other: object) -> Spots:
+        """Put two blocks' spots together."""
+        if not isinstance(other, Spots):
+            return NotImplemented
+        both = pd.concat([self.table, other.table], ignore_index=True)
+        return Spots(
+            both, self.n_dropped + other.n_dropped, self.n_faint + other.n_faint
+        )
+
+
+def inside(core: Box, y: NDArray[np.int64], x: NDArray[np.int64]) -> Any:
+    """Return whether each pixel lies in the core: then the block owns the spot."""
+    return (
+        (core.y.start <= y)
+        & (y < core.y.stop)
+        & (core.x.start <= x)
+        & (x < core.x.stop)
+    )
+
+
+def nearest_pixel(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the pixel that holds each place; between two, the later."""
+    return np.floor(values + 0.5).astype(np.int64)
+
+
+def measure_spots(
+    found: Found,
+    value: NDArray[np.float32],
+    here: Here,
+    field: FieldAnswers,
+    *,
+    step: int = 1,
+) -> Spots:
+    """Return the table of a block's spots, without their cells.
+
+    Parameters
+    ----------
+    found
+        Spots that the block's core holds.
+    value
+        (n,) the image in use at each spot as a share of its range, 0 to 1.
+    here, field
+        The block, and the field's answers, ``brightness`` among them.
+    step
+        Pixels between the points that make place, intensity and SNR; more than 1 for
+        wide spots. `reach` tells how far around the core is read.
+    """
+    box = here.block.core.grow(reach(step), here.shape)
+    raw = here.read("image", box)
+    y, x = found.y - box.y.start, found.x - box.x.start
+    least_noise = field["brightness"].least_noise
+    intensity, snr = peaks.photometry(raw, y, x, least_noise=least_noise, step=step)
+    if found.centre is None:
+        origin = box.y.start, box.x.start
+        at_y, at_x = peaks.refine(raw, y, x, origin, step=step)
+    else:
+        at_y, at_x = found.centre
+    columns = {
+        "y": at_y,
+        "x": at_x,
+        "enhanced": value.astype(np.float32),
+        "intensity": intensity.astype(np.float32),
+        "snr": snr.astype(np.float32),
+        "area": found.area.astype(np.int32),
+        "cell": np.zeros(found.area.size, np.int64),
+        "nucleus": np.zeros(found.area.size, np.int64),
+    }
+    return Spots(pd.DataFrame(columns), found.n_dropped)
+
+
+def order_spots(spots: Spots, _: FieldAnswers) -> Spots:
+    """Return a field's spots in reading order, whatever the order of its blocks."""
+    return spots._replace(table=in_reading_order(spots.table))

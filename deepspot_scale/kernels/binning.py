@@ -1,0 +1,81 @@
+"""Wide spots made narrow: pixels binned for the network, its answer spread again.
+
+Arrays in, arrays out. Every output pixel is made of the same few input pixels by the
+same few operations wherever it stands, so blocks give what the whole field gives.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import SettingsError
+
+WIDEST_SIGMA = 3.5
+"""Widest spots that the network was trained on: standard deviation in pixels."""
+LARGEST_BINNING = 4
+Image = NDArray[np.float32]
+
+
+def binning_for(spot_sigma: float | None) -> int:
+    """Return how many pixels, 1, 2 or 4, become one for spots of that width.
+
+    Raises
+    ------
+    SettingsError
+        No width, or one that no binning brings into the network's range.
+    """
+    if spot_sigma is None:
+        return 1
+    widest = WIDEST_SIGMA * LARGEST_BINNING
+    if not 0 < spot_sigma <= widest:
+        raise SettingsError(
+            f"the spots' standard deviation must lie above 0 and at most at {widest:g} "
+            f"px, got {spot_sigma:g}; downsample images with wider spots"
+        )
+    binning = 1
+    while spot_sigma > WIDEST_SIGMA * binning:
+        binning *= 2
+    return binning
+
+
+def bin_pixels(image: Image, binning: int) -> Image:
+    """Return the means of `binning` x `binning` pixels.
+
+    Parameters
+    ----------
+    image
+        (y, x), both multiples of `binning`.
+    """
+    if binning == 1:
+        return image
+    # Sums of a fixed order: numpy's mean groups pixels by the array's shape.
+    total = np.zeros((image.shape[0] // binning, image.shape[1] // binning), np.float32)
+    for dy in range(binning):
+        for dx in range(binning):
+            total += image[dy::binning, dx::binning]
+    total *= np.float32(1 / binning**2)
+    return total
+
+
+def unbin_pixels(image: Image, binning: int) -> Image:
+    """Return the image spread over `binning` times as many pixels along each axis.
+
+    Between the centres of large pixels values are interpolated linearly; beyond the
+    outermost centres they stay.
+    """
+    if binning == 1:
+        return image
+    return _spread(_spread(image, binning).T, binning).T
+
+
+def _spread(image: Image, binning: int) -> Image:
+    """Interpolate along the first axis."""
+    before = np.concatenate([image[:1], image[:-1]])
+    after = np.concatenate([image[1:], image[-1:]])
+    fine = np.empty((image.shape[0] * binning, image.shape[1]), np.float32)
+    for place in range(binning):
+        away = np.float32((place + 0.5) / binning - 0.5)
+        other = after if away > 0 else before
+        fine[place::binning] = image + np.abs(away) * (other - image)
+    return fine

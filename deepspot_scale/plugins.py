@@ -1,0 +1,100 @@
+"""What users add to the package: found by name, imported, told apart by its source.
+
+A plug-in's name is that of an entry point of an installed package, or
+``module:attribute``. Names are plain text, so they stand in settings files and on the
+command line. Nothing here knows what a plug-in does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from deepspot_scale.errors import SettingsError, did_you_mean
+
+DETECTORS = "deepspot_scale.detectors"
+"""Group of entry points for detectors."""
+
+
+def plugin_names(group: str) -> list[str]:
+    """Return the names of a group's entry points, in alphabetical order."""
+    return sorted({entry.name for entry in entry_points(group=group)})
+
+
+def load_plugin(name: str, group: str, *, known: Iterable[str] = ()) -> Any:
+    """Import a plug-in.
+
+    Parameters
+    ----------
+    name
+        Name of an entry point, or ``module:attribute``.
+    group
+        The entry points' group, such as `DETECTORS`.
+    known
+        Names of what is built in, for the message.
+
+    Raises
+    ------
+    SettingsError
+        No plug-in of that name, or one that can not be imported.
+    """
+    place = _place(name, group)
+    if place is None:
+        names = sorted({*known, *plugin_names(group)})
+        raise SettingsError(
+            f"no {_noun(group)} {name!r}: expected one of {', '.join(names)}, or "
+            f"module:attribute of your own.{did_you_mean(name, names)}"
+        )
+    module, _, attribute = place.partition(":")
+    try:
+        return _follow(import_module(module), attribute)
+    except ImportError as error:
+        raise SettingsError(
+            f"{_noun(group)} {name!r} can not be imported: {error}; install its "
+            "package, or start where its module lies"
+        ) from error
+    except AttributeError as error:
+        names = dir(import_module(module))
+        raise SettingsError(
+            f"{_noun(group)} {name!r}: module {module} has no {attribute!r}."
+            + did_you_mean(attribute, names)
+        ) from error
+
+
+def hash_plugin(name: str, group: str) -> str | None:
+    """Return the SHA-256 of the file that a plug-in is written in.
+
+    A run that goes on must not mix the answers of two versions. None for what is no
+    plug-in, or has no file.
+    """
+    place = _place(name, group)
+    if place is None:
+        return None
+    spec = find_spec(place.partition(":")[0])
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        return None
+    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+
+
+def _place(name: str, group: str) -> str | None:
+    """Return where a plug-in is, as ``module:attribute``."""
+    for entry in entry_points(group=group, name=name):
+        return entry.value
+    module, _, attribute = name.partition(":")
+    words = (*module.split("."), *attribute.split("."))
+    return name if attribute and all(word.isidentifier() for word in words) else None
+
+
+def _follow(start: Any, attribute: str) -> Any:
+    for word in attribute.split("."):
+        start = getattr(start, word)
+    return start
+
+
+def _noun(group: str) -> str:
+    return group.rpartition(".")[2].removesuffix("s")
