@@ -1,0 +1,106 @@
+"""AnnData: cells in rows, measures in columns, as scanpy and squidpy read them.
+
+A run comes in, one ``.h5ad`` file goes out. Cells are read field
+by field and kept without their one-degree bins, some 400 bytes each. Nothing here
+reads images.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.exports.libraries import load_library
+from deepspot_scale.exports.measures import (
+    KEYS,
+    feature_names,
+    measure_cells,
+    measure_columns,
+)
+from deepspot_scale.exports.results import WELL_WORDS, RunResults, addresses_of
+from deepspot_scale.settings import write_settings
+from deepspot_scale.vocabulary import empty_table
+
+
+def write_anndata(results: RunResults, path: Path) -> None:
+    """Write all cells as one AnnData.
+
+    One row for each cell, and again for each further channel or plane it was measured
+    in; see `make_anndata`. ``uns`` has the texts ``settings`` (TOML) and
+    ``provenance`` (JSON) and the table ``fields``, failed ones with their reason.
+
+    Parameters
+    ----------
+    results
+        The run.
+    path
+        File ending in ``.h5ad``.
+
+    Raises
+    ------
+    SettingsError
+        Another ending, or anndata is not installed.
+    RunError
+        The run has no cells, since no label image of cells was named.
+    """
+    if path.suffix != ".h5ad":
+        raise SettingsError(f"expected a file name ending in .h5ad, got {path.name}")
+    results.check_cells("AnnData holds cells")
+    load_library("anndata", "anndata")
+    columns = measure_columns(results.settings.sectors)
+    tables = [measure_cells(results, each.cells) for each in results.iter_fields()]
+    kept = [table for table in tables if len(table)] or [empty_table(columns)]
+    data = make_anndata(pd.concat(kept, ignore_index=True), results)
+    data.uns["settings"] = write_settings(results.settings)
+    data.uns["provenance"] = results.provenance
+    data.uns["fields"] = results.fields.set_axis(results.fields.index.map(str))
+    data.write_h5ad(path, compression="gzip")
+
+
+def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
+    """Return cells as an AnnData in memory.
+
+    Parameters
+    ----------
+    table
+        From `measure_cells`.
+    results
+        Their run.
+
+    Returns
+    -------
+    anndata.AnnData
+        ``X``: float64, the measures named in ``var``, which says what each means.
+        ``obs``: plate, well, row, column, field, t, channel, z, cell (its label),
+        touches_border, condition, gene and replicate. ``obsm["spatial"]``: (n, 2), x
+        and y of the cell's centroid in its field, in pixels.
+    """
+    ad = load_library("anndata", "anndata")
+    names = feature_names(results.settings.sectors)
+    obs = table[[*KEYS, "touches_border", *WELL_WORDS]].copy()
+    addresses = addresses_of(table)
+    obs.insert(0, "well", [address.well for address in addresses])
+    obs.insert(0, "plate", results.plate_name)
+    words = ["plate", "well", "row", "column", "field", "channel", *WELL_WORDS]
+    obs[words] = obs[words].astype("category")
+    places = zip(
+        (address.path for address in addresses),
+        *(table[name] for name in ("channel", "t", "z", "cell")),
+        strict=True,
+    )
+    obs.index = pd.Index([_name(*place) for place in places], dtype=object)
+    known = {c.name: c.meaning for c in measure_columns(results.settings.sectors)}
+    var = pd.DataFrame({"meaning": [known[name] for name in names]}, index=names)
+    return ad.AnnData(
+        table[names].to_numpy("float64"),
+        obs=obs,
+        var=var,
+        obsm={"spatial": table[["cell_x", "cell_y"]].to_numpy("float64")},
+    )
+
+
+def _name(path: str, channel: str, t: int, z: int, cell: int) -> str:
+    return f"{path}/{channel}/t{t}/z{z}/{cell}"

@@ -1,0 +1,138 @@
+"""The verb *export*: a run folder in, a file or folder of another tool's format out.
+
+Says which formats there are, where each goes by default, and that what it writes is
+whole or not there. Nothing here knows how a format is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+from deepspot_scale.errors import RunError, SettingsError, did_you_mean
+from deepspot_scale.exports import csv_folder, napari_folder, spatialdata_store
+from deepspot_scale.exports.anndata_file import write_anndata
+from deepspot_scale.exports.fractal_tables import write_fractal_tables
+from deepspot_scale.exports.results import RunResults, open_results
+from deepspot_scale.exports.sector_labels import write_sectors
+from deepspot_scale.exports.targets import whole
+from deepspot_scale.io.stores import Source, is_url
+
+Format = Literal["csv", "anndata", "spatialdata", "ngio", "napari", "sectors"]
+FORMATS: tuple[str, ...] = get_args(Format)
+IN_PLATE = ("ngio", "sectors")
+"""Formats that are added to the run's input instead of standing alone."""
+_NAMES = {
+    "csv": "csv",
+    "anndata": "cells.h5ad",
+    "spatialdata": "spatialdata.zarr",
+    "napari": "napari",
+}
+"""Names below ``RUN/exports``."""
+_SIGNS = {
+    "csv": csv_folder.SIGN,
+    "spatialdata": spatialdata_store.SIGN,
+    "napari": napari_folder.SIGN,
+}
+
+
+def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much of it
+    run: Source,
+    to: Format,
+    out: Path | None = None,
+    *,
+    overwrite: bool = False,
+    fields: Sequence[str] = (),
+    images: bool = False,
+    plate: Source | None = None,
+) -> Path | str:
+    """Write the results of a run in the format of another tool.
+
+    Parameters
+    ----------
+    run
+        Run folder, or its fsspec URL.
+    to
+        ``csv``: a folder of tables, and one that says what their columns mean.
+        ``anndata``: cells x measures, a ``.h5ad`` file.
+        ``spatialdata``: points, labels and tables in one ``.zarr``.
+        ``ngio``: Fractal's feature and ROI tables, inside the plate.
+        ``napari``: points of each field as CSV files that napari opens.
+        ``sectors``: the label image ``sectors``, inside the plate.
+    out
+        File or folder to write; None: below ``RUN/exports``.
+    overwrite
+        Replace what an earlier export wrote there.
+    fields
+        Only these, paths such as ``B/03/0`` or wells such as ``B03``.
+    images
+        For ``spatialdata``: copy the images too.
+    plate
+        Where the run's input is now, if it was moved.
+
+    Returns
+    -------
+    Path or str
+        What was written; for exports into the plate, the plate.
+
+    Raises
+    ------
+    RunError
+        There is no finished run, it lacks what the format holds, or there is
+        something at `out` already.
+    SettingsError
+        No such format, field or place, or a library is not installed.
+    PlateError, FieldError
+        The run's input is not where it was, or is damaged.
+    """
+    if to not in FORMATS:
+        raise SettingsError(
+            f"there is no format {to!r}, but {', '.join(FORMATS)}."
+            + did_you_mean(to, FORMATS)
+        )
+    results = open_results(run, fields=fields, plate=plate)
+    try:
+        if to in IN_PLATE:
+            return _add_to_plate(results, to, out, overwrite=overwrite)
+        target = _target(results, to, out)
+        with whole(target, overwrite=overwrite, sign=_SIGNS.get(to)) as partial:
+            _write(results, to, partial, images=images)
+    except OSError as error:
+        raise RunError(f"the export to {to} stopped: {error}") from error
+    return target
+
+
+def _target(results: RunResults, to: str, out: Path | None) -> Path:
+    if out is not None:
+        return Path(out)
+    if not results.folder.is_local:
+        raise SettingsError(
+            f"the run {results.folder.url} is not on this machine; say where the "
+            "export is to go (out)"
+        )
+    return results.folder.local_path / "exports" / _NAMES[to]
+
+
+def _add_to_plate(
+    results: RunResults, to: str, out: Path | None, *, overwrite: bool
+) -> Path | str:
+    if out is not None:
+        raise SettingsError(
+            f"{to} goes inside the plate {results.source}; leave {out} out"
+        )
+    write = write_fractal_tables if to == "ngio" else write_sectors
+    write(results, overwrite=overwrite)
+    source = results.source
+    return source if is_url(source) else Path(source)
+
+
+def _write(results: RunResults, to: str, target: Path, *, images: bool) -> None:
+    if to == "csv":
+        csv_folder.write_csv(results, target)
+    elif to == "anndata":
+        write_anndata(results, target)
+    elif to == "napari":
+        napari_folder.write_napari(results, target)
+    else:
+        spatialdata_store.write_spatialdata(results, target, images=images)

@@ -1,0 +1,46 @@
+"""Optional libraries: loaded when an export needs them, named when they are missing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from deepspot_scale.errors import SettingsError
+
+
+def load_library(name: str, extra: str) -> Any:
+    """Return a module of an optional library.
+
+    Parameters
+    ----------
+    name
+        Such as ``spatialdata.models``.
+    extra
+        Extra of this package that installs it.
+
+    Raises
+    ------
+    SettingsError
+        The library is not installed, or its installation is broken.
+    """
+    library = name.partition(".")[0]
+    try:
+        return import_module(name)
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == library
+        reason = "which is not installed" if missing else f"which fails: {error}"
+        raise SettingsError(
+            f"this needs {library}, {reason}. Run: pip install "
+            f"'deepspot-scale[{extra}]'"
+        ) from error
+
+
+@contextmanager
+def anndata_defaults() -> Iterator[None]:
+    """Keep anndata from announcing another default of storing: both are read alike."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "zarr v3 autosharding", UserWarning)
+        yield

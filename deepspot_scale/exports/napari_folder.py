@@ -1,0 +1,92 @@
+"""A folder that napari opens by itself: spots and cells of each field as points.
+
+A run comes in; one folder for each field goes out, with CSV files in the form that
+napari's own reader knows. Dropped on an image opened by napari-ome-zarr they lie on
+it: positions are in micrometres where the image has a pixel size there, in pixels
+where it has none, as for TIFF files. No pixel is read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from deepspot_scale.exports.measures import KEYS, measure_cells
+from deepspot_scale.exports.results import (
+    FieldResult,
+    RunResults,
+    addresses_of,
+    safe_names,
+)
+from deepspot_scale.io.field import Field
+
+SIGN = ("README.txt", "napari")
+"""By which an earlier export is known."""
+_README = """Spots and cells of a deepspot_scale run, for napari.
+
+There is one folder for each field. Open the field's image, then drop the CSV files
+of its folder on the window:
+
+    napari --plugin napari-ome-zarr {plate}/{field}
+    napari {name}/*.csv
+
+Positions are in the units of the image: micrometres for an OME-Zarr with a pixel
+size, pixels for other files. Each point carries its measures; colour by them
+with "face color" > "properties".
+"""
+_PLACE = {"z", "y", "x", "y_um", "x_um", "cell_y", "cell_x"}
+"""Columns that the axes of a point stand for."""
+
+
+def write_napari(results: RunResults, folder: Path) -> None:
+    """Write ``FIELD/spots_CHANNEL.csv`` and ``FIELD/cells_CHANNEL.csv``.
+
+    A cell stands at its centroid. Where a run has several time points or kept its
+    planes apart, t and z are the first axes of a point. A table without rows gives no
+    file, a field without any no folder.
+
+    Parameters
+    ----------
+    results
+        The run.
+    folder
+        Where to; made here.
+    """
+    folder.mkdir()
+    paths = [address.path for address in addresses_of(results.done)]
+    names = safe_names(paths)
+    for found in results.iter_fields():
+        _write_field(results, found, folder / names[found.address.path])
+    path, name = next(iter(names.items()), ("FIELD", "FIELD"))
+    text = _README.format(plate=results.source, field=path, name=name)
+    (folder / SIGN[0]).write_text(text, encoding="utf-8")
+
+
+def _write_field(results: RunResults, found: FieldResult, folder: Path) -> None:
+    field = results.plate.open(found.address.path)
+    cells = measure_cells(results, found.cells)
+    cells = cells.assign(y=cells["cell_y"], x=cells["cell_x"])
+    for kind, table in (("spots", found.spots), ("cells", cells)):
+        channels = safe_names(table["channel"].unique())
+        for channel, rows in table.groupby("channel", sort=False):
+            folder.mkdir(exist_ok=True)
+            points = _points(rows, field, kept_z=results.settings.project == "none")
+            path = folder / f"{kind}_{channels[str(channel)]}.csv"
+            # napari takes a column with empty places for words.
+            points.to_csv(path, index=False, lineterminator="\n", na_rep="nan")
+
+
+def _points(table: pd.DataFrame, field: Field, *, kept_z: bool) -> pd.DataFrame:
+    """Return a table in napari's form: index, axis-0, axis-1, ..., measures."""
+    # napari's reader of other files shows pixels, whatever their metadata say.
+    spacing = field.image.spacing_um if field.group else {}
+    several = {"t": field.n_t > 1, "z": kept_z and field.n_z > 1}
+    axes = [axis for axis in "tzyx" if several.get(axis, True)]
+    columns = {
+        f"axis-{number}": table[axis].to_numpy() * spacing.get(axis, 1.0)
+        for number, axis in enumerate(axes)
+    }
+    points = pd.DataFrame({"index": range(len(table)), **columns})
+    left = table.drop(columns=[*(set(KEYS) - {"cell"}), *_PLACE], errors="ignore")
+    return points.join(left.reset_index(drop=True))

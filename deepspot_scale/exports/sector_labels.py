@@ -1,0 +1,158 @@
+"""Sectors as a label image inside the plate: ``FIELD/labels/sectors``.
+
+A run comes in; for each field goes out which sector of its cell each pixel of
+cytoplasm lies in, by the very centroids, references and bins that its table was
+measured with, so that pixels counted by cell and sector equal the table's areas.
+
+    0      no cytoplasm, or a cell without nucleus
+    1      the reference sector
+    2 ...  the others, counter-clockwise
+
+Nothing but this label image is written; a new one is listed once it is whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import RunError, SettingsError
+from deepspot_scale.exports.results import FieldResult, RunResults, addresses_of
+from deepspot_scale.io.field import Field
+from deepspot_scale.io.writing import write_labels
+from deepspot_scale.kernels.sectors import angle_bins
+from deepspot_scale.settings import Settings
+from deepspot_scale.vocabulary import N_BINS
+
+NAME = "sectors"
+_ROWS = 1024
+"""Rows of a field that are drawn at once; bounds memory, not the answer."""
+
+
+def write_sectors(results: RunResults, *, overwrite: bool) -> None:
+    """Write the label image ``sectors`` of every field that is done.
+
+    Parameters
+    ----------
+    results
+        The run.
+    overwrite
+        Replace labels of this name.
+
+    Raises
+    ------
+    RunError
+        The run has no cells, a field has such labels, or the input is no OME-Zarr
+        plate.
+    """
+    results.check_cells("sectors are those of cells")
+    if NAME in {results.settings.cells, results.settings.nuclei}:
+        raise SettingsError(f"the run was measured with labels {NAME!r}; rename them")
+    for address in addresses_of(results.done):
+        field = results.open_stored(address)
+        if not address.row:
+            raise RunError(f"{results.source} is no plate; labels are added to plates")
+        if not overwrite and NAME in field.label_names:
+            raise RunError(
+                f"field {address.path} of {results.source} has labels {NAME!r} "
+                "already; ask to overwrite them"
+            )
+    for found in results.iter_fields():
+        field = results.plate.open(found.address.path)
+        sectors, axes = _draw_field(field, found, results.settings)
+        write_labels(results.source, found.address, NAME, sectors, axes=axes)
+
+
+def _draw_field(
+    field: Field, found: FieldResult, settings: Settings
+) -> tuple[NDArray[np.uint8], str]:
+    times = [
+        _draw_plane(field, found.cells[found.cells["t"] == t], settings, t)
+        for t in range(field.n_t)
+    ]
+    return (times[0], "yx") if len(times) == 1 else (np.stack(times), "tyx")
+
+
+def _draw_plane(
+    field: Field, cells: pd.DataFrame, settings: Settings, t: int
+) -> NDArray[np.uint8]:
+    # Centroids and references are the same in all channels and planes.
+    known = cells.drop_duplicates("cell").sort_values("cell")
+    height, width = field.shape_yx
+    drawn = np.zeros((height, width), np.uint8)
+    for start in range(0, height, _ROWS):
+        window = (slice(start, min(start + _ROWS, height)), slice(0, width))
+        labels = field.read_labels(str(settings.cells), t=t, window=window)
+        if settings.nuclei is not None:
+            nuclei = field.read_labels(settings.nuclei, t=t, window=window)
+            labels = np.where(nuclei > 0, 0, labels)
+        drawn[window] = draw_sectors(
+            labels,
+            known,
+            settings.sectors,
+            start,
+            has_nuclei=settings.nuclei is not None,
+        )
+    return drawn
+
+
+def draw_sectors(
+    cytoplasm: NDArray[Any],
+    cells: pd.DataFrame,
+    n_sectors: int,
+    first_row: int = 0,
+    *,
+    has_nuclei: bool = True,
+) -> NDArray[np.uint8]:
+    """Return the sector of each pixel of cytoplasm, from 1; 0 elsewhere.
+
+    Parameters
+    ----------
+    cytoplasm
+        (y, x), the cell of each pixel; 0 outside of cells and in nuclei.
+    cells
+        The columns `vocabulary.CELLS`, ascending by cell, one row for each.
+    n_sectors
+        Divisor of 180.
+    first_row
+        Row of the field that the first row of `cytoplasm` is.
+    has_nuclei
+        Whether sectors are about the nucleus' centroid, or else about the cell's.
+
+    Raises
+    ------
+    RunError
+        A cell that is not in the table: the labels are not those of the run.
+    """
+    drawn = np.zeros(cytoplasm.shape, np.uint8)
+    rows, columns = np.nonzero(cytoplasm)
+    at = _rows_of(cytoplasm[rows, columns], cells["cell"].to_numpy())
+    centre = "nucleus" if has_nuclei else "cell"
+    y, x = (cells[f"{centre}_{axis}"].to_numpy()[at] for axis in "yx")
+    reference = np.nan_to_num(cells["reference_deg"].to_numpy())[at]
+    with_centre = np.isfinite(y)
+    rows, columns = rows[with_centre], columns[with_centre]
+    bins = angle_bins(
+        rows + first_row - y[with_centre],
+        columns - x[with_centre],
+        reference[with_centre],
+    )
+    width = N_BINS // n_sectors
+    # As in `sector_sums`: sector 0 reaches half a sector to either side.
+    drawn[rows, columns] = (bins + width // 2) % N_BINS // width + 1
+    return drawn
+
+
+def _rows_of(labels: NDArray[Any], known: NDArray[np.int64]) -> NDArray[np.int64]:
+    at = np.searchsorted(known, labels)
+    found = at < len(known)
+    found[found] = known[at[found]] == labels[found]
+    if not found.all():
+        raise RunError(
+            f"cell {labels[~found][0]} was not there during the run; its label images "
+            "were changed since. Run again"
+        )
+    return at

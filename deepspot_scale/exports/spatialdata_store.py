@@ -1,0 +1,207 @@
+"""SpatialData: spots as points, cells and nuclei as labels, measures as tables.
+
+A run comes in, one ``.zarr`` folder goes out, written one element at a time, the
+pixels of labels streamed chunk by chunk. Each field is a coordinate system of its
+own, in micrometres where the pixel size is known and in pixels where not. SpatialData
+counts from a pixel's corner, the run from its centre: half a pixel is added.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import xarray as xr
+
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.exports.anndata_file import make_anndata
+from deepspot_scale.exports.libraries import anndata_defaults, load_library
+from deepspot_scale.exports.measures import measure_cells
+from deepspot_scale.exports.pixels import lazy_image, lazy_labels
+from deepspot_scale.exports.results import (
+    FieldResult,
+    RunResults,
+    addresses_of,
+    safe_names,
+)
+from deepspot_scale.io.field import Field
+from deepspot_scale.settings import write_settings
+
+SIGN = ("zarr.json", "spatialdata_attrs")
+"""By which an earlier export is known."""
+EXTRA = "spatialdata"
+_CHUNK = 1024
+"""Edge of a stored chunk in pixels; levels end once the image fits into one."""
+_DROPPED = ["row", "column", "field", "t"]
+"""Columns of spots that are in the element's name."""
+
+
+class _Frame(NamedTuple):
+    """One time point of one field: a coordinate system."""
+
+    name: str
+    field: Field
+    t: int
+
+
+def write_spatialdata(results: RunResults, path: Path, *, images: bool = False) -> None:
+    """Write a SpatialData store.
+
+    For the field ``B/03/0`` there are points ``B_03_0_spots`` (none where no spots
+    are), labels ``B_03_0_cells`` and ``B_03_0_nuclei`` under the run's own names of
+    them, and the coordinate system ``B_03_0``; with several time points they are
+    ``B_03_0_t0_spots`` and so on. The table ``cells_CHANNEL`` annotates the labels of
+    the cells. ``attrs`` has settings, provenance and the fields that failed.
+
+    Parameters
+    ----------
+    results
+        The run; without cells there are points alone.
+    path
+        Folder ending in ``.zarr``.
+    images
+        Whether the fields' images are copied too, planes of a stack projected.
+
+    Raises
+    ------
+    SettingsError
+        Another ending, or spatialdata is not installed.
+    """
+    if path.suffix != ".zarr":
+        raise SettingsError(f"expected a folder name ending in .zarr, got {path.name}")
+    facts = {
+        "settings": write_settings(results.settings),
+        "provenance": results.provenance,
+        "failed": results.failures,
+    }
+    spatialdata = load_library("spatialdata", EXTRA)
+    data = spatialdata.SpatialData(attrs={"deepspot_scale": facts})
+    data.write(path, consolidate_metadata=False)
+    names = safe_names(address.path for address in addresses_of(results.done))
+    cells = []
+    for found in results.iter_fields():
+        field = results.plate.open(found.address.path)
+        for t in range(field.n_t):
+            name = names[found.address.path] + (f"_t{t}" if field.n_t > 1 else "")
+            frame = _Frame(name, field, t)
+            cells.append(_write_frame(data, frame, found, results, images=images))
+    if results.settings.cells is not None and cells:
+        _write_tables(data, pd.concat(cells, ignore_index=True), results)
+    data.write_consolidated_metadata()
+
+
+def _write_frame(
+    data: Any, frame: _Frame, found: FieldResult, results: RunResults, *, images: bool
+) -> pd.DataFrame:
+    """Write the elements of one frame; return its cells, each with its region."""
+    spots = found.spots[found.spots["t"] == frame.t]
+    if len(spots):
+        _write(data, "points", f"{frame.name}_spots", _points(spots, frame))
+    image = lazy_image(frame.field, _projection(results))
+    if images:
+        _write(data, "images", f"{frame.name}_image", _image(image, frame))
+    regions = {}
+    for label in filter(None, (results.settings.cells, results.settings.nuclei)):
+        (plain,) = safe_names([label]).values()
+        regions[label] = f"{frame.name}_{plain}"
+        labels = lazy_labels(frame.field, label, image)
+        _write(data, "labels", regions[label], _labels(labels, frame))
+    cells = measure_cells(results, found.cells[found.cells["t"] == frame.t])
+    return cells.assign(region=regions.get(results.settings.cells or ""))
+
+
+def _projection(results: RunResults) -> Any:
+    """SpatialData's images are flat; planes kept apart are shown by their maximum."""
+    project = results.settings.project
+    return "max" if project == "none" else project
+
+
+def _write(data: Any, kind: str, name: str, element: Any) -> None:
+    elements = getattr(data, kind)
+    elements[name] = element
+    data.write_element(name)
+    if kind != "labels":  # a table's labels must stay known; they are lazy
+        del elements[name]
+
+
+def _placed(frame: _Frame) -> dict[str, Any]:
+    """Return how pixels become the frame's coordinates."""
+    transformations = load_library("spatialdata.transformations", EXTRA)
+    size = frame.field.pixel_size_um
+    if size is None:
+        return {frame.name: transformations.Identity()}
+    return {frame.name: transformations.Scale(list(size), axes=("y", "x"))}
+
+
+def _points(spots: pd.DataFrame, frame: _Frame) -> Any:
+    models = load_library("spatialdata.models", EXTRA)
+    table = spots.drop(columns=_DROPPED).rename(columns={"z": "plane"})
+    table = table.assign(
+        y=spots["y"] + 0.5,
+        x=spots["x"] + 0.5,
+        channel=spots["channel"].astype("category"),
+    )
+    return models.PointsModel.parse(
+        table.reset_index(drop=True),
+        coordinates={"x": "x", "y": "y"},
+        feature_key="channel",
+        transformations=_placed(frame),
+    )
+
+
+def _flat(image: xr.DataArray, frame: _Frame) -> Any:
+    """Return a frame's pixels in chunks of one size, as the store needs them."""
+    own = image.isel(t=frame.t) if "t" in image.dims else image
+    return own.data.rechunk({-2: _CHUNK, -1: _CHUNK})
+
+
+def _factors(frame: _Frame) -> list[int] | None:
+    """Return the steps from one resolution to the next; None: one is enough."""
+    n = max(0, math.ceil(math.log2(max(frame.field.shape_yx) / _CHUNK)))
+    return [2] * n or None
+
+
+def _image(image: xr.DataArray, frame: _Frame) -> Any:
+    models = load_library("spatialdata.models", EXTRA)
+    return models.Image2DModel.parse(
+        _flat(image, frame),
+        dims=("c", "y", "x"),
+        c_coords=list(frame.field.channels),
+        scale_factors=_factors(frame),
+        transformations=_placed(frame),
+    )
+
+
+def _labels(labels: xr.DataArray, frame: _Frame) -> Any:
+    models = load_library("spatialdata.models", EXTRA)
+    return models.Labels2DModel.parse(
+        _flat(labels, frame),
+        dims=("y", "x"),
+        scale_factors=_factors(frame),
+        transformations=_placed(frame),
+    )
+
+
+def _write_tables(data: Any, cells: pd.DataFrame, results: RunResults) -> None:
+    """Write a table for each channel and, where planes are kept, each plane.
+
+    In one table each cell of a field may stand once only.
+    """
+    models = load_library("spatialdata.models", EXTRA)
+    channels = safe_names(cells["channel"].unique())
+    several = ["z"] if cells["z"].nunique() > 1 else []
+    for (channel, *plane), rows in cells.groupby(["channel", *several], sort=False):
+        name = "_".join(["cells", channels[str(channel)], *(f"z{z}" for z in plane)])
+        table = make_anndata(rows, results)
+        table.obs["region"] = pd.Categorical(rows["region"])
+        data.tables[name] = models.TableModel.parse(
+            table,
+            region=list(table.obs["region"].cat.categories),
+            region_key="region",
+            instance_key="cell",
+        )
+        with anndata_defaults():
+            data.write_element(name)
+        del data.tables[name]

@@ -1,0 +1,96 @@
+"""CSV: every table of a run, read back by pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepspot_scale.exports.formats import export_run
+
+WORDS = dict.fromkeys(
+    ("row", "column", "field", "channel", "condition", "gene", "replicate"), str
+)
+
+
+def read(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype=WORDS, float_precision="round_trip")
+    return table.fillna(dict.fromkeys(WORDS, ""))
+
+
+def test_spots_are_read_back_to_the_last_digit(screen: Any, tmp_path: Path) -> None:
+    out = export_run(screen.run, "csv", tmp_path / "csv")
+    spots = screen.outcome.spots
+    back = read(Path(out) / "spots.csv").astype(spots.dtypes.to_dict())
+    pd.testing.assert_frame_equal(back, spots, check_exact=True)
+
+
+def test_cells_have_sums_by_sector_in_place_of_bins(
+    screen: Any, tmp_path: Path, sum_by_sector: Callable[..., list[int]]
+) -> None:
+    export_run(screen.run, "csv", tmp_path / "csv")
+    back, cells = read(tmp_path / "csv/cells.csv"), screen.outcome.cells
+    for column in ("cell", "area", "cell_y", "resultant_deg", "touches_border"):
+        np.testing.assert_array_equal(back[column], cells[column])
+    for kind in ("area", "spot"):
+        names = [f"{'spots' if kind == 'spot' else kind}_sector_{k}" for k in range(3)]
+        sums = [sum_by_sector(bins, 3) for bins in cells[f"{kind}_bins"]]
+        np.testing.assert_array_equal(back[names], sums)
+    assert back["spots_sector_0"].sum() > 0
+    assert set(back["condition"]) == {"migrating"}
+
+
+def test_concentration_of_a_sector_is_its_density_over_the_cells(
+    screen: Any, tmp_path: Path
+) -> None:
+    export_run(screen.run, "csv", tmp_path / "csv")
+    for row in read(tmp_path / "csv/cells.csv").to_dict("records"):
+        area = sum(row[f"area_sector_{k}"] for k in range(3))
+        spots = sum(row[f"spots_sector_{k}"] for k in range(3))
+        for k in range(3):
+            expected = np.nan
+            if spots and row[f"area_sector_{k}"]:
+                expected = row[f"spots_sector_{k}"] / row[f"area_sector_{k}"]
+                expected *= area / spots
+            np.testing.assert_allclose(row[f"concentration_sector_{k}"], expected)
+
+
+def test_every_column_of_every_file_is_explained(screen: Any, tmp_path: Path) -> None:
+    export_run(screen.run, "csv", tmp_path / "csv")
+    explained = pd.read_csv(tmp_path / "csv/columns.csv")
+    assert explained["meaning"].notna().all()
+    files = {path.stem: path for path in (tmp_path / "csv").glob("*.csv")}
+    assert {"spots", "cells", "fields", "wells", "conditions"} <= set(files)
+    for name, path in files.items():
+        if name != "columns":
+            own = explained.loc[explained["table"] == name, "column"]
+            assert list(own) == list(pd.read_csv(path, nrows=0))
+
+
+def test_a_failed_field_is_told_with_its_reason(screen: Any, tmp_path: Path) -> None:
+    export_run(screen.run, "csv", tmp_path / "csv")
+    fields = read(tmp_path / "csv/fields.csv")
+    assert fields["status"].tolist() == ["done", "done", "done", "failed"]
+    assert fields["reason"].notna().tolist() == [False, False, False, True]
+
+
+def test_only_the_fields_that_were_asked_for(screen: Any, tmp_path: Path) -> None:
+    export_run(screen.run, "csv", tmp_path / "csv", fields=["C/04/0"])
+    spots, fields = (read(tmp_path / f"csv/{name}.csv") for name in ("spots", "fields"))
+    assert set(spots["row"]) == {"C"}
+    assert len(fields) == 1
+    assert read(tmp_path / "csv/cells.csv").empty
+
+
+@pytest.mark.parametrize("name", ["cells", "spots"])
+def test_a_run_without_cells_has_the_tables_all_the_same(
+    without_cells: Any, tmp_path: Path, name: str
+) -> None:
+    export_run(without_cells.run, "csv", tmp_path / "csv")
+    assert len(read(tmp_path / f"csv/{name}.csv")) == len(
+        getattr(without_cells.outcome, name)
+    )
