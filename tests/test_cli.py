@@ -108,7 +108,8 @@ def test_a_folder_is_converted_tried_and_run_with_the_network(
     trial = command(*words, "--limit", 1, "--wells", "c4")
     assert trial.code == DONE
     assert "1 fields done, 0 failed, 0 skipped" in trial.err
-    full = command(*words)
+    # The file of a run stands for its flags: other settings would be refused.
+    full = command("run", plate, "--config", out / "settings.toml", "--out", out)
     assert full.code == DONE
     assert "1 fields done, 0 failed, 1 skipped as done before" in full.err
     wells = pd.read_parquet(out / "wells.parquet")
@@ -143,7 +144,12 @@ USAGE_ERRORS: list[tuple[tuple[str, ...], str]] = [
     (("-c", "FISH", "--nuclei", "nuclei"), "nuclei need cells"),
     (("-c", "FISH", "--sectors", "7"), "divisor of 180"),
     (("-c", "FISH", "--block", "10"), "block"),
+    (("-c", "FISH", "--wells", "B30"), "no well 'B30': the plate has B03, C04. Did "),
     (("-c", "FISH", "--detector", "best"), "no detector 'best'"),
+    (("-c", "FISH", "--detector", "papper"), "Did you mean 'paper'?"),
+    (("-c", "FISH", "--detector", "json:loads"), "loads is no detector, it has no on"),
+    (("-c", "FISH", "--detector", "nowhere:it"), "'nowhere:it' can not be imported"),
+    (("-c", "FISH", "--detector", "json:lods"), "no 'lods'. Did you mean 'loads'?"),
     (("-c", "FISH", "--detector", "raw"), "is for raw images"),
     (("-c", "FISH", "--no-enhance", "--detector", "paper"), "is for enhanced images"),
     (("-c", "FISH", "--no-enhance", "--keep-enhanced"), "no enhanced images to keep"),
@@ -168,6 +174,28 @@ def test_bad_usage_ends_in_one_line_and_code_2(
     (line,) = [text for text in ended.err.splitlines() if text.startswith("error: ")]
     assert reason in line
     assert not (tmp_path / "run/spots").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "reason"),
+    [
+        ("--plate-map", "well,condtion\nB03,drug", "Did you mean 'condition'?"),
+        ("--reference", "angel_deg\n90", "Did you mean 'angle_deg'?"),
+    ],
+)
+def test_a_column_that_is_all_but_right_is_refused(
+    untouched: Path,
+    tmp_path: Path,
+    command: Command,
+    option: str,
+    text: str,
+    reason: str,
+) -> None:
+    (tmp_path / "given.csv").write_text(text)
+    words = ("-c", "FISH", option, tmp_path / "given.csv", "--out", tmp_path / "run")
+    ended = command("run", untouched, *words)
+    assert ended.code == USAGE
+    assert reason in ended.err
 
 
 @pytest.mark.parametrize(
@@ -315,7 +343,7 @@ def test_demo_refuses_a_folder_that_exists(tmp_path: Path, command: Command) -> 
 def test_the_program_explains_itself_without_loading_the_network() -> None:
     call = [sys.executable, "-X", "importtime", "-m", "deepspot_scale.cli", "--help"]
     answer = subprocess.run(call, capture_output=True, text=True, check=True)
-    for command in ("run", "detect", "convert", "info", "demo"):
+    for command in ("run", "detect", "convert", "info", "demo", "report", "models"):
         assert command in answer.stdout
     for heavy in ("tensorflow", "keras", "openvino", "distributed"):
         assert f" {heavy}\n" not in answer.stderr

@@ -1,0 +1,22 @@
+"""The one application that all commands are added to, and how it speaks.
+
+Results go to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import typer
+
+EXIT_FAILED_FIELDS, EXIT_USAGE = 3, 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Every smFISH spot and every cell's RNA polarity, from OME-Zarr plates.",
+)
+
+
+def say(text: str) -> None:
+    """Tell the user something that is no result."""
+    typer.echo(text, err=True)

@@ -1,0 +1,69 @@
+"""The commands about networks: ``models`` and what is below it.
+
+Nothing here runs or trains a network itself.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deepspot_scale.cli.application import app, say
+from deepspot_scale.cli.options import complete_model
+
+models = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Say which networks there are, and check their files.\n\n"
+    "Example: deepspot-scale models list",
+)
+app.add_typer(models, name="models")
+
+
+@models.command("list")
+def list_() -> None:
+    """List the models that came with the package, and what was made of them.
+
+    Example: deepspot-scale models list
+    """
+    from deepspot_scale.networks.inventory import cached_exports, list_models
+
+    for line in list_models():
+        typer.echo(line)
+    for export in cached_exports():
+        of = export.model or "weights of your own"
+        size = f"{export.n_bytes / 1e6:.1f} MB"
+        typer.echo(f"cached for OpenVINO: {of}, {size}, {export.folder}")
+
+
+@models.command()
+def describe(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Shipped model, or a weights file.", autocompletion=complete_model
+        ),
+    ] = "deepspot",
+) -> None:
+    """Describe a model: its file, its layers, how it was trained.
+
+    Example: deepspot-scale models describe deepspot
+    """
+    from deepspot_scale.networks.inventory import describe_model
+
+    for line in describe_model(model):
+        typer.echo(line)
+
+
+@models.command()
+def verify() -> None:
+    """Check that the files of all models that came with the package are whole.
+
+    Example: deepspot-scale models verify
+    """
+    from deepspot_scale.networks.inventory import verify_models
+
+    for name in verify_models():
+        typer.echo(name)
+    say("all are whole")

@@ -1,0 +1,108 @@
+"""The commands about plates: ``convert``, ``info`` and the simulated one of ``demo``.
+
+Nothing here reads or writes images itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
+from deepspot_scale.cli.application import app, say
+from deepspot_scale.cli.options import Block, Channels, Enhance, Model, Project
+from deepspot_scale.errors import PlateError
+
+
+@app.command()
+def convert(
+    folder: Annotated[Path, typer.Argument(help="Folder of TIFF or PNG images.")],
+    plate: Annotated[Path, typer.Argument(help="OME-Zarr plate to write.")],
+    masks: Annotated[Path | None, typer.Option(help="Folder of label images.")] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Regular expression with groups row, column (or well), field, "
+            "channel, z, t."
+        ),
+    ] = None,
+    pixel_size: Annotated[
+        float | None, typer.Option(help="Micrometres a pixel.")
+    ] = None,
+    project: Project = "none",
+    version: Annotated[
+        Literal["0.4", "0.5"], typer.Option(help="OME-Zarr version.")
+    ] = "0.5",
+    chunk: Annotated[int, typer.Option(help="Edge of a stored chunk in pixels.")] = 512,
+    shard: Annotated[
+        int | None, typer.Option(help="Edge of a shard in pixels, 0.5 only.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing plate.")] = False,
+) -> None:
+    """Turn a folder of images into an OME-Zarr plate.
+
+    Example: deepspot-scale convert FOLDER PLATE.zarr --masks MASKS --pixel-size 0.108
+    """
+    from deepspot_scale.io.conversion import Conversion
+    from deepspot_scale.io.conversion import convert as convert_folder
+    from deepspot_scale.progress import show_counts
+
+    conversion = Conversion(
+        pattern=pattern,
+        masks=masks,
+        pixel_size_um=pixel_size,
+        project=project,
+        version=version,
+        chunk=chunk,
+        shard=shard,
+    )
+    with show_counts("fields") as progress:
+        plan = convert_folder(
+            folder, plate, conversion, progress=progress, overwrite=overwrite
+        )
+    for path in plan.unmatched:
+        say(f"left out, the name tells no place: {path}")
+    typer.echo(str(plate))
+
+
+@app.command()
+def info(
+    plate: Annotated[str, typer.Argument(help="Plate, image or folder of images.")],
+    channels: Channels = None,
+    enhance: Enhance = True,
+    model: Model = "deepspot",
+    block: Block = DEFAULT_BLOCK,
+) -> None:
+    """Say what is in a plate, and what a run on it will need.
+
+    Example: deepspot-scale info PLATE.zarr
+    """
+    from deepspot_scale.description import describe_plate
+
+    for line in describe_plate(
+        plate, tuple(channels or ()), enhance=enhance, model=model, block=block
+    ):
+        typer.echo(line)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="New folder.")] = Path("deepspot-demo"),
+    seed: Annotated[int, typer.Option(help="Another seed, another plate.")] = 2,
+    workers: Annotated[int, typer.Option(help="Worker processes.")] = 1,
+) -> None:
+    """Simulate a small wound assay, run on it, and compare with what was planted.
+
+    Example: deepspot-scale demo
+    """
+    from deepspot_scale.demo import run_demo
+    from deepspot_scale.progress import show_progress
+
+    if out.exists():
+        raise PlateError(f"{out} exists; remove it or give another folder with --out")
+    with show_progress() as on_progress:
+        outcome = run_demo(out, seed=seed, workers=workers, on_progress=on_progress)
+    for line in outcome.lines:
+        typer.echo(line)

@@ -1,0 +1,109 @@
+"""The commands about runs that are done: ``report``, ``export``, ``view``.
+
+Nothing here computes on tables.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from deepspot_scale.cli.application import app, say
+
+if TYPE_CHECKING:
+    from deepspot_scale.exports.formats import Format
+    from deepspot_scale.io.plate import Plate
+
+
+def _complete_format(incomplete: str) -> list[str]:
+    from deepspot_scale.exports.formats import FORMATS
+
+    return [name for name in FORMATS if name.startswith(incomplete)]
+
+
+Run = Annotated[str, typer.Argument(help="Folder of a run.")]
+MovedPlate = Annotated[
+    str | None, typer.Option(help="Where the run's plate is now, if it was moved.")
+]
+
+
+@app.command()
+def report(run: Run, plate: MovedPlate = None) -> None:
+    """Write the report of a run anew: one HTML file that needs no network.
+
+    Example: deepspot-scale report RUN
+    """
+    from deepspot_scale.report.page import write_report
+
+    typer.echo(str(write_report(run, plate=_find_plate(run, plate))))
+
+
+def _find_plate(run: str, moved_to: str | None) -> Plate | None:
+    """Return a run's input; None when it is no longer where it was."""
+    from deepspot_scale.io.plate import open_plate
+
+    if moved_to is not None:
+        return open_plate(moved_to)
+    try:
+        facts = json.loads((Path(run) / "provenance.json").read_text("utf-8"))
+        return open_plate(facts["input"]["source"])
+    except (OSError, ValueError, KeyError):
+        say("the run's plate is not where it was: a report without images; see --plate")
+        return None
+
+
+@app.command()
+def export(
+    run: Run,
+    to: Annotated[
+        str,
+        typer.Option(
+            help="csv, anndata, spatialdata, ngio, napari or sectors; ngio and sectors "
+            "write into the plate.",
+            autocompletion=_complete_format,
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="File or folder; else below RUN/exports.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier export.")] = False,
+    field: Annotated[
+        list[str] | None, typer.Option(help="Only these, e.g. B/03/0 or B03.")
+    ] = None,
+    images: Annotated[bool, typer.Option(help="With spatialdata: images too.")] = False,
+    plate: MovedPlate = None,
+) -> None:
+    """Write the results of a run for another tool.
+
+    Example: deepspot-scale export RUN --to anndata
+    """
+    from deepspot_scale.exports.formats import export_run
+
+    written = export_run(
+        run,
+        cast("Format", to),  # checked there, with a hint at the nearest
+        out,
+        overwrite=overwrite,
+        fields=field or (),
+        images=images,
+        plate=plate,
+    )
+    typer.echo(str(written))
+
+
+@app.command()
+def view(
+    run: Run,
+    field: Annotated[str, typer.Argument(help="Path of a field, e.g. B/03/0.")],
+    plate: MovedPlate = None,
+) -> None:
+    """Show one field of a run in napari: images, labels and spots.
+
+    Example: deepspot-scale view RUN B/03/0
+    """
+    from deepspot_scale.viewing import view_field
+
+    view_field(run, field, plate=plate)

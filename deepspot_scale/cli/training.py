@@ -1,0 +1,168 @@
+"""The commands that make and judge models: simulate, train, tune, evaluate.
+
+Nothing here knows how images are drawn or networks are trained.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
+from deepspot_scale.cli.options import Device, complete_model
+
+if TYPE_CHECKING:
+    from deepspot_scale.training.log import Row
+
+Seed = Annotated[int, typer.Option(min=0, help="Decides everything by chance.")]
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="New folder to write.")],
+    set_name: Annotated[
+        str, typer.Option("--set", help="fixed, var, paper (either) or broad.")
+    ] = "broad",
+    images: Annotated[int, typer.Option(min=1, help="How many images.")] = 400,
+    spots: Annotated[
+        int | None, typer.Option(min=0, help="Spots an image; else 10 to 100 in turn.")
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=16, help="Edge of an image in pixels; else 256.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Simulate images whose spots are known: the DeepSpot paper's sets, and broad.
+
+    Example: deepspot-scale simulate OUT --set var --spots 50 --images 400
+    """
+    from deepspot_scale.progress import show_counts
+    from deepspot_scale.training.simulation import write_simulated_set
+
+    with show_counts("images") as progress:
+        written = write_simulated_set(
+            out,
+            set_name,
+            images=images,
+            spots=spots,
+            size=size,
+            seed=seed,
+            progress=progress,
+        )
+    typer.echo(str(written))
+
+
+@app.command()
+def train(
+    config: Annotated[
+        Path, typer.Option(help="TOML: what to train on, and how.", exists=True)
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for weights, log, checkpoint.")],
+    resume: Annotated[
+        bool, typer.Option(help="Go on with the training in the folder.")
+    ] = False,
+) -> None:
+    """Train a network on own images, simulated ones, or both.
+
+    Example: deepspot-scale train --config train.toml --out MODEL --resume
+    """
+    from deepspot_scale.training.recipe import read_recipe
+    from deepspot_scale.training.trainer import train as train_network
+
+    recipe = read_recipe(config)
+
+    def on_step(row: Row) -> None:
+        if row.step % 50 == 0 or row.validation is not None or row.step == recipe.steps:
+            tried = (
+                "" if row.validation is None else f", validation {row.validation:.5f}"
+            )
+            say(f"step {row.step}/{recipe.steps}: loss {row.loss:.5f}{tried}")
+
+    typer.echo(str(train_network(recipe, out, resume=resume, on_step=on_step)))
+
+
+@app.command()
+def tune(
+    config: Annotated[
+        Path, typer.Option(help="TOML: a recipe and what to search.", exists=True)
+    ],
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="local, or tcp://host:port of a scheduler; else no cluster."),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Worker processes when local.")] = 1,
+) -> None:
+    """Search for the values with which training gets furthest, by Optuna with ASHA.
+
+    Example: deepspot-scale tune --config tune.toml --cluster local --workers 2
+
+    The same command again goes on where the first one stopped.
+    """
+    from contextlib import nullcontext
+
+    from deepspot_scale.cluster.local import open_client
+    from deepspot_scale.training.search import read_tune
+    from deepspot_scale.training.tuning import tune as search
+
+    settings = read_tune(config)
+    opened = open_client(cluster, workers=workers) if cluster else nullcontext()
+    with opened as client:
+        table = search(
+            settings,
+            client,
+            on_trial=lambda trials: say(trials.tail(1).to_string(header=False)),
+        )
+    typer.echo(table.to_string(index=False))
+    typer.echo(str(Path(settings.out) / "best.toml"))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Shipped model or weights file; several with commas between them.",
+            autocompletion=complete_model,
+        ),
+    ],
+    data: Annotated[
+        list[str],
+        typer.Argument(help="Folders of annotated images; paper-sets, broad, empty."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for report, CSV and PNG.")],
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images a set; else all, or 20 simulated ones."),
+    ] = None,
+    size: Annotated[int, typer.Option(help="Edge of broad images in pixels.")] = 256,
+    detector: Annotated[
+        Literal["enhanced", "paper"], typer.Option(help="Preset of the detector.")
+    ] = "enhanced",
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="Number format of the network."),
+    ] = "auto",
+    device: Device = "auto",
+    rescaled: Annotated[
+        bool, typer.Option(help="Try each image times 3 plus 500 too.")
+    ] = False,
+) -> None:
+    """Score models on images with known spots: tables, figures, worst images.
+
+    Example: deepspot-scale evaluate deepspot DATA paper-sets broad --out EVAL
+    """
+    from deepspot_scale.runs.evaluation import Terms
+    from deepspot_scale.runs.evaluation import evaluate as score
+    from deepspot_scale.runs.known_images import Sample
+    from deepspot_scale.settings import make_settings
+
+    settings = make_settings(channels=("0",), detector=detector, precision=precision)
+    terms = Terms(settings, device, Sample(images, size=size), rescaled)
+    models = [name for name in model.split(",") if name]
+    result = score(models, data, out, terms, on_image=say)
+    typer.echo(str(result.report))
+    if len(result.scores.failed):
+        say(f"some images failed: {out}/failed.csv")
+        raise typer.Exit(EXIT_FAILED_FIELDS)
