@@ -1,92 +1,231 @@
 """F1 on images with known spots, with the one default setting; one row a data set.
 
     python benchmarks/accuracy.py DATA --out benchmarks/results/accuracy.jsonl
+    python benchmarks/accuracy.py DATA --bars --model deepspot --model deepspot-lite
 
-DATA is a folder of data sets: each a folder with images (or sub-folders of images,
-their originals in ``original``) and a ``spots.csv`` of y, x and, where there are
-several images, image (and dataset, the sub-folder).
+DATA is a folder of data sets: each a folder as `deepspot_scale.io.annotated` reads it.
+With ``--bars`` the simulated sets are measured too, and every bar that the models are
+to reach is printed with what was measured, as a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from deepspot_scale.evaluation import Score, match_nearest, match_one_to_one
-from deepspot_scale.networks.weights import find_weights
-from deepspot_scale.runs.images import detect_images
-from deepspot_scale.settings import Settings, make_settings
+from deepspot_scale.report.accuracy_tables import Scores, cross_scores, summarise
+from deepspot_scale.report.accuracy_text import markdown_table
+from deepspot_scale.runs.evaluation import Terms, score_models
+from deepspot_scale.runs.known_images import FRESH_SEED, Sample, list_cases
+from deepspot_scale.settings import make_settings
+
+SIMULATED = ("paper-sets", "broad", "empty")
+LITE = "deepspot-lite"
+CLEAR_SPACING, CLEAR_SNR = 3.0, 4.0
+"""Least mean neighbour distance, in sigma, and least SNR of the broad set's bar."""
 
 
-def iter_images(folder: Path) -> Iterator[tuple[Path, pd.DataFrame]]:
-    """Yield each image of a data set and its true spots."""
-    truth = pd.read_csv(folder / "spots.csv")
-    if "image" not in truth:
-        yield folder / "image.png", truth
-        return
-    keys = [name for name in ("dataset", "image") if name in truth]
-    for key, spots in truth.groupby(keys):
-        below = folder / key[0] / "original" if len(key) == 2 else folder
-        yield below / key[-1], spots
+class Bar(NamedTuple):
+    """What a model is to reach on some data."""
+
+    data: str
+    measure: str
+    measured: Callable[[Scores], float]
+    """Of the scores of one model on the data."""
+    full: float
+    """Bound for deepspot and every other model."""
+    lite: float | None
+    """Bound for deepspot-lite; None: there is none."""
+    most: bool = False
+    """Whether the bound is the most allowed, else the least."""
+
+    def bound(self, model: str) -> float | None:
+        """Return what is asked of this model."""
+        return self.lite if model == LITE else self.full
 
 
-def score_set(folder: Path, settings: Settings) -> dict[str, object]:
-    """Return the row of one data set."""
-    nearest: list[Score] = []
-    single: list[Score] = []
-    for path, truth in iter_images(folder):
-        found = detect_images([path], settings)
-        if found.failed:
-            raise SystemExit(f"{path}: {found.failed}")
-        points = found.table[["y", "x"]].to_numpy()
-        nearest.append(match_nearest(points, truth[["y", "x"]].to_numpy()))
-        single.append(match_one_to_one(points, truth[["y", "x"]].to_numpy()))
-    return {
-        "data": folder.name,
-        "n_images": len(single),
-        "f1_nearest": _mean(nearest, "f1"),
-        "ambiguous_per_image": _mean(nearest, "n_ambiguous"),
-        "f1_one_to_one": _mean(single, "f1"),
-        "precision": _mean(single, "precision"),
-        "recall": _mean(single, "recall"),
+def _mean(name: str) -> Callable[[Scores], float]:
+    return lambda scores: float(scores.images[name].mean())
+
+
+def _least_set(name: str) -> Callable[[Scores], float]:
+    return lambda scores: float(scores.images.groupby("set")[name].mean().min())
+
+
+def _error(scores: Scores) -> float:
+    return float(scores.spots["error_px"].dropna().median())
+
+
+def _change(scores: Scores) -> float:
+    return float(scores.images["f1_change"].dropna().abs().max())
+
+
+def is_clear(images: pd.DataFrame) -> pd.Series:
+    """Return which images have spots, mostly apart and well above the noise."""
+    apart = (images["spacing"] >= CLEAR_SPACING) & (images["snr"] >= CLEAR_SNR)
+    return (images["n_true"] > 0) & apart
+
+
+def _clear(scores: Scores) -> float:
+    return float(scores.images[is_clear(scores.images)]["f1_one_to_one"].mean())
+
+
+BARS = (
+    Bar("deepspot_simulated", "F1 nearest", _mean("f1_nearest"), 0.992, 0.988),
+    Bar("deepspot_simulated", "F1 one to one", _mean("f1_one_to_one"), 0.988, 0.983),
+    Bar("paper-sets", "F1 nearest", _mean("f1_nearest"), 0.985, 0.975),
+    Bar("paper-sets", "F1 nearest, worst set", _least_set("f1_nearest"), 0.97, 0.95),
+    Bar("paper-sets", "enhanced intensity of spots", _mean("enhanced"), 245, 240),
+    Bar("paper-sets", "the same, lowest set", _least_set("enhanced"), 245, 240),
+    Bar("iss_tissue", "F1 one to one", _mean("f1_one_to_one"), 0.87, 0.84),
+    Bar("beads", "F1 one to one", _mean("f1_one_to_one"), 0.96, 0.95),
+    Bar("beads", "median localisation error, px", _error, 0.25, None, most=True),
+    Bar("spots_on_tissue", "F1 one to one", _mean("f1_one_to_one"), 0.90, 0.88),
+    Bar("broad", "F1 one to one, spacing >= 3 sigma, SNR >= 4", _clear, 0.95, 0.92),
+    Bar("empty", "false per 512 x 512 px", _mean("false_density"), 1, 2, most=True),
+    Bar("all images", "largest change of F1, x 3 + 500", _change, 0.005, 0.005, True),
+)
+
+
+def _of(scores: Scores, model: str, data: str) -> Scores:
+    """Return the part of one model on one data set, or on all of them."""
+
+    def own(table: pd.DataFrame) -> pd.DataFrame:
+        here = (table["data"] == data) | (data == "all images")
+        return table[here & (table["model"] == model)]
+
+    return Scores(
+        own(scores.images), own(scores.spots), own(scores.failed), scores.provenance
+    )
+
+
+def measure_bars(scores: Scores) -> list[dict[str, Any]]:
+    """Return one row for each model and bar: data, measure, bar, measured, met.
+
+    A bar is met only if there are images of its data and every one was measured.
+    """
+    rows = []
+    for model in dict.fromkeys(scores.images["model"]):
+        for bar in BARS:
+            own, bound = _of(scores, model, bar.data), bar.bound(model)
+            if bound is None:
+                continue
+            value = bar.measured(own)
+            reached = value <= bound if bar.most else value >= bound
+            rows.append(
+                {
+                    "model": model,
+                    "data": bar.data,
+                    "measure": bar.measure,
+                    "bar": f"{'<=' if bar.most else '>='} {bound:g}",
+                    "measured": round(value, 4) if math.isfinite(value) else None,
+                    "met": bool(reached) and own.failed.empty,
+                    "n_images": len(own.images),
+                    "n_failed": len(own.failed),
+                }
+            )
+    return rows
+
+
+def cross_rest(scores: Scores) -> pd.DataFrame:
+    """Return F1 by density and sigma of the broad images that no bar is set for."""
+    images = scores.images[scores.images["data"] == "broad"]
+    return cross_scores(scores._replace(images=images[~is_clear(images)]))
+
+
+def describe_sets(scores: Scores) -> list[dict[str, Any]]:
+    """Return the row of each model and data set."""
+    names = {
+        "model": "model",
+        "data": "data",
+        "n_images": "n_images",
+        "n_failed": "n_failed",
+        "f1_nearest": "f1_nearest",
+        "n_ambiguous": "ambiguous_per_image",
+        "f1_one_to_one": "f1_one_to_one",
+        "f1_one_to_one_low": "f1_one_to_one_low",
+        "f1_one_to_one_high": "f1_one_to_one_high",
+        "precision_one_to_one": "precision",
+        "recall_one_to_one": "recall",
+        "f1_integrated": "f1_integrated",
+        "error_px": "error_px",
+        "enhanced": "enhanced",
+        "false_density": "false_per_512_px",
     }
+    table = summarise(scores, ("model", "data"))[list(names)].rename(columns=names)
+    return _plain(table.round(4))
 
 
-def _mean(scores: list[Score], name: str) -> float:
-    return round(float(np.mean([getattr(score, name) for score in scores])), 4)
+def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return rows for JSON, which has neither NaN nor infinity."""
+    return [
+        {
+            str(name): None
+            if isinstance(value, float) and not math.isfinite(value)
+            else value
+            for name, value in row.items()
+        }
+        for row in table.to_dict("records")
+    ]
+
+
+def _score(options: argparse.Namespace) -> Scores:
+    settings = make_settings(
+        channels=("0",), detector=options.detector, precision=options.precision
+    )
+    simulated = Sample(options.images, options.seed, options.size)
+    folders = [table.parent for table in sorted(options.data.glob("*/spots.csv"))]
+    cases = list_cases(folders, Sample()) if folders else []
+    if options.bars:
+        cases += list_cases(SIMULATED, simulated)
+    terms = Terms(settings, sample=simulated, rescaled=options.bars)
+    return score_models(options.model or ["deepspot"], cases, terms)
+
+
+def _keep(rows: Sequence[dict[str, Any]], scores: Scores, out: Path | None) -> None:
+    facts = scores.provenance
+    for row in rows:
+        sha256 = facts["SHA-256 of the weights"][row["model"]]
+        settings = {"weights": sha256[:12], "detector": facts["detector"]}
+        settings |= {"number_format": facts["precision"], "seed": facts["seed"]}
+        line = json.dumps(row | settings, allow_nan=False)
+        print(line, flush=True)
+        if out:
+            with out.open("a") as file:
+                file.write(line + "\n")
 
 
 def main() -> None:
     """Score every data set of a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="deepspot")
+    parser.add_argument("--model", action="append", help="may be given several times")
     parser.add_argument("--detector", default=None)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--bars", action="store_true", help="all bars, simulated too")
+    parser.add_argument("--images", type=int, default=20, help="of a simulated set")
+    parser.add_argument("--size", type=int, default=512, help="of broad images, pixels")
+    parser.add_argument("--seed", type=int, default=FRESH_SEED)
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
-    settings = make_settings(
-        channels=("0",),
-        model=options.model,
-        detector=options.detector,
-        precision=options.precision,
-    )
-    facts = {
-        "weights": find_weights(options.model).sha256[:12],
-        "detector": settings.detector_name,
-        "number_format": options.precision,
-    }
-    for table in sorted(options.data.glob("*/spots.csv")):
-        row = json.dumps({**score_set(table.parent, settings), **facts})
-        print(row, flush=True)
-        if options.out:
-            with options.out.open("a") as file:
-                file.write(row + "\n")
+    scores = _score(options)
+    _keep(describe_sets(scores), scores, options.out)
+    if options.bars:
+        bars, rest = measure_bars(scores), cross_rest(scores)
+        _keep([*bars, *_plain(rest)], scores, options.out)
+        table = pd.DataFrame(bars).astype({"measured": object})
+        table["met"] = table["met"].map({True: "yes", False: "no"})
+        shown = table.fillna({"measured": "not measured"})
+        print("\n" + markdown_table(shown))
+        print("\nbroad, the other images\n\n" + markdown_table(rest.round(3)))
+    if len(scores.failed):
+        raise SystemExit("not measured:\n" + markdown_table(scores.failed))
 
 
 if __name__ == "__main__":
