@@ -159,7 +159,8 @@ def _values(context: typer.Context, path: Path) -> dict[str, Any]:
                 f"{path}: {context.command.name} has no option {key!r}."
                 + did_you_mean(key, names)
             )
-        values[option.name] = _as_given(value, many=getattr(option, "multiple", False))
+        many = option.nargs == -1 or getattr(option, "multiple", False)
+        values[option.name] = _as_given(value, many=many)
     return values
 
 
@@ -218,6 +219,9 @@ def write_config(values: dict[str, Any]) -> str:
     """Return options as TOML that ``--config`` reads; what is None is left out."""
     import tomli_w
 
-    given = {name: value for name, value in values.items() if value is not None}
-    plain = {n: str(v) if isinstance(v, Path) else v for n, v in given.items()}
-    return tomli_w.dumps(plain)
+    def plain(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [plain(each) for each in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return tomli_w.dumps({n: plain(v) for n, v in values.items() if v is not None})

@@ -63,6 +63,16 @@ def test_what_is_printed_can_be_read_back(
     assert again == tomllib.loads(ended.out)
 
 
+def test_the_options_of_detect_can_be_read_back(
+    tmp_path: Path, command: Command, printed: Callable[..., dict[str, Any]]
+) -> None:
+    ended = command("detect", "a.tif", "b.tif", "--out", "spots.csv", "--print-config")
+    assert tomllib.loads(ended.out)["images"] == ["a.tif", "b.tif"]
+    (tmp_path / "detect.toml").write_text(ended.out)
+    again = printed("detect", "--config", tmp_path / "detect.toml")
+    assert again == tomllib.loads(ended.out)
+
+
 def test_flags_win_over_the_file_and_the_file_over_what_is_built_in(
     tmp_path: Path, printed: Callable[..., dict[str, Any]]
 ) -> None:
