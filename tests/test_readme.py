@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import dask
@@ -19,6 +21,7 @@ from deepspot_scale.io.writing import (
     write_image,
     write_labels,
 )
+from deepspot_scale.training.recipe import make_recipe
 from deepspot_scale.vocabulary import FieldAddress
 
 README = Path(__file__).parents[1] / "README.md"
@@ -74,3 +77,23 @@ def test_the_python_example_runs(
     with dask.config.set(scheduler="synchronous"):
         exec(blocks(text, "python")[0] + "\nanswer = table.compute()", names)
     assert list(names["answer"]["cell"]) == [1]
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(1, "spots_of_wells.py"), (2, "own_detector.py")]
+)
+def test_the_worked_examples_are_those_that_are_run(
+    text: str, number: int, name: str
+) -> None:
+    def code(source: str) -> str:
+        tree = ast.parse(source)
+        start = 1 if ast.get_docstring(tree) is not None else 0
+        return ast.unparse(ast.Module(tree.body[start:], []))
+
+    kept = Path(__file__).parent / "examples" / name
+    assert code(blocks(text, "python")[number]) == code(kept.read_text("utf-8"))
+
+
+def test_the_recipe_in_the_readme_can_be_read(text: str) -> None:
+    recipe = make_recipe(**tomllib.loads(blocks(text, "toml")[0]))
+    assert [part.patches for part in recipe.mixture] == [24, 8]
