@@ -1,4 +1,4 @@
-"""What a network learns from: images with points in, batches of patches out.
+"""What a network learns from: scenes in, batches of patches with their targets out.
 
 Each step's batch depends on the seed and the step alone, so a training that goes on
 after an interruption sees what it would have seen. Nothing here knows networks.
@@ -6,49 +6,47 @@ after an interruption sees what it would have seen. Nothing here knows networks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspot_scale.artificial import SETS
-from deepspot_scale.kernels.normalisation import quantile_scale
+from deepspot_scale.artificial import Image, Points
+from deepspot_scale.training.sources import Source
 
 STAMP = np.array([[200, 230, 200], [230, 255, 230], [200, 230, 200]]) / 255
-Image = NDArray[np.float32]
-Points = NDArray[np.float64]
 Batch = tuple[Image, Image]
 Target = Literal["black", "image"]
 
 
-class Source(Protocol):
-    """Where images and their true spots come from."""
-
-    def draw(self, rng: np.random.Generator) -> tuple[Image, Points]:
-        """Return one image (y, x) in any counts, and its true spots (n, 2)."""
-        ...
-
-
 @dataclass(frozen=True)
-class Simulated:
-    """Images simulated as they are needed."""
+class Cut:
+    """How patches are cut out of an image and altered by chance."""
 
-    name: str
-    """A name of `artificial.SETS`."""
-    spots: tuple[int, int] = (10, 150)
-    """Fewest and most spots of an image of the paper's sets."""
-    size: int = 256
-    """Edge of an image in pixels."""
+    edge: int
+    """Edge of a patch in pixels."""
+    target: Target = "black"
+    """What the stamps are written on; image is the paper's."""
+    gain: float = 0.5
+    """Largest natural logarithm, of either sign, of a patch's gain."""
+    offset: float = 0.05
+    """Largest offset, of either sign, in units of the normalised range."""
+    noise: float = 0.0
+    """Largest standard deviation of added normal noise, in the same units."""
 
-    def draw(self, rng: np.random.Generator) -> tuple[Image, Points]:
-        """Simulate one image."""
-        n_spots = int(rng.integers(self.spots[0], self.spots[1] + 1))
-        truth = SETS[self.name](rng, n_spots, self.size)
-        return truth.image, truth.points
+
+class Share(NamedTuple):
+    """One source's part in a batch."""
+
+    source: Source
+    """Where the images come from."""
+    n: int
+    """Patches of it."""
+    cut: Cut
+    """How they are cut."""
 
 
 def stamp_target(
@@ -59,72 +57,61 @@ def stamp_target(
     Parameters
     ----------
     points
-        (n, 2), spots in pixels, inside the image.
+        (n, 2), spots in pixels; of those outside, what reaches inside is drawn.
     shape
         (y, x) of the target.
     image
         (y, x), what stamps are written on, cut to [0, 1]: the paper's target e(X)
         keeps the background; black if not given.
     """
-    target = np.zeros((shape[0] + 2, shape[1] + 2), np.float32)
-    for row, column in np.round(points).astype(np.int64):
-        window = target[row : row + 3, column : column + 3]
+    target = np.zeros((shape[0] + 4, shape[1] + 4), np.float32)
+    centres = np.round(points).astype(np.int64).reshape(-1, 2)
+    near = ((centres >= -1) & (centres <= np.array(shape))).all(axis=1)
+    for row, column in centres[near]:
+        window = target[row + 1 : row + 4, column + 1 : column + 4]
         np.maximum(window, STAMP, out=window)
-    target = target[1:-1, 1:-1]
+    target = target[2:-2, 2:-2]
     if image is None:
         return target
     return np.where(target > 0, target, np.clip(image, 0, 1))
 
 
 def cut_patches(
-    source: Source, rng: np.random.Generator, n: int, edge: int, target: Target
-) -> Iterator[Batch]:
+    share: Share, rng: np.random.Generator, n: int
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Draw one image and yield `n` patches of it with their targets, (edge, edge).
 
-    A patch is scaled as its whole image is, then turned, mirrored, and given a gain
-    and an offset of its own: at work a field's scale comes from a larger area.
+    A patch is scaled as its whole image is, then turned, mirrored, and given a gain,
+    an offset and noise of its own: at work a field's scale comes from a larger area.
     """
-    image, points = source.draw(rng)
-    scaled = quantile_scale(image)(image)
-    wanted = stamp_target(points, image.shape, scaled if target == "image" else None)
+    scene, cut = share.source.draw(rng), share.cut
+    # Rounded before they are shifted: halves round to even numbers.
+    points = np.round(scene.points)
     for _ in range(n):
-        top, left = (int(rng.integers(0, m - edge + 1)) for m in image.shape)
-        cut = np.s_[top : top + edge, left : left + edge]
-        gain, offset = np.exp(rng.uniform(-0.5, 0.5)), rng.uniform(-0.05, 0.05)
+        corner = [int(rng.integers(0, m - cut.edge + 1)) for m in scene.image.shape]
+        window = tuple(slice(start, start + cut.edge) for start in corner)
+        patch = scene.scale(scene.image[window])
+        wanted = stamp_target(
+            points - corner, patch.shape, patch if cut.target == "image" else None
+        )
+        patch = patch * np.exp(rng.uniform(-cut.gain, cut.gain))
+        patch = patch + rng.uniform(-cut.offset, cut.offset)
+        if cut.noise:
+            spread = rng.uniform(0, cut.noise)
+            patch = patch + spread * rng.standard_normal(patch.shape)
         turns, mirror = int(rng.integers(4)), int(rng.choice([-1, 1]))
-        pair = (scaled[cut] * gain + offset, wanted[cut])
-        yield tuple(np.rot90(x, turns)[::mirror] for x in pair)  # type: ignore[misc]
+        patch, wanted = (np.rot90(x, turns)[::mirror] for x in (patch, wanted))
+        yield patch, wanted
 
 
-def draw_batch(
-    mixture: Sequence[tuple[Source, int]],
-    edge: int,
-    *,
-    target: Target = "black",
-    seed: int,
-    step: int,
-) -> Batch:
-    """Return the patches and targets of one step, each (n, edge, edge, 1).
-
-    Parameters
-    ----------
-    mixture
-        Sources, and how many patches of each a batch holds.
-    edge
-        Edge of a patch in pixels.
-    target
-        What the stamps are written on.
-    seed, step
-        Decide everything by chance.
-    """
-    rng = np.random.default_rng((seed, step))
+def draw_patches(shares: Sequence[Share], rng: np.random.Generator) -> Batch:
+    """Return patches of all shares and their targets, each (n, edge, edge, 1)."""
     pairs: list[Batch] = []
-    for source, n in mixture:
-        wanted = len(pairs) + n
+    for share in shares:
+        wanted = len(pairs) + share.n
         while len(pairs) < wanted:
-            # Two or three patches an image: drawing one costs more than cutting it.
-            take = min(3 if n % 3 == 0 else 2, wanted - len(pairs))
-            pairs.extend(cut_patches(source, rng, take, edge, target))
+            take = min(share.source.cuts, wanted - len(pairs))
+            pairs.extend(cut_patches(share, rng, take))
     images, targets = zip(*pairs, strict=True)
     return (
         np.stack(images)[..., None].astype(np.float32),
@@ -132,15 +119,32 @@ def draw_batch(
     )
 
 
+def draw_batch(shares: Sequence[Share], *, seed: int, step: int) -> Batch:
+    """Return the batch of one step; `seed` and `step` decide everything by chance."""
+    return draw_patches(shares, np.random.default_rng((seed, step)))
+
+
+def draw_validation(shares: Sequence[Share], *, seed: int) -> Batch:
+    """Return the patches of every validation, by chance that no step ever sees."""
+    # A spawned sequence: (seed, a) and (seed, a, 0) would be one and the same.
+    apart = np.random.SeedSequence(seed, spawn_key=(1,))
+    return draw_patches(shares, np.random.default_rng(apart))
+
+
 def iter_ahead(
-    draw: Callable[[int], Batch], steps: range, *, ahead: int = 3
-) -> Iterator[Batch]:
-    """Yield ``draw(step)`` in the order of the steps, drawn a few ahead in a thread."""
-    with ThreadPoolExecutor(1) as pool:
-        pending: list[Future[Batch]] = []
+    draw: Callable[[int], Batch], steps: range, *, threads: int = 1
+) -> Generator[Batch]:
+    """Yield ``draw(step)`` in the order of the steps, drawn ahead in threads.
+
+    Close it, or batches that nobody takes are waited for.
+    """
+    pool = ThreadPoolExecutor(threads)
+    pending: list[Future[Batch]] = []
+    try:
         for position in range(len(steps)):
-            while len(pending) < ahead and position + len(pending) < len(steps):
-                pending.append(
-                    pool.submit(partial(draw, steps[position + len(pending)]))
-                )
+            ahead = min(len(steps), position + threads + 2)
+            while position + len(pending) < ahead:
+                pending.append(pool.submit(draw, steps[position + len(pending)]))
             yield pending.pop(0).result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,300 @@
+"""The recipe of a training: TOML comes in, checked plain values go out.
+
+Everything that decides about the weights is here and nothing else is; a recipe can
+be written, compared, and sent to a worker. Nothing here opens images or knows Keras.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from deepspot_scale.artificial import SETS
+from deepspot_scale.errors import SettingsError, did_you_mean
+from deepspot_scale.networks.deepspot import GRID, Architecture
+from deepspot_scale.networks.weights import shipped_models
+
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    """Values that never change and have no unknown companions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Part(_Strict):
+    """One source of images, and its patches in every batch."""
+
+    source: str
+    """A simulated set (paper, fixed, var, broad), or a folder of annotated images."""
+    patches: int = Field(ge=1)
+    """Patches of it in every batch."""
+    spots: tuple[int, int] = (10, 150)
+    """Fewest and most spots of a simulated image; broad draws its own."""
+    size: int | None = Field(default=None, ge=16)
+    """Edge of a simulated image in pixels; None: 256, or the patch if that is more."""
+
+    @field_validator("spots")
+    @classmethod
+    def _in_order(cls, spots: tuple[int, int]) -> tuple[int, int]:
+        if not 0 <= spots[0] <= spots[1]:
+            raise ValueError(f"spots are [fewest, most], got {list(spots)}")
+        return spots
+
+
+class Augmentation(_Strict):
+    """What is done to a patch by chance, beside turns by 90 degrees and flips."""
+
+    gain: float = Field(default=0.5, ge=0)
+    """Largest natural logarithm, of either sign, of a patch's gain."""
+    offset: float = Field(default=0.05, ge=0)
+    """Largest offset, of either sign, in units of the normalised range."""
+    noise: float = Field(default=0.02, ge=0)
+    """Largest standard deviation of the normal noise added to patches of annotated
+    images, in the same units; simulated images bring noise of their own."""
+
+
+class Validation(_Strict):
+    """When and on what the averaged weights are tried."""
+
+    every: int = Field(default=200, ge=0)
+    """Steps between two validations; the last step is one too. 0: none at all."""
+    patches: int = Field(default=64, ge=1)
+    """Patches to try them on, in the mixture's proportions, the same at each time."""
+    held_out: float = Field(default=0.1, ge=0, lt=1)
+    """Share of each folder's images, one at least, kept for validation. 0: none;
+    validation is then on simulated images alone, of a seed of their own."""
+    patience: int | None = Field(default=None, ge=1)
+    """Validations without a better one after which training ends, with the best
+    weights kept. None: train to the last step and keep its weights."""
+
+
+class Recipe(_Strict):
+    """Everything that a training depends on.
+
+    The defaults train the paper's network, without dropout, on simulated images.
+    """
+
+    architecture: Architecture = replace(Architecture(), dropout=0.0)
+    """The network to train."""
+    start_from: str | None = None
+    """Shipped model or weights file to go on from; None: initial weights by chance."""
+    mixture: tuple[Part, ...] = Field(
+        default=(Part(source="paper", patches=6), Part(source="broad", patches=10)),
+        min_length=1,
+    )
+    """What every batch is drawn from."""
+    patch: int = Field(default=128, ge=16, multiple_of=GRID)
+    """Edge of a patch in pixels."""
+    target: Literal["black", "image"] = "black"
+    """What the stamps are written on; image is the paper's."""
+    augmentation: Augmentation = Augmentation()
+    """What is done to patches by chance."""
+    steps: int = Field(default=20_000, ge=1)
+    """Optimiser steps in all."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Peak of the schedule: a linear warm-up, then a cosine down to zero."""
+    warm_up: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the steps that the warm-up takes."""
+    weight_decay: float = Field(default=1e-4, ge=0)
+    """Weight decay of AdamW."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest norm of the gradient of one variable."""
+    cross_entropy: float = Field(default=10.0, ge=0)
+    """Weight of the binary cross-entropy; 1 in the paper."""
+    maximum: float = Field(default=0.1, ge=0)
+    """Weight of the squared error of a patch's brightest pixel; 1 in the paper."""
+    average: float = Field(default=0.995, ge=0, lt=1)
+    """Share of the old value when weights are averaged after each step."""
+    dtype: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "mixed_bfloat16"
+    """Keras dtype policy; mixed_float16 scales the loss, weights are always float32."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of initial weights, images, patches and the choice of held-out images."""
+    validation: Validation = Validation()
+    """When and on what the averaged weights are tried."""
+    save_every: int = Field(default=200, ge=1)
+    """Steps between two checkpoints."""
+
+    @field_validator("architecture", mode="before")
+    @classmethod
+    def _complete(cls, given: Any) -> Any:
+        """Fill what a table leaves out from the default of this field."""
+        if not isinstance(given, dict):
+            return given
+        known = [field.name for field in fields(Architecture)]
+        for name in given:
+            if name not in known:
+                raise ValueError(
+                    f"there is no {name!r}.{did_you_mean(name, known)} "
+                    f"There are {', '.join(known)}"
+                )
+        default = replace(Architecture(), dropout=0.0)
+        return Architecture.from_dict({**asdict(default), **given})
+
+    @field_validator("architecture")
+    @classmethod
+    def _buildable(cls, given: Architecture) -> Architecture:
+        widths = (
+            given.filters,
+            *given.stems,
+            *(n for block in given.up for n in block),
+        )
+        if min(given.blocks, *widths) < 1 or not 0 <= given.dropout < 1:
+            raise ValueError(
+                "blocks and filters must be 1 or more, and dropout from 0 to below 1; "
+                f"got {given}"
+            )
+        return given
+
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        for part in self.mixture:
+            if part.size is not None and part.size < self.patch:
+                raise ValueError(
+                    f"images of {part.size} px are smaller than the patch of "
+                    f"{self.patch} px: raise size or leave it out"
+                )
+        if self.validation.patience is not None and not self.validation.every:
+            raise ValueError("patience needs validation: set validation.every above 0")
+        if self.cross_entropy == self.maximum == 0:
+            raise ValueError("cross_entropy or maximum must be above 0, or no loss is")
+        return self
+
+    @property
+    def batch(self) -> int:
+        """Patches in a batch."""
+        return sum(part.patches for part in self.mixture)
+
+
+def make_recipe(**values: Any) -> Recipe:
+    """Return a checked recipe.
+
+    Raises
+    ------
+    SettingsError
+        Which value is unfit and why; an unknown name with the nearest known one.
+    """
+    return checked(Recipe, values)
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read a recipe from a TOML file.
+
+    Folders of images and weights files are looked for beside the file.
+
+    Raises
+    ------
+    SettingsError
+        No such file, no TOML, or an unfit value.
+    """
+    path = Path(path)
+    return make_recipe(**beside(read_toml(path), path.absolute().parent))
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """Return the recipe as TOML; what is None is left out."""
+    import tomli_w
+
+    return tomli_w.dumps(recipe.model_dump(exclude_none=True, mode="json"))
+
+
+def recipe_json(recipe: Recipe) -> str:
+    """Return the recipe as one line of JSON, as stored with the weights."""
+    return json.dumps(recipe.model_dump(mode="json"))
+
+
+def difference(old: BaseModel, new: BaseModel) -> list[str]:
+    """Return one line for each value that differs: name, old value, new value."""
+    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    return [
+        f"{name}: {before.get(name)!r} there, now {value!r}"
+        for name, value in after.items()
+        if before.get(name) != value
+    ]
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises
+    ------
+    SettingsError
+        No such file, or no TOML in it.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} can not be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is no TOML: {error}") from error
+
+
+def beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a recipe's values with its paths taken from `folder`, not from here."""
+    result = dict(values)
+    start = result.get("start_from")
+    if isinstance(start, str) and start not in shipped_models():
+        result["start_from"] = str(folder / start)
+    if isinstance(result.get("mixture"), list):
+        result["mixture"] = [
+            {**part, "source": str(folder / part["source"])}
+            if isinstance(part, dict) and _is_path(part.get("source"))
+            else part
+            for part in result["mixture"]
+        ]
+    return result
+
+
+def _is_path(source: Any) -> bool:
+    return isinstance(source, str) and source not in SETS
+
+
+def checked(model: type[Checked], values: dict[str, Any]) -> Checked:
+    """Return `values` as `model`, or say in words what does not fit.
+
+    Raises
+    ------
+    SettingsError
+        One clause for each unfit value.
+    """
+    try:
+        return model(**values)
+    except ValidationError as error:
+        lines = [_explain(model, dict(problem)) for problem in error.errors()]
+        raise SettingsError("; ".join(lines)) from error
+
+
+def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
+    place = problem["loc"]
+    name = ".".join(map(str, place))
+    if problem["type"] != "extra_forbidden":
+        message = problem["msg"].removeprefix("Value error, ")
+        return f"{name}: {message}" if name else str(message)
+    known = _owner(model, place[:-1]).model_fields
+    return f"there is no {name!r}.{did_you_mean(str(place[-1]), known)}"
+
+
+def _owner(model: type[BaseModel], place: tuple[str | int, ...]) -> type[BaseModel]:
+    """Return the model of the table at `place`; numbers count entries of lists."""
+    for key in place:
+        if isinstance(key, str):
+            kind: Any = model.model_fields[key].annotation
+            model = next(each for each in (*get_args(kind), kind) if _is_model(each))
+    return model
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

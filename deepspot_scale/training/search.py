@@ -1,0 +1,168 @@
+"""What a tuning searches: a TOML file comes in, recipes of single trials go out.
+
+All trials see as many patches, however many a batch holds, and are validated on the
+same ones, so their losses can be compared. Nothing here knows Optuna or Dask.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from deepspot_scale.training.recipe import (
+    Recipe,
+    beside,
+    checked,
+    make_recipe,
+    read_recipe,
+    read_toml,
+)
+
+
+class _Strict(BaseModel):
+    """Values that never change and have no unknown companions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Range(_Strict):
+    """Numbers to choose from."""
+
+    low: float
+    """Least one."""
+    high: float
+    """Largest one."""
+    log: bool = False
+    """Whether equal ratios are equally likely, not equal differences."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Range:
+        if self.low >= self.high or (self.log and self.low <= 0):
+            raise ValueError(
+                f"low must be below high, and above 0 if log is true; got {self.low} "
+                f"and {self.high}"
+            )
+        return self
+
+
+class Search(_Strict):
+    """What is tuned; what is left out stays as it is in the recipe."""
+
+    learning_rate: Range | None = None
+    """Peak of the schedule."""
+    dropout: Range | None = None
+    """Share of feature maps dropped."""
+    filters: tuple[int, ...] | None = Field(default=None, min_length=2)
+    """Filters of the residual blocks; stems and up path stay as they are."""
+    batch: tuple[int, ...] | None = Field(default=None, min_length=2)
+    """Patches in a batch, in the mixture's proportions."""
+
+
+class TuneConfig(_Strict):
+    """A tuning: what is searched, how long, and where results go."""
+
+    recipe: Recipe
+    """What all trials have in common: a table, or in a file the path of another."""
+    search: Search
+    """What they differ in."""
+    out: str = "tune"
+    """Folder to write to, on a disk that all workers share."""
+    trials: int = Field(default=40, ge=1)
+    """Trials that are finished or given up."""
+    patches: int = Field(default=160_000, ge=1)
+    """Patches that a trial learns from unless it is given up."""
+    validations: int = Field(default=18, ge=1)
+    """Validations of such a trial, evenly spaced."""
+    reduction: int = Field(default=3, ge=2)
+    """One of so many trials goes on at each cut."""
+    cuts: int = Field(default=2, ge=0)
+    """Cuts of a trial; the last is at 1/reduction of its patches, and so on."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the choices; exact only for one trial at a time."""
+    resources: dict[str, float] = {}
+    """Dask resources that a trial needs, e.g. GPU = 1."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> TuneConfig:
+        if not self.search.model_dump(exclude_none=True):
+            raise ValueError(
+                f"search is empty: give {', '.join(Search.model_fields)} or some of it"
+            )
+        if not self.recipe.validation.every:
+            raise ValueError(
+                "trials are compared by validation, but the recipe has none"
+            )
+        if self.validations < self.reduction**self.cuts:
+            raise ValueError(
+                f"the first of {self.cuts} cuts by {self.reduction} needs at least "
+                f"{self.reduction**self.cuts} validations, got {self.validations}"
+            )
+        for name, given in self.search:
+            ends = (given.low, given.high) if isinstance(given, Range) else given
+            for value in ends or ():
+                tuned_recipe(self.recipe, {name: value})
+        return self
+
+
+def read_tune(path: str | Path) -> TuneConfig:
+    """Read a tuning from a TOML file; its paths are taken from the file's folder.
+
+    Raises
+    ------
+    SettingsError
+        No such file, no TOML, or an unfit value.
+    """
+    path = Path(path)
+    values, folder = read_toml(path), path.absolute().parent
+    recipe = values.get("recipe")
+    if isinstance(recipe, str):
+        values["recipe"] = read_recipe(folder / recipe)
+    elif isinstance(recipe, dict):
+        values["recipe"] = beside(recipe, folder)
+    values["out"] = str(folder / str(values.get("out", "tune")))
+    return checked(TuneConfig, values)
+
+
+def scaled_mixture(recipe: Recipe, batch: int) -> list[dict[str, Any]]:
+    """Return the recipe's mixture with `batch` patches in all.
+
+    Raises
+    ------
+    ValueError
+        The proportions do not give whole patches.
+    """
+    mixture = []
+    for part in recipe.mixture:
+        patches, rest = divmod(part.patches * batch, recipe.batch)
+        if rest or patches < 1:
+            wanted = " : ".join(str(each.patches) for each in recipe.mixture)
+            raise ValueError(
+                f"a batch of {batch} can not hold whole patches in the proportions "
+                f"{wanted} of the mixture"
+            )
+        mixture.append({**part.model_dump(), "patches": patches})
+    return mixture
+
+
+def tuned_recipe(recipe: Recipe, chosen: dict[str, Any]) -> Recipe:
+    """Return the recipe with the chosen values, by their names in `Search`."""
+    values = recipe.model_dump()
+    if "learning_rate" in chosen:
+        values["learning_rate"] = chosen["learning_rate"]
+    if "batch" in chosen:
+        values["mixture"] = scaled_mixture(recipe, chosen["batch"])
+    for name in {"dropout", "filters"} & chosen.keys():
+        values["architecture"][name] = chosen[name]
+    return make_recipe(**values)
+
+
+def trial_recipe(config: TuneConfig, chosen: dict[str, Any]) -> Recipe:
+    """Return the recipe of one trial: as many patches as all, no early stopping."""
+    recipe = tuned_recipe(config.recipe, chosen)
+    steps = max(1, round(config.patches / recipe.batch))
+    every = max(1, steps // config.validations)
+    values = recipe.model_dump()
+    values["validation"] |= {"every": every, "patience": None}
+    return make_recipe(**{**values, "steps": steps, "save_every": every})

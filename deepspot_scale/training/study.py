@@ -1,0 +1,162 @@
+"""The study of a tuning: Optuna's record in, tables and figures out.
+
+Optuna keeps it in one file, a journal, which many machines may write to on a network
+disk, as they may not to SQLite. Nothing here trains, or knows where trials run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.training.search import Search, TuneConfig
+
+if TYPE_CHECKING:
+    import optuna
+    from matplotlib.figure import Figure
+
+JOURNAL = "study.journal"
+GOES_ON = "goes_on"
+"""Attribute of a trial: the number of the interrupted one that it continues."""
+ERROR = "error"
+"""Attribute of a trial: why it diverged or failed."""
+
+
+def open_study(config: TuneConfig) -> optuna.Study:
+    """Open the study in the folder of a tuning, or begin it.
+
+    Raises
+    ------
+    SettingsError
+        Optuna is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise SettingsError(
+            "tuning needs Optuna, on the workers too: "
+            "pip install 'deepspot-scale[tune]'"
+        ) from error
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    path = Path(config.out).absolute() / JOURNAL
+    path.parent.mkdir(parents=True, exist_ok=True)
+    journal = JournalFileBackend(str(path), JournalFileOpenLock(str(path)))
+    with _quiet():
+        study = optuna.create_study(
+            study_name="tune",
+            storage=JournalStorage(journal),
+            pruner=optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=max(1, config.patches // config.reduction**config.cuts),
+                reduction_factor=config.reduction,
+            ),
+            load_if_exists=True,
+        )
+    # The sampler's own state is not kept: the same seed again would choose the same.
+    seed = config.seed + len(study.trials)
+    study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+    return study
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna from announcing a new study on the terminal."""
+    from optuna import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def take_up(study: optuna.Study) -> None:
+    """Put trials that were under way when a tuning was killed back in the queue.
+
+    A worker that still trains one of them finds its trial ended and its folder moved.
+    """
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study.enqueue_trial(trial.params, user_attrs={GOES_ON: trial.number})
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def counts(trial: optuna.trial.FrozenTrial) -> bool:
+    """Return whether a trial is one of those asked for, and not to be made again."""
+    return state_of(trial) not in {"interrupted", "running", "waiting"}
+
+
+def state_of(trial: optuna.trial.FrozenTrial) -> str:
+    """Return Optuna's word for a state, or a more exact one of ours."""
+    name = trial.state.name.lower()
+    if name == "fail":
+        return "failed" if ERROR in trial.user_attrs else "interrupted"
+    return "diverged" if name == "pruned" and ERROR in trial.user_attrs else name
+
+
+def search_space(search: Search) -> dict[str, Any]:
+    """Return what is searched in Optuna's terms."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    space: dict[str, Any] = {}
+    for name in Search.model_fields:
+        given = getattr(search, name)
+        if isinstance(given, tuple):
+            space[name] = CategoricalDistribution(given)
+        elif given is not None:
+            space[name] = FloatDistribution(given.low, given.high, log=given.log)
+    return space
+
+
+def study_table(study: optuna.Study, config: TuneConfig) -> pd.DataFrame:
+    """Return one row a trial; `tuning.tune` says what the columns are."""
+    names = list(search_space(config.search))
+    rows = [
+        {
+            "trial": trial.number,
+            "state": state_of(trial),
+            "value": trial.value,
+            **{name: trial.params.get(name) for name in names},
+            "patches": trial.last_step or 0,
+            "seconds": _seconds(trial),
+            "error": trial.user_attrs.get(ERROR, ""),
+        }
+        for trial in study.get_trials(deepcopy=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _seconds(trial: optuna.trial.FrozenTrial) -> float | None:
+    return None if trial.duration is None else trial.duration.total_seconds()
+
+
+def draw_study(study: optuna.Study, config: TuneConfig) -> Figure:
+    """Draw the course of each trial, and its last loss against each value."""
+    from matplotlib.figure import Figure
+
+    names = list(search_space(config.search))
+    figure = Figure(figsize=(4 + 2.5 * len(names), 3.6), layout="constrained")
+    axes = figure.subplots(1, 1 + len(names), sharey=True, squeeze=False)[0]
+    axes[0].set(xlabel="patches learnt from", ylabel="validation loss", yscale="log")
+    for axis, name in zip(axes[1:], names, strict=True):
+        given = getattr(config.search, name)
+        log = isinstance(given, tuple) or given.log
+        axis.set(xlabel=name, xscale="log" if log else "linear")
+    for trial in study.get_trials(deepcopy=False):
+        course = sorted(trial.intermediate_values.items())
+        colour = "C0" if trial.state.name == "COMPLETE" else "0.7"
+        if not course:
+            continue
+        axes[0].plot(*zip(*course, strict=True), ".-", color=colour, lw=1)
+        for axis, name in zip(axes[1:], names, strict=True):
+            axis.plot(trial.params[name], course[-1][1], "o", ms=4, color=colour)
+    figure.suptitle("blue: trained to the end; grey: given up or under way", size=9)
+    return figure
