@@ -75,7 +75,7 @@ def assemble(
     # Spots leave their block only once they know their cells.
     steps += [*others, replace(spots, share=None), assignment_step()]
     if settings.cells is not None:
-        steps += PolarityMeasure().steps()
+        steps += PolarityMeasure(settings.nucleus_margin).steps()
     named = {step.name: step for step in steps}
     lines = [tuple(named[name] for name in names if name in named) for names in ORDER]
     rounds = tuple(line for line in lines if line)

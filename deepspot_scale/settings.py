@@ -57,6 +57,13 @@ class Settings(BaseModel):
     """Sectors about the nucleus, a divisor of 180."""
     min_spots: int = Field(10, ge=1)
     """Cytoplasmic spots a cell needs to count for the polarity index."""
+    rotation: Literal["fixed", "published"] = "fixed"
+    """Whether the reference sector lies on the reference, or, as DypFISH has it, where
+    spots are densest among the rotations that still hold it."""
+    exclude_border: bool = False
+    """Whether cells that touch the field's edge are left out of the index."""
+    nucleus_margin: float = Field(0.0, ge=0, lt=512)
+    """Pixels around the nucleus that count neither as area nor for their spots."""
     keep_enhanced: bool = False
     """Whether enhanced images are written as a plate beside the tables."""
 

@@ -115,6 +115,13 @@ CELLS = (
     Column("reference_deg", "float64", "direction of the reference; NaN: none given"),
     Column("resultant_length", "float64", "0 uniform to 1: all spots one way; NaN: 0"),
     Column("resultant_deg", "float64", "mean direction of the spots; NaN: no spots"),
+    Column("polarization_index", "float64", "0: spots centred in the cell; NaN: none"),
+    Column("dispersion_index", "float64", "1: spread like the cell; below: gathered"),
+    Column("peripheral_index", "float64", "1: as far from the nucleus as the cell is"),
+    Column("nucleus_distance", "float64", "mean of cytoplasm spots, pixels; NaN: none"),
+    Column("nucleus_distance_uniform", "float64", "mean of cytoplasm pixels"),
+    Column("edge_distance", "float64", "from the cell's edge, of cytoplasm spots"),
+    Column("edge_distance_uniform", "float64", "from the cell's edge, of its pixels"),
     Column("area_bins", "bins", "cytoplasm pixels per degree from the reference"),
     Column("spot_bins", "bins", "cytoplasm spots per degree from the reference"),
 )

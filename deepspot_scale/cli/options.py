@@ -110,6 +110,16 @@ class Measures:
     min_spots: Annotated[
         int, typer.Option(help="Cytoplasmic spots a cell needs for the index.")
     ] = 10
+    rotation: Annotated[
+        Literal["fixed", "published"],
+        typer.Option(help="published: DypFISH's densest rotation, which is biased."),
+    ] = "fixed"
+    exclude_border: Annotated[
+        bool, typer.Option(help="Leave cells at the field's edge out of the index.")
+    ] = False
+    nucleus_margin: Annotated[
+        float, typer.Option(help="Pixels around the nucleus that do not count.")
+    ] = 0.0
     keep_enhanced: Annotated[
         bool, typer.Option(help="Write the enhanced images beside the tables.")
     ] = False

@@ -7,19 +7,23 @@ files.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.report.polarity import Polarity, SectorIndex, measure_group
+from deepspot_scale.report.grouping import (
+    FIELD,
+    MAP,
+    WELL,
+    merge_planes,
+    natural_order,
+    with_plate_map,
+    with_reference,
+)
+from deepspot_scale.report.polarity import SectorIndex, measure_group
 from deepspot_scale.vocabulary import CONDITIONS, DONE, FAILED, WELLS, as_table
-
-_WELL: Final = ["row", "column"]
-_FIELD: Final = [*_WELL, "field"]
-_MAP: Final = ["condition", "gene", "replicate"]
 
 
 def summarise_wells(
@@ -64,7 +68,7 @@ def summarise_wells(
     """
     index = index or SectorIndex()
     prepared = _prepare(fields, cells, plate_map, channels, spots)
-    keys = [*_WELL, "channel", *_MAP]
+    keys = [*WELL, "channel", *MAP]
     return as_table(_summarise(*prepared, keys, index), WELLS)
 
 
@@ -101,15 +105,17 @@ def _prepare(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return fields (one row per field and channel) and cells, both with the map."""
     per_channel = _fields_by_channel(fields, channels, spots)
-    words = _map_words(plate_map)
-    return _with_words(per_channel, words), _with_words(_merge_planes(cells), words)
+    return (
+        with_plate_map(per_channel, plate_map),
+        with_plate_map(merge_planes(cells), plate_map),
+    )
 
 
 def _fields_by_channel(
     fields: pd.DataFrame, channels: Sequence[str], spots: pd.DataFrame | None
 ) -> pd.DataFrame:
     names = pd.DataFrame({"channel": list(channels)})
-    crossed = fields[[*_FIELD, "status", "n_spots"]].merge(names, how="cross")
+    crossed = fields[[*FIELD, "status", "n_spots"]].merge(names, how="cross")
     if spots is None:
         if len(names) > 1:
             raise SettingsError(
@@ -117,59 +123,9 @@ def _fields_by_channel(
                 "needed: pass spots= with row, column, field, channel, n_spots"
             )
         return crossed
-    counts = spots.groupby([*_FIELD, "channel"], as_index=False)["n_spots"].sum()
+    counts = spots.groupby([*FIELD, "channel"], as_index=False)["n_spots"].sum()
     crossed = crossed.drop(columns="n_spots").merge(counts, how="left")
     return crossed.fillna({"n_spots": 0})
-
-
-def _merge_planes(cells: pd.DataFrame) -> pd.DataFrame:
-    """Add up the planes of a stack, so that a cell is one cell and not one per z."""
-    if cells["z"].nunique() < 2:
-        return cells
-    counted = ["n_spots", "n_spots_nucleus", "n_spots_cytoplasm"]
-    rules: dict[Hashable, Any] = dict.fromkeys(cells.columns, "first")
-    rules |= dict.fromkeys(counted, "sum")
-    rules["spot_bins"] = lambda planes: np.sum(np.stack(list(planes)), axis=0)
-    keys = [*_FIELD, "t", "channel", "cell"]
-    return cells.groupby(keys, as_index=False).agg(
-        {name: rule for name, rule in rules.items() if name not in keys}
-    )
-
-
-def _well_key(row: object, column: object) -> tuple[str, str]:
-    """B and 3, b and 03: one well."""
-    return str(row).strip().upper(), str(column).strip().lstrip("0") or "0"
-
-
-def _map_words(plate_map: pd.DataFrame) -> dict[tuple[str, str], dict[str, str]]:
-    if plate_map.empty:
-        return {}
-    if not set(_WELL) <= set(plate_map.columns):
-        raise SettingsError(
-            "the plate map needs the columns row and column; it has "
-            f"{', '.join(map(str, plate_map.columns))}"
-        )
-    words: dict[tuple[str, str], dict[str, str]] = {}
-    for line in plate_map.to_dict("records"):
-        key = _well_key(line["row"], line["column"])
-        if key in words:
-            raise SettingsError(
-                f"the plate map names well {''.join(key)} twice; keep one line"
-            )
-        words[key] = {name: _word(line.get(name)) for name in _MAP}
-    return words
-
-
-def _word(value: Any) -> str:
-    return "" if pd.isna(value) else str(value)
-
-
-def _with_words(
-    table: pd.DataFrame, words: dict[tuple[str, str], dict[str, str]]
-) -> pd.DataFrame:
-    pairs = zip(table["row"], table["column"], strict=True)
-    found = [words.get(_well_key(*pair), {}) for pair in pairs]
-    return table.assign(**{name: [w.get(name, "") for w in found] for name in _MAP})
 
 
 def _summarise(
@@ -185,18 +141,13 @@ def _summarise(
         rows.append(names | _counts(group, members) | _measure(members, index, key))
     columns = [c.name for c in (*WELLS, *CONDITIONS)]
     table = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
-    return table.sort_values(keys, key=_natural, ignore_index=True)
-
-
-def _natural(names: pd.Series) -> pd.Series:
-    """Right-align names of rows and columns: 2 before 10, Z before AA."""
-    return names.str.rjust(8) if names.name in _WELL else names
+    return table.sort_values(keys, key=natural_order, ignore_index=True)
 
 
 def _counts(fields: pd.DataFrame, cells: pd.DataFrame) -> dict[str, float]:
     done = fields[fields["status"] == DONE]
     return {
-        "n_wells": len(fields[_WELL].drop_duplicates()),
+        "n_wells": len(fields[WELL].drop_duplicates()),
         "n_fields": len(done),
         "n_failed": int((fields["status"] == FAILED).sum()),
         "n_spots": int(done["n_spots"].sum()),
@@ -208,9 +159,8 @@ def _counts(fields: pd.DataFrame, cells: pd.DataFrame) -> dict[str, float]:
 def _measure(
     cells: pd.DataFrame, index: SectorIndex, key: Iterable[object]
 ) -> dict[str, float]:
-    known = cells[cells["reference_deg"].notna() & cells["spot_bins"].notna()]
-    if len(known) == 0:
-        return vars(Polarity(0))
-    spot_bins = np.stack(list(known["spot_bins"]))
-    area_bins = np.stack(list(known["area_bins"]))
-    return vars(measure_group(spot_bins, area_bins, index, key))
+    known = with_reference(cells)
+    if index.exclude_border:
+        known = known[~known["touches_border"].astype(bool)]
+    bins = (known["spot_bins"].tolist(), known["area_bins"].tolist())
+    return vars(measure_group(*bins, index, key))

@@ -235,7 +235,12 @@ def summarise_run(
     spots = manifest.count_spots(out)
     found = (*spots["channel"].unique(), *cells["channel"].unique())
     channels = list(dict.fromkeys((*channels, *found)))
-    index = SectorIndex(settings.sectors, settings.min_spots)
+    index = SectorIndex(
+        settings.sectors,
+        settings.min_spots,
+        settings.rotation,
+        settings.exclude_border,
+    )
     tables = (fields, cells, plate_map)
     wells = summarise_wells(*tables, channels=channels, spots=spots, index=index)
     write_table(out, "wells.parquet", wells, WELLS)

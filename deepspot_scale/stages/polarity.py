@@ -2,8 +2,9 @@
 
 Two rounds: first the centroids of cells and nuclei, then cytoplasm pixels and spots
 in 360 one-degree bins about the nucleus centroid, counted from the reference
-direction. All are sums of whole numbers, so a cell that crosses blocks gives the
-same numbers as in one. Nothing here knows indices, bootstraps or files.
+direction, and how spread, central and far from edge and nucleus the spots are. All
+are sums of whole numbers, so a cell that crosses blocks gives the same numbers as in
+one. Nothing here knows indices of groups, bootstraps or files.
 """
 
 from __future__ import annotations
@@ -16,6 +17,15 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from deepspot_scale.blockwise.cells import (
+    Cells,
+    Outlines,
+    Places,
+    locate_cells,
+    ratio,
+    sum_outlines,
+    sum_places,
+)
 from deepspot_scale.blockwise.geometry import one_block
 from deepspot_scale.blockwise.mapping import (
     check_image,
@@ -40,197 +50,109 @@ from deepspot_scale.blockwise.tables import (
     lazy_table,
     plane_identity,
 )
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.kernels.dispersion import measure_dispersion
+from deepspot_scale.kernels.distances import REACH
 from deepspot_scale.kernels.references import Reference
-from deepspot_scale.kernels.regions import (
-    LabelSums,
-    no_labels,
-    number_labels,
-    sum_by_label,
-)
-from deepspot_scale.kernels.sectors import (
-    angle_bins,
-    resultant,
-)
+from deepspot_scale.kernels.regions import LabelSums
+from deepspot_scale.kernels.sectors import resultant
 from deepspot_scale.vocabulary import CELLS, N_BINS, FieldAddress
-
-SUMS = ("area", "y", "x", "nucleus_area", "nucleus_y", "nucleus_x", "border")
-"""Columns of the first round's sums."""
-
-
-class Cells(NamedTuple):
-    """The cells of a field after the first round, one row each."""
-
-    sums: LabelSums
-    """`SUMS` by cell."""
-    centre_y: NDArray[np.float64]
-    """Nucleus centroid; the cell's own where no nuclei were given; NaN: no nucleus."""
-    centre_x: NDArray[np.float64]
-    reference_deg: NDArray[np.float64]
-    """NaN without reference or centre."""
-    has_nuclei: bool
-    """Whether nuclei were given."""
-
-
-class _Partial(NamedTuple):
-    sums: LabelSums
-    has_nuclei: bool
-
-    def __add__(self, other: Any) -> Any:
-        return _Partial(self.sums + other.sums, self.has_nuclei or other.has_nuclei)
 
 
 @dataclass(frozen=True)
 class PolarityMeasure:
     """Both rounds of the measure; the reference is the field's answer ``reference``."""
 
+    nucleus_margin: float = 0.0
+    """Pixels around the nucleus that the bins of area and spots leave out, for spots
+    above or below a nucleus whose mask is too small; 0: none."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.nucleus_margin < REACH:
+            raise SettingsError(
+                f"nucleus_margin is a distance of 0 to {REACH} pixels; "
+                f"got {self.nucleus_margin}"
+            )
+
     def steps(self) -> tuple[Step, Step]:
         """Return ``cells`` and ``polarity``; the latter reads the block's spots."""
         first = Step("cells", self._measure, share=everything, finalize=self._locate)
-        second = Step("polarity", self._bins, share=everything)
+        second = Step("polarity", self._places, share=everything)
         return first, second
 
-    def _measure(self, here: Here, _: FieldAnswers) -> _Partial:
-        if not here.read.has("cells"):
-            return _Partial(no_labels(len(SUMS)), False)
-        core = here.block.core
-        cells = here.read("cells", core)
-        rows, columns = np.nonzero(cells)
-        labels = cells[rows, columns]
-        y, x = rows + core.y.start, columns + core.x.start
-        has_nuclei = here.read.has("nuclei")
-        if has_nuclei:
-            inside = (here.read("nuclei", core)[rows, columns] > 0).astype(np.int64)
-        else:
-            inside = np.zeros(y.size, np.int64)
-        last_y, last_x = here.shape[0] - 1, here.shape[1] - 1
-        border = (y == 0) | (x == 0) | (y == last_y) | (x == last_x)
-        one = np.ones(y.size, np.int64)
-        sums = [one, y, x, inside, inside * y, inside * x, border.astype(np.int64)]
-        return _Partial(sum_by_label(labels, sums), has_nuclei)
+    def _measure(self, here: Here, _: FieldAnswers) -> Outlines:
+        return sum_outlines(here)
 
-    def _locate(self, total: _Partial, field: FieldAnswers) -> Cells:
-        sums, has_nuclei = total
-        area, y, x, nucleus_area, nucleus_y, nucleus_x, _ = sums.sums.T.astype(float)
-        if has_nuclei:
-            centre_y = _ratio(nucleus_y, nucleus_area)
-            centre_x = _ratio(nucleus_x, nucleus_area)
-        else:
-            centre_y, centre_x = _ratio(y, area), _ratio(x, area)
-        reference: Reference | None = field.get("reference")
-        directions = np.full(area.size, np.nan)
-        if reference is not None and area.size:
-            directions = reference.directions(centre_y, centre_x)
-        return Cells(sums, centre_y, centre_x, directions, has_nuclei)
+    def _locate(self, total: Outlines, field: FieldAnswers) -> Cells:
+        return locate_cells(total, field.get("reference"))
 
-    def _bins(self, here: Here, field: FieldAnswers) -> LabelSums:
-        """Return area bins, spot bins and the three spot counts of each cell."""
-        cells: Cells = field["cells"]
-        if cells.sums.labels.size == 0:
-            return no_labels(2 * N_BINS + 3)
-        areas = self._area_bins(here, cells)
-        return areas + _spot_bins(here.answers["assigned"].table, cells)
-
-    def _area_bins(self, here: Here, cells: Cells) -> LabelSums:
-        core = here.block.core
-        labels = here.read("cells", core)
-        cytoplasm = labels != 0
-        if cells.has_nuclei:
-            cytoplasm &= here.read("nuclei", core) == 0
-        rows, columns = np.nonzero(cytoplasm)
-        found = labels[rows, columns]
-        if found.size == 0:
-            return no_labels(2 * N_BINS + 3)
-        # Directions need the centroid of each pixel's cell: look it up once a label.
-        keys, place = number_labels(found)
-        at = np.searchsorted(cells.sums.labels, keys)[place]
-        bins = _bins_about(cells, at, rows + core.y.start, columns + core.x.start)
-        known = bins >= 0
-        flat = place[known] * N_BINS + bins[known]
-        counts = np.bincount(flat, minlength=keys.size * N_BINS)
-        sums = np.zeros((keys.size, 2 * N_BINS + 3), np.int64)
-        sums[:, :N_BINS] = counts.reshape(keys.size, N_BINS)
-        return LabelSums(keys, sums)
+    def _places(self, here: Here, field: FieldAnswers) -> LabelSums:
+        spots = here.answers["assigned"].table
+        return sum_places(here, field["cells"], spots, self.nucleus_margin)
 
 
-def _ratio(total: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.float64]:
-    answer: NDArray[np.float64] = np.full(n.size, np.nan)
-    return np.divide(total, n, out=answer, where=n > 0)
-
-
-def _bins_about(
-    cells: Cells, at: NDArray[np.int64], y: Any, x: Any
-) -> NDArray[np.int64]:
-    """Return the bin of points (y, x) about the centre of cells `at`; -1: no centre."""
-    known = np.isfinite(cells.centre_y)[at]
-    # Without a reference, bins count from +x.
-    zero = np.nan_to_num(cells.reference_deg, nan=0.0)
-    bins = angle_bins(
-        y - np.nan_to_num(cells.centre_y)[at],
-        x - np.nan_to_num(cells.centre_x)[at],
-        zero[at],
-    )
-    return np.where(known, bins, -1)
-
-
-def _spot_bins(spots: pd.DataFrame, cells: Cells) -> LabelSums:
-    """Count the spots of each cell, by place and by direction."""
-    inside = spots[spots["cell"] > 0]
-    # A spot may lie on a label that only touches this block; all labels are known.
-    labels = inside["cell"].to_numpy(np.int64)
-    if labels.size == 0:
-        return no_labels(2 * N_BINS + 3)
-    in_nucleus = inside["nucleus"].to_numpy() > 0
-    keys, place = number_labels(labels)
-    at = np.searchsorted(cells.sums.labels, keys)[place]
-    bins = _bins_about(cells, at, inside["y"].to_numpy(), inside["x"].to_numpy())
-    counted = ~in_nucleus & (bins >= 0)
-    flat = place[counted] * N_BINS + bins[counted]
-    sums = np.zeros((keys.size, 2 * N_BINS + 3), np.int64)
-    counts = np.bincount(flat, minlength=keys.size * N_BINS)
-    sums[:, N_BINS : 2 * N_BINS] = counts.reshape(keys.size, N_BINS)
-    for column, chosen in enumerate((labels > 0, in_nucleus, ~in_nucleus)):
-        sums[:, 2 * N_BINS + column] = np.bincount(place[chosen], minlength=keys.size)
-    return LabelSums(keys, sums)
-
-
-def cell_table(cells: Cells, bins: LabelSums, plane: PlaneIdentity) -> pd.DataFrame:
+def cell_table(cells: Cells, sums: LabelSums, plane: PlaneIdentity) -> pd.DataFrame:
     """Return one row a cell, the columns `vocabulary.CELLS`, ascending by label.
 
     Parameters
     ----------
     cells
         The field's answer of the first round.
-    bins
+    sums
         The field's answer of the second.
     plane
         Where the cells are.
     """
     labels = cells.sums.labels
-    # Labels without cytoplasm and spots have no bins of their own.
-    zeros = np.zeros((labels.size, 2 * N_BINS + 3), np.int64)
-    all_bins = (LabelSums(labels, zeros) + bins).sums
-    area, y, x, nucleus_area, nucleus_y, nucleus_x, border = cells.sums.sums.T
-    spots = all_bins[:, N_BINS : 2 * N_BINS]
-    length, direction = _mean_direction(spots, cells.reference_deg)
+    # Labels without cytoplasm and spots have no sums of their own.
+    zeros = np.zeros((labels.size, sums.sums.shape[1]), np.int64)
+    places = Places((LabelSums(labels, zeros) + sums).sums)
+    area, nucleus_area = cells.outline("area"), cells.outline("nucleus_area")
+    length, direction = _mean_direction(places.spot_bins, cells.reference_deg)
     columns = {
         "cell": labels,
         "area": area,
         "nucleus_area": nucleus_area,
-        "cell_y": _ratio(y.astype(float), area.astype(float)),
-        "cell_x": _ratio(x.astype(float), area.astype(float)),
-        "nucleus_y": _ratio(nucleus_y.astype(float), nucleus_area.astype(float)),
-        "nucleus_x": _ratio(nucleus_x.astype(float), nucleus_area.astype(float)),
-        "touches_border": border > 0,
-        "n_spots": all_bins[:, 2 * N_BINS],
-        "n_spots_nucleus": all_bins[:, 2 * N_BINS + 1],
-        "n_spots_cytoplasm": all_bins[:, 2 * N_BINS + 2],
+        "cell_y": ratio(cells.outline("y"), area),
+        "cell_x": ratio(cells.outline("x"), area),
+        "nucleus_y": ratio(cells.outline("nucleus_y"), nucleus_area),
+        "nucleus_x": ratio(cells.outline("nucleus_x"), nucleus_area),
+        "touches_border": cells.outline("border") > 0,
+        "n_spots": places.column("n_spots"),
+        "n_spots_nucleus": places.column("n_spots_nucleus"),
+        "n_spots_cytoplasm": places.column("n_spots_cytoplasm"),
         "reference_deg": cells.reference_deg,
         "resultant_length": length,
         "resultant_deg": direction,
-        "area_bins": list(all_bins[:, :N_BINS].astype(np.int32)),
-        "spot_bins": list(spots.astype(np.int32)),
+        **_spread(cells, places),
+        "area_bins": list(places.area_bins.astype(np.int32)),
+        "spot_bins": list(places.spot_bins.astype(np.int32)),
     }
     return identify(pd.DataFrame(columns), plane, CELLS)
+
+
+def _spread(cells: Cells, places: Places) -> dict[str, NDArray[np.float64]]:
+    """Return the columns on how spread and how far out the spots of each cell are."""
+    anchor_y, anchor_x = cells.anchors()
+    indices = measure_dispersion(
+        cells.moments(),
+        places.moments(),
+        cells.centre_y - anchor_y,
+        cells.centre_x - anchor_x,
+    )
+    nucleus_area = cells.outline("nucleus_area")
+    pixels = cells.outline("area") - nucleus_area
+    spots = places.column("n_spots_cytoplasm")
+    has_nucleus = nucleus_area > 0
+    return {
+        "polarization_index": indices.polarization,
+        "dispersion_index": indices.dispersion,
+        "peripheral_index": indices.peripheral,
+        "nucleus_distance": places.distance("spot_to_nucleus", spots * has_nucleus),
+        "nucleus_distance_uniform": places.distance("to_nucleus", pixels * has_nucleus),
+        "edge_distance": places.distance("spot_to_edge", spots),
+        "edge_distance_uniform": places.distance("to_edge", pixels),
+    }
 
 
 def _mean_direction(
@@ -287,9 +209,10 @@ def _measure_tables(
     labels: dict[str, xr.DataArray],
     reference: Reference | None,
     planes: list[PlaneIdentity] | None,
+    measure: PolarityMeasure,
 ) -> pd.DataFrame:
     """Measure every plane, each with the labels of its time point, as one block."""
-    first, second = PolarityMeasure().steps()
+    first, second = measure.steps()
     rounds = ((first,), (Step("assigned", _given), second))
     tables = []
     for plane in planes if planes is not None else _planes_with_spots(spots):
@@ -320,6 +243,7 @@ def measure_polarity(
     nuclei: xr.DataArray | None = None,
     reference: Reference | None = None,
     like: xr.DataArray | None = None,
+    nucleus_margin: float = 0.0,
 ) -> Any:
     """Measure every cell: areas, centroids, spot counts and directions of spots.
 
@@ -334,6 +258,8 @@ def measure_polarity(
         Where "toward" is; without one, bins count from +x.
     like
         The image the spots come from: its planes are reported even without spots.
+    nucleus_margin
+        As in `PolarityMeasure`.
 
     Returns
     -------
@@ -344,14 +270,17 @@ def measure_polarity(
     ------
     FieldError
         Unfit label images.
+    SettingsError
+        A margin that is no distance.
     """
+    measure = PolarityMeasure(nucleus_margin)
     labels = check_labels(cells, nuclei)
     planes = _planes_of(like) if like is not None else None
     if isinstance(spots, pd.DataFrame) and not is_lazy(*labels.values()):
-        return _measure_tables(spots, labels, reference, planes)
+        return _measure_tables(spots, labels, reference, planes, measure)
     from dask.delayed import delayed
 
     table = delayed(_measure_tables, pure=False)(
-        delayed_table(spots), labels, reference, planes
+        delayed_table(spots), labels, reference, planes, measure
     )
     return lazy_table([table], CELLS)

@@ -11,6 +11,7 @@ from deepspot_scale.kernels.sectors import (
     relative_concentration,
     resultant,
     sector_sums,
+    sums_from_each_bin,
 )
 
 DIVISORS = [2, 3, 4, 5, 6, 9, 10, 12, 180]
@@ -74,6 +75,16 @@ def test_turning_the_bins_by_a_sector_moves_the_sectors(turns):
     np.testing.assert_array_equal(turned, np.roll(sector_sums(bins, 3), turns))
 
 
+@pytest.mark.parametrize("n_sectors", DIVISORS)
+def test_a_sum_from_each_bin_goes_around_the_circle(n_sectors):
+    bins = np.random.default_rng(4).integers(0, 9, (2, 360))
+    width = 360 // n_sectors
+    got = sums_from_each_bin(bins, n_sectors)
+    for start in range(360):
+        around = (start + np.arange(width)) % 360
+        np.testing.assert_array_equal(got[:, start], bins[:, around].sum(axis=1))
+
+
 def test_equal_density_is_a_concentration_of_one():
     areas = np.array([[100, 300, 200]])
     np.testing.assert_allclose(relative_concentration(areas // 10, areas), 1)
@@ -102,6 +113,17 @@ def test_the_index_agrees_with_its_formula(cells):
         assert np.isnan(got)
     else:
         assert got == 2 * np.sum(m > np.median(q)) / len(m) - 1
+
+
+@pytest.mark.parametrize(
+    ("others", "between"), [([1, 2, 3, 10], (2.4, 2.6)), ([1, 5, 6], (4.9, 5.1))]
+)
+def test_the_index_turns_at_the_median_of_the_others(others, between):
+    values = np.full((2, 1 + len(others)), np.nan)
+    values[0, 1:] = others
+    for reference, expected in zip(between, (-1, 1), strict=True):
+        values[0, 0] = reference
+        assert polarity_index(values) == polarity_index(values[:1]) == expected
 
 
 def test_the_index_maps_over_leading_dimensions():

@@ -109,7 +109,7 @@ def slow_cell(number, cells, nuclei, points, reference):
             if not in_nucleus and len(centred_on):
                 spots[slow_bin(y - centre[0], x - centre[1], zero)] += 1
     edges = (inside == 0) | (inside == np.array(cells.shape) - 1)
-    return {
+    return slow_spread(number, cells, nuclei, points, centre) | {
         "area": len(inside),
         "nucleus_area": len(nucleus),
         "cell_y": inside[:, 0].mean(),
@@ -123,6 +123,46 @@ def slow_cell(number, cells, nuclei, points, reference):
         ),
         "area_bins": areas.tolist(),
         "spot_bins": spots.tolist(),
+    }
+
+
+def slow_spread(number, cells, nuclei, points, centre):
+    """Indices and distances of one cell, from lists of its pixels and spots."""
+    shape = np.array(cells.shape)
+    where = np.clip(np.floor(points + 0.5), 0, shape - 1).astype(int)
+    own = cells[tuple(where.T)] == number
+    spots, at = points[own], where[own]
+    pixels = np.argwhere(cells == number).astype(float)
+    nucleus = np.zeros((0, 2))
+    if nuclei is not None:
+        nucleus = np.argwhere((cells == number) & (nuclei > 0)).astype(float)
+        at = at[nuclei[tuple(at.T)] == 0]
+    others = np.argwhere(cells != number).astype(float)
+    outer = [p for p in pixels.tolist() if p not in nucleus.tolist()]
+
+    def spread(these, middle):
+        return ((these - middle) ** 2).sum(axis=1).mean() if len(these) else math.nan
+
+    def over(value, by):
+        return value / by if by > 0 else math.nan
+
+    def mean_distance(these, targets):
+        if len(these) == 0 or len(targets) == 0:
+            return math.nan
+        return np.mean([np.hypot(*(targets - p).T).min() for p in these])
+
+    middle = spots.mean(axis=0) if len(spots) else np.full(2, math.nan)
+    body = pixels.mean(axis=0)
+    return {
+        "polarization_index": over(
+            np.hypot(*(middle - body)), math.sqrt(spread(pixels, body))
+        ),
+        "dispersion_index": over(spread(spots, middle), spread(pixels, middle)),
+        "peripheral_index": over(spread(spots, centre), spread(pixels, centre)),
+        "nucleus_distance": mean_distance(at, nucleus),
+        "nucleus_distance_uniform": mean_distance(outer, nucleus),
+        "edge_distance": mean_distance(at, others),
+        "edge_distance_uniform": mean_distance(outer, others),
     }
 
 
@@ -148,7 +188,9 @@ def test_every_number_is_that_of_a_loop_over_cells(seed, with_nuclei, reference)
             if name.endswith("bins"):
                 assert list(value) == expected, name
             else:
-                assert value == pytest.approx(expected, nan_ok=True), name
+                # Positions count in 1/256 pixel, distances in 1/64.
+                near = pytest.approx(expected, rel=1e-6, abs=0.01, nan_ok=True)
+                assert value == near, name
 
 
 def _own(here, field):
@@ -167,6 +209,11 @@ def _own(here, field):
 def test_a_cell_that_crosses_seams_gives_the_numbers_of_one_block(seed, block, lazy):
     cells, nuclei, points = scene(seed)
     expected = measure(cells, nuclei, points, WOUND)
+    same_cells(in_blocks(cells, nuclei, points, block, lazy), expected)
+
+
+def in_blocks(cells, nuclei, points, block, lazy=False):
+    """Measure block by block; what crosses seams is merged."""
     spots = assign(spot_table(points), cells=as_labels(cells), nuclei=as_labels(nuclei))
     first, second = PolarityMeasure().steps()
     rounds = ((first,), (Step("assigned", _own), second))
@@ -178,8 +225,51 @@ def test_a_cell_that_crosses_seams_gives_the_numbers_of_one_block(seed, block, l
         answers = answers.compute(scheduler="synchronous")
     else:
         answers = reduce_rounds(rounds, blocks, read, field)
-    got = plane_table(answers, PlaneIdentity())
-    same_cells(got, expected)
+    return plane_table(answers, PlaneIdentity())
+
+
+@few
+@given(st.integers(0, 999), st.integers(5, 20))
+def test_distances_are_the_same_when_cells_are_larger_than_their_reach(seed, block):
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("blockwise.cells", "kernels.distances"):
+            patch.setattr(f"deepspot_scale.{module}.REACH", 4)
+        patch.setattr("deepspot_scale.blockwise.cells._SLACK", 1)
+        cells, nuclei, points = scene(seed)
+        expected = measure(cells, nuclei, points, WOUND)
+        same_cells(in_blocks(cells, nuclei, points, block), expected)
+
+
+def test_a_margin_takes_the_nucleus_rim_out_of_the_bins():
+    cells, nuclei = np.ones((2, 31, 31), int)
+    nuclei[:] = 0
+    nuclei[15, 15] = 1
+    points = [(15.0, 15.0 + off) for off in (0, 1, 3, 4, 9)]
+    labels = {"cells": as_labels(cells), "nuclei": as_labels(nuclei)}
+    spots = assign(spot_table(points), **labels)
+    whole = measure_polarity(spots, **labels).iloc[0]
+    rim = measure_polarity(spots, **labels, nucleus_margin=3.0).iloc[0]
+    assert whole["spot_bins"].sum() == whole["n_spots_cytoplasm"] == 4
+    assert rim["spot_bins"].sum() == 2
+    y, x = np.mgrid[-15:16, -15:16]
+    assert rim["area_bins"].sum() == (np.hypot(y, x) > 3).sum()
+    kept = [c.name for c in CELLS if not c.name.endswith("bins")]
+    kept = [name for name in kept if not name.startswith("resultant")]
+    pd.testing.assert_series_equal(whole[kept], rim[kept])
+
+
+@pytest.mark.parametrize("margin", [-1.0, 600.0, math.nan])
+def test_a_margin_that_is_no_distance_is_refused(margin):
+    with pytest.raises(SettingsError, match="nucleus_margin"):
+        PolarityMeasure(margin)
+
+
+def test_cells_without_nuclei_have_no_distance_from_one():
+    cells, _, points = scene(1)
+    table = measure(cells, None, points)
+    far = ["nucleus_distance", "nucleus_distance_uniform"]
+    assert table[far].isna().all(axis=None)
+    assert table["edge_distance_uniform"].notna().all()
 
 
 def same_cells(got, expected):
