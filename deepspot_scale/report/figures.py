@@ -1,32 +1,58 @@
-"""Drawings of a report: tables or one image in, figures or SVG text out.
+"""Drawings of a report: tables in, figures out.
 
-Colours can be told apart by everyone: viridis for amounts, Okabe and Ito's palette
-for kinds. Figures are plain `matplotlib.figure.Figure` objects, without pyplot and
-its global state. Nothing here reads files, and no value is altered to look better.
+Colours can be told apart by everyone: viridis and cividis for amounts, PuOr for what
+has a sign, Okabe and Ito's palette for kinds. Figures are plain
+`matplotlib.figure.Figure` objects, without pyplot and its global state. Nothing here
+reads files, and no value is altered to look better.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-from html import escape
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import cv2
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 BLUE, ORANGE, SKY, GREY = "#0072B2", "#E69F00", "#56B4E9", "#6b7280"
-_INK: Final = "#1f2937"
-_MAX_BYTES: Final = 550_000
-"""Of the photograph, so that a report can be mailed."""
-_MAX_MARKS: Final = 6000
-_MAX_WELLS_WITH_NUMBERS: Final = 96
+INK: Final = "#1f2937"
+_LINE: Final = "#d1d5db"
+_MAX_WELLS_WITH_NUMBERS: Final = 60
+_MOST_NAMED: Final = 40
+"""More groups are drawn without their names, which could not be read."""
+_GROUP: Final = ["channel", "condition", "gene"]
 
 
-def draw_plate(wells: pd.DataFrame, values: pd.Series, title: str) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, inches, whose parts make room for each other."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def group_names(groups: pd.DataFrame) -> list[str]:
+    """Return a name for each line of channel, condition, gene; what all share is out.
+
+    Dollar signs are escaped: to matplotlib they begin formulas.
+    """
+    several = groups["channel"].nunique() > 1
+    names = []
+    for line in groups[_GROUP].itertuples(index=False):
+        words = [line.condition or "all wells", line.gene]
+        words += [line.channel] if several else []
+        names.append(" · ".join(str(w) for w in words if w).replace("$", r"\$"))
+    return names
+
+
+# -- plates ----------------------------------------------------------------------------
+
+
+def draw_plate(
+    wells: pd.DataFrame, values: pd.Series, title: str, *, signed: bool = False
+) -> Figure:
     """Draw a heat map of a plate, one square per well.
 
     Parameters
@@ -37,137 +63,174 @@ def draw_plate(wells: pd.DataFrame, values: pd.Series, title: str) -> Figure:
         One value per line; NaN is left white.
     title
         What the values are, for the colour bar.
+    signed
+        Whether 0 is the middle of the colours; else it is their beginning.
     """
     rows = sorted(set(wells["row"]), key=lambda name: (len(name), name))
     columns = sorted(set(wells["column"]), key=lambda name: (name.rjust(8), name))
     grid = np.full((len(rows), len(columns)), np.nan)
     at = [wells["row"].map(rows.index), wells["column"].map(columns.index)]
     grid[at[0], at[1]] = values
-    size = (1.9 + max(3.2, 0.46 * len(columns)), 1.1 + max(1.2, 0.46 * len(rows)))
-    figure = Figure(figsize=size, layout="constrained")
+    step = float(np.clip(3.7 / len(columns), 0.15, 0.5))
+    figure = new_figure(
+        max(3.4, 1.25 + step * len(columns)), max(1.7, 0.75 + step * len(rows))
+    )
     axes = figure.subplots()
     # Colours start at 0, so that a plate of equal wells does not look uneven.
-    picture = axes.imshow(grid, cmap="viridis", vmin=0.0, vmax=_largest(grid))
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
+    most = _largest(np.abs(grid))
+    colours = ("PuOr", -most) if signed else ("viridis", 0.0)
+    mesh = axes.pcolormesh(
+        grid, cmap=colours[0], vmin=colours[1], vmax=most, edgecolor="white"
+    )
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
+    size = 9 if step > 0.3 else 6.5
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, fontsize=size)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize=size)
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
-    axes.set_xticks(np.arange(len(columns)) - 0.5, minor=True)
-    axes.set_yticks(np.arange(len(rows)) - 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=2)
-    axes.tick_params(which="minor", length=0)
     axes.spines[:].set_visible(False)
-    _write_numbers(axes, grid)
-    bar = figure.colorbar(picture, ax=axes, shrink=0.9, pad=0.03)
+    _write_numbers(axes, grid, most, signed=signed)
+    bar = figure.colorbar(mesh, ax=axes, shrink=0.95, pad=0.02)
+    bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
-    bar.set_label(title, color=_INK)
+    bar.set_label(title.replace("$", r"\$"), color=INK, fontsize=9)
     return figure
 
 
 def _largest(grid: NDArray[np.float64]) -> float:
     known = grid[np.isfinite(grid)]
-    return float(known.max()) if known.any() else 1.0
+    return float(known.max()) or 1.0 if known.size else 1.0
 
 
-def _write_numbers(axes: Any, grid: NDArray[np.float64]) -> None:
+def _write_numbers(
+    axes: Any, grid: NDArray[np.float64], most: float, *, signed: bool
+) -> None:
     if grid.size > _MAX_WELLS_WITH_NUMBERS:
         return
-    middle = _largest(grid) / 2
     for (y, x), value in np.ndenumerate(grid):
         known = bool(np.isfinite(value))
         text = f"{value:.3g}" if known else "-"
-        colour = GREY if not known else "white" if value < middle else "black"
-        axes.text(x, y, text, ha="center", va="center", fontsize=8.5, color=colour)
+        dark = abs(value) > 0.6 * most if signed else value < 0.5 * most
+        colour = GREY if not known else "white" if dark else "black"
+        place = {"ha": "center", "va": "center"}
+        axes.text(x + 0.5, y + 0.5, text, fontsize=8, color=colour, **place)
 
 
-def draw_polarity(conditions: pd.DataFrame, wells: pd.DataFrame) -> Figure:
-    """Draw each condition's polarity index with its interval, null and wells.
+# -- polarity --------------------------------------------------------------------------
+
+
+def draw_polarity(polarity: pd.DataFrame, wells: pd.DataFrame) -> Figure:
+    """Draw each group's index, raw beside its null, and minus its null.
 
     Parameters
     ----------
-    conditions, wells
-        `vocabulary.CONDITIONS` and `vocabulary.WELLS`; lines without an index are
-        left out.
+    polarity
+        `inference.polarity_statistics`; groups without an index are left out.
+    wells
+        `vocabulary.WELLS`.
     """
-    shown = conditions[conditions["polarity_index"].notna()].iloc[::-1]
-    figure = Figure(figsize=(7.6, 1.3 + 0.62 * len(shown)), layout="constrained")
-    axes = figure.subplots()
-    axes.axvline(0, color="#d1d5db", linewidth=1, zorder=0)
-    labels = []
-    several = shown["channel"].nunique() > 1
-    for y, (_, line) in enumerate(shown.iterrows()):
-        same = (
-            wells[["channel", "condition", "gene"]]
-            == line[["channel", "condition", "gene"]]
-        ).all(axis=1)
-        dots = wells.loc[same, "polarity_index"].dropna()
-        index, low, high = line[["polarity_index", "polarity_low", "polarity_high"]]
-        axes.plot([low, high], [y, y], color=BLUE, linewidth=3, solid_capstyle="round")
-        axes.plot(index, y, "o", color=BLUE, markersize=9, zorder=3)
-        axes.plot(line["polarity_null"], y, "D", color=GREY, mfc="white", zorder=2)
-        axes.plot(dots, [y - 0.26] * len(dots), "o", color=ORANGE, markersize=4.5)
-        labels.append(_condition_name(line, with_channel=several))
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set_ylim(-0.6, len(labels) - 0.4)
-    axes.set_xlim(-1.04, 1.04)
-    axes.set_xlabel("away from the reference   ←   polarity index   →   towards it")
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
+    index = _measure(polarity, "index")[::-1].reset_index(drop=True)
+    null, corrected = (
+        index[_GROUP].merge(_measure(polarity, name), how="left", on=_GROUP)
+        for name in ("uniform_null", "index_corrected")
+    )
+    places = np.arange(len(index))
+    figure = new_figure(9.6, 1.15 + max(1.0, min(0.55 * len(index), 14.0)))
+    left, right = figure.subplots(1, 2, sharey=True)
+    left.barh(
+        places,
+        null["high"] - null["low"],
+        height=0.62,
+        left=null["low"],
+        color="#e5e7eb",
+        zorder=1,
+    )
+    left.plot(null["value"], places, "D", color=GREY, mfc="white", ms=5, zorder=2)
+    _draw_intervals(left, index, places)
+    _draw_intervals(right, corrected, places)
+    for axes, column in ((left, "polarity_index"), (right, "polarity_corrected")):
+        _draw_wells(axes, index, wells, column)
+        axes.axvline(0, color=_LINE, linewidth=1, zorder=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+    left.set_xlabel("index as measured", color=INK)
+    right.set_xlabel("index minus its uniform null", color=INK)
+    named = len(index) <= _MOST_NAMED
+    left.set_yticks(places if named else [], group_names(index) if named else [])
+    left.set_ylim(-0.75, len(index) - 0.35)
     return figure
 
 
-def _condition_name(line: pd.Series, *, with_channel: bool) -> str:
-    words = [line["condition"] or "all wells", line["gene"]]
-    words += [line["channel"]] if with_channel else []
-    return f"{' · '.join(filter(None, words))}\n{line['n_cells_used']:,} cells"
+def _measure(polarity: pd.DataFrame, name: str) -> pd.DataFrame:
+    lines = polarity[(polarity["measure"] == name) & polarity["value"].notna()]
+    return lines.reset_index(drop=True)
 
 
-def figure_tag(figure: Figure, description: str) -> str:
-    """Return an HTML image that holds the figure as SVG; text says what it shows."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    width = round(figure.get_figwidth() * 96)
-    return (
-        f'<img class="figure" width="{width}" alt="{escape(description)}" '
-        f'src="data:image/svg+xml;base64,{data}">'
-    )
+def _draw_intervals(axes: Any, lines: pd.DataFrame, places: NDArray[Any]) -> None:
+    """Draw values with their intervals over cells (thick) and wells (thin)."""
+    for ending, colour, width in (("_wells", INK, 1), ("", BLUE, 4)):
+        low, high = lines[f"low{ending}"], lines[f"high{ending}"]
+        known = low.notna() & high.notna()  # matplotlib warns of what is not known
+        axes.hlines(places[known], low[known], high[known], color=colour, lw=width)
+    axes.plot(lines["value"], places, "o", color=BLUE, ms=8, mec="white", zorder=4)
 
 
-def overlay_svg(
-    image: NDArray[np.generic],
-    spots: NDArray[np.float64],
-    cells: NDArray[np.integer] | None = None,
-) -> str:
-    """Return a photograph with rings around spots and outlines of cells, as SVG.
+def _draw_wells(
+    axes: Any, groups: pd.DataFrame, wells: pd.DataFrame, column: str
+) -> None:
+    order = groups[_GROUP].assign(place=np.arange(len(groups)))
+    dots = wells.merge(order, on=_GROUP)
+    axes.plot(dots[column], dots["place"] - 0.3, "o", color=ORANGE, ms=4.5, mec="none")
+
+
+# -- wells -----------------------------------------------------------------------------
+
+
+def draw_wells(wells: pd.DataFrame, values: dict[str, str]) -> Figure:
+    """Draw every well as a point, grouped by condition, one panel for each value.
 
     Parameters
     ----------
-    image
-        (y, x), any dtype; stretched from its 1st to its 99.8th percentile.
-    spots
-        (n, 2), y and x in pixels of `image`.
-    cells
-        (y, x), 0 outside cells.
-
-    Notes
-    -----
-    A pixel's centre is at half a unit in SVG, at a whole number in ours: marks are
-    shifted by 0.5. Rings and outlines are in a group of class ``marks``.
+    wells
+        `vocabulary.WELLS`; at least one line.
+    values
+        Columns of `wells`, each with what to write below its panel.
     """
-    height, width = image.shape
-    rings = "".join(
-        f'<circle cx="{x + 0.5:.1f}" cy="{y + 0.5:.1f}" r="4.5"/>'
-        for y, x in spots[:_MAX_MARKS]
+    groups = wells[_GROUP].drop_duplicates().sort_values(_GROUP, ascending=False)
+    groups = groups.reset_index(drop=True)
+    order = groups.assign(place=np.arange(len(groups)))
+    shown = wells.merge(order, on=_GROUP)
+    named = len(groups) <= _MOST_NAMED
+    height = 0.95 + float(np.clip(0.5 * len(groups), 0.9, 7.0))
+    figure = new_figure(9.6, height)
+    panels = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
+    for axes, (column, word) in zip(panels, values.items(), strict=True):
+        place = shown["place"] + _spread(shown, column)
+        axes.plot(shown[column], place, "o", color=ORANGE, ms=5, mec="white", mew=0.5)
+        middle = shown.groupby("place")[column].median().dropna()
+        axes.vlines(middle, middle.index - 0.36, middle.index + 0.36, color=BLUE, lw=2)
+        axes.set_xlabel(word, color=INK)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color=_LINE, linewidth=0.5)
+        axes.set_axisbelow(True)
+        if not (shown[column] < 0).any():
+            axes.set_xlim(0, 1.08 * _largest(shown[column].to_numpy(np.float64)))
+    panels[0].set_yticks(
+        order["place"] if named else [], group_names(groups) if named else []
     )
-    paths = "" if cells is None else _outlines(cells)
-    return (
-        f'<svg class="overlay" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="one field with {len(spots)} spots found">'
-        f'<image width="{width}" height="{height}" '
-        f'href="data:image/jpeg;base64,{_jpeg(stretch(image))}"/>'
-        f'<g class="marks" fill="none"><path stroke="{SKY}" stroke-width="1.6" '
-        f'd="{paths}"/><g stroke="{ORANGE}" stroke-width="1.2">{rings}</g></g></svg>'
-    )
+    panels[0].set_ylim(-0.6, len(groups) - 0.4)
+    return figure
+
+
+def _spread(wells: pd.DataFrame, column: str) -> pd.Series:
+    """Return heights that keep the points of a group apart, the same each time."""
+    rank = wells.groupby("place")[column].rank(method="first").fillna(0)
+    # Steps of the golden ratio never fall into line.
+    return (rank * 0.618034) % 1.0 * 0.5 - 0.25
+
+
+# -- images ----------------------------------------------------------------------------
 
 
 def stretch(image: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -179,28 +242,3 @@ def stretch(image: NDArray[np.generic]) -> NDArray[np.uint8]:
     low, high = np.percentile(finite, [1, 99.8])
     scaled = (np.nan_to_num(values) - low) / (high - low if high > low else 1.0)
     return np.asarray(np.clip(scaled, 0, 1) * 255, np.uint8)
-
-
-def _jpeg(picture: NDArray[np.uint8]) -> str:
-    """Return base64 JPEG, as good as the size limit allows."""
-    for quality in (90, 80, 65, 45, 25):
-        data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        if data.nbytes <= _MAX_BYTES:
-            break
-    return base64.b64encode(data.tobytes()).decode()
-
-
-def _outlines(cells: NDArray[np.integer]) -> str:
-    """Return an SVG path along the border of every cell."""
-    parts = []
-    for number in np.unique(cells[cells > 0]):
-        rows, columns = np.nonzero(cells == number)
-        top, left = rows.min(), columns.min()
-        window = cells[top : rows.max() + 1, left : columns.max() + 1] == number
-        contours = cv2.findContours(
-            window.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_TC89_L1
-        )[0]
-        for contour in contours:
-            points = contour[:, 0] + (left + 0.5, top + 0.5)
-            parts.append("M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points) + "Z")
-    return "".join(parts)

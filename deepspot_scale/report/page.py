@@ -1,254 +1,295 @@
 """The report of a run: its folder in, one self-contained HTML file out.
 
-Tables of the run become a summary in plain words, a plate heat map, polarity with
-intervals and nulls, one field with its spots, and the failures. The page loads
-nothing from elsewhere. Nothing here computes statistics or alters a value.
+    summary in words · plate maps · polarity · wells · fields to look at · flags · facts
+
+The page loads nothing from elsewhere. Each figure also stands as SVG, and its numbers
+as CSV, in report/ beside it. Nothing here computes statistics or alters a value.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
-from deepspot_scale.errors import DeepspotError, RunError
 from deepspot_scale.io.plate import Plate
-from deepspot_scale.report.figures import (
-    BLUE,
-    GREY,
-    ORANGE,
-    draw_plate,
-    draw_polarity,
-    figure_tag,
+from deepspot_scale.report import plots
+from deepspot_scale.report.flags import (
+    FLAGS,
+    MOST_MEASURED,
+    count_raw_spots,
+    flag_fields,
+    measure_fields,
 )
-from deepspot_scale.report.picture import draw_field, typical_field
-from deepspot_scale.vocabulary import CONDITIONS, DONE, FAILED, WELLS
+from deepspot_scale.report.gallery import choose_fields, gallery
+from deepspot_scale.report.grouping import FIELD
+from deepspot_scale.report.markup import (
+    Plot,
+    big_numbers,
+    facts_table,
+    figure_html,
+    number,
+    page,
+    plural,
+    svg_text,
+    table,
+)
+from deepspot_scale.report.polarity import ROTATION_NOTES
+from deepspot_scale.report.run_tables import (
+    MOST_COMPARED,
+    Findings,
+    RunTables,
+    measure_findings,
+    read_run,
+)
+from deepspot_scale.report.words import headline, readable, sentences
 
-_MAX_LINES: Final = 200
-_ALPHA: Final = 0.05
-_STYLE: Final = """
-:root{color-scheme:light;--ink:#1f2937;--soft:#6b7280;--line:#e5e7eb}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:62rem;padding:2.5rem 1.5rem 4rem;color:var(--ink);
- background:#fff;font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-h1{font-size:1.7rem;margin:0 0 .2rem;font-weight:650}
-h2{font-size:1.15rem;margin:2.6rem 0 .6rem;padding-top:1.2rem;font-weight:650;
- border-top:1px solid var(--line)}
-p{margin:.5rem 0;max-width:48rem}.soft,figcaption{color:var(--soft);font-size:.9rem}
-ul{margin:.6rem 0;padding-left:1.2rem;max-width:48rem}li{margin:.35rem 0}
-.figure{max-width:100%;height:auto;display:block;margin:.6rem 0}
-figure{margin:.6rem 0}
-.overlay{width:100%;height:auto;display:block;background:#000;border-radius:6px}
-#marks:not(:checked)~figure .marks{display:none}
-.scroll{overflow-x:auto}
-table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums}
-th,td{text-align:left;padding:.35rem .9rem .35rem 0;vertical-align:top;
- border-bottom:1px solid var(--line)}
-th{font-weight:600;white-space:nowrap}td.number,th.number{text-align:right}
-details{margin:.8rem 0}summary{cursor:pointer;color:var(--soft)}
-.key{font-weight:700}
-"""
+FOLDER: Final = "report"
+"""Of figures and numbers, beside the page."""
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The folder of figures and numbers; writes them and returns their HTML."""
+
+    folder: Path
+
+    def figure(self, plot: Plot) -> str:
+        svg = svg_text(plot.figure)
+        (self.folder / f"{plot.name}.svg").write_text(svg, encoding="utf-8")
+        plot.numbers.to_csv(self.folder / f"{plot.name}.csv", index=False)
+        return figure_html(plot, svg, FOLDER)
+
+    def table(self, name: str, whole: pd.DataFrame, shown: pd.DataFrame) -> str:
+        whole.to_csv(self.folder / f"{name}.csv", index=False)
+        return table(shown, file=f"{FOLDER}/{name}.csv")
 
 
 def write_report(
     run_folder: str | os.PathLike[str], *, plate: Plate | None = None
 ) -> Path:
-    """Write ``report.html`` into the folder of a run.
+    """Write ``report.html`` and ``report/`` into the folder of a run.
 
     Parameters
     ----------
     run_folder
         Folder with fields.parquet, wells.parquet, conditions.parquet; also read where
-        they are: provenance.json, settings.toml, spots/.
+        they are: cells/, spots/, settings.toml, provenance.json, quality.parquet.
     plate
-        The run's input, for the picture of one field; None: no picture.
+        The run's input, for pictures and for saturation and focus; None: without.
 
     Returns
     -------
     Path
-        The file that was written.
+        The page that was written.
 
     Raises
     ------
     RunError
         The folder lacks one of the three tables.
     """
-    folder = Path(run_folder)
-    fields, wells, conditions = (
-        _read_table(folder, name) for name in ("fields", "wells", "conditions")
+    run = read_run(Path(run_folder))
+    findings = measure_findings(run)
+    quality = measure_fields(run, plate)
+    flags = flag_fields(run, quality, count_raw_spots(run, plate))
+    sections = {
+        "summary": ("In short", _summary(run, findings, flags)),
+        "plate": ("Plate", _plate(run, files := _clean_folder(run.folder))),
+        "polarity": ("Polarity", _polarity(run, findings, files)),
+        "wells": ("Every well", _wells(run, files)),
+        "fields": ("Fields to look at", _gallery(run, plate, quality, flags)),
+        "quality": ("Quality of the fields", _quality(run, quality, flags, files)),
+        "run": ("The run", _facts(run)),
+    }
+    target = run.folder / "report.html"
+    body = _header(run, sections) + "".join(
+        f"<section id='{name}'><h2>{title}</h2>{text}</section>"
+        for name, (title, text) in sections.items()
+        if text
     )
-    provenance = _read_json(folder / "provenance.json")
-    sections = [
-        _header(folder, fields),
-        _summary(fields, wells, conditions),
-        *_plate_sections(fields, wells),
-        _polarity_section(conditions, wells),
-        _picture_section(folder, fields, plate),
-        _failures(fields),
-        _facts(provenance),
-    ]
-    target = folder / "report.html"
-    target.write_text(_page("".join(sections)), encoding="utf-8")
+    target.write_text(page(f"Spots and polarity: {_name(run)}", body), encoding="utf-8")
     return target
 
 
-def _read_table(folder: Path, name: str) -> pd.DataFrame:
-    path = folder / f"{name}.parquet"
-    if not path.is_file():
-        raise RunError(
-            f"a report needs {name}.parquet in {folder}, which is not there; let the "
-            "run finish first, or name its folder"
-        )
-    return pd.read_parquet(path)
+def _clean_folder(run_folder: Path) -> _Files:
+    """Return the folder of figures and numbers, without those of an earlier page."""
+    folder = run_folder / FOLDER
+    folder.mkdir(exist_ok=True)
+    for old in (*folder.glob("*.svg"), *folder.glob("*.csv")):
+        old.unlink()
+    return _Files(folder)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text("utf-8"))) if path.is_file() else {}
+def _name(run: RunTables) -> str:
+    return str(run.provenance.get("input", {}).get("name") or run.folder.name)
 
 
-def _page(body: str) -> str:
+def _header(run: RunTables, sections: Mapping[str, tuple[str, str]]) -> str:
+    started = str(run.provenance.get("started", ""))[:10]
+    planes = plural(int(run.done["n_planes"].sum()), "image")
+    words = [f"Run {run.folder.resolve().name}", started, f"{planes} processed"]
+    links = "".join(
+        f"<a href='#{name}'>{title}</a>"
+        for name, (title, text) in sections.items()
+        if text
+    )
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>Spots and polarity</title><style>{_STYLE}</style></head>"
-        f"<body>{body}</body></html>\n"
+        f"<h1>Spots and polarity</h1><p class='soft'>{escape(_name(run))} · "
+        f"{escape(' · '.join(filter(None, words)))}</p><nav>{links}</nav>"
     )
 
 
-def _header(folder: Path, fields: pd.DataFrame) -> str:
-    planes = int(fields.loc[fields["status"] == DONE, "n_planes"].sum())
+def _summary(run: RunTables, findings: Findings, flags: pd.DataFrame) -> str:
+    items = "".join(f"<li>{line}</li>" for line in sentences(run, findings, flags))
+    return f"{big_numbers(headline(run))}<ul>{items}</ul>"
+
+
+def _plate(run: RunTables, files: _Files) -> str:
+    if not (run.wells["row"] != "").any():
+        shown = run.fields[["field", "n_spots", "n_cells", "status"]]
+        return files.table("images", run.fields, shown) if len(shown) else ""
+    maps = "".join(files.figure(plot) for plot in plots.plate_maps(run))
+    kept = [c for c in run.wells if not str(c).startswith(("polarity_", "p_"))]
+    wells = files.table("wells", run.wells, run.wells[kept])
     return (
-        f"<h1>Spots and polarity</h1><p class='soft'>Run {escape(folder.name)}, "
-        f"{_plural(planes, 'image')} processed.</p>"
+        f"<div class='side'>{maps}</div>"
+        f"<details><summary>Numbers of the wells</summary>{wells}</details>"
     )
 
 
-def _summary(
-    fields: pd.DataFrame, wells: pd.DataFrame, conditions: pd.DataFrame
-) -> str:
-    items = "".join(
-        f"<li>{line}</li>" for line in _sentences(fields, wells, conditions)
+def _polarity(run: RunTables, findings: Findings, files: _Files) -> str:
+    if findings.polarity.empty or findings.polarity["value"].isna().all():
+        return ""
+    parts = [polarity_note(findings.polarity)]
+    parts += [files.figure(plot) for plot in plots.polarity_figures(run, findings)]
+    numbers = table(readable(findings.polarity), file=f"{FOLDER}/polarity.csv")
+    parts += ["<h3>Numbers</h3>", numbers]
+    parts.append(
+        "<p class='soft'>over cells, over wells: 95 % bootstrap intervals of the "
+        "index; cells of a well are alike, so trust the one over wells. null: mean "
+        "index of the same cells with their spots thrown uniformly onto their own "
+        "cytoplasm. corrected: index "
+        "minus null. p value: against that null; q value: adjusted for the number of "
+        "conditions (Benjamini-Hochberg). p rotation: against references that point "
+        "anywhere, which keeps clusters of spots together.</p>"
     )
-    return f"<h2>In short</h2><ul>{items}</ul>"
+    return "".join(parts) + _comparisons(run, findings, files)
 
 
-def _sentences(
-    fields: pd.DataFrame, wells: pd.DataFrame, conditions: pd.DataFrame
-) -> Iterator[str]:
-    """Say in words what the tables say; every word that a user gave is escaped."""
-    n_done = int((fields["status"] == DONE).sum())
-    yield f"{n_done:,} of {_plural(len(fields), 'field')} done."
-    for channel, group in wells.groupby("channel", sort=False):
-        n_spots, n_cells = int(group["n_spots"].sum()), int(group["n_cells"].sum())
-        inside = float((group["spots_per_cell"] * group["n_cells"]).sum())
-        text = f"{escape(str(channel))}: {_plural(n_spots, 'spot')}"
-        if n_cells:
-            text += f", and {_plural(n_cells, 'cell')} with {inside / n_cells:.3g} each"
-        yield f"{text}."
-    for _, line in conditions.iterrows():
-        if line["n_cells"]:
-            yield _polarity_sentence(line)
+def polarity_note(polarity: pd.DataFrame) -> str:
+    """Return how the index was measured, and its bias where it has one, as HTML."""
+    notes = []
+    for rotation in polarity["rotation"].unique():
+        kind = " class='note'" if rotation == "published" else ""
+        notes.append(f"<p{kind}>{escape(ROTATION_NOTES[rotation])}</p>")
+    sectors = int(polarity["sectors"].iloc[0])
+    return (
+        "<p>The polarity index is 1 when the reference sector of every cell is denser "
+        "than the other sectors usually are, 0 without a direction, -1 the other way "
+        f"round ({sectors} sectors about the nucleus, cytoplasm only).</p>"
+        + "".join(notes)
+    )
 
 
-def _polarity_sentence(line: pd.Series) -> str:
-    words = [line["condition"], line["gene"], line["channel"]]
-    name = escape(" · ".join(filter(None, words)))
-    if math.isnan(line["polarity_index"]):
+def _comparisons(run: RunTables, findings: Findings, files: _Files) -> str:
+    n_conditions = run.plate_map["condition"].nunique()
+    if n_conditions > MOST_COMPARED:
         return (
-            f"{name}: polarity can not be told, because fewer than two cells have "
-            "both enough spots in their cytoplasm and a reference."
+            f"<p class='soft'>{n_conditions} conditions are too many to compare in "
+            "pairs; compare_conditions with a control does it.</p>"
         )
-    beyond_chance = line["p_value"] <= _ALPHA
-    side = "towards" if line["polarity_corrected"] > 0 else "away from"
-    verdict = (
-        f"spots lie {side} the reference"
-        if beyond_chance
-        else "spots lie no more towards or away from the reference than chance allows"
-    )
+    if findings.comparisons.empty:
+        return ""
+    shown = findings.comparisons.drop(columns=["sectors", "rotation"])
+    shown = shown.rename(columns={"p_adjusted": "q_value"})
     return (
-        f"{name}: {verdict} (index {_number(line['polarity_index'])}, 95 % interval "
-        f"{_number(line['polarity_low'])} to {_number(line['polarity_high'])}; uniform "
-        f"spots would give {_number(line['polarity_null'])}; "
-        f"p = {_number(line['p_value'])}; {_plural(line['n_cells_used'], 'cell')})."
+        "<h3>Differences between conditions</h3><p class='soft'>Of mean corrected "
+        "indices of wells, with Welch's 95 % interval; p by permuting wells; least p: "
+        "the smallest that so many wells can give.</p>"
+        + files.table("comparisons", findings.comparisons, shown)
     )
 
 
-def _plate_sections(fields: pd.DataFrame, wells: pd.DataFrame) -> Iterator[str]:
-    on_plate = wells[wells["row"] != ""]
-    if on_plate.empty:
-        shown = fields[["field", "n_spots", "n_cells", "status"]]
-        yield f"<h2>Images</h2>{_table(shown)}"
-        return
-    with_cells = bool(on_plate["spots_per_cell"].notna().any())
-    title = "spots per cell" if with_cells else "spots per field"
-    yield f"<h2>Plate: {title}</h2>"
-    for channel, group in on_plate.groupby("channel", sort=False):
-        per_field = group["n_spots"] / group["n_fields"].where(group["n_fields"] > 0)
-        values = group["spots_per_cell"] if with_cells else per_field
-        name = f"{channel}, {title}"
-        yield figure_tag(draw_plate(group, values, name), f"Plate heat map of {name}")
-    kept = [c.name for c in WELLS if not c.name.startswith(("polarity_", "p_"))]
-    yield f"<details><summary>Wells</summary>{_table(wells[kept])}</details>"
+def _wells(run: RunTables, files: _Files) -> str:
+    return "".join(files.figure(plot) for plot in plots.well_figures(run))
 
 
-def _polarity_section(conditions: pd.DataFrame, wells: pd.DataFrame) -> str:
-    if not conditions["polarity_index"].notna().any():
+def _gallery(
+    run: RunTables, plate: Plate | None, quality: pd.DataFrame, flags: pd.DataFrame
+) -> str:
+    chosen = choose_fields(run, quality, flags)
+    if plate is None:
+        return "<p class='soft'>The plate was not at hand, so there are no images.</p>"
+    if not chosen:
         return ""
     key = (
-        f"<p class='soft'><span class='key' style='color:{BLUE}'>●</span> index of the "
-        "condition's pooled cells with its 95 % bootstrap interval, "
-        f"<span class='key' style='color:{ORANGE}'>●</span> index of each well, "
-        f"<span class='key' style='color:{GREY}'>◇</span> mean index of the same cells "
-        "with their spots spread uniformly over the cytoplasm.</p>"
+        "<p class='soft'>From left to right: the raw image; the enhanced one, where "
+        "the run kept it; the raw one with spots (orange rings), cells (blue) and the "
+        "sectors about each nucleus (yellow; solid lines bound the reference sector). "
+        "Grey values run from the 1st to the 99.8th percentile of what is shown.</p>"
     )
-    figure = figure_tag(draw_polarity(conditions, wells), "Polarity per condition")
-    kept = ["channel", "condition", "gene", "n_wells", "n_cells_used"]
-    kept += [c.name for c in CONDITIONS if c.name.startswith(("polarity_", "p_"))]
-    return f"<h2>Polarity</h2>{figure}{key}{_table(conditions[kept])}"
+    return key + gallery(run, plate, chosen)
 
 
-def _picture_section(folder: Path, fields: pd.DataFrame, plate: Plate | None) -> str:
-    address = typical_field(fields)
-    if plate is None or address is None:
+def _quality(
+    run: RunTables, quality: pd.DataFrame, flags: pd.DataFrame, files: _Files
+) -> str:
+    if run.fields.empty:
         return ""
-    try:
-        picture = draw_field(folder, plate.open(address.path))
-    except DeepspotError as error:  # a report without its picture is still a report
-        picture = f"<p>It can not be shown: {escape(str(error))}</p>"
-    return (
-        f"<h2>A typical field: {escape(address.path)}</h2>"
-        '<input type="checkbox" id="marks" checked> '
-        f'<label for="marks">show spots and cells</label>{picture}'
+    known = len(quality[FIELD].drop_duplicates())
+    if not known:
+        seen = "Saturation and focus were not measured: the plate was not at hand."
+    elif known < len(run.done):
+        seen = f"Saturation and focus were measured in {known:,} fields"
+        seen += f" (at most {MOST_MEASURED}, over the plate; of large ones the middle)."
+    else:
+        seen = "Saturation and focus were measured in every field that was done, of "
+        seen += "large ones in the middle."
+    note = f"<p class='soft'>{seen} Flags exclude nothing: look at the image.</p>"
+    if flags.empty:
+        return f"<p>No field has a flag.</p>{note}"
+    counts = flags["flag"].value_counts()
+    items = "".join(
+        f"<li><b>{escape(flag)}</b>, {plural(int(counts[flag]), 'field')}: "
+        f"{escape(meaning)}.</li>"
+        for flag, meaning in FLAGS.items()
+        if flag in counts
     )
+    failed = len(run.failed)
+    title = f"<h3>{plural(failed, 'field')} failed</h3>" if failed else ""
+    reasons = run.failed[[*FIELD, "reason"]]
+    failures = files.table("failed_fields", reasons, reasons) if failed else ""
+    others = flags[flags["flag"] != "failed"]
+    listed = files.table("flags", flags, others) if len(others) else ""
+    return f"<ul>{items}</ul>{note}{listed}{title}{failures}"
 
 
-def _failures(fields: pd.DataFrame) -> str:
-    failed = fields[fields["status"] == FAILED]
-    if failed.empty:
-        return ""
-    return (
-        f"<h2>{_plural(len(failed), 'field')} failed</h2>"
-        f"{_table(failed[['row', 'column', 'field', 'reason']])}"
-    )
+def _facts(run: RunTables) -> str:
+    facts = list(_time_facts(run))
+    settings = run.settings.model_dump(exclude_none=True) if run.settings else {}
+    facts += [*_flat(run.provenance), *_flat(settings, "settings.")]
+    return facts_table(facts) if facts else ""
 
 
-def _facts(provenance: Mapping[str, Any]) -> str:
-    if not provenance:
-        return ""
-    lines = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
-        for name, value in _flat(provenance)
+def _time_facts(run: RunTables) -> Iterator[tuple[str, str]]:
+    done = run.done
+    seconds = done["seconds"]
+    if done.empty or not float(seconds.sum()):
+        return
+    low, middle, high = seconds.quantile([0.05, 0.5, 0.95])
+    text = (
+        f"{number(middle)} (middle), {number(low)} to {number(high)} for 90 % of them"
     )
-    return (
-        "<h2>The run</h2><details><summary>Input, versions and settings</summary>"
-        f"<div class='scroll'><table>{lines}</table></div></details>"
-    )
+    yield "seconds per field on its worker", text
+    rate = float(done["n_planes"].sum() / seconds.sum())
+    yield "images per second of one worker", number(rate)
+    yield "workers", f"{done['worker'].nunique():,}"
+    yield "time of all workers", f"{number(float(seconds.sum()) / 60)} minutes"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -256,38 +297,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, (list, tuple)):
+            yield f"{prefix}{name}", ", ".join(map(str, value))
         else:
-            yield f"{prefix}{name}", value if isinstance(value, str) else str(value)
-
-
-def _table(frame: pd.DataFrame) -> str:
-    """Return an HTML table; of a long one the first lines and how many are left."""
-    kinds = [
-        ' class="number"' if pd.api.types.is_numeric_dtype(frame[c]) else ""
-        for c in frame
-    ]
-    names = zip(kinds, frame.columns, strict=True)
-    head = "".join(f"<th{k}>{escape(_title(c))}</th>" for k, c in names)
-    lines = []
-    for line in frame.head(_MAX_LINES).itertuples(index=False):
-        cells = zip(kinds, line, strict=True)
-        lines.append("".join(f"<td{k}>{escape(_number(v))}</td>" for k, v in cells))
-    body = "".join(f"<tr>{line}</tr>" for line in lines)
-    left = len(frame) - len(lines)
-    more = f"<p class='soft'>{left:,} more in the run's tables.</p>" if left > 0 else ""
-    return f"<div class='scroll'><table><tr>{head}</tr>{body}</table></div>{more}"
-
-
-def _title(column: str) -> str:
-    return column.removeprefix("n_").removeprefix("polarity_").replace("_", " ")
-
-
-def _number(value: object) -> str:
-    """Write a value for people: at most three digits behind the point, - for NaN."""
-    if isinstance(value, float):
-        return "-" if math.isnan(value) else f"{value:.3f}".rstrip("0").rstrip(".")
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _plural(n: int, word: str) -> str:
-    return f"{n:,} {word}{'' if n == 1 else 's'}"
+            yield f"{prefix}{name}", str(value)

@@ -8,11 +8,12 @@ from deepspot_scale.errors import RunError
 from deepspot_scale.io.layout import ImageLayout
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.writing import create_plate, write_image, write_labels
-from deepspot_scale.report.figures import overlay_svg, stretch
-from deepspot_scale.report.page import write_report
-from deepspot_scale.report.picture import typical_field
+from deepspot_scale.report.inference import polarity_statistics
+from deepspot_scale.report.markup import number, probability, table
+from deepspot_scale.report.page import polarity_note, write_report
 from deepspot_scale.report.polarity import SectorIndex
 from deepspot_scale.report.statistics import summarise_conditions, summarise_wells
+from deepspot_scale.report.words import comparison_sentences
 from deepspot_scale.vocabulary import (
     CELLS,
     FIELDS,
@@ -24,47 +25,48 @@ from deepspot_scale.vocabulary import (
 
 ADDRESSES = [FieldAddress("B", c, "0") for c in ("02", "03")]
 NO_MAP = pd.DataFrame()
+SETTINGS = 'channels = ["FISH"]\ncells = "cells"\n'
 
 
-def table(columns, **values):
+def rows_of(columns, **values):
     zeros = {c.name: "" if c.dtype == "string" else 0 for c in columns}
     return as_table(pd.DataFrame(zeros | values), columns)
 
 
 def write_run(folder, fields, *, cells=None, plate_map=NO_MAP, spots=None):
     folder.mkdir(exist_ok=True)
-    cells = empty_table(CELLS) if cells is None else cells
-    inputs = (fields, cells, plate_map)
+    (folder / "settings.toml").write_text(SETTINGS)
+    inputs = (fields, empty_table(CELLS) if cells is None else cells, plate_map)
     quick = {"channels": ["FISH"], "index": SectorIndex(n_boot=20, n_null=20)}
     fields.to_parquet(folder / "fields.parquet")
     summarise_wells(*inputs, **quick).to_parquet(folder / "wells.parquet")
     summarise_conditions(*inputs, **quick).to_parquet(folder / "conditions.parquet")
-    if spots is not None:
-        (folder / "spots").mkdir()
-        spots.to_parquet(folder / "spots" / "part.parquet")
+    for name, part in (("spots", spots), ("cells", cells)):
+        if part is not None:
+            (folder / name).mkdir()
+            part.to_parquet(folder / name / "all.parquet")
+    return folder
 
 
-def two_fields(**values):
-    known = {"row": "B", "column": ["02", "03"], "field": "0", "status": "done"}
-    return table(FIELDS, **(known | {"n_spots": [3, 9], "n_planes": 1} | values))
+def fields_of(columns=("02", "03"), **values):
+    known = {"row": "B", "column": list(columns), "field": "0", "status": "done"}
+    known |= {"n_spots": 5, "n_planes": 1, "seconds": 2.0, "part": "all"}
+    return rows_of(FIELDS, **(known | values))
 
 
-def cells_of(column, n=12):
-    rng = np.random.default_rng(0)
-    bins = [rng.integers(0, 2, 360) for _ in range(n)]
-    counts = [int(b.sum()) for b in bins]
-    return table(
-        CELLS,
-        row="B",
-        column=column,
-        field="0",
-        channel="FISH",
-        cell=np.arange(n) + 1,
-        n_spots=counts,
-        n_spots_cytoplasm=counts,
-        area_bins=[np.full(360, 20)] * n,
-        spot_bins=bins,
-    )
+@pytest.fixture
+def draw_cells(cell_pool):
+    """Make cells of some wells, 12 in each, polarised or not."""
+
+    def draw(columns=("02", "03"), enrichment=1.0, **values):
+        rng = np.random.default_rng(0)
+        areas = cell_pool.uneven_areas(rng, 12 * len(columns))
+        spots = cell_pool.thrown(rng, areas, enrichment)
+        wells = np.repeat(columns, 12)
+        cells = cell_pool.cells_table(spots, areas, column=wells, **values)
+        return as_table(cells, CELLS)
+
+    return draw
 
 
 @pytest.fixture
@@ -88,15 +90,18 @@ class Links(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.opened.append(tag)
-        self.targets += [v for k, v in attrs if k in {"src", "href", "xlink:href"}]
+        loaded = {"src", "xlink:href"} | ({"href"} if tag != "a" else set())
+        self.targets += [v for k, v in attrs if k in loaded]
 
 
-def test_the_page_is_one_file_that_loads_nothing(tmp_path, plate):
-    spots = table(SPOTS, row="B", column="03", field="0", y=[5.0, 9.5], x=[6.0, 7.0])
+def read(folder, **options):
+    return write_report(folder, **options).read_text("utf-8")
+
+
+def test_the_page_is_one_file_that_loads_nothing(tmp_path, plate, draw_cells):
+    spots = rows_of(SPOTS, row="B", column="03", field="0", y=[5.0, 9.5], x=[6.0, 7.0])
     spots["channel"] = "FISH"
-    run = tmp_path / "RUN"
-    write_run(run, two_fields(), cells=cells_of("02"), spots=spots)
-    (run / "settings.toml").write_text('channels = ["FISH"]\ncells = "cells"\n')
+    run = write_run(tmp_path / "RUN", fields_of(), cells=draw_cells(), spots=spots)
     (run / "provenance.json").write_text('{"versions": {"numpy": "2.0"}}')
     page = write_report(run, plate=plate)
     assert page == run / "report.html"
@@ -104,74 +109,149 @@ def test_the_page_is_one_file_that_loads_nothing(tmp_path, plate):
     links = Links()
     links.feed(text)
     assert links.targets
-    assert all(link.startswith("data:") for link in links.targets)
+    assert all(link.startswith(("data:", "#")) for link in links.targets)
     assert "script" not in links.opened
-    assert "link" not in links.opened
     assert "@import" not in text
-    assert text.count("<circle") == 2
-    assert "A typical field: B/03/0" in text
     assert "versions.numpy" in text
+    assert "typical" in text
+    assert text.count("<circle") == 2
 
 
-def test_the_summary_says_what_the_tables_say(tmp_path):
-    map_ = pd.DataFrame({"row": ["B"], "column": ["2"], "condition": ["migrating"]})
-    cells = cells_of("02")
-    write_run(tmp_path / "RUN", two_fields(), cells=cells, plate_map=map_)
-    text = write_report(tmp_path / "RUN").read_text("utf-8")
-    assert "2 of 2 fields done." in text
-    assert f"12 spots, and 12 cells with {cells['n_spots'].mean():.3g} each" in text
-    assert "migrating · FISH: spots lie" in text
-    assert "spots per cell" in text
-    assert "Polarity per condition" in text
+def test_each_figure_is_also_an_svg_with_a_csv_that_the_page_links(
+    tmp_path, draw_cells
+):
+    run = write_run(tmp_path / "RUN", fields_of(), cells=draw_cells())
+    text = read(run)
+    figures = {path.stem for path in (run / "report").glob("*.svg")}
+    assert {"polarity", "roses", "plate_spots", "wells_by_condition"} <= figures
+    for name in figures:
+        assert f'href="report/{name}.svg"' in text
+        assert len(pd.read_csv(run / "report" / f"{name}.csv"))
+        assert "<text" in (run / "report" / f"{name}.svg").read_text("utf-8")
+
+
+def test_figures_of_an_earlier_report_are_gone(tmp_path):
+    run = write_run(tmp_path / "RUN", fields_of())
+    (run / "report").mkdir()
+    (run / "report" / "old.svg").write_text("")
+    write_report(run)
+    assert not (run / "report" / "old.svg").exists()
+
+
+def test_a_report_written_anew_is_the_same(tmp_path, draw_cells):
+    run = write_run(tmp_path / "RUN", fields_of(), cells=draw_cells())
+    assert read(run) == read(run)
+
+
+def test_the_polarity_on_the_page_is_that_of_the_statistics(tmp_path, draw_cells):
+    map_ = pd.DataFrame(
+        {"row": "B", "column": ["2", "3"], "condition": ["wound", "calm"]}
+    )
+    cells = draw_cells(enrichment=4.0)
+    run = write_run(tmp_path / "RUN", fields_of(), cells=cells, plate_map=map_)
+    text = read(run)
+    told = polarity_statistics(cells, map_, index=SectorIndex())
+    corrected = told[told["measure"] == "index_corrected"]
+    for line in corrected.to_dict("records"):
+        assert f"<b>{number(line['value'])}</b>" in text
+        assert f"q {probability(line['p_adjusted'])}" in text
+    assert "<b>wound · FISH</b>: spots lie towards the reference" in text
+    written = pd.read_csv(run / "report" / "polarity.csv")
+    np.testing.assert_allclose(written["value"], told["value"])
+
+
+def test_too_few_wells_to_compare_are_said_to_be_too_few(tmp_path, draw_cells):
+    map_ = pd.DataFrame({"row": "B", "column": ["2", "3"], "condition": ["a", "b"]})
+    run = write_run(tmp_path / "R", fields_of(), cells=draw_cells(), plate_map=map_)
+    assert "too few wells to compare" in read(run)
+
+
+def test_many_conditions_are_not_compared_in_pairs(tmp_path, draw_cells):
+    columns = [f"{i:02d}" for i in range(1, 15)]
+    names = [f"drug {c}" for c in columns]
+    map_ = pd.DataFrame({"row": "B", "column": columns, "condition": names})
+    cells = draw_cells(columns).groupby("column").head(2)
+    run = write_run(tmp_path / "R", fields_of(columns), cells=cells, plate_map=map_)
+    text = read(run)
+    assert "14 conditions are too many to compare" in text
+    assert "2 more conditions: see the table" in text
+
+
+def test_the_bias_of_the_published_rotation_stands_beside_the_number():
+    told = pd.DataFrame({"rotation": ["published"], "sectors": [3]})
+    text = polarity_note(told)
+    assert "class='note'" in text
+    assert "uniformly give 0.9 to 1, not 0" in text
+    assert "class='note'" not in polarity_note(told.assign(rotation="fixed"))
 
 
 def test_without_cells_the_plate_shows_spots_per_field(tmp_path):
-    write_run(tmp_path / "RUN", two_fields())
-    text = write_report(tmp_path / "RUN").read_text("utf-8")
-    assert "spots per field" in text
-    assert "Polarity" not in text
+    text = read(write_run(tmp_path / "RUN", fields_of()))
+    assert "Spots per field" in text
+    assert "No cells were measured" in text
+    assert "id='polarity'" not in text
 
 
-def test_cells_without_enough_spots_are_said_to_have_no_polarity(tmp_path):
-    few = cells_of("02", n=1)
-    write_run(tmp_path / "RUN", two_fields(), cells=few)
-    text = write_report(tmp_path / "RUN").read_text("utf-8")
+def test_without_a_reference_there_is_no_polarity_and_the_page_says_so(
+    tmp_path, draw_cells
+):
+    cells = draw_cells(reference_deg=np.nan)
+    text = read(write_run(tmp_path / "RUN", fields_of(), cells=cells))
+    assert "No reference was given" in text
+    assert "id='polarity'" not in text
+
+
+def test_cells_without_enough_spots_are_said_to_have_no_polarity(tmp_path, draw_cells):
+    few = draw_cells().head(1)
+    text = read(write_run(tmp_path / "RUN", fields_of(), cells=few))
     assert "polarity can not be told" in text
 
 
-def test_failed_fields_are_listed_with_their_reason_and_nothing_is_html(tmp_path):
-    fields = two_fields(status=["done", "failed"], reason=["", "no <b>labels</b>"])
-    map_ = pd.DataFrame({"row": ["B"], "column": ["02"], "condition": ["<i>x</i>"]})
-    write_run(tmp_path / "RUN", fields, cells=cells_of("02"), plate_map=map_)
-    text = write_report(tmp_path / "RUN").read_text("utf-8")
+def test_failed_fields_are_listed_and_no_word_of_a_user_is_html(
+    tmp_path, plate, draw_cells
+):
+    fields = fields_of(status=["done", "failed"], reason=["", "no <b>labels</b>"])
+    names = {"condition": ["<i>x</i> $a_b", "y"], "gene": "<script>1</script>"}
+    map_ = pd.DataFrame({"row": ["B", "B"], "column": ["02", "03"]} | names)
+    run = write_run(tmp_path / "RUN", fields, cells=draw_cells(), plate_map=map_)
+    (run / "provenance.json").write_text('{"input": {"name": "<u>plate</u>"}}')
+    text = read(run, plate=plate)
     assert "1 field failed" in text
     assert "no &lt;b&gt;labels" in text
-    assert "<b>" not in text
-    assert "<i>" not in text
+    for tag in ("<b>labels", "<i>", "<script", "<u>"):
+        assert tag not in text
 
 
 def test_images_without_a_plate_are_listed_by_name(tmp_path):
-    fields = two_fields(row="", column="", field=["first", "second"])
-    write_run(tmp_path / "RUN", fields)
-    text = write_report(tmp_path / "RUN").read_text("utf-8")
+    fields = fields_of(row="", column="", field=["first", "second"])
+    text = read(write_run(tmp_path / "RUN", fields))
     assert "second" in text
     assert "heat map" not in text
 
 
-def test_a_run_of_failures_and_a_run_of_nothing_have_a_report(tmp_path, plate):
-    write_run(tmp_path / "A", two_fields(status="failed", n_spots=0, n_planes=0))
-    assert "0 of 2 fields done." in write_report(tmp_path / "A").read_text("utf-8")
-    write_run(tmp_path / "B", empty_table(FIELDS))
-    text = write_report(tmp_path / "B", plate=plate).read_text("utf-8")
-    assert "0 of 0 fields done." in text
+def test_a_run_of_failures_has_a_report(tmp_path, plate):
+    fields = fields_of(status="failed", n_spots=0, n_planes=0, reason="gone")
+    text = read(write_run(tmp_path / "A", fields), plate=plate)
+    assert "0 of 2" in text
+    assert "2 fields failed" in text
+
+
+def test_a_run_of_nothing_has_a_report(tmp_path, plate):
+    text = read(write_run(tmp_path / "B", empty_table(FIELDS)), plate=plate)
+    assert "No field was processed" in text
 
 
 def test_a_field_that_can_not_be_shown_leaves_the_rest_of_the_page(tmp_path, plate):
-    write_run(tmp_path / "RUN", two_fields())
-    (tmp_path / "RUN" / "settings.toml").write_text('channels = ["Cy5"]\n')
-    text = write_report(tmp_path / "RUN", plate=plate).read_text("utf-8")
+    run = write_run(tmp_path / "RUN", fields_of())
+    (run / "settings.toml").write_text('channels = ["Cy5"]\n')
+    text = read(run, plate=plate)
     assert "It can not be shown" in text
     assert "Cy5" in text
+
+
+def test_without_its_plate_the_page_says_that_images_are_missing(tmp_path):
+    text = read(write_run(tmp_path / "RUN", fields_of()))
+    assert "The plate was not at hand" in text
 
 
 def test_a_folder_without_tables_is_refused(tmp_path):
@@ -179,27 +259,47 @@ def test_a_folder_without_tables_is_refused(tmp_path):
         write_report(tmp_path)
 
 
-def test_the_typical_field_has_the_middle_number_of_spots():
-    fields = two_fields()
-    more = fields.assign(field="1", n_spots=[5, 100])
-    got = typical_field(pd.concat([fields, more]))
-    assert got in {FieldAddress("B", "02", "1"), FieldAddress("B", "03", "0")}
-    assert typical_field(two_fields(status="failed")) is None
+def test_a_run_of_an_earlier_version_has_a_report(tmp_path):
+    run = write_run(tmp_path / "RUN", fields_of())
+    fields_of().drop(columns="n_faint").to_parquet(run / "fields.parquet")
+    assert "2 of 2" in read(run)
 
 
-def test_rings_stand_on_pixel_centres_and_outlines_follow_the_cells():
-    cells = np.zeros((40, 40), int)
-    cells[10:20, 5:9] = 7
-    svg = overlay_svg(np.zeros((40, 40)), np.array([[3.0, 4.25]]), cells)
-    assert 'cx="4.8" cy="3.5"' in svg
-    assert svg.count("M5.5,10.5") == 1
+def test_a_long_table_says_how_much_is_left():
+    text = table(pd.DataFrame({"n_spots": range(1234)}), file="report/x.csv")
+    assert text.count("<tr>") == 201
+    assert "1,034 more lines" in text
 
 
-def test_a_noisy_picture_stays_below_600_kb():
-    noise = np.random.default_rng(0).integers(0, 65535, (1024, 1024))
-    assert len(overlay_svg(noise, np.empty((0, 2)))) < 1.4 * 600_000
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.nan, "-"),
+        (0.0, "0"),
+        (0.12349, "0.123"),
+        (2e-5, "2e-05"),
+        (12345, "12,345"),
+        (-1.5, "-1.5"),
+        (True, "True"),
+        (None, "-"),
+    ],
+)
+def test_numbers_are_written_for_people(value, text):
+    assert number(value) == text
 
 
-@pytest.mark.parametrize("value", [0, 7, np.nan])
-def test_a_constant_or_empty_image_is_stretched_without_complaint(value):
-    assert stretch(np.full((4, 4), value, np.float32)).max() == 0
+def test_a_p_value_is_never_said_to_be_below_what_its_draws_can_give():
+    assert probability(0.001, 0.001) == "≤ 0.001"
+    assert probability(0.04, 0.001) == "= 0.04"
+    assert probability(np.nan) == "not known"
+
+
+def test_of_many_pairs_only_those_that_differ_are_named():
+    pairs = {"channel": "FISH", "condition": list("abcd"), "versus": "z"}
+    numbers = {"difference": 0.5, "p_value": 0.01, "least_p": 0.001, "gene": ""}
+    wells = {"n_wells": 4, "n_wells_versus": 4, "p_adjusted": [0.02, 0.3, 0.3, 0.3]}
+    told = list(comparison_sentences(pd.DataFrame(pairs | numbers | wells)))
+    assert told[0].startswith("Of 4 pairs of conditions 1 differ in polarity")
+    assert len(told) == 2
+    assert "a against z" in told[1]
+    assert "differ in polarity; difference 0.5" in told[1]

@@ -1,0 +1,133 @@
+"""Which fields are worth a look, and how they look: tables in, HTML out.
+
+A typical one, the sharpest and the least fit, the most and the least polarised: never
+only the best. Nothing here measures a plate.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from deepspot_scale.errors import DeepspotError
+from deepspot_scale.io.plate import Plate
+from deepspot_scale.report.grouping import FIELD, merge_planes
+from deepspot_scale.report.inference import usable_cells
+from deepspot_scale.report.picture import draw_field
+from deepspot_scale.report.polarity import SectorIndex, measure_group
+from deepspot_scale.report.run_tables import RunTables
+from deepspot_scale.vocabulary import DONE, FieldAddress
+
+FEWEST_CELLS: Final = 5
+"""Usable cells that a field needs to be called polarised."""
+
+
+def choose_fields(
+    run: RunTables, quality: pd.DataFrame, flags: pd.DataFrame
+) -> dict[FieldAddress, list[str]]:
+    """Return the fields to show, each with the reasons why.
+
+    Parameters
+    ----------
+    run
+        The run's tables.
+    quality, flags
+        From `flags.measure_fields` and `flags.flag_fields`.
+    """
+    good = _without(run.fields, flags)
+    picks = [("typical: the middle number of spots", typical_field(good))]
+    picks[0] = (picks[0][0], picks[0][1] or typical_field(run.fields))
+    focus = quality.groupby(FIELD)["focus"].max().dropna().sort_values(kind="stable")
+    sharp = focus[focus.index.isin(pd.MultiIndex.from_frame(good[FIELD]))]
+    if len(sharp) > 1:
+        picks.append(("best by quality: the sharpest without a flag", _at(sharp, -1)))
+    picks.append(("worst by quality: {why}", _least_fit(run, focus, flags)))
+    polarity = _field_polarity(run)
+    if len(polarity) > 1:
+        picks.append(("most towards the reference: index {value}", _at(polarity, -1)))
+        picks.append(("least towards the reference: index {value}", _at(polarity, 0)))
+    chosen: dict[FieldAddress, list[str]] = {}
+    for reason, address in picks:
+        if address is not None:
+            words = _fill(reason, address, polarity, flags)
+            chosen.setdefault(address, []).append(words)
+    return chosen
+
+
+def typical_field(fields: pd.DataFrame) -> FieldAddress | None:
+    """Return the done field with the middle number of spots: typical, not the best.
+
+    None when no field is done.
+    """
+    done = fields[fields["status"] == DONE]
+    if done.empty:
+        return None
+    order = done.sort_values(["n_spots", *FIELD])
+    return FieldAddress(*order[FIELD].iloc[len(order) // 2])
+
+
+def gallery(run: RunTables, plate: Plate, chosen: dict[FieldAddress, list[str]]) -> str:
+    """Return the pictures of the chosen fields; what can not be read says why."""
+    parts = []
+    for number, (address, reasons) in enumerate(chosen.items()):
+        try:
+            picture = draw_field(run, plate.open(address.path), number)
+        except DeepspotError as error:  # a report without a picture is still a report
+            picture = f"<p>It can not be shown: {escape(str(error))}</p>"
+        why = escape("; ".join(reasons))
+        parts.append(
+            f"<h3>{escape(address.path)} <span class='soft'>{why}</span></h3>{picture}"
+        )
+    return "".join(parts)
+
+
+def _fill(
+    reason: str, address: FieldAddress, polarity: pd.Series, flags: pd.DataFrame
+) -> str:
+    own = flags[
+        (flags[FIELD] == [address.row, address.column, address.field]).all(axis=1)
+    ]
+    why = ", ".join(own["flag"]) or "the least sharp"
+    key = (address.row, address.column, address.field)
+    value = f"{polarity[key]:.2f}" if key in polarity.index else ""
+    return reason.format(why=why, value=value)
+
+
+def _at(values: pd.Series, place: int) -> FieldAddress:
+    return FieldAddress(*values.index[place])
+
+
+def _without(fields: pd.DataFrame, flags: pd.DataFrame) -> pd.DataFrame:
+    flagged = pd.MultiIndex.from_frame(flags[FIELD])
+    return fields[~pd.MultiIndex.from_frame(fields[FIELD]).isin(flagged)]
+
+
+def _least_fit(
+    run: RunTables, focus: pd.Series, flags: pd.DataFrame
+) -> FieldAddress | None:
+    """Return the done field with the most flags, or else the least sharp."""
+    done = pd.MultiIndex.from_frame(run.done[FIELD])
+    counts = flags.groupby(FIELD).size()
+    counts = counts[counts.index.isin(done)].sort_values(kind="stable")
+    if len(counts):
+        return _at(counts, -1)
+    return _at(focus, 0) if len(focus) > 1 else None
+
+
+def _field_polarity(run: RunTables) -> pd.Series:
+    """Return the index of each field with enough cells, in ascending order."""
+    # Neither intervals nor nulls: fields are only put in order.
+    bare = SectorIndex(run.index.sectors, run.index.min_spots, n_boot=0, n_null=0)
+    values = {}
+    first = run.cells[run.cells["channel"] == run.cells["channel"].min()]
+    for key, group in merge_planes(first).groupby(FIELD):
+        bins, used = usable_cells(group, bare)
+        if len(used) >= FEWEST_CELLS:
+            measured = measure_group(bins.spots, bins.areas, bare, key)
+            values[key] = measured.polarity_index
+    index = pd.MultiIndex.from_tuples(list(values), names=FIELD) if values else None
+    series = pd.Series(list(values.values()), index, np.float64)
+    return series.dropna().sort_values(kind="stable")
