@@ -33,6 +33,14 @@ ORDER = (
     ("spots", "assigned", "polarity"),
 )
 
+STAGES = {
+    "scale": ("range", "brightness"),
+    "enhance": ("pixels", "enhanced_image"),
+    "detect": ("survey", "candidates", "spots"),
+    "cells": ("cells", "assigned", "polarity"),
+}
+"""What steps belong to in the table of fields: its columns ``seconds_<stage>``."""
+
 
 def assemble(
     settings: Settings, *, device: Device = "auto", threads: int = 0

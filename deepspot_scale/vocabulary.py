@@ -147,6 +147,10 @@ FIELDS = (
         "n_faint", "int64", "spots left out as far fainter than the field's typical"
     ),
     Column("seconds", "float64", "time on the worker"),
+    Column("seconds_scale", "float64", "of it, reading for the brightness scale"),
+    Column("seconds_enhance", "float64", "of it, reading and the network"),
+    Column("seconds_detect", "float64", "of it, detection"),
+    Column("seconds_cells", "float64", "of it, labels and polarity; NaN: spread field"),
     Column("worker", "string", "host and process that did the work"),
     Column("part", "string", "name of the part file that holds spots and cells"),
 )

@@ -137,7 +137,9 @@ class Outcome:
     @property
     def fields(self) -> pd.DataFrame:
         """Rows of the fields, without what differs between equal runs."""
-        return read_fields(self.folder).drop(columns=["seconds", "worker", "part"])
+        fields = read_fields(self.folder)
+        times = [name for name in fields if name.startswith("seconds")]
+        return fields.drop(columns=[*times, "worker", "part"])
 
     @property
     def reasons(self) -> dict[str, str]:

@@ -112,7 +112,7 @@ def tune(
         table = search(
             settings,
             client,
-            on_trial=lambda trials: say(trials.tail(1).to_string(header=False)),
+            on_trial=lambda trials: say(trials["state"].value_counts().to_string()),
         )
     typer.echo(table.to_string(index=False))
     typer.echo(str(Path(settings.out) / "best.toml"))

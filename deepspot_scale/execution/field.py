@@ -6,7 +6,20 @@ answer is the same too. Nothing here knows a scheduler or a run folder.
 
 from __future__ import annotations
 
-from deepspot_scale.blockwise.reduction import Pipeline, reduce_rounds
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from deepspot_scale.blockwise.reduction import (
+    FieldAnswers,
+    Here,
+    Pipeline,
+    Round,
+    Step,
+    reduce_rounds,
+)
 from deepspot_scale.execution.planes import (
     FieldTask,
     LoadedReader,
@@ -50,6 +63,23 @@ def run_field(
         reader = plane_reader(task.entry, plane, settings)
         loaded = LoadedReader(reader, source.shape_yx)
         given = {"reference": task.reference}
-        field = reduce_rounds(pipeline.rounds, blocks, loaded, given)
-        answers.append(plane_tables(field, source, plane))
+        spent: Counter[str] = Counter()
+        field = reduce_rounds(_timed(pipeline.rounds, spent), blocks, loaded, given)
+        answers.append(plane_tables(field, source, plane)._replace(seconds=spent))
     return answers
+
+
+def _timed(rounds: Sequence[Round], spent: Counter[str]) -> list[list[Step]]:
+    """Return the same rounds, which add the time of each step to `spent`."""
+
+    def timed(step: Step) -> Step:
+        def chunk(here: Here, field: FieldAnswers) -> Any:
+            began = time.perf_counter()
+            try:
+                return step.chunk(here, field)
+            finally:
+                spent[step.name] += time.perf_counter() - began  # type: ignore[assignment]  # a Counter of seconds
+
+        return replace(step, chunk=chunk)
+
+    return [[timed(step) for step in steps] for steps in rounds]

@@ -6,7 +6,7 @@ in where the blocks run. Nothing here knows the order of stages or a scheduler.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
@@ -48,6 +48,8 @@ class PlaneAnswer(NamedTuple):
     """Spots left out because they are far fainter than is typical of the field."""
     enhanced: NDArray[np.uint8] | None
     """The enhanced plane, when it is to be kept."""
+    seconds: Mapping[str, float] | None = None
+    """Time of each step by name; None where blocks went to several workers."""
 
 
 @dataclass(frozen=True)

@@ -286,6 +286,13 @@ def _time_facts(run: RunTables) -> Iterator[tuple[str, str]]:
         f"{number(middle)} (middle), {number(low)} to {number(high)} for 90 % of them"
     )
     yield "seconds per field on its worker", text
+    stages = done.filter(like="seconds_").sum()
+    if stages.sum() > 0:
+        shares = [
+            f"{str(name).removeprefix('seconds_')} {share:.0%}"
+            for name, share in (stages / stages.sum()).items()
+        ]
+        yield "of them by stage", ", ".join(shares)
     rate = float(done["n_planes"].sum() / seconds.sum())
     yield "images per second of one worker", number(rate)
     yield "workers", f"{done['worker'].nunique():,}"

@@ -19,6 +19,7 @@ from deepspot_scale.errors import DeviceError, SettingsError, WeightsError
 from deepspot_scale.execution.field import run_field
 from deepspot_scale.execution.planes import FieldTask, PlaneAnswer
 from deepspot_scale.io.tables import Folder
+from deepspot_scale.pipeline import STAGES
 from deepspot_scale.runs.manifest import commit_part, part_name
 from deepspot_scale.settings import Settings
 from deepspot_scale.vocabulary import (
@@ -140,8 +141,22 @@ def describe_field(
         "n_dropped": sum(plane.n_dropped for plane in planes),
         "n_faint": sum(plane.n_faint for plane in planes),
         "seconds": seconds,
+        **stage_seconds(planes),
         "worker": f"{socket.gethostname()}:{os.getpid()}",
         "part": part,
+    }
+
+
+def stage_seconds(planes: list[PlaneAnswer]) -> dict[str, float]:
+    """Return the seconds of each stage, NaN where they are not known."""
+    known = [plane.seconds for plane in planes if plane.seconds is not None]
+    return {
+        f"seconds_{stage}": (
+            float(sum(spent.get(name, 0.0) for spent in known for name in names))
+            if known
+            else float("nan")
+        )
+        for stage, names in STAGES.items()
     }
 
 

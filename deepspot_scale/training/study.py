@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.training.search import Search, TuneConfig
+from deepspot_scale.training.search import Range, Search, TuneConfig
 
 if TYPE_CHECKING:
     import optuna
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 JOURNAL = "study.journal"
@@ -142,21 +143,36 @@ def draw_study(study: optuna.Study, config: TuneConfig) -> Figure:
     """Draw the course of each trial, and its last loss against each value."""
     from matplotlib.figure import Figure
 
-    names = list(search_space(config.search))
-    figure = Figure(figsize=(4 + 2.5 * len(names), 3.6), layout="constrained")
-    axes = figure.subplots(1, 1 + len(names), sharey=True, squeeze=False)[0]
+    searched = search_space(config.search)
+    figure = Figure(figsize=(4 + 2.5 * len(searched), 3.6), layout="constrained")
+    axes = figure.subplots(1, 1 + len(searched), sharey=True, squeeze=False)[0]
     axes[0].set(xlabel="patches learnt from", ylabel="validation loss", yscale="log")
-    for axis, name in zip(axes[1:], names, strict=True):
-        given = getattr(config.search, name)
-        log = isinstance(given, tuple) or given.log
-        axis.set(xlabel=name, xscale="log" if log else "linear")
+    panels = dict(zip(searched, axes[1:], strict=True))
+    for name, axis in panels.items():
+        _prepare(axis, name, getattr(config.search, name))
     for trial in study.get_trials(deepcopy=False):
         course = sorted(trial.intermediate_values.items())
         colour = "C0" if trial.state.name == "COMPLETE" else "0.7"
         if not course:
             continue
         axes[0].plot(*zip(*course, strict=True), ".-", color=colour, lw=1)
-        for axis, name in zip(axes[1:], names, strict=True):
-            axis.plot(trial.params[name], course[-1][1], "o", ms=4, color=colour)
+        for name, axis in panels.items():
+            given, value = getattr(config.search, name), trial.params[name]
+            place = given.index(value) if isinstance(given, tuple) else value
+            axis.plot(place, course[-1][1], "o", ms=4, color=colour)
     figure.suptitle("blue: trained to the end; grey: given up or under way", size=9)
     return figure
+
+
+def _prepare(axis: Axes, name: str, given: Range | tuple[int, ...]) -> None:
+    """Let an axis show all that could have been chosen."""
+    from matplotlib.ticker import NullFormatter
+
+    axis.set_xlabel(name)
+    if isinstance(given, Range):
+        axis.set_xscale("log" if given.log else "linear")
+        axis.set_xlim(given.low, given.high)
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axis.set_xticks(range(len(given)), [str(value) for value in given])
+        axis.set_xlim(-0.5, len(given) - 0.5)

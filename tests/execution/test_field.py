@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,8 @@ from deepspot_scale.execution.planes import (
     plane_reader,
 )
 from deepspot_scale.io.plate import FieldEntry, open_plate
-from deepspot_scale.pipeline import assemble
+from deepspot_scale.pipeline import STAGES, assemble
+from deepspot_scale.runs.batches import stage_seconds
 from deepspot_scale.settings import Settings, make_settings
 from deepspot_scale.vocabulary import CELLS, SPOTS
 
@@ -131,3 +133,22 @@ def test_a_loaded_reader_reads_each_plane_once(entry: FieldEntry) -> None:
     assert loaded.has("cells")
     assert not loaded.has("nuclei")
     assert (loaded.dtype("image"), loaded.dtype("cells")) == (np.uint16, np.int64)
+
+
+def test_each_stage_of_a_field_has_its_time(entry: FieldEntry) -> None:
+    settings = _settings()
+    began = time.perf_counter()
+    answers = run_field(FieldTask(entry), settings, assemble(settings))
+    whole = time.perf_counter() - began
+    seconds = stage_seconds(answers)
+    assert set(seconds) == {f"seconds_{stage}" for stage in STAGES}
+    assert seconds["seconds_detect"] > 0
+    assert 0 < sum(seconds.values()) <= whole
+
+
+def test_every_step_belongs_to_one_stage() -> None:
+    settings = _settings(cells="cells", nuclei="nuclei")
+    steps = {step.name for steps in assemble(settings).rounds for step in steps}
+    named = [name for names in STAGES.values() for name in names]
+    assert len(named) == len(set(named))
+    assert steps <= set(named)
