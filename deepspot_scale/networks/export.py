@@ -17,6 +17,13 @@ from deepspot_scale.errors import WeightsError
 from deepspot_scale.networks.weights import Weights, find_weights, load_weights
 
 
+def cache_folder() -> Path:
+    """Return the user's folder of exported networks."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("deepspot_scale"))
+
+
 def openvino_file(weights: Weights, folder: Path | None = None) -> Path:
     """Return the exported network, exporting it if that was not done before.
 
@@ -34,9 +41,7 @@ def openvino_file(weights: Weights, folder: Path | None = None) -> Path:
     """
     from importlib.metadata import version
 
-    import platformdirs
-
-    kept = folder or Path(platformdirs.user_cache_dir("deepspot_scale"))
+    kept = folder or cache_folder()
     target = kept / f"{weights.sha256[:16]}-openvino-{version('openvino')}" / "net.xml"
     if target.exists():
         return target

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+from deepspot_scale.networks.export import cache_folder
 from deepspot_scale.networks.weights import SHIPPED, find_weights, shipped_models
 
 
@@ -63,9 +64,7 @@ def verify_models() -> list[str]:
 
 def cached_exports(folder: Path | None = None) -> list[CachedExport]:
     """Return the exported networks in the user's cache, or in another folder."""
-    import platformdirs
-
-    kept = folder or Path(platformdirs.user_cache_dir("deepspot_scale"))
+    kept = folder or cache_folder()
     shipped = {e["sha256"][:16]: name for name, e in shipped_models().items()}
     return [
         CachedExport(

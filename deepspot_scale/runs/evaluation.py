@@ -11,7 +11,6 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +35,7 @@ from deepspot_scale.runs.batches import FATAL, explain
 from deepspot_scale.runs.known_images import Case, KnownImage, Sample, list_cases
 from deepspot_scale.runs.scoring import detect_array, rescale_counts, score_image
 from deepspot_scale.settings import Settings, make_settings
+from deepspot_scale.versions import installed_versions
 from deepspot_scale.vocabulary import Column, as_table, empty_table
 
 _PACKAGES = ("deepspot-scale", "keras", "tensorflow", "openvino", "numpy", "scipy")
@@ -232,14 +232,7 @@ def _provenance(
         "normalisation": settings.normalisation,
         "engine": settings.engine,
         "precision": settings.precision,
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": installed_versions(_PACKAGES),
         "machine": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

@@ -10,7 +10,6 @@ import hashlib
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from deepspot_scale.runs.batches import Job
 from deepspot_scale.runs.enhanced import create_enhanced_plate
 from deepspot_scale.runs.inputs import read_plate_map, read_references
 from deepspot_scale.settings import Settings
+from deepspot_scale.versions import installed_versions
 from deepspot_scale.vocabulary import FieldAddress, same_well
 
 
@@ -209,13 +209,6 @@ def _name_channels(
     return settings.channels
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
 def _provenance(plate: Plate, settings: Settings) -> dict[str, Any]:
     packages = ("deepspot-scale", "keras", "tensorflow", "openvino", "dask", "zarr")
     facts: dict[str, Any] = {
@@ -227,7 +220,7 @@ def _provenance(plate: Plate, settings: Settings) -> dict[str, Any]:
         },
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "versions": {name: _version(name) for name in packages},
+        "versions": installed_versions(packages),
     }
     if settings.enhance:
         weights = find_weights(settings.model)

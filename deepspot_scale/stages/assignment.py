@@ -23,7 +23,7 @@ from deepspot_scale.blockwise.reduction import (
     Step,
     everything,
 )
-from deepspot_scale.blockwise.tables import in_reading_order
+from deepspot_scale.blockwise.spots import nearest_pixel, order_spots
 from deepspot_scale.errors import FieldError
 
 LABELS = {"cell": "cells", "nucleus": "nuclei"}
@@ -32,7 +32,7 @@ LABELS = {"cell": "cells", "nucleus": "nuclei"}
 
 def nearest_pixels(positions: NDArray[np.float64], length: int) -> NDArray[np.int64]:
     """Return the pixel that holds each position, along one axis of `length`."""
-    return np.clip(np.floor(positions + 0.5), 0, length - 1).astype(np.int64)
+    return np.clip(nearest_pixel(positions), 0, length - 1)
 
 
 def look_up(table: pd.DataFrame, read: Reader, shape: tuple[int, int]) -> pd.DataFrame:
@@ -69,11 +69,7 @@ def _chunk(here: Here, _: FieldAnswers) -> Any:
 
 def assignment_step() -> Step:
     """Return the step ``assigned``: the block's ``spots`` with their labels."""
-    return Step("assigned", _chunk, share=everything, finalize=_in_order)
-
-
-def _in_order(spots: Any, _: FieldAnswers) -> Any:
-    return spots._replace(table=in_reading_order(spots.table))
+    return Step("assigned", _chunk, share=everything, finalize=order_spots)
 
 
 class _PlaneReader:

@@ -29,13 +29,13 @@ from deepspot_scale.networks.weights import shipped_models
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     """Values that never change and have no unknown companions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Part(_Strict):
+class Part(Strict):
     """One source of images, and its patches in every batch."""
 
     source: str
@@ -55,7 +55,7 @@ class Part(_Strict):
         return spots
 
 
-class Augmentation(_Strict):
+class Augmentation(Strict):
     """What is done to a patch by chance, beside turns by 90 degrees and flips."""
 
     gain: float = Field(default=0.5, ge=0)
@@ -67,7 +67,7 @@ class Augmentation(_Strict):
     images, in the same units; simulated images bring noise of their own."""
 
 
-class Validation(_Strict):
+class Validation(Strict):
     """When and on what the averaged weights are tried."""
 
     every: int = Field(default=200, ge=0)
@@ -82,7 +82,7 @@ class Validation(_Strict):
     weights kept. None: train to the last step and keep its weights."""
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """Everything that a training depends on.
 
     The defaults train the paper's network, without dropout, on simulated images.

@@ -16,7 +16,6 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +34,7 @@ from deepspot_scale.training.recipe import (
     recipe_json,
     recipe_text,
 )
+from deepspot_scale.versions import installed_versions
 
 RECIPE, SPLIT = "recipe.toml", "split.csv"
 WEIGHTS, PLOT = "weights.safetensors", "log.png"
@@ -200,15 +200,8 @@ def _about(recipe: Recipe, course: Course, *, is_best: bool) -> dict[str, str]:
         "steps": str(course.best_step if is_best else course.step),
         "metrics": json.dumps(metrics),
         "backend": backend,
-        "versions": json.dumps({name: _version(name) for name in packages}),
+        "versions": json.dumps(installed_versions(packages)),
     }
     if recipe.start_from is not None:
         about["start_from"] = recipe.start_from
     return about
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from deepspot_scale.training.recipe import (
     Recipe,
+    Strict,
     beside,
     checked,
     make_recipe,
@@ -21,13 +22,7 @@ from deepspot_scale.training.recipe import (
 )
 
 
-class _Strict(BaseModel):
-    """Values that never change and have no unknown companions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Range(_Strict):
+class Range(Strict):
     """Numbers to choose from."""
 
     low: float
@@ -47,7 +42,7 @@ class Range(_Strict):
         return self
 
 
-class Search(_Strict):
+class Search(Strict):
     """What is tuned; what is left out stays as it is in the recipe."""
 
     learning_rate: Range | None = None
@@ -60,7 +55,7 @@ class Search(_Strict):
     """Patches in a batch, in the mixture's proportions."""
 
 
-class TuneConfig(_Strict):
+class TuneConfig(Strict):
     """A tuning: what is searched, how long, and where results go."""
 
     recipe: Recipe
@@ -81,7 +76,7 @@ class TuneConfig(_Strict):
     """Cuts of a trial; the last is at 1/reduction of its patches, and so on."""
     seed: int = Field(default=0, ge=0)
     """Seed of the choices; exact only for one trial at a time."""
-    resources: dict[str, float] = {}
+    resources: dict[str, float] = Field(default_factory=dict)
     """Dask resources that a trial needs, e.g. GPU = 1."""
 
     @model_validator(mode="after")
