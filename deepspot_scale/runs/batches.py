@@ -119,6 +119,11 @@ def finish_batch(
     return fields
 
 
+def fail_batch(batch: list[FieldTask], error: Exception, job: Job) -> pd.DataFrame:
+    """Write down that a batch failed as a whole, and why; return its rows."""
+    return finish_batch(batch, [error] * len(batch), [0.0] * len(batch), job)
+
+
 def describe_field(
     task: FieldTask, outcome: Any, seconds: float, part: str
 ) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""A run over a screen: handing out fields, taking rows in, summing up.
+"""A run over a screen: fields go out, rows come in, and are counted and summed up.
 
-Fields go to workers in a bounded window and come back as rows, so neither the client
-nor the scheduler ever holds the whole plate. Nothing here knows how a field is
-processed.
+A prepared run comes in; how it stands goes out, again and again. Nothing here knows
+how a field is processed, or how it reaches a worker.
 """
 
 from __future__ import annotations
@@ -10,31 +9,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import pandas as pd
 
 from deepspot_scale.cluster.worker import EngineLoader
-from deepspot_scale.errors import PlateError, RunError, SettingsError
-from deepspot_scale.execution.blocks import defer_field
-from deepspot_scale.execution.planes import FieldTask
-from deepspot_scale.io.plate import Plate, open_field
+from deepspot_scale.errors import PlateError
 from deepspot_scale.io.tables import Folder, write_table
 from deepspot_scale.networks.engines import Device
 from deepspot_scale.report.polarity import SectorIndex
 from deepspot_scale.report.statistics import summarise_conditions, summarise_wells
 from deepspot_scale.runs import manifest
-from deepspot_scale.runs.batches import FATAL, Job, finish_batch, run_batch
+from deepspot_scale.runs.batches import fail_batch, run_batch
+from deepspot_scale.runs.distribution import batch_fields, distribute
 from deepspot_scale.runs.preparation import Prepared, Selection, prepare_run
 from deepspot_scale.settings import Settings
 from deepspot_scale.vocabulary import CONDITIONS, DONE, FIELDS, WELLS
-
-BATCH_PIXELS = 1 << 22
-"""Small fields are handed out together until they have this many pixels."""
-MAX_BATCH = 64
-BLOCKS_PER_TASK = 16
-"""A plane of more blocks than this is spread over the workers."""
 
 
 @dataclass(frozen=True)
@@ -65,78 +55,6 @@ class Progress:
             seconds,
             rows,
         )
-
-
-def _batches(tasks: list[FieldTask], plate: Plate) -> Iterator[list[FieldTask]]:
-    """Yield batches of fields; large ones alone, small ones together."""
-    if not tasks:
-        return
-    size = _batch_size(plate, tasks[0])
-    remaining = iter(tasks)
-    while batch := list(islice(remaining, size)):
-        yield batch
-
-
-def _batch_size(plate: Plate, task: FieldTask) -> int:
-    try:
-        height, width = plate.open(task.entry.address.path).shape_yx
-    except ValueError:  # a damaged field; its own task will say so
-        return 1
-    return max(1, min(MAX_BATCH, BATCH_PIXELS // (height * width)))
-
-
-def _submit(client: Any, batch: list[FieldTask], job: Job) -> Any:
-    """Hand one batch to the cluster: one task, or the blocks of one large field."""
-    if len(batch) == 1 and not job.settings.keep_enhanced:
-        planes = _spread(batch[0], job)
-        if planes is not None:
-            from dask.delayed import delayed
-
-            finish = delayed(_finish_large, pure=False)
-            return client.compute(finish(batch[0], planes, time.time(), job))
-    return client.submit(run_batch, batch, job, pure=False)
-
-
-def _spread(task: FieldTask, job: Job) -> list[Any] | None:
-    """Return the delayed planes of a field that is too large for one worker."""
-    try:
-        shape = open_field(task.entry).shape_yx
-        if len(job.pipeline.blocks(shape).blocks) <= BLOCKS_PER_TASK:
-            return None
-        return defer_field(task, job.settings, job.pipeline)
-    except SettingsError:
-        raise
-    except ValueError:  # a damaged field; its own task will say so
-        return None
-
-
-def _finish_large(
-    task: FieldTask, planes: list[Any], started: float, job: Job
-) -> pd.DataFrame:
-    return finish_batch([task], [planes], [time.time() - started], job)
-
-
-def _rows_of(future: Any, batch: list[FieldTask], job: Job) -> pd.DataFrame:
-    """Return the rows of a finished batch; a batch whose worker died failed."""
-    from distributed import KilledWorker
-
-    error = future.exception()
-    if error is None:
-        rows: pd.DataFrame = future.result()
-        return rows
-    if isinstance(error, FATAL):
-        raise error
-    if isinstance(error, KilledWorker):
-        error = RunError(
-            "its worker process died several times, likely for lack of memory; try "
-            "fewer workers or a smaller block"
-        )
-    return fail_batch(batch, error, job)
-
-
-def fail_batch(batch: list[FieldTask], error: Exception, job: Job) -> pd.DataFrame:
-    """Write down that a batch failed as a whole, and why; return its rows."""
-    return finish_batch(batch, [error] * len(batch), [0.0] * len(batch), job)
 
 
 def execute_run(
@@ -184,39 +102,13 @@ def _iter_rows(prepared: Prepared, client: Any) -> Iterator[pd.DataFrame]:
     for task in prepared.missing:
         error = PlateError("the plate lists this well, but it is not there")
         yield fail_batch([task], error, job)
-    batches = _batches(prepared.tasks, prepared.plate)
+    batches = batch_fields(prepared.tasks, prepared.plate)
     if client is None:
         for batch in batches:
             yield run_batch(batch, job)
     else:
         client.register_plugin(EngineLoader(prepared.engine))
-        yield from _distribute(batches, client, job)
-
-
-def _distribute(
-    batches: Iterator[list[FieldTask]], client: Any, job: Job
-) -> Iterator[pd.DataFrame]:
-    """Keep a window of batches in flight, each answered by its rows as it ends."""
-    from distributed import as_completed
-
-    running: dict[Any, list[FieldTask]] = {}
-    window = max(4, 3 * sum(client.nthreads().values()))
-    stream = as_completed(loop=client.loop)
-
-    def submit(n: int) -> None:
-        for batch in islice(batches, n):
-            future = _submit(client, batch, job)
-            running[future] = batch
-            stream.add(future)
-
-    try:
-        submit(window)
-        for future in stream:
-            yield _rows_of(future, running.pop(future), job)
-            submit(1)
-    finally:
-        # A client that stops early leaves no queue of work behind.
-        client.cancel(list(running))
+        yield from distribute(batches, client, job)
 
 
 def summarise_run(

@@ -15,7 +15,7 @@ from deepspot_scale.cluster.local import open_client, threads_per_worker
 from deepspot_scale.errors import SettingsError, WeightsError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.weights import find_weights
-from deepspot_scale.runs import screen
+from deepspot_scale.runs import distribution
 from deepspot_scale.runs.manifest import read_fields
 from deepspot_scale.runs.preparation import prepare_run
 from deepspot_scale.runs.screen import Progress, execute_run
@@ -66,7 +66,7 @@ def mortal() -> Iterator[Any]:
 @pytest.fixture(autouse=True)
 def one_field_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hand fields out one by one, as large ones are."""
-    monkeypatch.setattr(screen, "MAX_BATCH", 1)
+    monkeypatch.setattr(distribution, "MAX_BATCH", 1)
 
 
 @pytest.mark.cluster
@@ -94,7 +94,7 @@ def test_a_field_spread_over_workers_is_the_same(
     plate = write_plate(tmp_path / "plate.zarr", scenes)
     options = {"block": 160, "reference": "point:0,0"}
     one = run_quickly(plate, tmp_path / "one", **options)
-    monkeypatch.setattr(screen, "BLOCKS_PER_TASK", 2)
+    monkeypatch.setattr(distribution, "BLOCKS_PER_TASK", 2)
     many = run_quickly(plate, tmp_path / "many", client, **options)
     many.assert_same(one)
     assert len(many.spots) > 150
@@ -108,7 +108,7 @@ def test_a_spread_field_that_is_damaged_is_a_row(
     run_quickly: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(screen, "BLOCKS_PER_TASK", 0)
+    monkeypatch.setattr(distribution, "BLOCKS_PER_TASK", 0)
     outcome = run_quickly(plate, tmp_path / "run", client)
     assert outcome.progress.done == 5
     assert "0 bytes" in outcome.reasons["C/03/0"]
@@ -169,7 +169,7 @@ def test_a_field_that_kills_its_workers_is_a_row_with_a_reason(
     settings = make_settings(channels=("FISH",), enhance=False)
     prepared = prepare_run(plate, str(tmp_path / "run"), settings)
     future = mortal.submit(_die, pure=False)
-    rows = screen._rows_of(future, prepared.tasks[:1], prepared.job)
+    rows = distribution._rows_of(future, prepared.tasks[:1], prepared.job)
     assert rows["status"].tolist() == ["failed"]
     assert "likely for lack of memory" in rows["reason"][0]
     assert read_fields(prepared.job.out).equals(rows)

@@ -14,7 +14,7 @@ import pytest
 import zarr
 
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.runs import screen
+from deepspot_scale.runs import distribution
 from deepspot_scale.runs.manifest import read_part_table
 from deepspot_scale.runs.preparation import Selection, prepare_run
 from deepspot_scale.runs.screen import execute_run
@@ -135,7 +135,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     monkeypatch: pytest.MonkeyPatch,
     after: int,
 ) -> None:
-    monkeypatch.setattr(screen, "MAX_BATCH", 1)
+    monkeypatch.setattr(distribution, "MAX_BATCH", 1)
     settings = make_settings(
         channels=("FISH",), cells="cells", nuclei="nuclei", enhance=False
     )
@@ -190,7 +190,7 @@ def test_batches_do_not_change_the_answer(
     run_quickly: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(screen, "MAX_BATCH", 2)
+    monkeypatch.setattr(distribution, "MAX_BATCH", 2)
     run_quickly(pristine, tmp_path / "run").assert_same(complete)
 
 
