@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 
 from deepspot_scale.artificial import render_spots, smooth_noise
-from deepspot_scale.cluster.local import open_client, threads_per_worker
+from deepspot_scale.cluster.client import open_client
+from deepspot_scale.cluster.local import threads_per_worker
 from deepspot_scale.evaluation import pair_one_to_one
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.io.writing import ImageLayout, create_plate, write_image

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepspot_scale.cluster.local import open_client, threads_per_worker
+from deepspot_scale.cluster.client import open_client
+from deepspot_scale.cluster.local import threads_per_worker
 from deepspot_scale.evaluation import Score, match_one_to_one
 from deepspot_scale.io.layout import ImageLayout
 from deepspot_scale.io.tables import Folder

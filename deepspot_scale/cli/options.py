@@ -37,6 +37,12 @@ def complete_model(incomplete: str) -> list[str]:
     return [name for name in shipped_models() if name.startswith(incomplete)]
 
 
+def _complete_cluster(incomplete: str) -> list[str]:
+    from deepspot_scale.cluster.client import KINDS
+
+    return [name for name in KINDS if name.startswith(incomplete)]
+
+
 Channel = Annotated[
     list[str], typer.Option("--channel", "-c", help="Channel, by name or index.")
 ]
@@ -57,6 +63,19 @@ Project = Annotated[
 ]
 Device = Annotated[
     Literal["auto", "cpu", "gpu"], typer.Option(help="gpu: refuse to run without one.")
+]
+Cluster = Annotated[
+    str,
+    typer.Option(
+        help="local, gpu, slurm, pbs, sge, lsf, htcondor, oar, moab, kubernetes; "
+        "tcp://host:port, tls://host:port or file:scheduler.json of a scheduler; or a "
+        "TOML file, see deploy.",
+        autocompletion=_complete_cluster,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Processes, GPUs, jobs or pods; else one, or every GPU."),
 ]
 
 

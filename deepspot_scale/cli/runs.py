@@ -14,9 +14,11 @@ from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
 from deepspot_scale.cli.options import (
     Channel,
     Channels,
+    Cluster,
     Device,
     Measures,
     Method,
+    Workers,
     with_options,
 )
 from deepspot_scale.errors import SettingsError
@@ -34,10 +36,8 @@ def run(
         bool, typer.Option(help="Try fields again that failed before.")
     ] = False,
     device: Device = "auto",
-    cluster: Annotated[
-        str, typer.Option(help="local, or tcp://host:port of a scheduler.")
-    ] = "local",
-    workers: Annotated[int, typer.Option(help="Worker processes when local.")] = 1,
+    cluster: Cluster = "local",
+    workers: Workers = None,
     **settings: Any,
 ) -> None:
     """Find every spot of a plate and measure every cell.
@@ -46,29 +46,32 @@ def run(
 
     The same command again goes on where the first one stopped.
     """
-    from deepspot_scale.cluster.local import open_client, threads_per_worker
+    from deepspot_scale.cluster.client import open_client, read_cluster
+    from deepspot_scale.cluster.security import dashboard_lines
     from deepspot_scale.description import describe_run
     from deepspot_scale.progress import show_progress
     from deepspot_scale.runs.preparation import Selection, prepare_run
     from deepspot_scale.runs.screen import execute_run
     from deepspot_scale.settings import make_settings
 
+    where = read_cluster(cluster, workers=workers)
     chosen = tuple(word for word in wells.split(",") if word.strip())
     prepared = prepare_run(
         plate,
         out,
         make_settings(channels=tuple(channels), **settings),
         selection=Selection(chosen, limit),
-        device=device,
-        threads=threads_per_worker(workers) if cluster == "local" else 0,
+        device="gpu" if where.on_gpus and device == "auto" else device,
+        threads=where.network_threads,
         retry_failed=retry_failed,
     )
     for well in prepared.plate.missing:
         say(f"well {well} is listed in the plate, but it is not there")
     for line in describe_run(prepared):
         say(line)
-    with open_client(cluster, workers=workers) as client:
-        say(f"dashboard: {client.dashboard_link}")
+    with open_client(where, say=say) as client:
+        for line in dashboard_lines(client):
+            say(line)
         with show_progress() as on_progress:
             end = execute_run(prepared, client, on_progress=on_progress)
     report = _report(out, prepared.plate)

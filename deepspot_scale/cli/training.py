@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
-from deepspot_scale.cli.options import Device, complete_model
+from deepspot_scale.cli.options import Device, Workers, complete_model
 
 if TYPE_CHECKING:
     from deepspot_scale.training.log import Row
@@ -90,9 +90,9 @@ def tune(
     ],
     cluster: Annotated[
         str | None,
-        typer.Option(help="local, or tcp://host:port of a scheduler; else no cluster."),
+        typer.Option(help="As for run; else no cluster."),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Worker processes when local.")] = 1,
+    workers: Workers = None,
 ) -> None:
     """Search for the values with which training gets furthest, by Optuna with ASHA.
 
@@ -102,12 +102,14 @@ def tune(
     """
     from contextlib import nullcontext
 
-    from deepspot_scale.cluster.local import open_client
+    from deepspot_scale.cluster.client import open_client
     from deepspot_scale.training.search import read_tune
     from deepspot_scale.training.tuning import tune as search
 
     settings = read_tune(config)
-    opened = open_client(cluster, workers=workers) if cluster else nullcontext()
+    opened = (
+        open_client(cluster, workers=workers, say=say) if cluster else nullcontext()
+    )
     with opened as client:
         table = search(
             settings,

@@ -1,35 +1,100 @@
-"""What every worker does before its first task: import, and load the network.
+"""What every worker is given and does before its first task.
 
-Loaded once in each process, also on workers that join late or restart. Nothing here
-knows fields.
+Its environment, its imports, and the network: loaded once in each process, also on
+workers that join late or restart. Nothing here knows fields.
 """
 
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 from importlib import import_module
 from typing import Any
 
 from distributed import WorkerPlugin
 
-from deepspot_scale.networks.engines import EngineChoice, get_engine
+from deepspot_scale.cluster.options import GPU
+from deepspot_scale.errors import DeepspotError
+from deepspot_scale.networks.engines import Device, EngineChoice, get_engine
+
+ENVIRONMENT = {
+    # TensorFlow's start-up lines of every worker would bury the progress.
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    # Neither TensorFlow nor JAX takes the whole GPU: others may share it.
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
+"""Set before a worker imports anything: later is too late."""
+
+SHARE = 2.0**-10
+"""Part of its worker's GPU that a field asks for.
+
+It must be there, and no more: how many fields a worker has in hand at a time, one
+reading while the other's network runs, is for its threads to say.
+"""
 
 
 class EngineLoader(WorkerPlugin):
-    """Makes a worker ready; a worker that can not be made ready takes no task."""
+    """Makes a worker ready for its fields.
+
+    Parameters
+    ----------
+    choice
+        What to load; None: nothing.
+    demand
+        From `field_resources`; a worker without it takes no field and loads nothing.
+    """
 
     name = "deepspot-engine"
 
-    def __init__(self, choice: EngineChoice | None) -> None:
+    def __init__(
+        self, choice: EngineChoice | None, demand: dict[str, float] | None = None
+    ) -> None:
         self.choice = choice
+        self.demand = demand or {}
 
     async def setup(self, worker: Any) -> None:
         """Import in this one thread, then load the network beside the event loop.
 
         Two task threads that import compiled libraries at the same moment have been
-        seen to block a worker for good.
+        seen to block a worker for good. What can not be loaded is not said here, where
+        a queue would replace the worker for ever: the first field says it again, and
+        ends the run.
         """
-        del worker
+        _ignore_warnings()
         import_module("deepspot_scale.runs.batches")
-        if self.choice is not None:
+        has = worker.state.total_resources
+        if self.choice is None or any(name not in has for name in self.demand):
+            return
+        try:
             await asyncio.to_thread(get_engine, self.choice)
+        except DeepspotError:
+            return
+
+
+def field_resources(client: Any, device: Device) -> dict[str, float]:
+    """Return what a field that runs the network must ask of its worker.
+
+    Parameters
+    ----------
+    client
+        Of the workers, which may all be yet to come.
+    device
+        What the run asks for. cpu: no GPU. gpu: one, unless all there are are workers
+        that do not say whether they have one. auto: one where any worker has one.
+    """
+    if device == "cpu":
+        return {}
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    declared = any(GPU in worker["resources"] for worker in workers)
+    return {GPU: SHARE} if declared or (device == "gpu" and not workers) else {}
+
+
+def _ignore_warnings() -> None:
+    """Let the queue's warning, meant for the run's own process, pass by here.
+
+    Some queues send it to every process of a job; by default it kills.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)

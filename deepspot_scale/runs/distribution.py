@@ -23,6 +23,8 @@ from deepspot_scale.runs.batches import FATAL, Job, fail_batch, finish_batch, ru
 BATCH_PIXELS = 1 << 22
 """Small fields are handed out together until they have this many pixels."""
 MAX_BATCH = 64
+SMALLEST_WINDOW = 16
+"""Batches in flight while there are few workers, or none yet."""
 BLOCKS_PER_TASK = 16
 """A plane of more blocks than this is spread over the workers."""
 
@@ -45,16 +47,23 @@ def _batch_size(plate: Plate, task: FieldTask) -> int:
     return max(1, min(MAX_BATCH, BATCH_PIXELS // (height * width)))
 
 
-def _submit(client: Any, batch: list[FieldTask], job: Job) -> Any:
-    """Hand one batch to the cluster: one task, or the blocks of one large field."""
+def _submit(
+    client: Any, batch: list[FieldTask], job: Job, demand: dict[str, float]
+) -> Any:
+    """Hand one batch to the cluster: one task, or the blocks of one large field.
+
+    Every task asks for what the network needs: of a graph's tasks those fused with
+    others would forget it.
+    """
     if len(batch) == 1 and not job.settings.keep_enhanced:
         planes = _spread(batch[0], job)
         if planes is not None:
             from dask.delayed import delayed
 
             finish = delayed(_finish_large, pure=False)
-            return client.compute(finish(batch[0], planes, time.time(), job))
-    return client.submit(run_batch, batch, job, pure=False)
+            whole = finish(batch[0], planes, time.time(), job)
+            return client.compute(whole, resources=demand or None)
+    return client.submit(run_batch, batch, job, pure=False, resources=demand or None)
 
 
 def _spread(task: FieldTask, job: Job) -> list[Any] | None:
@@ -94,27 +103,42 @@ def _rows_of(future: Any, batch: list[FieldTask], job: Job) -> pd.DataFrame:
     return fail_batch(batch, error, job)
 
 
+def _window(client: Any) -> int:
+    """Return how many batches to have in flight, for the workers there are now.
+
+    More than one a thread, so that none waits, and so that a cluster that grows by
+    what is waiting sees a reason to.
+    """
+    threads = sum(int(n) for n in client.nthreads().values())
+    return max(SMALLEST_WINDOW, 3 * threads)
+
+
 def distribute(
-    batches: Iterator[list[FieldTask]], client: Any, job: Job
+    batches: Iterator[list[FieldTask]],
+    client: Any,
+    job: Job,
+    demand: dict[str, float],
 ) -> Iterator[pd.DataFrame]:
-    """Keep a window of batches in flight, each answered by its rows as it ends."""
+    """Keep a window of batches in flight, each answered by its rows as it ends.
+
+    `demand` is what each asks of its worker, see `field_resources`.
+    """
     from distributed import as_completed
 
     running: dict[Any, list[FieldTask]] = {}
-    window = max(4, 3 * sum(client.nthreads().values()))
     stream = as_completed(loop=client.loop)
 
     def submit(n: int) -> None:
         for batch in islice(batches, n):
-            future = _submit(client, batch, job)
+            future = _submit(client, batch, job, demand)
             running[future] = batch
             stream.add(future)
 
     try:
-        submit(window)
+        submit(_window(client))
         for future in stream:
             yield _rows_of(future, running.pop(future), job)
-            submit(1)
+            submit(max(0, _window(client) - len(running)))
     finally:
         # A client that stops early leaves no queue of work behind.
         client.cancel(list(running))

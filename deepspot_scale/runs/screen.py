@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepspot_scale.cluster.worker import EngineLoader
+from deepspot_scale.cluster.worker import EngineLoader, field_resources
 from deepspot_scale.errors import PlateError
 from deepspot_scale.io.tables import Folder, write_table
 from deepspot_scale.networks.engines import Device
@@ -107,8 +107,10 @@ def _iter_rows(prepared: Prepared, client: Any) -> Iterator[pd.DataFrame]:
         for batch in batches:
             yield run_batch(batch, job)
     else:
-        client.register_plugin(EngineLoader(prepared.engine))
-        yield from distribute(batches, client, job)
+        engine = prepared.engine
+        demand = field_resources(client, engine.device) if engine else {}
+        client.register_plugin(EngineLoader(engine, demand))
+        yield from distribute(batches, client, job, demand)
 
 
 def summarise_run(

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from deepspot_scale.cluster.local import open_client, threads_per_worker
+from deepspot_scale.cluster.client import open_client
+from deepspot_scale.cluster.local import threads_per_worker
 from deepspot_scale.errors import SettingsError, WeightsError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.weights import find_weights

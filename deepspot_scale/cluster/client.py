@@ -1,0 +1,117 @@
+"""A client of workers, wherever they are: the one door to every kind of cluster.
+
+A word, an address, or a TOML file comes in; checked options, then a client go out.
+Nothing here knows what is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from deepspot_scale.cluster.existing import PREFIXES, Existing, open_existing
+from deepspot_scale.cluster.gpu import Gpus, open_gpus
+from deepspot_scale.cluster.kubernetes import Kubernetes, open_kubernetes
+from deepspot_scale.cluster.local import Local, open_local
+from deepspot_scale.cluster.options import Options, check_options, read_values
+from deepspot_scale.cluster.queue import QUEUES, Queue, open_queue
+from deepspot_scale.errors import SettingsError, did_you_mean
+
+KINDS: dict[str, type[Options]] = {
+    "local": Local,
+    "gpu": Gpus,
+    **dict.fromkeys(QUEUES, Queue),
+    "kubernetes": Kubernetes,
+}
+
+
+def read_cluster(cluster: str, *, workers: int | None = None) -> Options:
+    """Return the checked options that a word, an address or a file stands for.
+
+    Parameters
+    ----------
+    cluster
+        ``local``, ``gpu``, a queue such as ``slurm``, ``kubernetes``;
+        ``tcp://host:port``, ``tls://host:port`` or ``file:scheduler.json`` of a
+        scheduler that runs; or a TOML file whose key ``cluster`` is one of these and
+        whose other keys are its options.
+    workers
+        Processes, jobs or pods; None: as the file or the kind has it.
+
+    Raises
+    ------
+    SettingsError
+        Another word, or an option that is unknown or unfit.
+    """
+    where = "--cluster"
+    values: dict[str, Any] = {"cluster": cluster}
+    if cluster.endswith(".toml"):
+        where, values = cluster, read_values(Path(cluster))
+    if workers is not None:
+        if workers < 1:
+            raise SettingsError(f"a run needs 1 worker at least, got {workers}")
+        values["workers"] = workers
+    word = values["cluster"]
+    if word.startswith(PREFIXES):
+        # Where the workers are another's, their number is not ours to say.
+        values = {k: v for k, v in values.items() if k != "workers"}
+        return check_options(Existing, values, where)
+    if word not in KINDS:
+        raise SettingsError(
+            f"a cluster is {', '.join(KINDS)}, tcp://host:port or tls://host:port of "
+            f"a scheduler, file:scheduler.json, or a TOML file; got {word!r}."
+            + did_you_mean(word, KINDS)
+        )
+    return check_options(KINDS[word], values, where)
+
+
+@contextmanager
+def open_client(
+    cluster: str | Options = "local",
+    *,
+    workers: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Any]:
+    """Start workers or connect to a scheduler; stop what was started at the end.
+
+    Parameters
+    ----------
+    cluster, workers
+        As for `read_cluster`, or what it returned.
+    say
+        Told what a user who waits should know.
+
+    Yields
+    ------
+    distributed.Client
+
+    Raises
+    ------
+    SettingsError
+        No such cluster, or one that can not be had like this.
+    DeviceError
+        A cluster of GPUs on a machine that has none.
+    """
+    if isinstance(cluster, str):
+        cluster = read_cluster(cluster, workers=workers)
+    with _opened(cluster, say) as client:
+        yield client
+
+
+def _opened(
+    cluster: Options, say: Callable[[str], None]
+) -> AbstractContextManager[Any]:
+    match cluster:
+        case Local():
+            return open_local(cluster)
+        case Gpus():
+            return open_gpus(cluster)
+        case Queue():
+            return open_queue(cluster, say=say)
+        case Kubernetes():
+            return open_kubernetes(cluster)
+        case Existing():
+            return open_existing(cluster)
+    raise SettingsError(f"no way to open {cluster!r}")

@@ -1,0 +1,139 @@
+"""One worker for each GPU of this machine, each seeing its own GPU only.
+
+Which GPUs there are comes from the environment, the driver's tool, or the devices;
+a client goes out. Everything listens on loopback. Nothing here imports a network:
+what a process sees of the GPUs must be set before it does.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from pydantic import Field
+
+from deepspot_scale.cluster.local import LOOPBACK
+from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
+from deepspot_scale.cluster.worker import ENVIRONMENT
+from deepspot_scale.errors import DeviceError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+MEMORY_SHARE = 0.9
+"""Part of the machine's memory that all workers together may fill."""
+
+
+class Gpus(Options):
+    """GPUs of this machine, a worker process each."""
+
+    cluster: Literal["gpu"] = "gpu"
+    workers: int | None = Field(None, ge=1)
+    """Only so many of the GPUs."""
+    threads: int = Field(TASKS_AT_A_TIME, ge=1)
+    """Fields that a worker has in hand at a time: one runs, others are read."""
+
+    @property
+    def on_gpus(self) -> bool:
+        """Whether every worker has a GPU of its own."""
+        return True
+
+
+def find_gpus(environment: Mapping[str, str] | None = None) -> list[str]:
+    """Return the ids of this machine's NVIDIA GPUs.
+
+    ``CUDA_VISIBLE_DEVICES`` decides where it is set, as for every CUDA program; then
+    ``nvidia-smi``; then the devices ``/dev/nvidia0`` and on.
+
+    Raises
+    ------
+    DeviceError
+        There is none; the message says what was looked for.
+    """
+    environment = os.environ if environment is None else environment
+    told = environment.get(VISIBLE)
+    if told is not None:
+        # As CUDA reads it: what follows an id that is none does not count.
+        ids = [each.strip() for each in told.split(",")]
+        gpus = ids[
+            : next((i for i, each in enumerate(ids) if each in ("", "-1")), None)
+        ]
+        looked = f"{VISIBLE}={told!r} hides all"
+    else:
+        gpus = _ask_driver() or _find_devices()
+        looked = (
+            f"{VISIBLE} is not set, nvidia-smi "
+            f"{'lists none' if shutil.which('nvidia-smi') else 'is not on the PATH'}, "
+            "and there is no /dev/nvidia0"
+        )
+    if not gpus:
+        raise DeviceError(
+            f"a cluster of GPUs was asked for, but this machine has none: {looked}; "
+            "install the driver, go to a machine that has one, or leave --cluster out"
+        )
+    return gpus
+
+
+def _ask_driver() -> list[str]:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    command = [tool, "--query-gpu=index", "--format=csv,noheader"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = answer.stdout.split() if answer.returncode == 0 else []
+    return [line for line in lines if line.isdigit()]
+
+
+def _find_devices() -> list[str]:
+    found = (path.removeprefix("/dev/nvidia") for path in glob.glob("/dev/nvidia*"))
+    return sorted((each for each in found if each.isdigit()), key=int)
+
+
+def pinned_environment(gpu: str) -> dict[str, str]:
+    """Return the environment of a worker that sees one GPU and shares it."""
+    return {**ENVIRONMENT, VISIBLE: gpu}
+
+
+@contextmanager
+def open_gpus(options: Gpus) -> Iterator[Any]:
+    """Start one worker for each GPU and yield their client; stop them at the end.
+
+    Raises
+    ------
+    DeviceError
+        There is no GPU, or there are fewer than `options.workers`.
+    """
+    from distributed import Client, Nanny, Scheduler, SpecCluster
+
+    gpus = find_gpus()
+    if options.workers is not None and options.workers > len(gpus):
+        raise DeviceError(
+            f"{options.workers} workers of a GPU each were asked for, but there are "
+            f"{len(gpus)} GPUs: {', '.join(gpus)}"
+        )
+    gpus = gpus[: options.workers]
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"},
+    }
+    workers = {
+        f"gpu-{gpu}": {
+            "cls": Nanny,
+            "options": {
+                "host": LOOPBACK,
+                "nthreads": options.threads,
+                "memory_limit": MEMORY_SHARE / len(gpus),
+                "resources": {GPU: 1},
+                "env": pinned_environment(gpu),
+            },
+        }
+        for gpu in gpus
+    }
+    with (
+        SpecCluster(workers=workers, scheduler=scheduler, name="gpus") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client

@@ -1,0 +1,327 @@
+"""Workers as jobs of a batch queue: every queue that dask-jobqueue knows.
+
+Checked options come in, a client goes out; the jobs are cancelled at the end. A queue
+is a line of `QUEUES`, not a class, and what the options leave open is taken from the
+site's own ``jobqueue.yaml``. One job is one worker process: of a job of several, those
+that are lost are never replaced. Nothing here knows what is computed.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from deepspot_scale.cluster.jobs import import_jobqueue, submit, tell_while_waiting
+from deepspot_scale.cluster.local import LOOPBACK
+from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
+from deepspot_scale.cluster.security import Certificates, made_certificates
+from deepspot_scale.cluster.walltime import clock, lifetime, seconds_of
+from deepspot_scale.cluster.worker import ENVIRONMENT
+from deepspot_scale.errors import SettingsError
+
+DEFAULTS = {"cores": 4, "memory": "16GB"}
+"""Of a job, where neither the options nor the site's configuration say."""
+IDLE_CHECKS = 60
+"""Seconds, one check each, that a worker idles before an adaptive cluster ends it."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one queue says what all queues know."""
+
+    cluster: str
+    """Class of dask-jobqueue."""
+    account: str | None
+    """Its option for who pays."""
+    gpus: tuple[str, str]
+    """Its option that asks for GPUs, and the usual value."""
+    has_limits: bool = True
+    """Whether it has named queues and wall times."""
+    also: dict[str, Any] = field(default_factory=dict)
+    """Options without which dask-jobqueue refuses, or warns."""
+
+
+QUEUES = {
+    "slurm": Dialect(
+        "SLURMCluster", "account", ("job_extra_directives", "--gres=gpu:{gpus}")
+    ),
+    "pbs": Dialect(
+        "PBSCluster",
+        "account",
+        ("resource_spec", "select=1:ncpus={cores}:mem={megabytes}MB:ngpus={gpus}"),
+    ),
+    "moab": Dialect(
+        "MoabCluster", "account", ("resource_spec", "nodes=1:ppn={cores}:gpus={gpus}")
+    ),
+    "sge": Dialect("SGECluster", "project", ("job_extra_directives", "-l gpu={gpus}")),
+    "lsf": Dialect(
+        "LSFCluster", "project", ("job_extra_directives", '-gpu "num={gpus}"')
+    ),
+    "oar": Dialect(
+        "OARCluster",
+        "project",
+        ("resource_spec", "/nodes=1/gpu={gpus}"),
+        also={"memory_per_core_property_name": "not_applicable"},
+    ),
+    "htcondor": Dialect(
+        "HTCondorCluster",
+        None,
+        ("job_extra_directives", "request_gpus = {gpus}"),
+        has_limits=False,
+        also={"disk": "4GB"},
+    ),
+}
+
+
+class Queue(Options):
+    """Jobs of one worker process each."""
+
+    cluster: Literal["slurm", "pbs", "sge", "lsf", "htcondor", "oar", "moab"]
+    """The queue."""
+    workers: int = Field(1, ge=1)
+    """Most jobs at a time."""
+    minimum: int | None = Field(None, ge=0)
+    """Fewest jobs; None: as many as `workers` all the time. Lost ones are replaced."""
+    queue: str | None = None
+    """Queue or partition."""
+    account: str | None = None
+    """Account or project that pays."""
+    walltime: str | None = None
+    """Of each job, ``[days-]hours:minutes:seconds``."""
+    cores: int | None = Field(None, ge=1)
+    """Processors of each job; all serve the network."""
+    memory: str | None = None
+    """Memory of each job, such as ``16GB``."""
+    threads: int = Field(TASKS_AT_A_TIME, ge=1)
+    """Fields that a worker has in hand at a time."""
+    gpus: int = Field(0, ge=0, le=1)
+    """GPUs of each job. A node of several in one job is for ``allocation``."""
+    gpu_request: str | None = None
+    """How the site asks for a GPU, where it is not the queue's usual way."""
+    interface: str | None = None
+    """Network interface that scheduler and workers use, such as ``ib0``."""
+    scheduler_interface: str | None = None
+    """That of the scheduler, where its machine names it otherwise."""
+    tls: bool | Certificates = True
+    """Certificates to use; true: made for this run. false: anyone on the network may
+    run code as you."""
+    prologue: tuple[str, ...] = ()
+    """Lines of shell before the worker starts, such as the activation of an
+    environment."""
+    python: str | None = None
+    """Python on the workers; None: the path of this one."""
+    scratch: str | None = None
+    """Folder on the node's own disk for what does not fit in memory; may be
+    ``$TMPDIR``."""
+    directives: tuple[str, ...] = ()
+    """More lines for the head of the job script, without their ``#SBATCH``."""
+    skip_directives: tuple[str, ...] = ()
+    """Lines of the head that the site refuses: any that hold one of these texts."""
+    folder: Path = Path("deepspot-jobs")
+    """Of the jobs' logs and the run's certificates; on a disk that all nodes share."""
+    replace_after: float = Field(10.0, gt=0)
+    """Seconds that a worker may be gone before its job is replaced."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """More options of dask-jobqueue's class, by its own names; they win."""
+
+    @field_validator("walltime")
+    @classmethod
+    def _has_form(cls, walltime: str | None) -> str | None:
+        if walltime is not None:
+            seconds_of(walltime)
+        return walltime
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Queue:
+        known = QUEUES[self.cluster]
+        if not known.has_limits and (self.queue, self.walltime) != (None, None):
+            raise ValueError(f"{self.cluster} knows neither queue nor walltime")
+        if known.account is None and self.account is not None:
+            raise ValueError(f"{self.cluster} knows no account; use directives")
+        if self.minimum is not None and self.minimum > self.workers:
+            raise ValueError(
+                f"minimum is at most workers, {self.workers}; got {self.minimum}"
+            )
+        return self
+
+    @property
+    def network_threads(self) -> int:
+        """Processor threads that each worker's network may use."""
+        return int(self.of_job("cores"))
+
+    @property
+    def on_gpus(self) -> bool:
+        """Whether every worker has a GPU of its own."""
+        return self.gpus > 0
+
+    def of_job(self, name: str) -> Any:
+        """Return an option of each job: given here, by the site, or built in."""
+        from dask import config
+
+        given = getattr(self, name)
+        if given is None:
+            given = config.get(f"jobqueue.{self.cluster}.{name}", None)
+        return DEFAULTS.get(name) if given is None else given
+
+
+def job_options(options: Queue, *, folder: Path) -> dict[str, Any]:
+    """Return the keywords of dask-jobqueue's class that make these jobs.
+
+    Parameters
+    ----------
+    options
+        What is wanted.
+    folder
+        Of the logs.
+    """
+    known = QUEUES[options.cluster]
+    made: dict[str, Any] = {
+        **known.also,
+        "job_name": "deepspot",
+        "processes": 1,
+        "cores": options.of_job("cores"),
+        "memory": options.of_job("memory"),
+        "log_directory": str(folder),
+        "worker_extra_args": worker_arguments(options),
+        "job_script_prologue": prologue(options),
+        "job_extra_directives": list(options.directives),
+        "job_directives_skip": list(options.skip_directives),
+        "local_directory": options.scratch,
+        "interface": options.interface,
+        "python": options.python,
+    }
+    if known.account is not None:
+        made[known.account] = options.account
+    if known.has_limits:
+        made["queue"] = options.queue
+        made["walltime"] = _written(options)
+    if options.gpus:
+        _ask_for_gpus(options, made)
+    if options.cluster == "htcondor":
+        pairs = (line.partition("=") for line in made["job_extra_directives"])
+        made["job_extra_directives"] = {k.strip(): v.strip() for k, _, v in pairs}
+    return {**{k: v for k, v in made.items() if v is not None}, **options.options}
+
+
+def _ask_for_gpus(options: Queue, made: dict[str, Any]) -> None:
+    from dask.utils import parse_bytes
+
+    name, usual = QUEUES[options.cluster].gpus
+    text = (options.gpu_request or usual).format(
+        gpus=options.gpus,
+        cores=made["cores"],
+        megabytes=-(-parse_bytes(made["memory"]) // 2**20),
+    )
+    if name == "job_extra_directives":
+        made[name].insert(0, text)
+    else:
+        made[name] = text
+
+
+def _written(options: Queue) -> str | None:
+    """Return the wall time as this queue reads it; None: the site's own."""
+    if options.walltime is None:
+        return None
+    lsf = options.cluster == "lsf"
+    return clock(seconds_of(options.walltime), with_seconds=not lsf)
+
+
+def worker_arguments(options: Queue) -> list[str]:
+    """Return what is added to the worker's command."""
+    # The last word on threads counts: all of the job's processors serve the network,
+    # few of them a field each.
+    words = ["--nthreads", str(options.threads)]
+    # Its own page has no password.
+    words += ["--dashboard-address", f"{LOOPBACK}:0"]
+    if options.gpus:
+        words += ["--resources", f"{GPU}={options.gpus}"]
+    walltime = options.of_job("walltime")
+    if walltime and QUEUES[options.cluster].has_limits:
+        mean, spread = lifetime(seconds_of(walltime))
+        words += ["--lifetime", f"{mean}s", "--lifetime-stagger", f"{spread}s"]
+    return words
+
+
+def prologue(options: Queue) -> list[str]:
+    """Return the lines of shell that come before the worker's command."""
+    environment = {
+        **ENVIRONMENT,
+        **{name: os.environ[name] for name in ("KERAS_BACKEND",) if name in os.environ},
+    }
+    return [
+        # Relative paths and own detectors are found as they are here.
+        f"cd {shlex.quote(os.getcwd())}",
+        *(f"export {name}={shlex.quote(text)}" for name, text in environment.items()),
+        *options.prologue,
+    ]
+
+
+@contextmanager
+def open_queue(
+    options: Queue, *, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Any]:
+    """Submit jobs and yield their client; cancel them at the end.
+
+    Raises
+    ------
+    SettingsError
+        dask-jobqueue is not installed, there is no such queue here, or it refuses.
+    """
+    import dask
+    from distributed import Client
+
+    kind = getattr(import_jobqueue(), QUEUES[options.cluster].cluster)
+    command = kind.job_cls.submit_command.split()[0]
+    if shutil.which(command) is None:
+        raise SettingsError(
+            f"--cluster {options.cluster}: there is no {command} on the PATH; start "
+            "where jobs can be submitted, such as a login node"
+        )
+    folder = options.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    wait = f"{options.replace_after}s"
+    with ExitStack() as stack:
+        stack.enter_context(
+            dask.config.set({"distributed.deploy.lost-worker-timeout": wait})
+        )
+        made = {"scheduler_options": scheduler_options(options)}
+        if options.tls is not False:
+            given = options.tls if isinstance(options.tls, Certificates) else None
+            files = given or stack.enter_context(made_certificates(folder))
+            made["security"] = files.security()
+        try:
+            cluster = kind(**made, **job_options(options, folder=folder))
+        except (TypeError, ValueError, OSError) as error:
+            raise SettingsError(f"--cluster {options.cluster}: {error}") from error
+        stack.enter_context(cluster)
+        least = options.workers if options.minimum is None else options.minimum
+        submit(cluster, max(1, least), options.cluster)
+        cluster.adapt(
+            minimum=least,
+            maximum=options.workers,
+            interval="1s",
+            wait_count=IDLE_CHECKS,
+        )
+        client = stack.enter_context(Client(cluster, set_as_default=False))
+        stack.enter_context(tell_while_waiting(client, folder, say))
+        yield client
+
+
+def scheduler_options(options: Queue) -> dict[str, Any]:
+    """Return where the scheduler listens: one address for workers, loopback for eyes.
+
+    Without a named interface it is the address by which this machine reaches others.
+    """
+    from distributed.utils import get_ip
+
+    name = options.scheduler_interface or options.interface
+    where = {"interface": name} if name is not None else {"host": get_ip()}
+    return {**where, "dashboard_address": f"{LOOPBACK}:0"}
