@@ -10,18 +10,17 @@ from __future__ import annotations
 import tomllib
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
-from deepspot_scale.errors import SettingsError, did_you_mean
+from deepspot_scale.checking import Strict, checked
+from deepspot_scale.errors import SettingsError
 from deepspot_scale.networks.engines import EngineName, Precision
 from deepspot_scale.networks.weights import DEFAULT_MODEL
 
 
-class Settings(BaseModel):
+class Settings(Strict):
     """What a run measures and how."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     channels: tuple[str, ...] = Field(min_length=1)
     """Channels to find spots in, by name or index."""
@@ -104,20 +103,7 @@ def make_settings(**values: Any) -> Settings:
     SettingsError
         Which setting is unfit and why, in one line each.
     """
-    try:
-        return Settings(**values)
-    except ValidationError as error:
-        lines = [_explain(dict(problem)) for problem in error.errors()]
-        raise SettingsError("; ".join(lines)) from error
-
-
-def _explain(problem: dict[str, Any]) -> str:
-    name = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        return f"there is no setting {name!r}." + did_you_mean(
-            name, Settings.model_fields
-        )
-    return f"{name}: {str(problem['msg']).removeprefix('Value error, ')}"
+    return checked(Settings, values, noun="setting")
 
 
 def write_settings(settings: Settings) -> str:
@@ -140,13 +126,3 @@ def read_settings(text: str) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"the settings are no TOML: {error}") from error
     return make_settings(**values)
-
-
-def difference(old: Settings, new: Settings) -> list[str]:
-    """Return one line for each setting that differs: name, old value, new value."""
-    before, after = old.model_dump(), new.model_dump()
-    return [
-        f"{name}: {before[name]!r} in the run folder, now {after[name]!r}"
-        for name in after
-        if before[name] != after[name]
-    ]

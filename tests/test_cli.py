@@ -236,8 +236,8 @@ def test_changed_settings_in_one_folder_end_in_code_2_and_are_shown(
     words = ("run", plate, "-c", "FISH", *MASKS, "--no-enhance", "--sectors", 4)
     ended = command(*words, "--min-spots", 2, "--out", tmp_path / "run")
     assert ended.code == USAGE
-    assert "sectors: 3 in the run folder, now 4" in ended.err
-    assert "min_spots: 10 in the run folder, now 2" in ended.err
+    assert "sectors: 3 there, now 4" in ended.err
+    assert "min_spots: 10 there, now 2" in ended.err
     assert "project" not in ended.err
 
 

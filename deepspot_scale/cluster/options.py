@@ -7,13 +7,11 @@ opens it. Nothing here starts anything.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from deepspot_scale.errors import SettingsError, did_you_mean
+from deepspot_scale.checking import Strict, checked, read_toml
+from deepspot_scale.errors import SettingsError
 
 GPU = "GPU"
 """Dask's name for what a worker with a GPU has, and a field that needs one asks for."""
@@ -22,10 +20,8 @@ TASKS_AT_A_TIME = 2
 """Threads of a worker: one reads and writes while the other's network runs."""
 
 
-class Options(BaseModel):
+class Options(Strict):
     """What every kind of cluster has in common."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cluster: str
     """The word."""
@@ -62,17 +58,9 @@ def check_options(kind: type[Kind], values: dict[str, Any], where: str) -> Kind:
         Which value is unfit and why; an unknown name with the nearest known one.
     """
     try:
-        return kind(**values)
-    except ValidationError as error:
-        lines = [_explain(dict(each), kind) for each in error.errors()]
-        raise SettingsError(f"{where}: {'; '.join(lines)}") from error
-
-
-def _explain(problem: dict[str, Any], kind: type[Options]) -> str:
-    name = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        return f"there is no option {name!r}." + did_you_mean(name, kind.model_fields)
-    return f"{name}: {str(problem['msg']).removeprefix('Value error, ')}"
+        return checked(kind, values, noun="option")
+    except SettingsError as error:
+        raise SettingsError(f"{where}: {error}") from error
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -83,14 +71,7 @@ def read_values(path: Path) -> dict[str, Any]:
     SettingsError
         No such file, no TOML, or no word that says what cluster it is.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(
-            f"--cluster: {path} can not be read: {error.strerror}"
-        ) from error
-    except ValueError as error:
-        raise SettingsError(f"--cluster: {path} is no TOML: {error}") from error
+    values = read_toml(path)
     if not isinstance(values.get("cluster"), str):
         raise SettingsError(
             f"{path} does not say what cluster it describes; begin it with a line such "

@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 
+from deepspot_scale.checking import difference
 from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import (
     Folder,
@@ -25,7 +26,7 @@ from deepspot_scale.io.tables import (
     read_tables,
     write_table,
 )
-from deepspot_scale.settings import Settings, difference, read_settings, write_settings
+from deepspot_scale.settings import Settings, read_settings, write_settings
 from deepspot_scale.vocabulary import (
     CELLS,
     DONE,
@@ -111,7 +112,7 @@ def open_provenance(folder: Folder, facts: dict[str, Any]) -> None:
     if folder.exists(name):
         old, new = _identity(json.loads(folder.read(name))), _identity(facts)
         changes = [
-            f"{key}: {old[key]!r} in the run folder, now {new[key]!r}"
+            f"{key}: {old[key]!r} there, now {new[key]!r}"
             for key in new
             if old[key] != new[key]
         ]

@@ -7,32 +7,17 @@ be written, compared, and sent to a worker. Nothing here opens images or knows K
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from deepspot_scale.artificial import SETS
-from deepspot_scale.errors import SettingsError, did_you_mean
+from deepspot_scale.checking import Strict, checked, read_toml
+from deepspot_scale.errors import did_you_mean
 from deepspot_scale.networks.deepspot import GRID, Architecture
 from deepspot_scale.networks.weights import shipped_models
-
-Checked = TypeVar("Checked", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    """Values that never change and have no unknown companions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Part(Strict):
@@ -216,32 +201,6 @@ def recipe_json(recipe: Recipe) -> str:
     return json.dumps(recipe.model_dump(mode="json"))
 
 
-def difference(old: BaseModel, new: BaseModel) -> list[str]:
-    """Return one line for each value that differs: name, old value, new value."""
-    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
-    return [
-        f"{name}: {before.get(name)!r} there, now {value!r}"
-        for name, value in after.items()
-        if before.get(name) != value
-    ]
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises
-    ------
-    SettingsError
-        No such file, or no TOML in it.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path} can not be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is no TOML: {error}") from error
-
-
 def beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return a recipe's values with its paths taken from `folder`, not from here."""
     result = dict(values)
@@ -260,41 +219,3 @@ def beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _is_path(source: Any) -> bool:
     return isinstance(source, str) and source not in SETS
-
-
-def checked(model: type[Checked], values: dict[str, Any]) -> Checked:
-    """Return `values` as `model`, or say in words what does not fit.
-
-    Raises
-    ------
-    SettingsError
-        One clause for each unfit value.
-    """
-    try:
-        return model(**values)
-    except ValidationError as error:
-        lines = [_explain(model, dict(problem)) for problem in error.errors()]
-        raise SettingsError("; ".join(lines)) from error
-
-
-def _explain(model: type[BaseModel], problem: dict[str, Any]) -> str:
-    place = problem["loc"]
-    name = ".".join(map(str, place))
-    if problem["type"] != "extra_forbidden":
-        message = problem["msg"].removeprefix("Value error, ")
-        return f"{name}: {message}" if name else str(message)
-    known = _owner(model, place[:-1]).model_fields
-    return f"there is no {name!r}.{did_you_mean(str(place[-1]), known)}"
-
-
-def _owner(model: type[BaseModel], place: tuple[str | int, ...]) -> type[BaseModel]:
-    """Return the model of the table at `place`; numbers count entries of lists."""
-    for key in place:
-        if isinstance(key, str):
-            kind: Any = model.model_fields[key].annotation
-            model = next(each for each in (*get_args(kind), kind) if _is_model(each))
-    return model
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)

@@ -20,20 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
+from deepspot_scale.checking import difference, read_toml
 from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.weights import write_weights
 from deepspot_scale.training.checkpoint import PLACE, read_checkpoint, write_checkpoint
 from deepspot_scale.training.learning import Array
 from deepspot_scale.training.log import begin_log, draw_log, figure_png, read_log
-from deepspot_scale.training.recipe import (
-    Recipe,
-    difference,
-    make_recipe,
-    read_toml,
-    recipe_json,
-    recipe_text,
-)
+from deepspot_scale.training.recipe import Recipe, make_recipe, recipe_json, recipe_text
 from deepspot_scale.versions import installed_versions
 
 RECIPE, SPLIT = "recipe.toml", "split.csv"

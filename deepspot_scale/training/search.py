@@ -11,15 +11,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from deepspot_scale.training.recipe import (
-    Recipe,
-    Strict,
-    beside,
-    checked,
-    make_recipe,
-    read_recipe,
-    read_toml,
-)
+from deepspot_scale.checking import Strict, checked, read_toml
+from deepspot_scale.training.recipe import Recipe, beside, make_recipe, read_recipe
 
 
 class Range(Strict):

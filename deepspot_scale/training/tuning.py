@@ -27,16 +27,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from deepspot_scale.checking import checked, difference, read_toml
 from deepspot_scale.errors import DeepspotError, RunError, SettingsError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.training.log import Row, figure_png, read_log
-from deepspot_scale.training.recipe import (
-    Recipe,
-    checked,
-    difference,
-    read_toml,
-    recipe_text,
-)
+from deepspot_scale.training.recipe import Recipe, recipe_text
 from deepspot_scale.training.search import TuneConfig, trial_recipe, tuned_recipe
 from deepspot_scale.training.study import (
     ERROR,

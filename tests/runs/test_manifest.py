@@ -74,7 +74,7 @@ def test_a_new_folder_is_made_and_taken_up_again(folder: Folder) -> None:
 
 def test_other_settings_are_refused_and_the_difference_is_shown(folder: Folder) -> None:
     open_run(folder, SETTINGS)
-    with pytest.raises(RunError, match=r"min_spots: 10 in the run folder, now 3"):
+    with pytest.raises(RunError, match=r"min_spots: 10 there, now 3"):
         open_run(folder, make_settings(channels=("FISH",), min_spots=3))
 
 

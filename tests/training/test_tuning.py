@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepspot_scale.checking import checked
 from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.training.log import read_log
-from deepspot_scale.training.recipe import checked, make_recipe, read_recipe
+from deepspot_scale.training.recipe import make_recipe, read_recipe
 from deepspot_scale.training.search import (
     Range,
     Search,
