@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -228,3 +232,121 @@ def command(
         return Ended(int(end.value.code or 0), *capsys.readouterr())
 
     return call
+
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSER = next(filter(None, map(shutil.which, _NAMES)), None)
+ALL_WORDS = """
+(() => {
+  const words = node => node.nodeType === 3 ? node.data
+    : ["STYLE", "SCRIPT", "TEMPLATE"].includes(node.tagName) ? ""
+    : [...(node.shadowRoot?.childNodes ?? []), ...node.childNodes].map(words).join(" ");
+  return words(document.body).replace(/\\s+/g, " ");
+})()
+"""
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-pipe",
+]
+
+
+class Tab:
+    """One tab of a browser that is spoken to over two pipes."""
+
+    def __init__(self, folder):
+        to_browser, self._out = os.pipe()
+        self._in, from_browser = os.pipe()
+        flags = [*FLAGS, f"--user-data-dir={folder}", "about:blank"]
+        # The browser reads from file 3 and writes to file 4. Not sh: some know files
+        # of one digit only.
+        pipes = f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}'
+        self._process = subprocess.Popen(
+            ["bash", "-c", pipes, BROWSER, *flags],
+            pass_fds=(to_browser, from_browser),
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(to_browser)
+        os.close(from_browser)
+        self.events, self._count, self._rest = [], 0, b""
+        self._session = None
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for part in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{part}.enable")
+
+    def call(self, method, **params):
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._receive()
+            if answer.get("id") == self._count:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self.events.append(answer)
+
+    def open(self, url):
+        """Load a page; return the seconds until it was loaded and drawn."""
+        began = time.monotonic()
+        self.events.clear()
+        self.call("Page.navigate", url=url)
+        while not any(e.get("method") == "Page.loadEventFired" for e in self.events):
+            self.events.append(self._receive())
+        self.evaluate("new Promise(d => requestAnimationFrame(() => setTimeout(d)))")
+        return time.monotonic() - began
+
+    def evaluate(self, words):
+        answer = self.call(
+            "Runtime.evaluate", expression=words, awaitPromise=True, returnByValue=True
+        )
+        return answer["result"].get("value")
+
+    @property
+    def text(self):
+        """All words on the page, also those of its components."""
+        return self.evaluate(ALL_WORDS)
+
+    def wait_for(self, words, seconds=30):
+        """Wait until the page shows some words; return all that it then shows."""
+        end = time.monotonic() + seconds
+        while words not in (text := self.text):
+            assert time.monotonic() < end, f"no {words!r} in {text!r}"
+            time.sleep(0.2)
+        return text
+
+    def methods(self, name):
+        return [e["params"] for e in self.events if e.get("method") == name]
+
+    def close(self):
+        os.close(self._out)
+        os.close(self._in)
+        self._process.terminate()
+        self._process.wait(20)
+
+    def _receive(self):
+        while b"\0" not in self._rest:
+            piece = os.read(self._in, 1 << 16)
+            assert piece, "the browser has gone"
+            self._rest += piece
+        answer, _, self._rest = self._rest.partition(b"\0")
+        return json.loads(answer)
+
+
+@pytest.fixture(scope="session")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    """One tab of a browser; the test is skipped where there is none."""
+    if BROWSER is None:
+        pytest.skip("no chromium on the path")
+    tab = Tab(tmp_path_factory.mktemp("browser"))
+    yield tab
+    tab.close()

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
+from deepspot_scale.dashboard.announcement import page_address
 from deepspot_scale.errors import SettingsError
 
 
@@ -108,14 +109,14 @@ def made_certificates(folder: Path) -> Iterator[Certificates]:
 
 
 def dashboard_lines(client: Any) -> list[str]:
-    """Return where the dashboard is, and how to see it from another machine."""
+    """Return where the live page is, and how to see it from another machine."""
     services = client.scheduler_info(n_workers=0)["services"]
     port = services.get("dashboard")
     if port is None:
         return []
     if getattr(client, "cluster", None) is None:  # another's: it says where
-        return [f"dashboard: {client.dashboard_link}"]
-    lines = [f"dashboard: http://127.0.0.1:{port}/status"]
+        return [f"live page: {page_address(client)}"]
+    lines = [f"live page: http://127.0.0.1:{port}/deepspot"]
     if not _is_here(client) or "SSH_CONNECTION" in os.environ:
         host, user = socket.getfqdn(), getpass.getuser()
         lines.append(

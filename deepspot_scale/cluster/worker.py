@@ -15,6 +15,7 @@ from typing import Any
 from distributed import WorkerPlugin
 
 from deepspot_scale.cluster.options import GPU
+from deepspot_scale.dashboard.messages import TOPIC, tell_device, this_worker
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.networks.engines import Device, EngineChoice, get_engine
 
@@ -65,12 +66,13 @@ class EngineLoader(WorkerPlugin):
         _ignore_warnings()
         import_module("deepspot_scale.runs.batches")
         has = worker.state.total_resources
-        if self.choice is None or any(name not in has for name in self.demand):
-            return
-        try:
-            await asyncio.to_thread(get_engine, self.choice)
-        except DeepspotError:
-            return
+        device = "no network"
+        if self.choice is not None and all(name in has for name in self.demand):
+            try:
+                device = (await asyncio.to_thread(get_engine, self.choice)).name
+            except DeepspotError:
+                return
+        worker.log_event(TOPIC, tell_device(this_worker(), device))
 
 
 def field_resources(client: Any, device: Device) -> dict[str, float]:

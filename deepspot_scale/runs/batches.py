@@ -6,8 +6,6 @@ the rows that make them count. Nothing here knows clusters or progress.
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from deepspot_scale.blockwise.reduction import Pipeline
+from deepspot_scale.dashboard.messages import this_worker
 from deepspot_scale.errors import DeviceError, SettingsError, WeightsError
 from deepspot_scale.execution.field import run_field
 from deepspot_scale.execution.planes import FieldTask, PlaneAnswer
@@ -147,7 +146,7 @@ def describe_field(
         "n_faint": sum(plane.n_faint for plane in planes),
         "seconds": seconds,
         **stage_seconds(planes),
-        "worker": f"{socket.gethostname()}:{os.getpid()}",
+        "worker": this_worker(),
         "part": part,
     }
 

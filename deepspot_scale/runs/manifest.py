@@ -15,6 +15,7 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from deepspot_scale.checking import difference
@@ -174,6 +175,14 @@ def settled(fields: pd.DataFrame, *, retry_failed: bool) -> set[FieldAddress]:
     kept = fields[fields["status"] == DONE] if retry_failed else fields
     rows = zip(kept["row"], kept["column"], kept["field"], strict=True)
     return {FieldAddress(*row) for row in rows}
+
+
+def rows_of(fields: pd.DataFrame, addresses: set[FieldAddress]) -> pd.DataFrame:
+    """Return the rows of these fields."""
+    rows = zip(fields["row"], fields["column"], fields["field"], strict=True)
+    meant = [FieldAddress(*row) in addresses for row in rows]
+    kept: pd.DataFrame = fields[np.array(meant, dtype=bool)]
+    return kept
 
 
 def sweep(folder: Folder) -> int:

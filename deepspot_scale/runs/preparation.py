@@ -61,6 +61,8 @@ class Prepared:
     """Names of the settings' channels, as far as a field tells them."""
     failed_before: int
     """Fields among the skipped that had failed."""
+    before: pd.DataFrame
+    """Rows of the fields that are skipped, columns `vocabulary.FIELDS`."""
 
 
 def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the work is done
@@ -129,6 +131,7 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
         [FieldTask(entry) for entry in missing if entry.address not in skipped],
         channels,
         len(skipped - good),
+        manifest.rows_of(tried, skipped),
     )
 
 

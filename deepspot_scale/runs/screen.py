@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from deepspot_scale.cluster.worker import EngineLoader, field_resources
+from deepspot_scale.dashboard.announcement import announce_run
 from deepspot_scale.errors import PlateError
 from deepspot_scale.io.tables import Folder, write_table
 from deepspot_scale.networks.engines import Device
@@ -89,9 +90,12 @@ def execute_run(
     progress = Progress(total, prepared.skipped)
     began = time.monotonic()
     on_progress(progress)
-    for rows in _iter_rows(prepared, client):
-        progress = progress.after(rows, time.monotonic() - began)
-        on_progress(progress)
+    left = [task.entry.address for task in (*prepared.tasks, *prepared.missing)]
+    with announce_run(client, job.out.url, left, prepared.before) as announce:
+        for rows in _iter_rows(prepared, client):
+            announce(rows)
+            progress = progress.after(rows, time.monotonic() - began)
+            on_progress(progress)
     manifest.sweep(job.out)
     summarise_run(job.out, job.settings, prepared.plate_map, prepared.channels)
     return progress

@@ -1,0 +1,112 @@
+"""The live page as a Bokeh document: numbers, the plate, the rate, and tables.
+
+Runs come in; a document is filled that looks at them once a second. Nothing here knows
+a scheduler, or how a run's numbers reach it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from html import escape
+from typing import Any, get_args
+
+from bokeh.layouts import column, row
+from bokeh.models import Div, RadioButtonGroup, Select
+
+from deepspot_scale.dashboard import markup
+from deepspot_scale.dashboard.drawings import PlateDrawing, RateDrawing
+from deepspot_scale.dashboard.plate_map import Shown
+from deepspot_scale.dashboard.state import Runs, Snapshot
+
+INTERVAL_MS = 1000
+LATEST = "the latest run"
+TEXTS = {
+    "head": markup.head,
+    "stages": markup.stages,
+    "workers": markup.workers,
+    "failures": markup.failures,
+}
+logger = logging.getLogger(__name__)
+
+
+class LivePage:
+    """What one browser tab shows."""
+
+    def __init__(self, runs: Runs, clock: Callable[[], float] = time.time) -> None:
+        self.runs, self.clock = runs, clock
+        self.texts = {
+            name: Div(stylesheets=[markup.STYLE], sizing_mode="stretch_width")
+            for name in TEXTS
+        }
+        self.texts["head"].text = "<h1>No run has begun yet</h1>"
+        self.plate, self.rate = PlateDrawing(), RateDrawing()
+        self.plate.figure.visible = False
+        self.shown = RadioButtonGroup(labels=list(get_args(Shown)), active=0)
+        self.chosen = Select(value=LATEST, options=[LATEST], visible=False)
+        self.shown.on_change("active", self._on_choice)
+        self.chosen.on_change("value", self._on_choice)
+
+    @property
+    def root(self) -> Any:
+        """The whole page, to be put into a document."""
+        wide = {"sizing_mode": "stretch_width"}
+        left = column(self.shown, self.plate.figure, self.texts["workers"], **wide)
+        right = column(
+            self.rate.figure, self.texts["stages"], self.texts["failures"], **wide
+        )
+        return column(
+            self.chosen,
+            self.texts["head"],
+            row(left, right, spacing=24, **wide),
+            spacing=12,
+            margin=(12, 20, 12, 20),
+            **wide,
+        )
+
+    def update(self) -> None:
+        """Show how the chosen run stands now."""
+        self.chosen.options = [LATEST, *reversed(self.runs.by_name)]
+        self.chosen.visible = len(self.runs.by_name) > 1
+        name = None if self.chosen.value == LATEST else self.chosen.value
+        numbers = self.runs.snapshot(self.clock(), name)
+        if numbers is not None:
+            self._show(numbers)
+
+    def _on_choice(self, attr: str, old: Any, new: Any) -> None:
+        """Show at once what was chosen; the parameters are Bokeh's."""
+        del attr, old, new
+        self.update()
+
+    def _show(self, numbers: Snapshot) -> None:
+        for name, write in TEXTS.items():
+            text = write(numbers)
+            if self.texts[name].text != text:
+                self.texts[name].text = text
+        self.plate.show(numbers, get_args(Shown)[self.shown.active])
+        self.shown.visible = self.plate.figure.visible
+        self.rate.show(numbers)
+
+
+def fill_document(document: Any, runs: Runs) -> None:
+    """Put the page into a document and keep it up to date."""
+    page = LivePage(runs)
+    document.title = "DeepSpot"
+    document.add_root(page.root)
+    page.update()
+    timer: Any = document.add_periodic_callback(
+        partial(_try_update, page, lambda: document.remove_periodic_callback(timer)),
+        INTERVAL_MS,
+    )
+
+
+def _try_update(page: LivePage, stop: Callable[[], None]) -> None:
+    """Update; a page that can not be drawn says so, once, and stands still."""
+    try:
+        page.update()
+    except Exception as error:  # the scheduler that shows it must go on
+        stop()
+        logger.warning("the live page stands still", exc_info=True)
+        page.texts["head"].text = f"<h1>This page broke: {escape(repr(error))}</h1>"

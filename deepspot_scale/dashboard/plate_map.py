@@ -1,0 +1,100 @@
+"""The wells of a plate as a drawing needs them: places, and a value for each.
+
+Rows of `RunState.snapshot` come in, columns of numbers go out. Nothing here draws.
+
+Wells stand where they stand on the smallest plate of the trade that holds them all, so
+the eye knows where it is; names that are none of a plate's get places of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from math import nan
+from typing import Any, Literal
+
+from deepspot_scale.dashboard.state import Snapshot
+
+Shown = Literal["progress", "spots per cell", "spots per field"]
+FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))
+"""Rows and columns of plates of 6 to 1536 wells."""
+
+
+@dataclass(frozen=True)
+class PlateShape:
+    """Names of the rows and columns, in the order in which they are drawn."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+def letters(number: int) -> str:
+    """Return the name of a plate's row, from 0.
+
+    Examples
+    --------
+    >>> letters(0), letters(25), letters(26)
+    ('A', 'Z', 'AA')
+    """
+    first, second = divmod(number, 26)
+    return ("" if not first else chr(64 + first)) + chr(65 + second)
+
+
+def plate_shape(wells: list[Snapshot]) -> PlateShape | None:
+    """Return the plate that these wells are of; None for images outside a plate."""
+    if not any(well["row"] or well["column"] for well in wells):
+        return None
+    rows = {well["row"] for well in wells}
+    columns = {short_column(well["column"]) for well in wells}
+    for n_rows, n_columns in FORMATS:
+        names = [letters(i) for i in range(n_rows)]
+        numbers = [str(i + 1) for i in range(n_columns)]
+        if rows <= set(names) and columns <= set(numbers):
+            return PlateShape(tuple(names), tuple(numbers))
+    in_order = sorted(columns, key=lambda c: (not c.isdecimal(), c.zfill(4)))
+    return PlateShape(tuple(sorted(rows)), tuple(in_order))
+
+
+def short_column(column: str) -> str:
+    """Return a column's name without zeros before it: 3 for 03."""
+    return str(int(column)) if re.fullmatch(r"[0-9]{1,4}", column) else column
+
+
+def well_columns(
+    wells: list[Snapshot], shape: PlateShape, shown: Shown
+) -> dict[str, list[Any]]:
+    """Return the wells as columns of a drawing: places, value, words.
+
+    Parameters
+    ----------
+    wells
+        Of `RunState.snapshot`.
+    shape
+        From `plate_shape`.
+    shown
+        What `value` is; NaN where it is not known.
+
+    Returns
+    -------
+    dict
+        x and y (place, 0 for the first row and column), well, value, and the numbers.
+    """
+    row_place = {name: i for i, name in enumerate(shape.rows)}
+    column_place = {name: i for i, name in enumerate(shape.columns)}
+    placed: dict[str, list[Any]] = {
+        "x": [column_place[short_column(well["column"])] for well in wells],
+        "y": [row_place[well["row"]] for well in wells],
+        "well": [f"{well['row']}{well['column']}" for well in wells],
+        "value": [_value(well, shown) for well in wells],
+    }
+    for name in ("total", "done", "failed", "spots", "cells"):
+        placed[name] = [well[name] for well in wells]
+    return placed
+
+
+def _value(well: Snapshot, shown: Shown) -> float:
+    if shown == "progress":
+        settled: float = (well["done"] + well["failed"]) / max(well["total"], 1)
+        return settled
+    among = well["cells"] if shown == "spots per cell" else well["done"]
+    return well["spots"] / among if among else nan

@@ -1,0 +1,286 @@
+"""Where runs stand, as numbers: messages in, numbers out.
+
+A field is counted once, however often it is told of: one that is done stays done, one
+that failed and is done later is done. Times are the caller's. Nothing here knows a
+scheduler, a page or a file.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from math import isnan
+from typing import Any
+
+from deepspot_scale.dashboard.messages import (
+    STAGES,
+    FieldRow,
+    Message,
+    WellRow,
+    read_rows,
+)
+from deepspot_scale.dashboard.pace import RateHistory, RecentRate
+from deepspot_scale.vocabulary import DONE
+
+MAX_RUNS = 8
+"""Runs of one scheduler that are remembered; the oldest is forgotten first."""
+MAX_FAILURES = 20
+Snapshot = dict[str, Any]
+"""Numbers and words as JSON knows them."""
+
+
+@dataclass
+class Counts:
+    """What fields add up to, in a well, on a worker, or in all."""
+
+    n_done: int = 0
+    n_failed: int = 0
+    n_images: int = 0
+    """Planes processed."""
+    n_spots: int = 0
+    n_cells: int = 0
+    seconds: float = 0.0
+    """Work, summed over fields."""
+
+    def add(self, row: FieldRow, sign: int = 1) -> None:
+        """Count a field in; or out again, with sign -1."""
+        done = row.status == DONE
+        self.n_done += sign * done
+        self.n_failed += sign * (not done)
+        self.n_images += sign * row.n_planes
+        self.n_spots += sign * row.n_spots
+        self.n_cells += sign * row.n_cells
+        self.seconds += sign * row.seconds
+
+
+@dataclass
+class WorkerCounts:
+    """What one worker did."""
+
+    counts: Counts
+    pace: RecentRate
+    last: float
+    """When a field of it last came in."""
+
+
+@dataclass
+class RunState:
+    """Where one run stands."""
+
+    run: str
+    began: float
+    wells: dict[tuple[str, str], tuple[int, Counts]]
+    """By row and column: fields of the well, and what those settled add up to."""
+    counts: Counts = field(default_factory=Counts)
+    """Of this start of the run; earlier starts' are in `wells` only."""
+    done: set[tuple[str, str, str]] = field(default_factory=set)
+    """Row, column and field of those that came in done: they count once."""
+    failed: dict[tuple[str, str, str], FieldRow] = field(default_factory=dict)
+    """Those that failed; they are taken back if they are done after all."""
+    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    """Seconds of work by stage."""
+    workers: dict[str, WorkerCounts] = field(default_factory=dict)
+    failures: deque[FieldRow] = field(
+        default_factory=lambda: deque(maxlen=MAX_FAILURES)
+    )
+    ended: float | None = None
+    how: str = "running"
+    """running, finished or stopped."""
+    version: int = 0
+    """Changes whenever a number does that does not depend on the clock."""
+
+    def __post_init__(self) -> None:
+        """Start the clocks."""
+        self.images = RecentRate(self.began)
+        self.settled = RecentRate(self.began)
+        self.history = RateHistory(self.began)
+
+    @classmethod
+    def begin(cls, run: str, wells: list[WellRow], now: float) -> RunState:
+        """Return the state of a run that has just begun."""
+        return cls(
+            run,
+            now,
+            {
+                (well.row, well.column): (
+                    well.n_left + well.n_done + well.n_failed,
+                    Counts(
+                        n_done=well.n_done,
+                        n_failed=well.n_failed,
+                        n_spots=well.n_spots,
+                        n_cells=well.n_cells,
+                    ),
+                )
+                for well in wells
+            },
+        )
+
+    def add(self, rows: list[FieldRow], now: float) -> None:
+        """Count fields that have come in; those known already do not count again."""
+        n_new = n_images = 0
+        for row in rows:
+            if self._is_news(row):
+                self._count(row, now)
+                n_new, n_images = n_new + 1, n_images + row.n_planes
+        if n_new:
+            self.version += 1
+            self.settled.add(n_new, now)
+            self.images.add(n_images, now)
+            self.history.add(n_images, now)
+
+    def end(self, how: str, now: float) -> None:
+        """Stop the clock."""
+        self.ended, self.how = now, how
+        self.version += 1
+
+    def _is_news(self, row: FieldRow) -> bool:
+        """Return whether a row counts; take back the failure that it makes up for."""
+        key = (row.row, row.column, row.field)
+        if key in self.done or (key in self.failed and row.status != DONE):
+            return False
+        if row.status != DONE:
+            self.failed[key] = row
+            return True
+        self.done.add(key)
+        old = self.failed.pop(key, None)
+        if old is not None:
+            worker = self.workers[old.worker].counts
+            for counts in (self.counts, self.wells[key[:2]][1], worker):
+                counts.add(old, -1)
+            if old in self.failures:
+                self.failures.remove(old)
+        return True
+
+    def _count(self, row: FieldRow, now: float) -> None:
+        self.counts.add(row)
+        place = (row.row, row.column)
+        # A field that was not announced makes its well larger.
+        total, well = self.wells.get(place, (0, Counts()))
+        well.add(row)
+        self.wells[place] = (max(total, well.n_done + well.n_failed), well)
+        for stage in STAGES:
+            seconds = getattr(row, f"seconds_{stage}")
+            self.stages[stage] += 0.0 if isnan(seconds) else seconds
+        worker = self.workers.get(row.worker)
+        if worker is None:
+            start = max(self.began, now - row.seconds)
+            worker = WorkerCounts(Counts(), RecentRate(start), now)
+            self.workers[row.worker] = worker
+        worker.counts.add(row)
+        worker.pace.add(row.n_planes, now)
+        worker.last = now
+        if row.status != DONE:
+            self.failures.append(row)
+
+    def snapshot(self, now: float, devices: dict[str, str] | None = None) -> Snapshot:
+        """Return all numbers at a moment.
+
+        Parameters
+        ----------
+        now
+            The moment; a run that has ended shows its last one.
+        devices
+            What each worker's network runs on.
+        """
+        now = now if self.ended is None else self.ended
+        seconds = max(now - self.began, 0.0)
+        total = sum(total for total, _ in self.wells.values())
+        done = sum(well.n_done for _, well in self.wells.values())
+        failed = sum(well.n_failed for _, well in self.wells.values())
+        left = total - done - failed
+        pace = self.settled.per_second(now)
+        mean = self.counts.n_images / seconds if seconds > 0 else 0.0
+        return {
+            "run": self.run,
+            "state": self.how,
+            "seconds": seconds,
+            "total": total,
+            "done": done,
+            "failed": failed,
+            "left": left,
+            "before": total - left - len(self.done) - len(self.failed),
+            "images": self.counts.n_images,
+            "images_per_second": (
+                self.images.per_second(now) if self.ended is None else mean
+            ),
+            "images_per_second_mean": mean,
+            "seconds_left": left / pace if pace and left else (None if left else 0.0),
+            "spots": sum(well.n_spots for _, well in self.wells.values()),
+            "cells": sum(well.n_cells for _, well in self.wells.values()),
+            "stages": dict(self.stages),
+            "wells": self._wells(),
+            "workers": self._workers(now, devices or {}),
+            "failures": [_failure(row) for row in reversed(self.failures)],
+            "history": self.history.curve(now),
+        }
+
+    def _wells(self) -> list[Snapshot]:
+        return [
+            {
+                "row": row,
+                "column": column,
+                "total": total,
+                "done": counts.n_done,
+                "failed": counts.n_failed,
+                "spots": counts.n_spots,
+                "cells": counts.n_cells,
+            }
+            for (row, column), (total, counts) in self.wells.items()
+        ]
+
+    def _workers(self, now: float, devices: dict[str, str]) -> list[Snapshot]:
+        return [
+            {
+                "worker": name,
+                "device": devices.get(name, ""),
+                "done": worker.counts.n_done,
+                "failed": worker.counts.n_failed,
+                "images": worker.counts.n_images,
+                "images_per_second": worker.pace.per_second(now),
+                "seconds": worker.counts.seconds,
+                "quiet_seconds": max(now - worker.last, 0.0),
+            }
+            for name, worker in sorted(self.workers.items())
+        ]
+
+
+def _failure(row: FieldRow) -> Snapshot:
+    return {"field": row.address.path, "reason": row.reason, "worker": row.worker}
+
+
+@dataclass
+class Runs:
+    """All runs that a scheduler was told of, and the devices of its workers."""
+
+    by_name: dict[str, RunState] = field(default_factory=dict)
+    """The one that began last comes last."""
+    devices: dict[str, str] = field(default_factory=dict)
+    """By worker as in the table of fields."""
+
+    def take(self, message: Message, now: float) -> None:
+        """Count what a message tells."""
+        kind, run = message["kind"], message.get("run", "")
+        if kind == "device":
+            self.devices[message["name"]] = message["device"]
+        elif kind == "begin":
+            self.by_name.pop(run, None)
+            wells = [WellRow(*well) for well in message["wells"]]
+            self.by_name[run] = RunState.begin(run, wells, now)
+            while len(self.by_name) > MAX_RUNS:
+                del self.by_name[next(iter(self.by_name))]
+        elif run in self.by_name:
+            if kind == "rows":
+                self.by_name[run].add(read_rows(message), now)
+            elif kind == "end":
+                self.by_name[run].end(message["how"], now)
+
+    def find(self, run: str | None = None) -> RunState | None:
+        """Return the run of this name, or the one that began last; None: no run."""
+        if run is not None:
+            return self.by_name.get(run)
+        return next(reversed(self.by_name.values()), None)
+
+    def snapshot(self, now: float, run: str | None = None) -> Snapshot | None:
+        """Return the numbers of one run, see `RunState.snapshot` and `find`."""
+        state = self.find(run)
+        return None if state is None else state.snapshot(now, self.devices)

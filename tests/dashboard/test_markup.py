@@ -1,0 +1,78 @@
+"""Words and numbers as HTML: what is shown, and that nothing in it is taken as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from deepspot_scale.dashboard import markup
+from deepspot_scale.dashboard.messages import tell_begin, tell_device, tell_rows
+from deepspot_scale.dashboard.state import Runs
+from deepspot_scale.vocabulary import FieldAddress
+
+EVIL = "<script>alert(1)</script>"
+Rows = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture
+def numbers(rows: Rows, failed: Rows) -> dict[str, Any]:
+    """A run whose every word is hostile."""
+    runs = Runs()
+    paths = [f"B/03/{i}" for i in range(12)]
+    left = [FieldAddress.from_path(path) for path in paths]
+    runs.take(tell_begin(f"s3://bucket/{EVIL}", left), 0.0)
+    runs.take(tell_device("a:1", EVIL), 0.0)
+    name = f"s3://bucket/{EVIL}"
+    runs.take(tell_rows(name, rows(*paths[:8], n_spots=4321, seconds_enhance=2)), 4.0)
+    bad = failed("B/03/8", reason=EVIL).assign(worker=EVIL, field=EVIL)
+    runs.take(tell_rows(name, bad), 4.0)
+    found = runs.snapshot(4.0)
+    assert found is not None
+    return found
+
+
+def test_nothing_that_a_run_says_is_taken_as_html(numbers: dict[str, Any]) -> None:
+    page = markup.plain_page(numbers, EVIL)
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 4
+
+
+def test_the_head_shows_the_main_numbers(numbers: dict[str, Any]) -> None:
+    head = markup.head(numbers)
+    for name, shown in {
+        "settled": "9 / 12",
+        "failed": "1",
+        "spots": "34,568",
+        "images_per_second": "2",
+        "spots_per_cell": "2,160",
+    }.items():
+        assert f'data-number="{name}">{shown}<' in head
+
+
+def test_every_stage_is_named_with_its_seconds_an_image(
+    numbers: dict[str, Any],
+) -> None:
+    assert "enhance 2 s" in markup.stages(numbers)
+    nothing = numbers | {"stages": dict.fromkeys(numbers["stages"], 0.0)}
+    assert "nothing measured yet" in markup.stages(nothing)
+
+
+def test_a_run_without_a_fault_says_so(numbers: dict[str, Any]) -> None:
+    assert "none in this start" in markup.failures(numbers | {"failures": []})
+
+
+def test_a_long_list_of_workers_is_cut_and_says_so(numbers: dict[str, Any]) -> None:
+    one = numbers["workers"][0]
+    lines = [one | {"worker": f"w{i}", "images_per_second": i} for i in range(100)]
+    table = markup.workers(numbers | {"workers": lines})
+    assert "100 workers, the 32 fastest" in table
+    assert table.count("<tr>") == 33
+    assert table.index("w99") < table.index("w98")
+    assert "w67" not in table
+
+
+def test_a_plain_page_without_a_run_says_so() -> None:
+    assert "No run has begun" in markup.plain_page(None, "Bokeh is missing")
