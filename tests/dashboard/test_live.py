@@ -20,7 +20,7 @@ from distributed import Client, LocalCluster
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from deepspot_scale.cluster.local import open_client
+from deepspot_scale.cluster.client import open_client
 from deepspot_scale.dashboard import page, plugin
 from deepspot_scale.dashboard.announcement import announce_run, page_address
 from deepspot_scale.runs import manifest
@@ -151,7 +151,7 @@ def shown(
             looks.append(tab.evaluate(NUMBERS) | tab.evaluate(WELLS))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deepspot_scale.runs.screen.MAX_BATCH", 1)
+        patch.setattr("deepspot_scale.runs.distribution.MAX_BATCH", 1)
         execute_run(prepared, watched, on_progress=look)
     text = tab.wait_for("6 / 6 fields")
     tab.wait_for("finished")
