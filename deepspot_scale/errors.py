@@ -38,6 +38,10 @@ class DeviceError(DeepspotError, RuntimeError):
     """The device that was asked for is not there."""
 
 
+class ClusterError(DeepspotError, ConnectionError):
+    """Workers or their scheduler are gone; what is done is kept."""
+
+
 class ContractError(DeepspotError, AssertionError):
     """A method breaks a rule that every method keeps; see `deepspot_scale.testing`."""
 

@@ -18,6 +18,7 @@ import dask
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 
 from deepspot_scale.artificial import render_spots
 from deepspot_scale.cli import main
@@ -208,6 +209,52 @@ def _run_quickly(
 def run_quickly() -> Callable[..., Outcome]:
     """Run on a plate without enhancement, here, or on a client's workers."""
     return _run_quickly
+
+
+DEADLY = """
+import os, signal, time
+import numpy as np
+import deepspot_scale as ds
+
+def find(image):
+    mark = int((image == image.max()).sum())
+    if mark == 1001:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if mark == 1002:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if mark == 1003:
+        os._exit(7)
+    if mark == 1004:
+        held = np.ones(1 << 27)
+        time.sleep(30)
+    return np.argwhere(image > image.mean() + 4 * image.std())
+
+detector = ds.PointDetector(find, halo=16, on="raw")
+"""
+MARKS = {"SIGSEGV": 1001, "SIGKILL": 1002, "exit": 1003, "memory": 1004}
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A detector whose process some fields kill."""
+
+    name: str = "deadly:detector"
+
+    def mark(self, plate: Path | str, path: str, how: str) -> None:
+        """Let a field kill by as many brightest pixels as its detector dies of."""
+        array = zarr.open_array(f"{plate}/{path}/0", mode="r+")
+        image = array[1]
+        image[20:].flat[: MARKS[how]] = 60000
+        array[1] = image
+
+
+@pytest.fixture
+def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deadly:
+    """Return a detector that dies of marked fields, here and in other processes."""
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "deadly", raising=False)
+    return Deadly()
 
 
 class Ended(NamedTuple):

@@ -17,8 +17,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from deepspot_scale.cluster.leaving import without_signals
 from deepspot_scale.cluster.local import LOOPBACK
 from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
+from deepspot_scale.cluster.watching import local_workers_expected
 from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.errors import DeviceError
 
@@ -132,8 +134,8 @@ def open_gpus(options: Gpus) -> Iterator[Any]:
         }
         for gpu in gpus
     }
-    with (
-        SpecCluster(workers=workers, scheduler=scheduler, name="gpus") as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    with local_workers_expected():
+        with without_signals():
+            started = SpecCluster(workers=workers, scheduler=scheduler, name="gpus")
+        with started as cluster, Client(cluster, set_as_default=False) as client:
+            yield client

@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from deepspot_scale.cluster.leaving import without_signals
 from deepspot_scale.cluster.options import TASKS_AT_A_TIME, Options
+from deepspot_scale.cluster.watching import local_workers_expected
 from deepspot_scale.cluster.worker import ENVIRONMENT
 
 LOOPBACK = "127.0.0.1"
@@ -37,18 +39,18 @@ def open_local(options: Local) -> Iterator[Any]:
     """Start worker processes and yield their client; stop them at the end."""
     from distributed import Client, LocalCluster
 
-    with (
-        LocalCluster(
-            n_workers=options.workers,
-            threads_per_worker=TASKS_AT_A_TIME,
-            processes=True,
-            host=LOOPBACK,
-            dashboard_address=f"{LOOPBACK}:0",
-            env=ENVIRONMENT,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    with local_workers_expected():
+        with without_signals():
+            started = LocalCluster(
+                n_workers=options.workers,
+                threads_per_worker=TASKS_AT_A_TIME,
+                processes=True,
+                host=LOOPBACK,
+                dashboard_address=f"{LOOPBACK}:0",
+                env=ENVIRONMENT,
+            )
+        with started as cluster, Client(cluster, set_as_default=False) as client:
+            yield client
 
 
 def threads_per_worker(workers: int) -> int:

@@ -7,12 +7,15 @@ the rows that make them count. Nothing here knows clusters or progress.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from deepspot_scale.blockwise.reduction import Pipeline
+from deepspot_scale.cluster.leaving import is_wanted
 from deepspot_scale.dashboard.messages import this_worker
 from deepspot_scale.errors import DeviceError, SettingsError, WeightsError
 from deepspot_scale.execution.field import run_field
@@ -31,6 +34,8 @@ from deepspot_scale.vocabulary import (
     empty_table,
 )
 
+BATCH_SECONDS = 5.0
+"""A batch that has lasted this long is written, and its rest handed out anew."""
 FATAL = (DeviceError, WeightsError, SettingsError, KeyboardInterrupt, SystemExit)
 """Errors that every field would meet alike: they end the run."""
 
@@ -45,9 +50,13 @@ class Job:
     """How."""
     out: Folder
     """The run folder."""
+    token: str = ""
+    """Tells this client's work from that of any other on the same workers."""
 
 
-def run_batch(tasks: list[FieldTask], job: Job) -> pd.DataFrame:
+def run_batch(
+    tasks: list[FieldTask], job: Job, *, wanted: Callable[[], bool] | None = None
+) -> pd.DataFrame:
     """Process some fields one after the other and write them as one part.
 
     Parameters
@@ -56,20 +65,29 @@ def run_batch(tasks: list[FieldTask], job: Job) -> pd.DataFrame:
         The fields.
     job
         What to do with them.
+    wanted
+        Asked before each field whether it should be begun; None asks the worker.
 
     Returns
     -------
     pandas.DataFrame
-        One row for each field, columns `vocabulary.FIELDS`.
+        One row for each field that was begun, columns `vocabulary.FIELDS`. Those
+        after `BATCH_SECONDS`, or no longer wanted, are left to be handed out anew, so
+        that a worker that dies takes little with it.
     """
-    began = [0.0] * len(tasks)
+    wanted = wanted or partial(is_wanted, job.token)
+    began = time.monotonic()
     outcomes: list[list[PlaneAnswer] | Exception] = []
-    seconds = []
-    for number, task in enumerate(tasks):
-        began[number] = time.monotonic()
+    seconds: list[float] = []
+    for task in tasks:
+        started = time.monotonic()
+        if not wanted() or (outcomes and started - began > BATCH_SECONDS):
+            break
         outcomes.append(_attempt(task, job))
-        seconds.append(time.monotonic() - began[number])
-    return finish_batch(tasks, outcomes, seconds, job)
+        seconds.append(time.monotonic() - started)
+    if not outcomes:
+        return empty_table(FIELDS)
+    return finish_batch(tasks[: len(outcomes)], outcomes, seconds, job)
 
 
 def _attempt(task: FieldTask, job: Job) -> list[PlaneAnswer] | Exception:

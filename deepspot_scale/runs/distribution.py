@@ -8,23 +8,37 @@ a field is processed or what its rows are summed up to.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import pandas as pd
 
+from deepspot_scale.cluster.leaving import stop_run
+from deepspot_scale.cluster.watching import cluster_errors, watch_workers
 from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.execution.blocks import defer_field
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import Plate, open_field
 from deepspot_scale.runs.batches import FATAL, Job, fail_batch, finish_batch, run_batch
+from deepspot_scale.runs.isolation import run_isolated
+from deepspot_scale.vocabulary import FIELDS, empty_table
 
 BATCH_PIXELS = 1 << 22
 """Small fields are handed out together until they have this many pixels."""
 MAX_BATCH = 64
 SMALLEST_WINDOW = 16
 """Batches in flight while there are few workers, or none yet."""
+MAX_DEATHS = 8
+"""Fields that lost all their workers so often are given up."""
+POLL = 0.25
+"""Seconds between two looks at whether to stop."""
+GATHER_SECONDS = 30.0
+"""Time in which a row that is ready must arrive."""
 BLOCKS_PER_TASK = 16
 """A plane of more blocks than this is spread over the workers."""
 
@@ -47,23 +61,33 @@ def _batch_size(plate: Plate, task: FieldTask) -> int:
     return max(1, min(MAX_BATCH, BATCH_PIXELS // (height * width)))
 
 
-def _submit(
-    client: Any, batch: list[FieldTask], job: Job, demand: dict[str, float]
-) -> Any:
-    """Hand one batch to the cluster: one task, or the blocks of one large field.
+@dataclass(frozen=True)
+class _Handout:
+    """Fields that one task is to do."""
+
+    tasks: list[FieldTask]
+    deaths: int = 0
+    """How often Dask gave up on them, as all workers that had them died."""
+
+
+def _submit(client: Any, handout: _Handout, job: Job, demand: dict[str, float]) -> Any:
+    """Hand fields to the cluster: one task, or the blocks of one large field.
 
     Every task asks for what the network needs: of a graph's tasks those fused with
     others would forget it.
     """
-    if len(batch) == 1 and not job.settings.keep_enhanced:
-        planes = _spread(batch[0], job)
+    tasks, resources = handout.tasks, demand or None
+    if handout.deaths:
+        return client.submit(run_isolated, tasks, job, pure=False, resources=resources)
+    if len(tasks) == 1 and not job.settings.keep_enhanced:
+        planes = _spread(tasks[0], job)
         if planes is not None:
             from dask.delayed import delayed
 
             finish = delayed(_finish_large, pure=False)
-            whole = finish(batch[0], planes, time.time(), job)
-            return client.compute(whole, resources=demand or None)
-    return client.submit(run_batch, batch, job, pure=False, resources=demand or None)
+            whole = finish(tasks[0], planes, time.time(), job)
+            return client.compute(whole, resources=resources)
+    return client.submit(run_batch, tasks, job, pure=False, resources=resources)
 
 
 def _spread(task: FieldTask, job: Job) -> list[Any] | None:
@@ -85,22 +109,40 @@ def _finish_large(
     return finish_batch([task], [planes], [time.time() - started], job)
 
 
-def _rows_of(future: Any, batch: list[FieldTask], job: Job) -> pd.DataFrame:
-    """Return the rows of a finished batch; a batch whose worker died failed."""
+def _answer(
+    future: Any, handout: _Handout, job: Job
+) -> tuple[pd.DataFrame, list[_Handout]]:
+    """Return the rows of an ended task, and what is left of its fields.
+
+    Dask gives up on tasks whose workers died several times, also on those that were
+    merely beside the one that killed them. Such fields are done again, in a process
+    of their own; there the one that kills shows, and only it fails.
+    """
     from distributed import KilledWorker
 
-    error = future.exception()
-    if error is None:
-        rows: pd.DataFrame = future.result()
-        return rows
+    with cluster_errors():
+        # A worker that died with the rows in its memory makes them pending again.
+        error = future.exception(timeout=GATHER_SECONDS)
+        rows = future.result(timeout=GATHER_SECONDS) if error is None else None
+    if rows is not None:
+        begun = set(zip(rows["row"], rows["column"], rows["field"], strict=True))
+        rest = [task for task in handout.tasks if _key(task) not in begun]
+        return rows, [replace(handout, tasks=rest)] if rest else []
     if isinstance(error, FATAL):
         raise error
     if isinstance(error, KilledWorker):
+        if handout.deaths < MAX_DEATHS:
+            return empty_table(FIELDS), [replace(handout, deaths=handout.deaths + 1)]
         error = RunError(
-            "its worker process died several times, likely for lack of memory; try "
-            "fewer workers or a smaller block"
+            "the workers that had it died again and again, though it ran in a process "
+            "of its own; look at the workers' logs"
         )
-    return fail_batch(batch, error, job)
+    return fail_batch(handout.tasks, error, job), []
+
+
+def _key(task: FieldTask) -> tuple[str, str, str]:
+    address = task.entry.address
+    return address.row, address.column, address.field
 
 
 def _window(client: Any) -> int:
@@ -109,7 +151,8 @@ def _window(client: Any) -> int:
     More than one a thread, so that none waits, and so that a cluster that grows by
     what is waiting sees a reason to.
     """
-    threads = sum(int(n) for n in client.nthreads().values())
+    with cluster_errors():
+        threads = sum(int(n) for n in client.nthreads().values())
     return max(SMALLEST_WINDOW, 3 * threads)
 
 
@@ -118,27 +161,106 @@ def distribute(
     client: Any,
     job: Job,
     demand: dict[str, float],
+    stop: Callable[[], bool],
 ) -> Iterator[pd.DataFrame]:
     """Keep a window of batches in flight, each answered by its rows as it ends.
 
-    `demand` is what each asks of its worker, see `field_resources`.
+    Parameters
+    ----------
+    batches
+        The fields.
+    client
+        `distributed.Client`.
+    job
+        What to do with them.
+    demand
+        What each task asks of its worker, see `field_resources`.
+    stop
+        Asked now and then; once it says yes, workers end the fields in hand and no
+        more are handed out.
+
+    Yields
+    ------
+    pandas.DataFrame
+        Rows of fields that ended.
+
+    Raises
+    ------
+    ClusterError
+        The scheduler is gone, or all workers of a local cluster are, for good.
     """
-    from distributed import as_completed
+    check = _watcher(client, job, stop)
+    returned: deque[_Handout] = deque()
 
-    running: dict[Any, list[FieldTask]] = {}
-    stream = as_completed(loop=client.loop)
+    def next_handout() -> _Handout | None:
+        if returned:
+            return returned.popleft()
+        tasks = next(batches, None)
+        return _Handout(tasks) if tasks else None
 
-    def submit(n: int) -> None:
-        for batch in islice(batches, n):
-            future = _submit(client, batch, job, demand)
-            running[future] = batch
-            stream.add(future)
+    with closing(_Flight(client, job, demand)) as flight:
+        while True:
+            for _ in range(_window(client) - len(flight.running)):
+                if stop():
+                    break
+                handout = next_handout()
+                if handout is None:
+                    break
+                flight.submit(handout)
+            if not flight.running:
+                return
+            rows, rest = flight.wait(check)
+            returned.extend(rest)
+            if len(rows):
+                yield rows
 
-    try:
-        submit(_window(client))
-        for future in stream:
-            yield _rows_of(future, running.pop(future), job)
-            submit(max(0, _window(client) - len(running)))
-    finally:
-        # A client that stops early leaves no queue of work behind.
-        client.cancel(list(running))
+
+class _Flight:
+    """The tasks in flight."""
+
+    def __init__(self, client: Any, job: Job, demand: dict[str, float]) -> None:
+        self.client, self.job, self.demand = client, job, demand
+        self.running: dict[Any, _Handout] = {}
+        self.ended: SimpleQueue[Any] = SimpleQueue()
+
+    def submit(self, handout: _Handout) -> None:
+        with cluster_errors():
+            future = _submit(self.client, handout, self.job, self.demand)
+        self._expect(future, handout)
+
+    def _expect(self, future: Any, handout: _Handout) -> None:
+        self.running[future] = handout
+        future.add_done_callback(self.ended.put)
+
+    def wait(self, check: Callable[[], None]) -> tuple[pd.DataFrame, list[_Handout]]:
+        """Return what the next task that ends came to, see `_answer`."""
+        while True:
+            try:
+                future = self.ended.get(timeout=POLL)
+            except Empty:
+                check()
+                continue
+            handout = self.running.pop(future)
+            try:
+                return _answer(future, handout, self.job)
+            except TimeoutError:
+                self._expect(future, handout)
+
+    def close(self) -> None:
+        """Leave no queue of work behind when the client stops early."""
+        self.client.cancel(list(self.running))
+
+
+def _watcher(client: Any, job: Job, stop: Callable[[], bool]) -> Callable[[], None]:
+    """Return what is to be done while nothing ends."""
+    check_workers = watch_workers(client)
+    told = False
+
+    def check() -> None:
+        nonlocal told
+        check_workers()
+        if stop() and not told:
+            told = True
+            stop_run(client, job.token)
+
+    return check

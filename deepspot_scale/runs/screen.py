@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 
+from deepspot_scale.cluster.leaving import Leaving, LeavingNanny
+from deepspot_scale.cluster.watching import cluster_errors
 from deepspot_scale.cluster.worker import EngineLoader, field_resources
 from deepspot_scale.dashboard.announcement import announce_run
 from deepspot_scale.errors import PlateError
+from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.tables import Folder, write_table
 from deepspot_scale.networks.engines import Device
 from deepspot_scale.report.polarity import SectorIndex
 from deepspot_scale.report.statistics import summarise_conditions, summarise_wells
 from deepspot_scale.runs import manifest
-from deepspot_scale.runs.batches import fail_batch, run_batch
+from deepspot_scale.runs.batches import Job, fail_batch, run_batch
 from deepspot_scale.runs.distribution import batch_fields, distribute
 from deepspot_scale.runs.preparation import Prepared, Selection, prepare_run
 from deepspot_scale.settings import Settings
@@ -44,6 +48,11 @@ class Progress:
     last: pd.DataFrame | None = None
     """Rows of the fields that came in last."""
 
+    @property
+    def left(self) -> int:
+        """Fields that are neither done nor failed."""
+        return self.total - self.done - self.failed
+
     def after(self, rows: pd.DataFrame, seconds: float) -> Progress:
         """Return the progress once these rows have come in."""
         good = int((rows["status"] == DONE).sum())
@@ -63,6 +72,7 @@ def execute_run(
     client: Any = None,
     *,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Progress:
     """Do what is left of a run, then write its summary tables.
 
@@ -74,6 +84,9 @@ def execute_run(
         `distributed.Client`; None runs here, one field after the other.
     on_progress
         Called at the start and each time fields have come in.
+    stop
+        Asked now and then. Once it says yes the fields in hand are done and written;
+        summary tables are left to the run that goes on.
 
     Returns
     -------
@@ -84,7 +97,10 @@ def execute_run(
     ------
     DeviceError, WeightsError
         What every field would meet alike.
+    ClusterError
+        Scheduler or workers are gone for good.
     """
+    prepared = replace(prepared, job=replace(prepared.job, token=uuid4().hex))
     job = prepared.job
     total = len(prepared.tasks) + len(prepared.missing)
     progress = Progress(total, prepared.skipped)
@@ -92,29 +108,47 @@ def execute_run(
     on_progress(progress)
     left = [task.entry.address for task in (*prepared.tasks, *prepared.missing)]
     with announce_run(client, job.out.url, left, prepared.before) as announce:
-        for rows in _iter_rows(prepared, client):
+        for rows in _iter_rows(prepared, client, stop):
             announce(rows)
             progress = progress.after(rows, time.monotonic() - began)
             on_progress(progress)
+    if progress.left:
+        return progress
     manifest.sweep(job.out)
     summarise_run(job.out, job.settings, prepared.plate_map, prepared.channels)
     return progress
 
 
-def _iter_rows(prepared: Prepared, client: Any) -> Iterator[pd.DataFrame]:
+def _iter_rows(
+    prepared: Prepared, client: Any, stop: Callable[[], bool]
+) -> Iterator[pd.DataFrame]:
     job = prepared.job
     for task in prepared.missing:
         error = PlateError("the plate lists this well, but it is not there")
         yield fail_batch([task], error, job)
     batches = batch_fields(prepared.tasks, prepared.plate)
     if client is None:
-        for batch in batches:
-            yield run_batch(batch, job)
-    else:
+        yield from _run_here(batches, job, stop)
+        return
+    with cluster_errors():
         engine = prepared.engine
         demand = field_resources(client, engine.device) if engine else {}
         client.register_plugin(EngineLoader(engine, demand))
-        yield from distribute(batches, client, job, demand)
+        client.register_plugin(Leaving())
+        client.register_plugin(LeavingNanny())
+    yield from distribute(batches, client, job, demand, stop)
+
+
+def _run_here(
+    batches: Iterator[list[FieldTask]], job: Job, stop: Callable[[], bool]
+) -> Iterator[pd.DataFrame]:
+    for batch in batches:
+        left = batch
+        while left and not stop():
+            rows = run_batch(left, job, wanted=lambda: not stop())
+            left = left[len(rows) :]
+            if len(rows):
+                yield rows
 
 
 def summarise_run(

@@ -77,7 +77,7 @@ def check_steps(
 
 def send_copy(method: Any) -> Any:
     """Return a copy, as a worker would get it."""
-    import cloudpickle  # type: ignore[import-untyped]  # it has no types
+    import cloudpickle
 
     try:
         return cloudpickle.loads(cloudpickle.dumps(method))

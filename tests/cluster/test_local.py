@@ -158,24 +158,6 @@ def test_a_worker_that_dies_in_a_run_takes_no_field_with_it(
     assert min(pids) not in mortal.run(os.getpid).values()
 
 
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-@pytest.mark.cluster
-def test_a_field_that_kills_its_workers_is_a_row_with_a_reason(
-    plate: str, mortal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mortal.cluster.scheduler, "allowed_failures", 0)
-    settings = make_settings(channels=("FISH",), enhance=False)
-    prepared = prepare_run(plate, str(tmp_path / "run"), settings)
-    future = mortal.submit(_die, pure=False)
-    rows = distribution._rows_of(future, prepared.tasks[:1], prepared.job)
-    assert rows["status"].tolist() == ["failed"]
-    assert "likely for lack of memory" in rows["reason"][0]
-    assert read_fields(prepared.job.out).equals(rows)
-
-
 @pytest.mark.cluster
 def test_an_existing_scheduler_is_used_and_left_running(
     plate: str, alone: Any, client: Any, tmp_path: Path, run_quickly: Callable[..., Any]
