@@ -123,6 +123,14 @@ def write_weights(
     save_file(stored, path, metadata=text)
 
 
+def read_arrays(weights: Weights) -> list[np.ndarray[Any, np.dtype[Any]]]:
+    """Return the stored arrays in the order of ``model.weights``, as float32."""
+    from safetensors.numpy import load_file
+
+    stored = load_file(weights.path)
+    return [stored[key].astype(np.float32) for key in sorted(stored)]
+
+
 def load_weights(model: keras.Model, weights: Weights) -> None:
     """Fill `model`, built from ``weights.architecture``, with the stored arrays.
 
@@ -131,10 +139,7 @@ def load_weights(model: keras.Model, weights: Weights) -> None:
     WeightsError
         The file holds other arrays than the architecture asks for.
     """
-    from safetensors.numpy import load_file
-
-    stored = load_file(weights.path)
-    arrays = [stored[key].astype(np.float32) for key in sorted(stored)]
+    arrays = read_arrays(weights)
     expected = [tuple(variable.shape) for variable in model.weights]
     if [array.shape for array in arrays] != expected:
         raise WeightsError(

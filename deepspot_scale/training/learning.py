@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 
 from deepspot_scale.errors import RunError, WeightsError
 from deepspot_scale.networks.deepspot import build
-from deepspot_scale.networks.weights import Weights, find_weights, load_weights
+from deepspot_scale.networks.weights import (
+    Weights,
+    find_weights,
+    load_weights,
+    read_arrays,
+)
 from deepspot_scale.training.losses import deepspot_loss
 from deepspot_scale.training.patches import Batch
 from deepspot_scale.training.recipe import Recipe
@@ -40,7 +45,9 @@ def compile_network(recipe: Recipe) -> Any:
     start = recipe.start_from and _start(recipe, recipe.start_from)
     keras.utils.set_random_seed(recipe.seed)
     model = build(recipe.architecture, dtype=recipe.dtype)
-    if start:
+    if start and recipe.take == "leading":
+        take_leading(model, read_arrays(start))
+    elif start:
         load_weights(model, start)
     optimiser = keras.optimizers.AdamW(
         _schedule(recipe), weight_decay=recipe.weight_decay, clipnorm=recipe.clip
@@ -56,12 +63,44 @@ def compile_network(recipe: Recipe) -> Any:
 def _start(recipe: Recipe, name: str) -> Weights:
     weights = find_weights(name)
     wanted = recipe.architecture
+    if recipe.take == "leading":
+        return weights
     if replace(weights.architecture, dropout=wanted.dropout) != wanted:
         raise WeightsError(
             f"start_from {name} is of another architecture: {weights.architecture}, "
-            f"the recipe has {wanted}. Write those numbers in [architecture]."
+            f"the recipe has {wanted}. Write those numbers in [architecture], or take "
+            'only what fits with take = "leading".'
         )
     return weights
+
+
+def take_leading(model: Any, arrays: Sequence[Array]) -> int:
+    """Fill a network with the arrays of another one, up to the first that differs.
+
+    Weights stand in the order of the layers, so two networks of equal stems share
+    those and the residual blocks that both have.
+
+    Returns
+    -------
+    int
+        Arrays that were taken.
+
+    Raises
+    ------
+    WeightsError
+        Not even the first one fits.
+    """
+    pairs = list(zip(model.weights, arrays, strict=False))
+    fits = [tuple(own.shape) == other.shape for own, other in pairs]
+    n = fits.index(False) if False in fits else len(fits)
+    if n == 0:
+        raise WeightsError(
+            "start_from has no weights that fit: the first stem of the recipe's "
+            "architecture is of another width"
+        )
+    for own, other in pairs[:n]:
+        own.assign(other)
+    return n
 
 
 def _schedule(recipe: Recipe) -> Any:

@@ -77,6 +77,9 @@ class Recipe(Strict):
     """The network to train."""
     start_from: str | None = None
     """Shipped model or weights file to go on from; None: initial weights by chance."""
+    take: Literal["all", "leading"] = "all"
+    """leading: of a network of another architecture, the weights before the first that
+    does not fit (the stems and first residual blocks); the others begin by chance."""
     mixture: tuple[Part, ...] = Field(
         default=(Part(source="paper", patches=6), Part(source="broad", patches=10)),
         min_length=1,
