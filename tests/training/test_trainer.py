@@ -196,6 +196,30 @@ def test_a_training_starts_from_weights(make_quick, tmp_path, tiny):
     assert find_weights(second).about["start_from"] == str(first)
 
 
+def after_block(model, number, image):
+    """Return what a residual block makes of an image; 0 is the first."""
+    import keras
+
+    sums = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
+    return np.array(keras.Model(model.input, sums[number].output)(image))
+
+
+def test_a_smaller_network_starts_with_the_stems_and_first_blocks_of_a_larger(
+    make_quick, tmp_path, tiny
+):
+    wide = Architecture(**{**tiny, "blocks": 3, "up": ((8, 8, 8),) * 3})
+    large = build(wide)
+    path = tmp_path / "large.safetensors"
+    write_weights(path, large.get_weights(), wide)
+    narrow = {**tiny, "blocks": 2}
+    recipe = make_quick(architecture=narrow, start_from=str(path), take="leading")
+    small = compile_network(recipe)
+    image = np.random.default_rng(0).random((1, 32, 32, 1), np.float32)
+    for number in (0, 1):
+        ours, theirs = (after_block(each, number, image) for each in (small, large))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 # -- refusals --------------------------------------------------------------------------
 
 
@@ -242,6 +266,16 @@ def test_weights_of_another_architecture_are_no_start(make_quick, tmp_path, tiny
     write_weights(path, build(other).get_weights(), other)
     with pytest.raises(WeightsError, match="filters=8"):
         compile_network(make_quick(start_from=str(path)))
+
+
+def test_weights_of_which_not_even_the_first_fits_are_no_start(
+    make_quick, tmp_path, tiny
+):
+    other = Architecture(**{**tiny, "stems": (8, 4, 4)})
+    path = tmp_path / "other.safetensors"
+    write_weights(path, build(other).get_weights(), other)
+    with pytest.raises(WeightsError, match="no weights that fit"):
+        compile_network(make_quick(start_from=str(path), take="leading"))
 
 
 def test_a_loss_that_is_no_number_ends_the_training_and_says_what_to_try(
