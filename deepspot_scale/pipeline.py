@@ -14,7 +14,7 @@ from deepspot_scale.blockwise.reduction import Pipeline, Step
 from deepspot_scale.blockwise.spots import Detector
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.binning import binning_for
-from deepspot_scale.networks.engines import Device, EngineChoice
+from deepspot_scale.networks.engines import AUTO, Device, EngineChoice, find_loader
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages.assignment import assignment_step
 from deepspot_scale.stages.detection import (
@@ -59,7 +59,7 @@ def assemble(
     Raises
     ------
     SettingsError
-        No such detector, or one that is not for the images it would get.
+        No such engine or detector, or a detector that is not for such images.
     WeightsError
         No such model.
     """
@@ -72,6 +72,8 @@ def assemble(
     halo, grid = detector.halo, 1
     if settings.enhance:
         engine = choose_engine(settings, device=device, threads=threads)
+        if engine.engine != AUTO:
+            find_loader(engine.engine)
         enhancement = Enhancement.of(engine, binning)
         steps.append(enhancement.step(detector.halo))
         halo, grid = halo + enhancement.halo, enhancement.grid

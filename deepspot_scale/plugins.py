@@ -19,6 +19,8 @@ from deepspot_scale.errors import SettingsError, did_you_mean
 
 DETECTORS = "deepspot_scale.detectors"
 """Group of entry points for detectors."""
+ENGINES = "deepspot_scale.engines"
+"""Group of entry points for engines, what runs the network."""
 
 
 def plugin_names(group: str) -> list[str]:

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
 from deepspot_scale.checking import Strict, checked
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.networks.engines import EngineName, Precision
+from deepspot_scale.networks.engines import AUTO, Precision
 from deepspot_scale.networks.weights import DEFAULT_MODEL
 
 
@@ -40,8 +40,9 @@ class Settings(Strict):
     """Name of a shipped model or path of a weights file."""
     normalisation: Literal["quantile", "max"] = "quantile"
     """Brightness scale of a field; max is the paper's."""
-    engine: EngineName = "auto"
-    """What runs the network."""
+    engine: str = AUTO
+    """What runs the network: auto, keras, openvino, an entry point, or
+    ``module:attribute`` of an engine of your own."""
     precision: Precision = "auto"
     """Number format the network is run in."""
     detector: str | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -260,6 +261,11 @@ def _pandas_dtype(dtype: str) -> str:
 
 def empty_table(columns: tuple[Column, ...]) -> pd.DataFrame:
     """Return a table with these columns and dtypes and no rows."""
+    return _empty_table(columns).copy()
+
+
+@lru_cache(maxsize=32)
+def _empty_table(columns: tuple[Column, ...]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(
@@ -269,5 +275,11 @@ def empty_table(columns: tuple[Column, ...]) -> pd.DataFrame:
 
 def as_table(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
     """Return `frame` with exactly these columns, in this order and these dtypes."""
-    ordered = frame[[c.name for c in columns]]
-    return ordered.astype({c.name: _pandas_dtype(c.dtype) for c in columns})
+    import pandas as pd
+
+    ordered = {}
+    for column in columns:
+        values, dtype = frame[column.name], _pandas_dtype(column.dtype)
+        # pandas' own conversion of a whole table takes as long as small fields do.
+        ordered[column.name] = values if values.dtype == dtype else values.astype(dtype)
+    return pd.DataFrame(ordered, index=frame.index)

@@ -74,7 +74,7 @@ def test_the_difference_names_just_what_differs(
         ({"project": "sum"}, "project.*'max'"),
         ({"nuclei": "nuclei"}, "nuclei need cells"),
         ({"enhance": False, "keep_enhanced": True}, "no enhanced images to keep"),
-        ({"engine": "caffe"}, "engine"),
+        ({"precision": "int4"}, "precision"),
         ({"thresold": 3}, "there is no setting 'thresold'.$"),
         ({"sectros": 3}, "no setting 'sectros'. Did you mean 'sectors'?"),
         ({"spot_sigma": 0}, "spot_sigma"),

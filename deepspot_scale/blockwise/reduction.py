@@ -10,11 +10,16 @@ Dask graph that computes nothing until asked. Nothing here knows what the steps 
       1        chunk       chunk    -- combine --> finalize --+
       2        chunk       chunk    <-------------------------+   ...
                  `- carried answers stay with their block -'
+
+Where a step's work is `joint.JointWork`, `iter_rounds` waits for its answer, so that
+several fields can have it done in one call.
 """
 
 from __future__ import annotations
 
 import operator
+import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -24,8 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.geometry import Block, Blocks, Box, plan_blocks
+from deepspot_scale.blockwise.joint import JointWork, Running, Waiting, run_alone
 
 FieldAnswers = Mapping[str, Any]
+Seconds = defaultdict[str, float]
 FAN_IN = 16
 """Partial answers that one task combines."""
 
@@ -86,7 +93,7 @@ class Step:
     name: str
     """Key of the answer."""
     chunk: Callable[[Here, FieldAnswers], Any]
-    """The block's answer."""
+    """The block's answer; may be `JointWork`."""
     share: Callable[[Any], Any] | None = None
     """Takes from the block's answer what the field needs; None: nothing."""
     combine: Callable[[Any, Any], Any] = operator.add
@@ -132,10 +139,35 @@ def run_block(
     steps: Round, here: Here, field: FieldAnswers, carried: Mapping[str, Any]
 ) -> BlockAnswer:
     """Run the steps of one round on one block."""
+    running = iter_block(steps, here, field, carried, defaultdict(float))
+    answer: BlockAnswer = run_alone(running)
+    return answer
+
+
+def iter_block(
+    steps: Round,
+    here: Here,
+    field: FieldAnswers,
+    carried: Mapping[str, Any],
+    spent: Seconds,
+) -> Running:
+    """Run the steps of one round on one block, waiting for joint work.
+
+    The seconds of each step are added to `spent`.
+    """
     here.answers.update(carried)
     answer = BlockAnswer()
     for step in steps:
-        value = step.chunk(here, field)
+        began, joint = time.perf_counter(), 0.0
+        if isinstance(step.chunk, JointWork):
+            given = step.chunk.prepare(here, field)
+            waited = time.perf_counter()
+            worked = yield Waiting(step.chunk.work, given)
+            joint = worked.seconds - (time.perf_counter() - waited)
+            value = step.chunk.finish(here, field, worked.answer)
+        else:
+            value = step.chunk(here, field)
+        spent[step.name] += time.perf_counter() - began + joint
         here.answers[step.name] = value
         if step.share is not None:
             answer.shares[step.name] = step.share(value)
@@ -183,13 +215,34 @@ def reduce_rounds(
     given
         Answers known beforehand, by name.
     """
+    running = iter_rounds(rounds, blocks, read, given, defaultdict(float))
+    answers: dict[str, Any] = run_alone(running)
+    return answers
+
+
+def iter_rounds(
+    rounds: Sequence[Round],
+    blocks: Blocks,
+    read: Reader,
+    given: FieldAnswers | None,
+    spent: Seconds,
+) -> Running:
+    """Do what `reduce_rounds` does, waiting for joint work.
+
+    Parameters
+    ----------
+    rounds, blocks, read, given
+        As in `reduce_rounds`.
+    spent
+        The seconds of each step are added to it.
+    """
     answers = dict(given or {})
     carried: list[dict[str, Any]] = [{} for _ in blocks.blocks]
     for steps in rounds:
         total: dict[str, Any] | None = None
         for number, block in enumerate(blocks.blocks):
             here = Here(block, blocks.shape, read, {})
-            answer = run_block(steps, here, answers, carried[number])
+            answer = yield from iter_block(steps, here, answers, carried[number], spent)
             carried[number] = answer.carried
             parts = [answer.shares] if total is None else [total, answer.shares]
             total = combine_shares(steps, parts)

@@ -147,6 +147,8 @@ def measure_spots(
         Pixels between the points that make place, intensity and SNR; more than 1 for
         wide spots. `reach` tells how far around the core is read.
     """
+    if found.area.size == 0:
+        return Spots(_table(found.area, *[np.zeros(0)] * 5), found.n_dropped)
     box = here.block.core.grow(reach(step), here.shape)
     raw = here.read("image", box)
     y, x = found.y - box.y.start, found.x - box.x.start
@@ -157,17 +159,23 @@ def measure_spots(
         at_y, at_x = peaks.refine(raw, y, x, origin, step=step)
     else:
         at_y, at_x = found.centre
+    table = _table(found.area, at_y, at_x, value, intensity, snr)
+    return Spots(table, found.n_dropped)
+
+
+def _table(area: NDArray[np.int64], *measured: NDArray[Any]) -> pd.DataFrame:
+    at_y, at_x, value, intensity, snr = measured
     columns = {
         "y": at_y,
         "x": at_x,
         "enhanced": value.astype(np.float32),
         "intensity": intensity.astype(np.float32),
         "snr": snr.astype(np.float32),
-        "area": found.area.astype(np.int32),
-        "cell": np.zeros(found.area.size, np.int64),
-        "nucleus": np.zeros(found.area.size, np.int64),
+        "area": area.astype(np.int32),
+        "cell": np.zeros(area.size, np.int64),
+        "nucleus": np.zeros(area.size, np.int64),
     }
-    return Spots(pd.DataFrame(columns), found.n_dropped)
+    return pd.DataFrame(columns)
 
 
 def order_spots(spots: Spots, _: FieldAnswers) -> Spots:

@@ -68,6 +68,8 @@ def identify(
     table: pd.DataFrame, plane: PlaneIdentity, columns: Sequence[Column]
 ) -> pd.DataFrame:
     """Return `table` with the plane's columns and those in micrometres filled in."""
+    if table.empty:
+        return empty_table(tuple(columns))
     size_y, size_x = plane.pixel_size_um or (np.nan, np.nan)
     known: dict[str, Any] = {
         "row": plane.address.row,
@@ -90,8 +92,11 @@ def in_reading_order(table: pd.DataFrame) -> pd.DataFrame:
     Spots that were refined to one place go by their other numbers, or they would
     stand in the order of blocks.
     """
-    order = ["y", "x", "enhanced", "intensity", "area"]
-    return table.sort_values(order, kind="stable", ignore_index=True)
+    if table.empty:
+        return table.reset_index(drop=True)
+    order = ("y", "x", "enhanced", "intensity", "area")
+    keys = [table[name].to_numpy() for name in reversed(order)]
+    return table.take(np.lexsort(keys)).reset_index(drop=True)
 
 
 def gather_tables(

@@ -30,6 +30,14 @@ def _complete_detector(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def _complete_engine(incomplete: str) -> list[str]:
+    from deepspot_scale.networks.engines import AUTO, LOADERS
+    from deepspot_scale.plugins import ENGINES, plugin_names
+
+    names = (AUTO, *LOADERS, *plugin_names(ENGINES))
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def complete_model(incomplete: str) -> list[str]:
     """Return the shipped models that begin so, for the shell."""
     from deepspot_scale.networks.weights import shipped_models
@@ -101,8 +109,12 @@ class Method:
         typer.Option(help="Standard deviation of wide spots, above 3.5 px, in pixels."),
     ] = None
     engine: Annotated[
-        Literal["auto", "keras", "openvino"],
-        typer.Option(help="What runs the network."),
+        str,
+        typer.Option(
+            help="What runs the network: auto, keras, openvino, or module:attribute "
+            "of your own.",
+            autocompletion=_complete_engine,
+        ),
     ] = "auto"
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],

@@ -6,26 +6,18 @@ answer is the same too. Nothing here knows a scheduler or a run folder.
 
 from __future__ import annotations
 
-import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
-from deepspot_scale.blockwise.reduction import (
-    FieldAnswers,
-    Here,
-    Pipeline,
-    Round,
-    Step,
-    reduce_rounds,
-)
+from deepspot_scale.blockwise.joint import Outcome, Running, run_alone, run_together
+from deepspot_scale.blockwise.reduction import Pipeline, Seconds, iter_rounds
 from deepspot_scale.execution.planes import (
     FieldTask,
     LoadedReader,
+    OpenReader,
     PlaneAnswer,
     iter_field_planes,
-    plane_reader,
+    labels_in_use,
     plane_tables,
 )
 from deepspot_scale.io.plate import open_field
@@ -56,30 +48,39 @@ def run_field(
     FieldError
         The field can not be processed.
     """
+    answers: list[PlaneAnswer] = run_alone(_iter_field(task, settings, pipeline))
+    return answers
+
+
+def run_fields(
+    tasks: Sequence[FieldTask], settings: Settings, pipeline: Pipeline
+) -> list[Outcome]:
+    """Run small fields side by side, so that the network sees them as batches.
+
+    Parameters
+    ----------
+    tasks
+        Fields that together need no more memory than there is.
+    settings, pipeline
+        As in `run_field`.
+
+    Returns
+    -------
+    list of Outcome
+        For each field what `run_field` gives, or the exception that it raises.
+    """
+    return run_together([_iter_field(task, settings, pipeline) for task in tasks])
+
+
+def _iter_field(task: FieldTask, settings: Settings, pipeline: Pipeline) -> Running:
     source = open_field(task.entry)
     blocks = pipeline.blocks(source.shape_yx)
     answers = []
     for plane in iter_field_planes(source, settings):
-        reader = plane_reader(task.entry, plane, settings)
+        reader = OpenReader(source, plane, labels_in_use(settings))
         loaded = LoadedReader(reader, source.shape_yx)
         given = {"reference": task.reference}
-        spent: Counter[str] = Counter()
-        field = reduce_rounds(_timed(pipeline.rounds, spent), blocks, loaded, given)
+        spent: Seconds = defaultdict(float)
+        field = yield from iter_rounds(pipeline.rounds, blocks, loaded, given, spent)
         answers.append(plane_tables(field, source, plane)._replace(seconds=spent))
     return answers
-
-
-def _timed(rounds: Sequence[Round], spent: Counter[str]) -> list[list[Step]]:
-    """Return the same rounds, which add the time of each step to `spent`."""
-
-    def timed(step: Step) -> Step:
-        def chunk(here: Here, field: FieldAnswers) -> Any:
-            began = time.perf_counter()
-            try:
-                return step.chunk(here, field)
-            finally:
-                spent[step.name] += time.perf_counter() - began  # type: ignore[assignment]  # a Counter of seconds
-
-        return replace(step, chunk=chunk)
-
-    return [[timed(step) for step in steps] for steps in rounds]

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.geometry import Box, whole_box
-from deepspot_scale.blockwise.reduction import FieldAnswers
+from deepspot_scale.blockwise.reduction import FieldAnswers, Reader
 from deepspot_scale.blockwise.tables import PlaneIdentity, identify
 from deepspot_scale.errors import FieldError, did_you_mean
 from deepspot_scale.io.plate import Field, FieldEntry, open_field
@@ -67,22 +67,21 @@ def _opened(entry: FieldEntry) -> Field:
     return open_field(entry)
 
 
-@dataclass(frozen=True)
-class FieldReader:
-    """Reads windows of one plane from the store, on whichever worker it is used."""
+class OpenReader(NamedTuple):
+    """Reads windows of one plane of an open field."""
 
-    entry: FieldEntry
+    source: Field
     plane: PlaneIndex
     labels: tuple[tuple[str, str], ...]
     """Names that steps use (cells, nuclei) and the names in the store."""
 
     def __call__(self, name: str, box: Box) -> NDArray[Any]:
         """Return the pixels of the image or of labels in `box`."""
-        source = _opened(self.entry)
         t, channel, z = self.plane
         if name == "image":
-            return source.read(t=t, channel=channel, z=z, window=box.slices)
-        return source.read_labels(dict(self.labels)[name], t=t, window=box.slices)
+            return self.source.read(t=t, channel=channel, z=z, window=box.slices)
+        stored = dict(self.labels)[name]
+        return self.source.read_labels(stored, t=t, window=box.slices)
 
     def has(self, name: str) -> bool:
         """Return whether the image or labels of this name were asked for."""
@@ -92,18 +91,41 @@ class FieldReader:
         """Return the dtype; a mean over planes is float32."""
         if name != "image":
             return np.dtype(np.int64)
-        return (
-            np.dtype(np.float32)
-            if self.plane.z == "mean"
-            else _opened(self.entry).dtype
-        )
+        mean = self.plane.z == "mean"
+        return np.dtype(np.float32) if mean else self.source.dtype
+
+
+@dataclass(frozen=True)
+class FieldReader:
+    """Reads windows of one plane from the store, on whichever worker it is used."""
+
+    entry: FieldEntry
+    plane: PlaneIndex
+    labels: tuple[tuple[str, str], ...]
+    """As in `OpenReader`."""
+
+    def open(self) -> OpenReader:
+        """Return the reader of the field, which is opened once by each worker."""
+        return OpenReader(_opened(self.entry), self.plane, self.labels)
+
+    def __call__(self, name: str, box: Box) -> NDArray[Any]:
+        """Return the pixels of the image or of labels in `box`."""
+        return self.open()(name, box)
+
+    def has(self, name: str) -> bool:
+        """Return whether the image or labels of this name were asked for."""
+        return name == "image" or name in dict(self.labels)
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """Return the dtype; a mean over planes is float32."""
+        return self.open().dtype(name)
 
 
 @dataclass(frozen=True)
 class LoadedReader:
     """Reads each plane from the store once and keeps it: for a field on one worker."""
 
-    reader: FieldReader
+    reader: Reader
     shape: tuple[int, int]
     loaded: dict[str, NDArray[Any]] = field(default_factory=dict)
 
@@ -151,9 +173,13 @@ def plane_reader(
     entry: FieldEntry, plane: PlaneIndex, settings: Settings
 ) -> FieldReader:
     """Return the reader of one plane and of the labels that were asked for."""
+    return FieldReader(entry, plane, labels_in_use(settings))
+
+
+def labels_in_use(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Return the labels that were asked for: the names of steps and of the store."""
     named = {"cells": settings.cells, "nuclei": settings.nuclei}
-    labels = tuple((use, name) for use, name in named.items() if name is not None)
-    return FieldReader(entry, plane, labels)
+    return tuple((use, name) for use, name in named.items() if name is not None)
 
 
 def plane_tables(

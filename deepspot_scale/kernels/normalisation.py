@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 BINS = 1 << 16
+_EXACT_COUNT = 1 << 24
+"""Pixels that OpenCV's counts, which are float32, hold exactly."""
 CLIP = (-1.0, 10.0)
 """Normalised range that the network was trained on; brighter pixels are cut."""
 
@@ -60,6 +63,8 @@ def measure_range(values: NDArray[np.generic]) -> Range:
 
 def count_values(values: NDArray[np.generic], span: Range) -> NDArray[np.int64]:
     """Count pixels in `BINS` equal bins, the first centred on low, the last on high."""
+    if values.dtype == np.uint16:
+        return _count_uint16(values.reshape(-1))
     if exact_range(values.dtype) is not None:
         index = values.astype(np.int64).ravel() - int(span.low)
     else:
@@ -67,6 +72,16 @@ def count_values(values: NDArray[np.generic], span: Range) -> NDArray[np.int64]:
         scaled = (values.astype(np.float64) - span.low) / step
         index = np.floor(scaled + 0.5).astype(np.int64).ravel()
     return np.bincount(index, minlength=BINS)
+
+
+def _count_uint16(values: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """Count each value; ten times as fast as `numpy.bincount`, which widens them."""
+    total = np.zeros(BINS, np.int64)
+    for start in range(0, values.size, _EXACT_COUNT):
+        part = values[start : start + _EXACT_COUNT].reshape(1, -1)
+        counts = cv2.calcHist([part], [0], None, [BINS], [0, BINS])
+        total += counts.ravel().astype(np.int64)
+    return total
 
 
 def quantile(counts: NDArray[np.int64], span: Range, q: float) -> float:
@@ -92,7 +107,9 @@ class Scale:
         """Return float32 of the same shape, cut to `CLIP`; a constant gives 0."""
         width = self.high - self.low
         factor = 1.0 / width if width > 0 else 0.0
-        scaled = (values.astype(np.float32) - np.float32(self.low)) * np.float32(factor)
+        scaled = values.astype(np.float32)
+        scaled -= np.float32(self.low)
+        scaled *= np.float32(factor)
         return np.clip(scaled, *CLIP, out=scaled)
 
 

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 Index = NDArray[np.int64]
 Real = NDArray[np.float64]
 
-_RING = [
-    (dy, dx)
-    for dy in range(-6, 7)
-    for dx in range(-6, 7)
-    if 4.5**2 <= dy * dy + dx * dx <= 6.2**2
-]
+_RING = np.array(
+    [
+        (dy, dx)
+        for dy in range(-6, 7)
+        for dx in range(-6, 7)
+        if 4.5**2 <= dy * dy + dx * dx <= 6.2**2
+    ]
+)
 """Pixels around a spot that hold its background, 4.5 to 6.2 px from the centre."""
 RING_REACH = 6
 """Pixels that `photometry` and `refine` read around a spot, at most, for `step` 1."""
@@ -151,21 +153,37 @@ def connect(
     )
 
 
-def _gather(image: NDArray[np.generic], y: Index, x: Index) -> Real:
-    """Read pixels, those outside replaced by the nearest on the border."""
-    rows = np.clip(y, 0, image.shape[0] - 1)
-    columns = np.clip(x, 0, image.shape[1] - 1)
-    return image[rows, columns].astype(np.float64)
+def _gather(
+    image: NDArray[np.generic], y: Index, x: Index, around: Index, step: int
+) -> Real:
+    """Read the pixels around some, those outside replaced by the nearest at the border.
+
+    Parameters
+    ----------
+    image
+        (y, x).
+    y, x
+        (...) pixels.
+    around
+        (k, 2) offsets, times `step`.
+
+    Returns
+    -------
+    ndarray
+        (k, ...), float64.
+    """
+    dy, dx = step * around.reshape(-1, 2, *(1 for _ in y.shape)).swapaxes(0, 1)
+    rows = (y + dy).clip(0, image.shape[0] - 1)
+    columns = (x + dx).clip(0, image.shape[1] - 1)
+    # By one index: several times faster than by two.
+    return image.ravel().take(rows * image.shape[1] + columns).astype(np.float64)
 
 
 def _smoothed(image: NDArray[np.generic], y: Index, x: Index, step: int) -> Real:
     """Return the image filtered by the 5x5 B3 spline, taps `step` apart, at pixels."""
-    taps = (1, 4, 6, 4, 1)
-    total = np.zeros(y.size)
-    for dy, weight_y in zip(range(-2, 3), taps, strict=True):
-        for dx, weight_x in zip(range(-2, 3), taps, strict=True):
-            near = _gather(image, y + step * dy, x + step * dx)
-            total += weight_y * weight_x * near
+    total = np.zeros(y.shape)
+    for at, weight in zip(_SPLINE_AT, _SPLINE, strict=True):
+        total += weight * _gather(image, y, x, at, step)[0]
     return total / 256
 
 
@@ -199,24 +217,30 @@ def refine(
         (n,) rows and columns in the field, float64.
     """
 
-    def at(dy: int, dx: int) -> Real:
-        return _smoothed(image, best_y + step * dy, best_x + step * dx, step)
+    def at(offsets: Index) -> Real:
+        """Smooth at (k, 2) offsets around the best; give (k, n)."""
+        dy, dx = step * offsets.T[:, :, None]
+        return _smoothed(image, best_y + dy, best_x + dx, step)
 
+    image = np.ascontiguousarray(image)
     best_y, best_x = y, x
-    best = at(0, 0)
-    for dy, dx in _NEIGHBOURS:
-        value = _smoothed(image, y + step * dy, x + step * dx, step)
-        larger = value > best
-        best = np.where(larger, value, best)
-        best_y = np.where(larger, y + step * dy, best_y)
-        best_x = np.where(larger, x + step * dx, best_x)
-    best_y = np.clip(best_y, 0, image.shape[0] - 1)
-    best_x = np.clip(best_x, 0, image.shape[1] - 1)
-    at_y = best_y + origin[0] + step * _summit(at(-1, 0), best, at(1, 0))
-    return at_y, best_x + origin[1] + step * _summit(at(0, -1), best, at(0, 1))
+    values = at(_NEIGHBOURS)
+    # Of equal values the first: the peak itself, then as listed.
+    largest = values.argmax(axis=0)
+    best = values[largest, np.arange(y.size)]
+    off_y, off_x = step * _NEIGHBOURS[largest].T
+    best_y = np.clip(y + off_y, 0, image.shape[0] - 1)
+    best_x = np.clip(x + off_x, 0, image.shape[1] - 1)
+    above, left, right, below = at(_NEIGHBOURS[1:5])
+    at_y = best_y + origin[0] + step * _summit(above, best, below)
+    return at_y, best_x + origin[1] + step * _summit(left, best, right)
 
 
-_NEIGHBOURS = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
+_NEIGHBOURS = np.array(
+    [(0, 0), (-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
+)
+_SPLINE_AT = np.array([(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)])
+_SPLINE = np.multiply.outer((1, 4, 6, 4, 1), (1, 4, 6, 4, 1)).ravel()
 
 
 def _summit(before: Real, at: Real, after: Real) -> Real:
@@ -251,11 +275,12 @@ def photometry(
     step
         Pixels from one point to the next, more than 1 for wide spots.
     """
-    near = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+    image = np.ascontiguousarray(image)
+    near = _gather(image, y, x, _NEIGHBOURS, step)
     total = np.zeros(y.size)
-    for dy, dx in near:
-        total += _gather(image, y + step * dy, x + step * dx)
-    ring = np.stack([_gather(image, y + step * dy, x + step * dx) for dy, dx in _RING])
+    for values in near:
+        total += values
+    ring = _gather(image, y, x, _RING, step)
     background = np.median(ring, axis=0)
     noise = 1.4826 * np.median(np.abs(ring - background), axis=0)
     intensity = total / len(near) - background

@@ -1,9 +1,9 @@
-"""Engines run a network on batches of images: Keras on any backend, or OpenVINO.
+"""Engines run a network on batches of images: Keras, OpenVINO, or a plug-in.
 
 In goes a float32 batch ``(n, y, x)`` of normalised images, out comes the enhanced
 batch of the same shape in [0, 1]. An engine is loaded once in each process, by
-`get_engine`; a device that was asked for and is missing is an error, never a slower
-run. Nothing here knows blocks, plates or Dask.
+`get_engine`; a device or number format that was asked for and is missing is an error,
+never a slower run. Nothing here knows blocks, plates or Dask.
 """
 
 from __future__ import annotations
@@ -11,27 +11,23 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Protocol
+from importlib.util import find_spec
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import DeviceError, SettingsError
-from deepspot_scale.networks.deepspot import build
-from deepspot_scale.networks.export import openvino_file
-from deepspot_scale.networks.weights import (
-    DEFAULT_MODEL,
-    Weights,
-    find_weights,
-    load_weights,
-)
+from deepspot_scale.networks.weights import DEFAULT_MODEL
+from deepspot_scale.plugins import ENGINES, load_plugin
 
-EngineName = Literal["auto", "keras", "openvino"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Device = Literal["auto", "cpu", "gpu"]
 Batch = NDArray[np.float32]
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -40,8 +36,9 @@ class EngineChoice:
 
     model: str = DEFAULT_MODEL
     """Name of a shipped model or path of a weights file."""
-    engine: EngineName = "auto"
-    """auto: Keras where it sees a GPU, else OpenVINO where installed, else Keras."""
+    engine: str = AUTO
+    """keras, openvino, a plug-in's name or ``module:attribute``; auto: Keras where it
+    sees a GPU, else OpenVINO where installed, else Keras."""
     precision: Precision = "auto"
     """auto: bfloat16 where the processor multiplies it natively, else float32."""
     device: Device = "auto"
@@ -53,50 +50,36 @@ class EngineChoice:
 class Engine(Protocol):
     """Anything that enhances batches."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What runs where in which number format, for people."""
+
+    @property
+    def pixels_per_call(self) -> int:
+        """Pixels that fill the device: smaller images go together into one batch."""
 
     def predict(self, batch: Batch) -> Batch:
         """Return the enhanced batch (n, y, x); y and x are multiples of 8."""
 
 
-@dataclass
-class KerasEngine:
-    """The network as Keras runs it, on the backend that Keras is configured for."""
-
-    model: Any
-    name: str
-
-    def predict(self, batch: Batch) -> Batch:
-        """Return the enhanced batch (n, y, x)."""
-        return np.asarray(self.model.predict_on_batch(batch[..., None]))[..., 0]
+Loader = Callable[[EngineChoice], Engine]
+"""Makes an engine; what an engine plug-in is. `testing.check_engine` checks it."""
 
 
-@dataclass
-class OpenVinoEngine:
-    """The network as OpenVINO runs it on CPUs, compiled once for each shape."""
+def _load_keras(choice: EngineChoice) -> Engine:
+    from deepspot_scale.networks.keras_engine import load
 
-    network: Any
-    hints: dict[str, Any]
-    name: str
-    compiled: dict[tuple[int, ...], Any] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    return load(choice)
 
-    def predict(self, batch: Batch) -> Batch:
-        """Return the enhanced batch (n, y, x)."""
-        with self.lock:
-            request = self.compiled.get(batch.shape)
-            if request is None:
-                request = self.compiled[batch.shape] = self._compile(batch.shape)
-            answer: Batch = request.infer({0: batch[..., None]})[0][..., 0].copy()
-        return answer
 
-    def _compile(self, shape: tuple[int, ...]) -> Any:
-        import openvino
+def _load_openvino(choice: EngineChoice) -> Engine:
+    from deepspot_scale.networks.openvino_engine import load
 
-        network = self.network.clone()
-        network.reshape([*shape, 1])
-        compiled = openvino.Core().compile_model(network, "CPU", self.hints)
-        return compiled.create_infer_request()
+    return load(choice)
+
+
+LOADERS: dict[str, Loader] = {"keras": _load_keras, "openvino": _load_openvino}
+"""Engines that are built in."""
 
 
 def gpu_names() -> list[str]:
@@ -135,7 +118,7 @@ def get_engine(choice: EngineChoice) -> Engine:
     DeviceError
         A GPU was asked for and none can be used.
     SettingsError
-        The engine can not run as asked.
+        There is no such engine, or it can not run as asked.
     WeightsError
         The model is missing or damaged.
     """
@@ -149,55 +132,70 @@ _LOADING = threading.Lock()
 
 @lru_cache(maxsize=4)
 def _load(choice: EngineChoice) -> Engine:
-    weights = find_weights(choice.model)
-    may_have = choice.device == "gpu" or (choice.device == "auto" and _gpu_driver())
-    gpus = gpu_names() if may_have else []
-    if choice.device == "gpu" and not gpus:
-        import keras
+    if choice.device == "gpu":
+        _require_gpu()
+        if choice.engine == "openvino":
+            raise SettingsError("the openvino engine runs on CPUs; use engine keras")
+    if choice.engine != AUTO:
+        return find_loader(choice.engine)(choice)
+    on_gpu = choice.device != "cpu" and _gpu_driver() and bool(gpu_names())
+    by_keras = on_gpu or find_spec("openvino") is None
+    return LOADERS["keras" if by_keras else "openvino"](choice)
 
-        raise DeviceError(
-            f"a GPU was asked for, but Keras' {keras.backend.backend()} backend sees "
-            "none in this process; check the driver, CUDA_VISIBLE_DEVICES and that "
-            "the backend was installed with GPU support"
-        )
-    on_gpu = bool(gpus)
-    if choice.engine == "openvino" and on_gpu and choice.device == "gpu":
-        raise SettingsError("the openvino engine runs on CPUs; use engine keras")
-    if choice.engine == "openvino" or (
-        choice.engine == "auto" and not on_gpu and _openvino_here()
-    ):
-        return _load_openvino(choice, weights)
-    dtype = {"auto": "mixed_bfloat16" if on_gpu else "float32"}.get(
-        choice.precision, f"mixed_{choice.precision}"
+
+def _require_gpu() -> None:
+    if gpu_names():
+        return
+    import keras
+
+    raise DeviceError(
+        f"a GPU was asked for, but Keras' {keras.backend.backend()} backend sees "
+        "none in this process; check the driver, CUDA_VISIBLE_DEVICES and that "
+        "the backend was installed with GPU support"
     )
-    dtype = "float32" if dtype == "mixed_float32" else dtype
-    model = build(weights.architecture, dtype=dtype)
-    load_weights(model, weights)
-    return KerasEngine(model, f"keras {dtype} {gpus[0] if gpus else 'cpu'}")
 
 
-def _openvino_here() -> bool:
-    from importlib.util import find_spec
+def find_loader(name: str) -> Loader:
+    """Return what loads the engine of this name; ``auto`` has none of its own.
 
-    return find_spec("openvino") is not None
+    Raises
+    ------
+    SettingsError
+        No such engine.
+    """
+    if name in LOADERS:
+        return LOADERS[name]
+    loader: Loader = load_plugin(name, ENGINES, known=(AUTO, *LOADERS))
+    if not callable(loader):
+        raise SettingsError(
+            f"engine {name!r} is no function from an EngineChoice to an engine; it is "
+            f"of type {type(loader).__name__}"
+        )
+    return loader
 
 
-def _load_openvino(choice: EngineChoice, weights: Weights) -> Engine:
-    if not _openvino_here():
-        raise SettingsError("the openvino engine needs: pip install openvino")
-    import openvino
+def batch_size(engine: Engine, shape: tuple[int, int]) -> int:
+    """Return how many images of this shape go into one call.
 
-    if choice.precision == "float16":
-        raise SettingsError("openvino on CPUs knows float32 and bfloat16, not float16")
-    core = openvino.Core()
-    wanted = choice.precision
-    if wanted == "auto":
-        abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        wanted = "bfloat16" if "BF16" in abilities else "float32"
-    network = core.read_model(openvino_file(weights))
-    hints: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": {"bfloat16": "bf16", "float32": "f32"}[wanted]
-    }
-    if choice.threads:
-        hints["INFERENCE_NUM_THREADS"] = choice.threads
-    return OpenVinoEngine(network, hints, f"openvino {wanted} cpu")
+    Always the same number: an engine may round differently in batches of another
+    size, and an image's answer must not depend on how many others there are.
+    """
+    return max(1, engine.pixels_per_call // (shape[0] * shape[1]))
+
+
+def predict_images(engine: Engine, images: Sequence[Batch]) -> list[Batch]:
+    """Return the enhanced images of (y, x) images of one shape.
+
+    They go into batches of `batch_size`; the last is filled up with empty images.
+    """
+    shape = images[0].shape
+    n = batch_size(engine, (shape[0], shape[1]))
+    if n == 1:
+        return [engine.predict(image[None])[0] for image in images]
+    answers: list[Batch] = []
+    for start in range(0, len(images), n):
+        batch = np.zeros((n, *shape), np.float32)
+        some = images[start : start + n]
+        np.stack(some, out=batch[: len(some)])
+        answers.extend(engine.predict(batch)[: len(some)])
+    return answers

@@ -18,7 +18,7 @@ from deepspot_scale.blockwise.reduction import Pipeline
 from deepspot_scale.cluster.leaving import is_wanted
 from deepspot_scale.dashboard.messages import this_worker
 from deepspot_scale.errors import DeviceError, SettingsError, WeightsError
-from deepspot_scale.execution.field import run_field
+from deepspot_scale.execution.field import run_fields
 from deepspot_scale.execution.planes import FieldTask, PlaneAnswer
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.pipeline import STAGES
@@ -38,6 +38,8 @@ BATCH_SECONDS = 5.0
 """A batch that has lasted this long is written, and its rest handed out anew."""
 FATAL = (DeviceError, WeightsError, SettingsError, KeyboardInterrupt, SystemExit)
 """Errors that every field would meet alike: they end the run."""
+SIDE_BY_SIDE = 16
+"""Fields of a batch that are run together, and whose windows may share a call."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Job:
 def run_batch(
     tasks: list[FieldTask], job: Job, *, wanted: Callable[[], bool] | None = None
 ) -> pd.DataFrame:
-    """Process some fields one after the other and write them as one part.
+    """Process some fields, a few side by side, and write them as one part.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def run_batch(
     job
         What to do with them.
     wanted
-        Asked before each field whether it should be begun; None asks the worker.
+        Asked before each few whether they should be begun; None asks the worker.
 
     Returns
     -------
@@ -79,24 +81,18 @@ def run_batch(
     began = time.monotonic()
     outcomes: list[list[PlaneAnswer] | Exception] = []
     seconds: list[float] = []
-    for task in tasks:
-        started = time.monotonic()
-        if not wanted() or (outcomes and started - began > BATCH_SECONDS):
+    for first in range(0, len(tasks), SIDE_BY_SIDE):
+        if not wanted() or (outcomes and time.monotonic() - began > BATCH_SECONDS):
             break
-        outcomes.append(_attempt(task, job))
-        seconds.append(time.monotonic() - started)
+        group = tasks[first : first + SIDE_BY_SIDE]
+        for end in run_fields(group, job.settings, job.pipeline):
+            if isinstance(end.answer, FATAL):
+                raise end.answer
+            outcomes.append(end.answer)
+            seconds.append(end.seconds)
     if not outcomes:
         return empty_table(FIELDS)
     return finish_batch(tasks[: len(outcomes)], outcomes, seconds, job)
-
-
-def _attempt(task: FieldTask, job: Job) -> list[PlaneAnswer] | Exception:
-    try:
-        return run_field(task, job.settings, job.pipeline)
-    except FATAL:
-        raise
-    except Exception as error:  # any other ends as the field's row, with its reason
-        return error
 
 
 def finish_batch(
@@ -147,8 +143,6 @@ def describe_field(
     """Return the row of one field, done or failed."""
     failed = isinstance(outcome, Exception)
     planes: list[PlaneAnswer] = [] if failed else outcome
-    keys = ["t", "z", "cell"]
-    cells = _join([plane.cells for plane in planes], CELLS)[keys]
     address = task.entry.address
     return {
         "row": address.row,
@@ -159,7 +153,7 @@ def describe_field(
         "reason": explain(outcome) if failed else "",
         "n_planes": len(planes),
         "n_spots": sum(len(plane.spots) for plane in planes),
-        "n_cells": len(cells.drop_duplicates()),
+        "n_cells": _count_cells(planes),
         "n_dropped": sum(plane.n_dropped for plane in planes),
         "n_faint": sum(plane.n_faint for plane in planes),
         "seconds": seconds,
@@ -167,6 +161,15 @@ def describe_field(
         "worker": this_worker(),
         "part": part,
     }
+
+
+def _count_cells(planes: list[PlaneAnswer]) -> int:
+    """Return how many cells there are, those seen in several channels once."""
+    keys = ["t", "z", "cell"]
+    tables = [plane.cells[keys] for plane in planes if len(plane.cells)]
+    if len(tables) < 2:
+        return sum(map(len, tables))
+    return len(pd.concat(tables).drop_duplicates())
 
 
 def stage_seconds(planes: list[PlaneAnswer]) -> dict[str, float]:

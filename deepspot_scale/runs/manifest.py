@@ -128,6 +128,7 @@ def _identity(facts: dict[str, Any]) -> dict[str, str]:
         "input": "source",
         "weights": "sha256",
         "detector": "sha256",
+        "engine": "sha256",
         "reference": "sha256",
     }
     return {part: facts.get(part, {}).get(key, "") for part, key in parts.items()}

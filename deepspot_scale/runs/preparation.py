@@ -22,7 +22,7 @@ from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.engines import Device, EngineChoice
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.pipeline import assemble, choose_engine
-from deepspot_scale.plugins import DETECTORS, hash_plugin
+from deepspot_scale.plugins import DETECTORS, ENGINES, hash_plugin
 from deepspot_scale.runs import manifest
 from deepspot_scale.runs.batches import Job
 from deepspot_scale.runs.enhanced import create_enhanced_plate
@@ -228,9 +228,14 @@ def _provenance(plate: Plate, settings: Settings) -> dict[str, Any]:
     if settings.enhance:
         weights = find_weights(settings.model)
         facts["weights"] = {"name": weights.name, "sha256": weights.sha256}
-    plugin = hash_plugin(settings.detector_name, DETECTORS)
-    if plugin is not None:
-        facts["detector"] = {"name": settings.detector_name, "sha256": plugin}
+    named = {
+        "detector": (settings.detector_name, DETECTORS),
+        "engine": (settings.engine, ENGINES),
+    }
+    for part, (name, group) in named.items():
+        plugin = hash_plugin(name, group)
+        if plugin is not None:
+            facts[part] = {"name": name, "sha256": plugin}
     reference = Path(settings.reference or "")
     if reference.is_file():
         digest = hashlib.sha256(reference.read_bytes()).hexdigest()

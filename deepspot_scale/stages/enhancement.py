@@ -8,14 +8,18 @@ spots, files or plates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.brightness import Normalisation
-from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK, Box, plan_blocks
+from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK, plan_blocks
+from deepspot_scale.blockwise.joint import JointWork
 from deepspot_scale.blockwise.mapping import (
     check_image,
     iter_planes,
@@ -27,7 +31,7 @@ from deepspot_scale.blockwise.reduction import FieldAnswers, Here, Pixels, Step
 from deepspot_scale.kernels.binning import bin_pixels, binning_for, unbin_pixels
 from deepspot_scale.kernels.normalisation import Scale
 from deepspot_scale.networks.deepspot import GRID, halo
-from deepspot_scale.networks.engines import EngineChoice, get_engine
+from deepspot_scale.networks.engines import EngineChoice, get_engine, predict_images
 from deepspot_scale.networks.weights import DEFAULT_MODEL, find_weights
 
 
@@ -52,37 +56,40 @@ class Enhancement:
         rim = reach if binning == 1 else reach + GRID
         return cls(engine, rim * binning, GRID * binning, binning)
 
-    def _input(self, here: Here, scale: Scale) -> NDArray[np.float32]:
+    def prepare(self, here: Here, field: FieldAnswers) -> NDArray[np.float32]:
         """Return the normalised window, padded to the grid at the field's far edges."""
+        scale: Scale = field["brightness"].scale
         window = here.block.window
         pixels = scale(here.read("image", window.grow(0, here.shape)))
         lacking = [(0, n - k) for n, k in zip(window.shape, pixels.shape, strict=True)]
-        return bin_pixels(np.pad(pixels, lacking, mode="edge"), self.binning)
+        if np.any(lacking):
+            pixels = np.pad(pixels, lacking, mode="edge")
+        return bin_pixels(pixels, self.binning)
 
-    def on_box(self, here: Here, box: Box, scale: Scale) -> Pixels:
-        """Return the enhanced pixels of `box`, which lies a halo inside the window."""
-        batch = self._input(here, scale)[None]
-        enhanced = get_engine(self.engine).predict(batch)[0]
+    def predict(self, windows: Sequence[NDArray[np.float32]]) -> list[Any]:
+        """Return the enhanced windows of prepared ones of one shape."""
+        return predict_images(get_engine(self.engine), windows)
+
+    def cut(
+        self, margin: int, here: Here, _: FieldAnswers, enhanced: NDArray[np.float32]
+    ) -> Pixels:
+        """Return the core, and `margin` pixels around it, of an enhanced window."""
+        box = here.block.core.grow(margin, here.shape)
         pixels = unbin_pixels(enhanced, self.binning)
         return Pixels(box, pixels[box.within(here.block.window)])
 
+    def joint_work(self, margin: int) -> JointWork:
+        """Return the enhancement of the core and `margin` pixels around it."""
+        return JointWork(self.prepare, self.predict, partial(self.cut, margin))
+
     def on_core(self, here: Here, field: FieldAnswers) -> NDArray[np.float32]:
         """Return the enhanced pixels of the block's core."""
-        return self.on_box(here, here.block.core, field["brightness"].scale).values
+        core: Pixels = self.joint_work(0)(here, field)
+        return core.values
 
     def step(self, margin: int) -> Step:
         """Return the step ``pixels``: the core and `margin` pixels around it."""
-        return Step("pixels", _Margin(self, margin))
-
-
-@dataclass(frozen=True)
-class _Margin:
-    enhancement: Enhancement
-    margin: int
-
-    def __call__(self, here: Here, field: FieldAnswers) -> Pixels:
-        box = here.block.core.grow(self.margin, here.shape)
-        return self.enhancement.on_box(here, box, field["brightness"].scale)
+        return Step("pixels", self.joint_work(margin))
 
 
 def keep_enhanced() -> Step:

@@ -1,0 +1,93 @@
+"""The network as OpenVINO runs it on CPUs, compiled once for each shape.
+
+An `EngineChoice` comes in, an engine goes out. What was compiled is kept on disk
+beside the exported network, so a later process starts at once. Nothing here chooses
+between engines.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.networks.engines import Batch, EngineChoice
+from deepspot_scale.networks.export import openvino_file
+from deepspot_scale.networks.weights import find_weights
+
+PIXELS_PER_CALL = 1 << 14
+"""Beyond 128 x 128 px a call's own cost is lost in its work."""
+
+
+@dataclass
+class OpenVinoEngine:
+    """The network as OpenVINO runs it."""
+
+    core: Any
+    network: Any
+    hints: dict[str, Any]
+    name: str
+    pixels_per_call: int = PIXELS_PER_CALL
+    compiled: dict[tuple[int, ...], Any] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def predict(self, batch: Batch) -> Batch:
+        """Return the enhanced batch (n, y, x)."""
+        with self.lock:
+            request = self.compiled.get(batch.shape)
+            if request is None:
+                request = self.compiled[batch.shape] = self._compile(batch.shape)
+            answer: Batch = request.infer({0: batch[..., None]})[0][..., 0].copy()
+        return answer
+
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        network = self.network.clone()
+        network.reshape([*shape, 1])
+        compiled = self.core.compile_model(network, "CPU", self.hints)
+        return compiled.create_infer_request()
+
+
+def load(choice: EngineChoice) -> OpenVinoEngine:
+    """Return the network on the CPU.
+
+    Raises
+    ------
+    SettingsError
+        OpenVINO is not installed, or this processor lacks the number format.
+    WeightsError
+        The model is missing or damaged, or can not be exported.
+    """
+    if find_spec("openvino") is None:
+        raise SettingsError("the openvino engine needs: pip install openvino")
+    import openvino
+
+    core = openvino.Core()
+    precision = _number_format(choice, core.get_property("CPU", _ABILITIES))
+    file = openvino_file(find_weights(choice.model))
+    hints: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": {"bfloat16": "bf16", "float32": "f32"}[precision],
+        "CACHE_DIR": str(file.parent / "compiled"),
+    }
+    if choice.threads:
+        hints["INFERENCE_NUM_THREADS"] = choice.threads
+    network = core.read_model(file)
+    return OpenVinoEngine(core, network, hints, f"openvino {precision} cpu")
+
+
+_ABILITIES = "OPTIMIZATION_CAPABILITIES"
+
+
+def _number_format(choice: EngineChoice, abilities: list[str]) -> str:
+    if choice.precision == "float16":
+        raise SettingsError("openvino on CPUs knows float32 and bfloat16, not float16")
+    if choice.precision == "auto":
+        return "bfloat16" if "BF16" in abilities else "float32"
+    if choice.precision == "bfloat16" and "BF16" not in abilities:
+        # OpenVINO would run it in float32 without a word.
+        raise SettingsError(
+            "this processor does not multiply bfloat16; leave precision at auto, or "
+            "take float32"
+        )
+    return choice.precision
