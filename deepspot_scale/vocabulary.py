@@ -281,5 +281,7 @@ def as_table(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
     for column in columns:
         values, dtype = frame[column.name], _pandas_dtype(column.dtype)
         # pandas' own conversion of a whole table takes as long as small fields do.
-        ordered[column.name] = values if values.dtype == dtype else values.astype(dtype)
+        if values.dtype != dtype:
+            values = frame.astype({column.name: dtype})[column.name]
+        ordered[column.name] = values
     return pd.DataFrame(ordered, index=frame.index)

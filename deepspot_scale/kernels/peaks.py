@@ -176,7 +176,8 @@ def _gather(
     rows = (y + dy).clip(0, image.shape[0] - 1)
     columns = (x + dx).clip(0, image.shape[1] - 1)
     # By one index: several times faster than by two.
-    return image.ravel().take(rows * image.shape[1] + columns).astype(np.float64)
+    pixels = image.ravel().take(rows * image.shape[1] + columns)
+    return np.asarray(pixels, np.float64)
 
 
 def _smoothed(image: NDArray[np.generic], y: Index, x: Index, step: int) -> Real:

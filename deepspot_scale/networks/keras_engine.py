@@ -44,15 +44,25 @@ class KerasEngine:
 
     def predict(self, batch: Batch) -> Batch:
         """Return the enhanced batch (n, y, x)."""
-        import keras
-
-        with self.lock, keras.device(self.place):
+        with self.lock:
             function = self.compiled.get(batch.shape)
             if function is None:
                 function = self.compiled[batch.shape] = self._compile(batch.shape)
             return np.asarray(function(batch[..., None]))[..., 0]
 
     def _compile(self, shape: tuple[int, ...]) -> Function:
+        import keras
+
+        with keras.device(self.place):
+            function = self._trace((*shape, 1))
+
+        def run(batch: Batch) -> Any:
+            with keras.device(self.place):
+                return function(batch)
+
+        return run
+
+    def _trace(self, shape: tuple[int, ...]) -> Function:
         import keras
 
         if keras.backend.backend() != "tensorflow":
@@ -62,7 +72,7 @@ class KerasEngine:
 
         traced = tf.function(
             lambda batch: self.model(batch, training=False),
-            input_signature=[tf.TensorSpec((*shape, 1), tf.float32)],
+            input_signature=[tf.TensorSpec(shape, tf.float32)],
             # On CPUs XLA's convolutions are the slower ones.
             jit_compile=self.place.startswith("gpu"),
         ).get_concrete_function()

@@ -1,12 +1,27 @@
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from deepspot_scale.artificial import broad_image
-from deepspot_scale.errors import DeviceError, SettingsError, WeightsError
+from deepspot_scale.errors import (
+    ContractError,
+    DeviceError,
+    SettingsError,
+    WeightsError,
+)
 from deepspot_scale.kernels.normalisation import quantile_scale
-from deepspot_scale.networks.engines import EngineChoice, get_engine, gpu_names
+from deepspot_scale.networks.engines import (
+    EngineChoice,
+    find_loader,
+    get_engine,
+    gpu_names,
+    predict_images,
+)
+from deepspot_scale.testing import check_engine
 
 
 def batch_of(n, size=64, seed=0):
@@ -33,14 +48,87 @@ def test_openvino_gives_what_keras_gives(openvino):
     np.testing.assert_allclose(openvino.predict(batch), expected, atol=1e-3)
 
 
-def test_companions_in_a_batch_change_nothing(openvino):
-    batch = batch_of(3)
-    together = openvino.predict(batch)
-    assert together.dtype == np.float32
-    changed = batch.copy()
-    changed[1:] = changed[1:][::-1] + 0.1
-    np.testing.assert_array_equal(openvino.predict(changed)[0], together[0])
-    np.testing.assert_array_equal(openvino.predict(batch), together)
+@pytest.mark.parametrize("name", ["keras", "openvino"])
+def test_built_in_engines_keep_the_contract(name):
+    if name == "openvino":
+        pytest.importorskip("openvino")
+    choice = EngineChoice(engine=name, precision="float32", device="cpu")
+    check_engine(find_loader(name), choice)
+
+
+class Plain:
+    """An engine that leaves images as they are; tests spoil it."""
+
+    name = "plain"
+    pixels_per_call = 64 * 64 * 3
+
+    def __init__(self, choice=None):
+        self.shapes = []
+
+    def predict(self, batch):
+        self.shapes.append(batch.shape)
+        return batch
+
+
+def spoil(change):
+    """Return a loader of an engine whose answers are changed."""
+
+    class Spoiled(Plain):
+        def predict(self, batch):
+            return change(batch)
+
+    return Spoiled
+
+
+def altered(batch):
+    batch *= np.float32(0.5)
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("load", "reason"),
+    [
+        (lambda choice: object(), "no 'name'"),
+        (spoil(lambda batch: batch[:, ::2]), "own shape"),
+        (spoil(lambda batch: batch.astype(np.float64)), "own shape"),
+        (spoil(lambda batch: batch * 2), "in \\[0, 1\\]"),
+        (spoil(lambda batch: batch / batch.max()), "what else is in the batch"),
+        (spoil(lambda batch: batch * (np.arange(3) < 2)[:, None, None]), "its place"),
+    ],
+)
+def test_an_engine_that_breaks_a_rule_is_told_which(load, reason):
+    check_engine(Plain)
+    with pytest.raises(ContractError, match=reason):
+        check_engine(load)
+
+
+def test_an_engine_that_alters_what_it_is_given_is_told_so():
+    class Alone(Plain):
+        pixels_per_call = 1
+        predict = staticmethod(altered)
+
+    with pytest.raises(ContractError, match="alters the images"):
+        check_engine(Alone)
+
+
+def test_batches_have_one_size_whatever_there_is_to_do():
+    engine = Plain()
+    images = [np.full((64, 64), i / 10, np.float32) for i in range(4)]
+    for n in (1, 3, 4):
+        answers = predict_images(engine, images[:n])
+        np.testing.assert_array_equal(answers, images[:n])
+    assert engine.shapes == [(3, 64, 64)] * 4
+    predict_images(engine, [np.zeros((128, 128), np.float32)] * 2)
+    assert engine.shapes[4:] == [(1, 128, 128)] * 2
+
+
+def test_an_engine_of_ones_own_is_found_by_its_name():
+    choice = EngineChoice(engine=f"{__name__}:Plain")
+    assert isinstance(get_engine(choice), Plain)
+    with pytest.raises(SettingsError, match="Did you mean 'openvino'"):
+        get_engine(EngineChoice(engine="openvin"))
+    with pytest.raises(SettingsError, match="is no function"):
+        get_engine(EngineChoice(engine="deepspot_scale.networks.engines:AUTO"))
 
 
 def test_an_answer_is_not_overwritten_by_the_next(openvino):
@@ -93,3 +181,43 @@ def test_a_precision_that_openvino_lacks_is_an_error():
 def test_an_unknown_model_is_an_error_of_its_weights():
     with pytest.raises(WeightsError, match="no model 'best'"):
         get_engine(EngineChoice("best"))
+
+
+def test_bfloat16_is_refused_where_the_processor_lacks_it(openvino):
+    if "BF16" in openvino.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor multiplies bfloat16")
+    with pytest.raises(SettingsError, match="does not multiply bfloat16"):
+        get_engine(EngineChoice(engine="openvino", precision="bfloat16"))
+
+
+LOGICAL = """
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+two = [tf.config.LogicalDeviceConfiguration() for _ in range(2)]
+tf.config.set_logical_device_configuration(cpu, two)
+
+import numpy as np
+from deepspot_scale.networks.engines import EngineChoice
+from deepspot_scale.networks.keras_engine import place_engine
+
+engine = place_engine(EngineChoice(), "float32", "keras", 1, "cpu:1")
+places = {variable.value.device for variable in engine.model.weights}
+batch = np.zeros((1, 32, 32), np.float32)
+assert engine.predict(batch).shape == (1, 32, 32)
+places.add(engine.compiled[batch.shape](batch[..., None]).device)
+print(*sorted(places))
+"""
+
+
+def test_weights_and_work_stay_on_the_device_that_was_chosen():
+    done = subprocess.run(
+        [sys.executable, "-c", LOGICAL],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (place,) = done.stdout.split()
+    assert place.endswith("device:CPU:1")
