@@ -80,7 +80,9 @@ class Leaving(WorkerPlugin):
         self.led = True
         self._begin_leaving()
         if self.going is not None:
-            await self.going
+            # Unshielded, the end of this call would cancel what it waits for, and a
+            # worker that closes on its own account ends its calls first: for ever.
+            await asyncio.shield(self.going)
 
     async def _leave(self) -> None:
         worker = self.worker
