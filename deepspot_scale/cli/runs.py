@@ -38,6 +38,9 @@ def run(
     device: Device = "auto",
     cluster: Cluster = "local",
     workers: Workers = None,
+    performance_report: Annotated[
+        Path | None, typer.Option(help="HTML file for Dask's own report of the run.")
+    ] = None,
     **settings: Any,
 ) -> None:
     """Find every spot of a plate and measure every cell.
@@ -48,12 +51,14 @@ def run(
     """
     from deepspot_scale.cluster.client import open_client, read_cluster
     from deepspot_scale.cluster.security import dashboard_lines
+    from deepspot_scale.dashboard.performance import check_report, write_performance
     from deepspot_scale.description import describe_run
     from deepspot_scale.progress import show_progress
     from deepspot_scale.runs.preparation import Selection, prepare_run
     from deepspot_scale.runs.screen import execute_run
     from deepspot_scale.settings import make_settings
 
+    check_report(performance_report)
     where = read_cluster(cluster, workers=workers)
     chosen = tuple(word for word in wells.split(",") if word.strip())
     prepared = prepare_run(
@@ -72,7 +77,10 @@ def run(
     with open_client(where, say=say) as client:
         for line in dashboard_lines(client):
             say(line)
-        with show_progress() as on_progress:
+        with (
+            write_performance(client, performance_report),
+            show_progress() as on_progress,
+        ):
             end = execute_run(prepared, client, on_progress=on_progress)
     report = _report(out, prepared.plate)
     before = prepared.failed_before

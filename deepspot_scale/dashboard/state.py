@@ -86,8 +86,6 @@ class RunState:
     ended: float | None = None
     how: str = "running"
     """running, finished or stopped."""
-    version: int = 0
-    """Changes whenever a number does that does not depend on the clock."""
 
     def __post_init__(self) -> None:
         """Start the clocks."""
@@ -123,7 +121,6 @@ class RunState:
                 self._count(row, now)
                 n_new, n_images = n_new + 1, n_images + row.n_planes
         if n_new:
-            self.version += 1
             self.settled.add(n_new, now)
             self.images.add(n_images, now)
             self.history.add(n_images, now)
@@ -131,7 +128,6 @@ class RunState:
     def end(self, how: str, now: float) -> None:
         """Stop the clock."""
         self.ended, self.how = now, how
-        self.version += 1
 
     def _is_news(self, row: FieldRow) -> bool:
         """Return whether a row counts; take back the failure that it makes up for."""
