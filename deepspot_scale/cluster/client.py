@@ -111,7 +111,7 @@ def _opened(
         case Queue():
             return open_queue(cluster, say=say)
         case Kubernetes():
-            return open_kubernetes(cluster)
+            return open_kubernetes(cluster, say=say)
         case Existing():
             return open_existing(cluster)
     raise SettingsError(f"no way to open {cluster!r}")

@@ -1,12 +1,16 @@
 """Workers in the pods of a Kubernetes cluster, made by Dask's operator.
 
-Checked options come in, a client goes out; the pods are gone at the end. Nothing here
-knows what is computed.
+Checked options come in, the operator's manifest, then a client go out; the pods are
+gone at the end. Nothing here knows what is computed.
+
+The operator, and dask-kubernetes on the client, speak plain TCP to the scheduler: TLS
+can not be asked of them. What the pods listen on is the pods' own network;
+``deploy/kubernetes/network.yaml`` lets nobody else there in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -15,6 +19,13 @@ from pydantic import Field
 from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
 from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.errors import SettingsError
+
+Manifest = dict[str, Any]
+"""What ``kubectl apply`` reads, as a dictionary."""
+GPU_RESOURCE = "nvidia.com/gpu"
+QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+SCHEDULER_PORT, DASHBOARD_PORT = 8786, 8787
+"""The operator expects these."""
 
 
 class Kubernetes(Options):
@@ -25,20 +36,32 @@ class Kubernetes(Options):
     """Container image with this package, for scheduler and workers."""
     namespace: str | None = None
     """None: that of the current context."""
-    name: str = "deepspot-scale"
+    name: str = Field("deepspot-scale", pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")
     """Begins the names of all that is made."""
     workers: int = Field(1, ge=1)
     """Most pods of workers."""
     minimum: int | None = Field(None, ge=0)
     """Fewest pods; None: as many as `workers`, all the time."""
     cores: int = Field(2, ge=1)
-    """Processors of each pod."""
-    memory: str = "8Gi"
-    """Memory of each pod, as Kubernetes writes it."""
+    """Processors of each worker's pod."""
+    memory: str = Field("8Gi", pattern=QUANTITY)
+    """Memory of each worker's pod, as Kubernetes writes it."""
+    scheduler_memory: str = Field("2Gi", pattern=QUANTITY)
+    """Memory of the scheduler's pod; it needs no GPU and one processor."""
     gpus: int = Field(0, ge=0, le=1)
-    """GPUs of each pod, of which a worker uses one."""
+    """GPUs of each worker's pod, of which a worker uses one."""
     env: dict[str, str] = Field(default_factory=dict)
     """More variables of the pods' environment."""
+    secrets: tuple[str, ...] = ()
+    """Secrets whose keys become variables, such as an object store's credentials."""
+    volumes: dict[str, str] = Field(default_factory=dict)
+    """Persistent volume claims and where workers see them: ``plates = "/data"``."""
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    """Labels of the nodes that workers may run on."""
+    user: int = Field(1000, ge=1)
+    """User and group that the pods run as, and that files belong to."""
+    idle_timeout: int = Field(900, ge=0)
+    """Seconds without work after which all is deleted: a client may die. 0: never."""
 
     @property
     def network_threads(self) -> int:
@@ -52,8 +75,12 @@ class Kubernetes(Options):
 
 
 @contextmanager
-def open_kubernetes(options: Kubernetes) -> Iterator[Any]:
+def open_kubernetes(
+    options: Kubernetes, *, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Any]:
     """Ask the operator for a cluster and yield its client; delete it at the end.
+
+    A cluster of the same name that a dead client left behind is taken over.
 
     Raises
     ------
@@ -69,29 +96,145 @@ def open_kubernetes(options: Kubernetes) -> Iterator[Any]:
     from distributed import Client
 
     with KubeCluster(
-        name=options.name,
+        custom_cluster_spec=cluster_manifest(options),
         namespace=options.namespace,
-        image=options.image,
-        n_workers=options.workers,
-        env={**ENVIRONMENT, **options.env},
-        resources=resources_of(options),
-        worker_command=worker_command(options),
+        shutdown_on_close=True,
+        quiet=True,
     ) as cluster:
         if options.minimum is not None:
             cluster.adapt(minimum=options.minimum, maximum=options.workers)
+        say(
+            f"from outside: kubectl --namespace {cluster.namespace} port-forward "
+            f"service/{options.name}-scheduler {DASHBOARD_PORT}, then "
+            f"http://127.0.0.1:{DASHBOARD_PORT}/deepspot"
+        )
         with Client(cluster, set_as_default=False) as client:
             yield client
 
 
-def resources_of(options: Kubernetes) -> dict[str, dict[str, str]]:
-    """Return what each pod asks for and may use."""
+def cluster_manifest(options: Kubernetes) -> Manifest:
+    """Return the ``DaskCluster`` that the operator makes pods and a service of."""
+    return {
+        "apiVersion": "kubernetes.dask.org/v1",
+        "kind": "DaskCluster",
+        "metadata": {"name": options.name},
+        "spec": {
+            "idleTimeout": options.idle_timeout,
+            "scheduler": {
+                "spec": _pod(options, scheduler_container(options)),
+                "service": scheduler_service(options),
+            },
+            "worker": {
+                "replicas": options.workers,
+                "spec": {
+                    **_pod(options, worker_container(options)),
+                    **_placement(options),
+                },
+            },
+        },
+    }
+
+
+def scheduler_container(options: Kubernetes) -> Manifest:
+    """Return the container of the scheduler, which the operator asks for its health."""
+    asked = {"cpu": "1", "memory": options.scheduler_memory}
+    health = {"path": "/health", "port": "http-dashboard"}
+    return {
+        **_container(options, "scheduler", asked),
+        "args": ["scheduler", "--host", "0.0.0.0"],
+        "ports": [
+            {"name": "tcp-comm", "containerPort": SCHEDULER_PORT},
+            {"name": "http-dashboard", "containerPort": DASHBOARD_PORT},
+        ],
+        "readinessProbe": {"httpGet": health, "periodSeconds": 2},
+        "livenessProbe": {
+            "httpGet": health,
+            "initialDelaySeconds": 30,
+            "periodSeconds": 20,
+            "failureThreshold": 6,
+        },
+    }
+
+
+def worker_container(options: Kubernetes) -> Manifest:
+    """Return the container of a worker: one process that reads beside its network."""
     asked = {"cpu": str(options.cores), "memory": options.memory}
+    threads = str(TASKS_AT_A_TIME)
+    args = ["worker", "--name", "$(DASK_WORKER_NAME)", "--nthreads", threads]
+    # Its own dashboard has no password and is asked for nothing.
+    args += ["--no-dashboard", "--death-timeout", "120"]
     if options.gpus:
-        asked["nvidia.com/gpu"] = str(options.gpus)
-    return {"requests": asked, "limits": asked}
+        asked[GPU_RESOURCE] = str(options.gpus)
+        args += ["--resources", f"{GPU}={options.gpus}"]
+    return {
+        **_container(options, "worker", asked),
+        "args": args,
+        "volumeMounts": [
+            {"name": claim, "mountPath": path}
+            for claim, path in options.volumes.items()
+        ],
+    }
 
 
-def worker_command(options: Kubernetes) -> list[str]:
-    """Return the command that a worker's pod runs."""
-    command = ["dask", "worker", "--nthreads", str(TASKS_AT_A_TIME)]
-    return command + (["--resources", f"{GPU}={options.gpus}"] if options.gpus else [])
+def scheduler_service(options: Kubernetes) -> Manifest:
+    """Return the service by which workers, operator and client find the scheduler."""
+    ports = {"tcp-comm": SCHEDULER_PORT, "http-dashboard": DASHBOARD_PORT}
+    return {
+        "type": "ClusterIP",
+        "selector": {
+            "dask.org/cluster-name": options.name,
+            "dask.org/component": "scheduler",
+        },
+        "ports": [
+            {"name": name, "protocol": "TCP", "port": port, "targetPort": name}
+            for name, port in ports.items()
+        ],
+    }
+
+
+def _container(options: Kubernetes, name: str, asked: dict[str, str]) -> Manifest:
+    """Return what both have in common; what is asked for is also the limit."""
+    env = {**ENVIRONMENT, **options.env}
+    return {
+        "name": name,
+        "image": options.image,
+        # Whatever the image starts by itself.
+        "command": ["dask"],
+        "env": [{"name": key, "value": value} for key, value in env.items()],
+        "envFrom": [{"secretRef": {"name": secret}} for secret in options.secrets],
+        "resources": {"requests": asked, "limits": asked},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def _pod(options: Kubernetes, container: Manifest) -> Manifest:
+    return {
+        "containers": [container],
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": options.user,
+            "runAsGroup": options.user,
+            "fsGroup": options.user,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
+def _placement(options: Kubernetes) -> Manifest:
+    """Return what only workers have: data, and nodes with GPUs."""
+    placed: Manifest = {
+        "volumes": [
+            {"name": claim, "persistentVolumeClaim": {"claimName": claim}}
+            for claim in options.volumes
+        ],
+        "nodeSelector": options.node_selector,
+    }
+    if options.gpus:  # such nodes are often closed to all that does not ask
+        placed["tolerations"] = [
+            {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}
+        ]
+    return placed

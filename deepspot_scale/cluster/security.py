@@ -114,7 +114,8 @@ def dashboard_lines(client: Any) -> list[str]:
     port = services.get("dashboard")
     if port is None:
         return []
-    if getattr(client, "cluster", None) is None:  # another's: it says where
+    # Another's scheduler, or one in a pod: it says where.
+    if not hasattr(getattr(client, "cluster", None), "scheduler_spec"):
         return [f"live page: {page_address(client)}"]
     lines = [f"live page: http://127.0.0.1:{port}/deepspot"]
     if not _is_here(client) or "SSH_CONNECTION" in os.environ:
