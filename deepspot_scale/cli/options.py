@@ -75,7 +75,7 @@ Device = Annotated[
 Cluster = Annotated[
     str,
     typer.Option(
-        help="local, gpu, slurm, pbs, sge, lsf, htcondor, oar, moab, kubernetes; "
+        help="local, gpu, slurm, pbs, sge, lsf, htcondor, oar, moab, srun, kubernetes; "
         "tcp://host:port, tls://host:port or file:scheduler.json of a scheduler; or a "
         "TOML file, see deploy.",
         autocompletion=_complete_cluster,

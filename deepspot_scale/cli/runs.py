@@ -49,7 +49,7 @@ def run(
 
     The same command again goes on where the first one stopped.
     """
-    from deepspot_scale.cluster.client import open_client, read_cluster
+    from deepspot_scale.cluster.client import open_client, read_cluster, serve
     from deepspot_scale.cluster.security import dashboard_lines
     from deepspot_scale.dashboard.performance import check_report, write_performance
     from deepspot_scale.description import describe_run
@@ -60,6 +60,8 @@ def run(
 
     check_report(performance_report)
     where = read_cluster(cluster, workers=workers)
+    if serve(where):
+        return
     chosen = tuple(word for word in wells.split(",") if word.strip())
     prepared = prepare_run(
         plate,

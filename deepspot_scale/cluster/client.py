@@ -11,6 +11,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from deepspot_scale.cluster.allocation import (
+    Allocation,
+    open_allocation,
+    serve_allocation,
+)
 from deepspot_scale.cluster.existing import PREFIXES, Existing, open_existing
 from deepspot_scale.cluster.gpu import Gpus, open_gpus
 from deepspot_scale.cluster.kubernetes import Kubernetes, open_kubernetes
@@ -23,6 +28,7 @@ KINDS: dict[str, type[Options]] = {
     "local": Local,
     "gpu": Gpus,
     **dict.fromkeys(QUEUES, Queue),
+    "srun": Allocation,
     "kubernetes": Kubernetes,
 }
 
@@ -33,7 +39,7 @@ def read_cluster(cluster: str, *, workers: int | None = None) -> Options:
     Parameters
     ----------
     cluster
-        ``local``, ``gpu``, a queue such as ``slurm``, ``kubernetes``;
+        ``local``, ``gpu``, a queue such as ``slurm``, ``srun``, ``kubernetes``;
         ``tcp://host:port``, ``tls://host:port`` or ``file:scheduler.json`` of a
         scheduler that runs; or a TOML file whose key ``cluster`` is one of these and
         whose other keys are its options.
@@ -110,8 +116,26 @@ def _opened(
             return open_gpus(cluster)
         case Queue():
             return open_queue(cluster, say=say)
+        case Allocation():
+            return open_allocation(cluster)
         case Kubernetes():
             return open_kubernetes(cluster, say=say)
         case Existing():
             return open_existing(cluster)
     raise SettingsError(f"no way to open {cluster!r}")
+
+
+def serve(cluster: Options) -> bool:
+    """Be a worker of another process's run, where this one was started for that.
+
+    Parameters
+    ----------
+    cluster
+        From `read_cluster`.
+
+    Returns
+    -------
+    bool
+        Whether it was a worker, and the run is over now.
+    """
+    return isinstance(cluster, Allocation) and serve_allocation(cluster)

@@ -8,6 +8,7 @@ what a process sees of the GPUs must be set before it does.
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import shutil
 import subprocess
@@ -94,11 +95,6 @@ def _find_devices() -> list[str]:
     return sorted((each for each in found if each.isdigit()), key=int)
 
 
-def pinned_environment(gpu: str) -> dict[str, str]:
-    """Return the environment of a worker that sees one GPU and shares it."""
-    return {**ENVIRONMENT, VISIBLE: gpu}
-
-
 @contextmanager
 def open_gpus(options: Gpus) -> Iterator[Any]:
     """Start one worker for each GPU and yield their client; stop them at the end.
@@ -129,13 +125,19 @@ def open_gpus(options: Gpus) -> Iterator[Any]:
                 "nthreads": options.threads,
                 "memory_limit": MEMORY_SHARE / len(gpus),
                 "resources": {GPU: 1},
-                "env": pinned_environment(gpu),
+                "env": {**ENVIRONMENT, VISIBLE: gpu},
+                "silence_logs": logging.WARNING,
             },
         }
         for gpu in gpus
     }
     with local_workers_expected():
         with without_signals():
-            started = SpecCluster(workers=workers, scheduler=scheduler, name="gpus")
+            started = SpecCluster(
+                workers=workers,
+                scheduler=scheduler,
+                name="gpus",
+                silence_logs=logging.WARNING,
+            )
         with started as cluster, Client(cluster, set_as_default=False) as client:
             yield client

@@ -5,6 +5,7 @@ Nothing here knows which queue it is.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -51,21 +52,46 @@ def submit(cluster: Any, n: int, queue: str) -> None:
     SettingsError
         What the queue answered.
     """
+    from distributed.core import Status
 
-    async def submitted() -> None:
-        await cluster
+    with _no_tracebacks():
+        cluster.scale(n)
+        while len(cluster.workers) < n:  # until the queue has answered about each
+            time.sleep(0.05)
+    refused = [job for job in cluster.workers.values() if job.job_id is None]
+    answer = _refusal(cluster, refused[0]) if refused else ""
+    if answer:
+        for job in refused:
+            job.status = Status.failed  # or closing the cluster stumbles over them
+        raise SettingsError(f"{queue} refused a job: {answer}")
 
-    cluster.scale(n)
+
+def _refusal(cluster: Any, job: Any) -> str:
+    """Submit a job once more, to hear what the queue says."""
     try:
-        cluster.sync(submitted)
+        cluster.sync(job.start)
     except (RuntimeError, ValueError, OSError) as error:
-        raise SettingsError(f"{queue} refused a job: {_answer(error)}") from error
+        return _answer(error)
+    return ""
 
 
 def _answer(error: Exception) -> str:
     """Return what the queue itself said, of all that dask-jobqueue says."""
-    text = str(error).partition("stderr:\n")[2].strip() or str(error)
-    return " ".join(text.split())
+    told, _, errors = str(error).partition("stderr:")
+    _, _, printed = told.partition("stdout:")
+    return " ".join((errors.strip() or printed.strip() or str(error)).split())
+
+
+@contextmanager
+def _no_tracebacks() -> Iterator[None]:
+    """Keep a refusal, which is told in one line, from being logged as a fault too."""
+    log = logging.getLogger("tornado.application")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 @contextmanager

@@ -22,7 +22,11 @@ from pydantic import Field, field_validator, model_validator
 from deepspot_scale.cluster.jobs import import_jobqueue, submit, tell_while_waiting
 from deepspot_scale.cluster.local import LOOPBACK
 from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
-from deepspot_scale.cluster.security import Certificates, made_certificates
+from deepspot_scale.cluster.security import (
+    Certificates,
+    made_certificates,
+    where_to_listen,
+)
 from deepspot_scale.cluster.walltime import clock, lifetime, seconds_of
 from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.errors import SettingsError
@@ -292,7 +296,8 @@ def open_queue(
         stack.enter_context(
             dask.config.set({"distributed.deploy.lost-worker-timeout": wait})
         )
-        made = {"scheduler_options": scheduler_options(options)}
+        listen = where_to_listen(options.scheduler_interface or options.interface)
+        made = {"scheduler_options": {**listen, "dashboard_address": f"{LOOPBACK}:0"}}
         if options.tls is not False:
             given = options.tls if isinstance(options.tls, Certificates) else None
             files = given or stack.enter_context(made_certificates(folder))
@@ -313,15 +318,3 @@ def open_queue(
         client = stack.enter_context(Client(cluster, set_as_default=False))
         stack.enter_context(tell_while_waiting(client, folder, say))
         yield client
-
-
-def scheduler_options(options: Queue) -> dict[str, Any]:
-    """Return where the scheduler listens: one address for workers, loopback for eyes.
-
-    Without a named interface it is the address by which this machine reaches others.
-    """
-    from distributed.utils import get_ip
-
-    name = options.scheduler_interface or options.interface
-    where = {"interface": name} if name is not None else {"host": get_ip()}
-    return {**where, "dashboard_address": f"{LOOPBACK}:0"}

@@ -19,16 +19,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict
-
+from deepspot_scale.checking import Strict
 from deepspot_scale.dashboard.announcement import page_address
 from deepspot_scale.errors import SettingsError
 
 
-class Certificates(BaseModel):
+class Certificates(Strict):
     """Files in PEM format that every process of a cluster shows and expects."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ca: Path
     """Certificate of the authority that signed the others."""
@@ -106,6 +103,27 @@ def made_certificates(folder: Path) -> Iterator[Certificates]:
         yield write_certificates(own)
     finally:
         shutil.rmtree(own, ignore_errors=True)
+
+
+def where_to_listen(interface: str | None) -> dict[str, str]:
+    """Return Dask's option for the one address that a process listens on.
+
+    Without a named interface it is the address by which this machine reaches others.
+
+    Raises
+    ------
+    SettingsError
+        This machine has no such interface.
+    """
+    from distributed.utils import get_ip, get_ip_interface
+
+    if interface is None:
+        return {"host": get_ip()}
+    try:
+        get_ip_interface(interface)
+    except ValueError as error:
+        raise SettingsError(f"interface: {error}") from error
+    return {"interface": interface}
 
 
 def dashboard_lines(client: Any) -> list[str]:

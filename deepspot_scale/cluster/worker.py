@@ -7,8 +7,6 @@ workers that join late or restart. Nothing here knows fields.
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 from importlib import import_module
 from typing import Any
 
@@ -63,7 +61,6 @@ class EngineLoader(WorkerPlugin):
         a queue would replace the worker for ever: the first field says it again, and
         ends the run.
         """
-        _ignore_warnings()
         import_module("deepspot_scale.runs.batches")
         has = worker.state.total_resources
         device = "no network"
@@ -91,12 +88,3 @@ def field_resources(client: Any, device: Device) -> dict[str, float]:
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     declared = any(GPU in worker["resources"] for worker in workers)
     return {GPU: SHARE} if declared or (device == "gpu" and not workers) else {}
-
-
-def _ignore_warnings() -> None:
-    """Let the queue's warning, meant for the run's own process, pass by here.
-
-    Some queues send it to every process of a job; by default it kills.
-    """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
