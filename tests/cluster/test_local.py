@@ -13,7 +13,7 @@ import pytest
 
 from deepspot_scale.cluster.client import open_client
 from deepspot_scale.cluster.local import threads_per_worker
-from deepspot_scale.errors import SettingsError, WeightsError
+from deepspot_scale.errors import WeightsError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.runs import distribution
@@ -181,20 +181,6 @@ def test_a_worker_that_can_not_load_the_network_ends_the_run(
     with pytest.raises(WeightsError, match="no model"):
         execute_run(prepared, client)
     assert Folder(str(tmp_path / "run")).names("manifest") == []
-
-
-@pytest.mark.parametrize("cluster", ["", "somewhere", "http://127.0.0.1:8786"])
-def test_another_word_for_a_cluster_is_refused(cluster: str) -> None:
-    with pytest.raises(SettingsError, match="tcp://host:port"), open_client(cluster):
-        pass
-
-
-def test_a_run_without_workers_is_refused() -> None:
-    with (
-        pytest.raises(SettingsError, match="1 worker at least"),
-        open_client(workers=0),
-    ):
-        pass
 
 
 def test_the_processors_are_shared_among_workers() -> None:
