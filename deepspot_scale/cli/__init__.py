@@ -1,7 +1,8 @@
 """The command ``deepspot-scale``: parses, calls, prints where the result is.
 
 Every command calls a function that Python users call too. Exit codes: 0 all done,
-3 some fields failed, 2 bad usage, 1 anything else.
+3 some fields failed, 2 bad usage, 75 stopped by the queue or without workers (the same
+command goes on), 130 stopped by Ctrl-C, 1 anything else.
 """
 
 from __future__ import annotations
@@ -14,8 +15,14 @@ import sys
 from deepspot_scale.cli import runs, plates, results, models, training  # noqa: F401 - see above
 
 # isort: on
-from deepspot_scale.cli.application import EXIT_USAGE, app, say
-from deepspot_scale.errors import DeepspotError, PlateError, RunError, SettingsError
+from deepspot_scale.cli.application import EXIT_RESUBMIT, EXIT_USAGE, app, say
+from deepspot_scale.errors import (
+    ClusterError,
+    DeepspotError,
+    PlateError,
+    RunError,
+    SettingsError,
+)
 
 __all__ = ["app", "main"]
 
@@ -32,6 +39,9 @@ def main() -> None:
     except (PlateError, RunError, SettingsError) as error:
         say(f"error: {error}")
         sys.exit(EXIT_USAGE)
+    except ClusterError as error:
+        say(f"error: {error}")
+        sys.exit(EXIT_RESUBMIT)
     except DeepspotError as error:
         say(f"error: {error}")
         sys.exit(1)

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import typer
 
-EXIT_FAILED_FIELDS, EXIT_USAGE = 3, 2
+EXIT_USAGE = 2
+EXIT_FAILED_FIELDS = 3
+EXIT_RESUBMIT = 75
+"""Something is left to do, and the same command goes on: EX_TEMPFAIL, which queues and
+scripts take for "submit again"."""
+EXIT_INTERRUPTED = 130
+"""Ctrl-C, as shells count it: 128 and the signal's number."""
 
 app = typer.Typer(
     no_args_is_help=True,

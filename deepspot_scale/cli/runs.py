@@ -1,12 +1,15 @@
-"""The commands that find spots: ``run`` on plates, ``detect`` on image files.
+"""The commands that find spots: ``run`` on plates and what goes with it, ``detect``.
 
 Nothing here knows how spots are found.
 """
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +24,13 @@ from deepspot_scale.cli.options import (
     Workers,
     with_options,
 )
-from deepspot_scale.errors import SettingsError
+from deepspot_scale.cli.signals import Asked, heed_signals
+from deepspot_scale.errors import RunError, SettingsError
+
+if TYPE_CHECKING:
+    from deepspot_scale.runs.lease import Lease
+    from deepspot_scale.runs.preparation import Prepared
+    from deepspot_scale.runs.screen import Progress
 
 
 @app.command()
@@ -49,13 +58,9 @@ def run(
 
     The same command again goes on where the first one stopped.
     """
-    from deepspot_scale.cluster.client import open_client, read_cluster, serve
-    from deepspot_scale.cluster.security import dashboard_lines
-    from deepspot_scale.dashboard.performance import check_report, write_performance
-    from deepspot_scale.description import describe_run
-    from deepspot_scale.progress import show_progress
+    from deepspot_scale.cluster.client import read_cluster, serve
+    from deepspot_scale.dashboard.performance import check_report
     from deepspot_scale.runs.preparation import Selection, prepare_run
-    from deepspot_scale.runs.screen import execute_run
     from deepspot_scale.settings import make_settings
 
     check_report(performance_report)
@@ -63,28 +68,116 @@ def run(
     if serve(where):
         return
     chosen = tuple(word for word in wells.split(",") if word.strip())
-    prepared = prepare_run(
-        plate,
+    _hold_and_run(
         out,
-        make_settings(channels=tuple(channels), **settings),
-        selection=Selection(chosen, limit),
-        device="gpu" if where.on_gpus and device == "auto" else device,
-        threads=where.network_threads,
-        retry_failed=retry_failed,
+        where,
+        lambda: prepare_run(
+            plate,
+            out,
+            make_settings(channels=tuple(channels), **settings),
+            selection=Selection(chosen, limit),
+            device=_device_on(where, device),
+            threads=where.network_threads,
+            retry_failed=retry_failed,
+        ),
+        performance_report,
     )
-    for well in prepared.plate.missing:
-        say(f"well {well} is listed in the plate, but it is not there")
-    for line in describe_run(prepared):
-        say(line)
-    with open_client(where, say=say) as client:
-        for line in dashboard_lines(client):
-            say(line)
-        with (
-            write_performance(client, performance_report),
-            show_progress() as on_progress,
-        ):
-            end = execute_run(prepared, client, on_progress=on_progress)
-    report = _report(out, prepared.plate)
+
+
+@app.command()
+def retry(
+    folder: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only fields that failed before.")
+    ] = False,
+    device: Device = "auto",
+    cluster: Cluster = "local",
+    workers: Workers = None,
+) -> None:
+    """Go on with a run; its plate and all settings are read from its folder.
+
+    Example: deepspot-scale retry RUN --failed
+
+    Without --failed: what is left of the whole plate.
+    """
+    from deepspot_scale.cluster.client import read_cluster, serve
+    from deepspot_scale.io.stores import is_url
+    from deepspot_scale.io.tables import Folder
+    from deepspot_scale.runs.preparation import Selection, prepare_run, read_run
+
+    where = read_cluster(cluster, workers=workers)
+    if serve(where):
+        return
+    out = folder if is_url(folder) else os.path.abspath(folder)
+    settings, facts = read_run(Folder(out))
+    if os.path.isdir(facts.get("working_folder", "")):
+        # Files and plug-ins of the settings may be named from where the run began.
+        os.chdir(facts["working_folder"])
+    _hold_and_run(
+        out,
+        where,
+        lambda: prepare_run(
+            facts["input"]["source"],
+            out,
+            settings,
+            selection=Selection(failed=failed),
+            device=_device_on(where, device),
+            threads=where.network_threads,
+        ),
+    )
+
+
+@app.command()
+def status(
+    folder: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For machines: one JSON object.")
+    ] = False,
+) -> None:
+    """Say how far a run is, who works on it, and what failed why.
+
+    Example: deepspot-scale status RUN
+    """
+    from deepspot_scale.io.tables import Folder
+    from deepspot_scale.runs.standing import describe_standing, read_standing
+
+    standing = read_standing(Folder(folder))
+    if as_json:
+        typer.echo(json.dumps(standing.to_dict(), indent=2))
+        return
+    for line in describe_standing(standing):
+        typer.echo(line)
+
+
+def _device_on(where: Any, device: str) -> Any:
+    return "gpu" if where.on_gpus and device == "auto" else device
+
+
+def _hold_and_run(
+    out: str,
+    where: Any,
+    prepare: Callable[[], Prepared],
+    performance_report: Path | None = None,
+) -> None:
+    """Hold the run folder, do what is left, and leave with the code that tells how."""
+    from deepspot_scale.io.tables import Folder
+    from deepspot_scale.runs.lease import hold_run
+
+    with heed_signals() as asked, hold_run(Folder(out), say=say) as lease:
+        prepared = prepare()
+        end = _execute(prepared, where, lease, asked, performance_report)
+        if lease.lost:
+            raise RunError(
+                f"another client has taken {out} over, as this one gave no sign of "
+                "life for a minute; what it did is kept"
+            )
+        if end.left:
+            say(
+                f"stopped: {end.done + end.failed} fields done or failed, {end.left} "
+                "left; the same command goes on"
+            )
+            raise typer.Exit(asked.exit_code)
+        report = _report(out, prepared.plate)
     before = prepared.failed_before
     say(
         f"{end.done} fields done, {end.failed} failed, {end.skipped - before} skipped "
@@ -92,8 +185,46 @@ def run(
     )
     typer.echo(report)
     if end.failed or before:
-        say(f"reasons: column reason of {out}/fields.parquet; --retry-failed")
+        say(f"reasons: deepspot-scale status {out}; then retry {out} --failed")
         raise typer.Exit(EXIT_FAILED_FIELDS)
+
+
+def _execute(
+    prepared: Prepared,
+    where: Any,
+    lease: Lease,
+    asked: Asked,
+    performance_report: Path | None,
+) -> Progress:
+    from deepspot_scale.cluster.client import open_client
+    from deepspot_scale.cluster.security import dashboard_lines
+    from deepspot_scale.dashboard.performance import write_performance
+    from deepspot_scale.description import describe_run
+    from deepspot_scale.progress import show_progress
+    from deepspot_scale.runs.screen import execute_run
+
+    for well in prepared.plate.missing:
+        say(f"well {well} is listed in the plate, but it is not there")
+    for line in describe_run(prepared):
+        say(line)
+    with (
+        open_client(where, say=say) as client,
+        write_performance(client, performance_report),
+        show_progress() as show,
+    ):
+        for line in dashboard_lines(client):
+            say(line)
+
+        def on_progress(progress: Progress) -> None:
+            lease.progress = progress.to_dict()
+            show(progress)
+
+        return execute_run(
+            prepared,
+            client,
+            on_progress=on_progress,
+            stop=lambda: asked.to_stop() or lease.lost,
+        )
 
 
 def _report(out: str, plate: Any) -> str:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 from distributed import NannyPlugin, Status, WorkerPlugin, get_worker
@@ -39,6 +40,8 @@ def without_signals() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    # Its first start would lift the mask in the thread that starts the workers.
+    resource_tracker.ensure_running()
     # Threads and processes inherit the mask, so those that restart workers have it too.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, *_WARNINGS])
     try:
@@ -160,7 +163,7 @@ def is_wanted(run: str) -> bool:
 def stop_run(client: Any, run: str) -> None:
     """Tell all workers to begin no more fields of a run."""
 
-    def note(dask_worker: Any) -> None:
+    async def note(dask_worker: Any) -> None:
         plugin: Any = dask_worker.plugins.get(NAME)
         if plugin is not None:
             plugin.stopped.add(run)

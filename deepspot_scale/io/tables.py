@@ -1,8 +1,8 @@
 """Tables on a store, whole or not at all: Parquet files in a folder at any URL.
 
 A table and its declared columns come in, one file goes out under its final name only
-once it is complete. Any fsspec URL serves; on a local disk a file is renamed into
-place, on object stores an upload is whole by itself. Nothing here knows what a table
+once it is complete. Any fsspec URL serves; on object stores an upload is whole by
+itself, anywhere else a file is renamed into place. Nothing here knows what a table
 means.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,8 @@ from deepspot_scale.vocabulary import Column, arrow_schema, as_table, empty_tabl
 
 PARTIAL = ".partial-"
 """In the name of every file that is not whole yet."""
+ATOMIC = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
+"""Stores on which a file shows only once it is whole."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Folder:
     @property
     def is_local(self) -> bool:
         """Whether the folder lies on a local disk."""
-        return "file" in self._place[0].protocol
+        return "file" in _protocols(self._place[0])
 
     @property
     def local_path(self) -> Path:
@@ -67,20 +70,52 @@ class Folder:
     def write(self, name: str, content: bytes) -> None:
         """Write a file so that its name never shows an incomplete one."""
         fs, path = self._place[0], self._path(name)
+        partial = f"{path}{PARTIAL}{uuid.uuid4().hex[:8]}"
         fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-        if not self.is_local:
+        if not ATOMIC.isdisjoint(_protocols(fs)):
             fs.pipe_file(path, content)
             return
-        partial = f"{path}{PARTIAL}{uuid.uuid4().hex[:8]}"
         try:
-            with open(partial, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
+            self._write_partial(partial, content)
+            if self.is_local:
+                os.replace(partial, path)
+            else:
+                fs.mv(partial, path)
         except BaseException:
-            Path(partial).unlink(missing_ok=True)
+            with suppress(OSError):
+                fs.rm_file(partial)
             raise
+
+    def _write_partial(self, path: str, content: bytes) -> None:
+        if not self.is_local:
+            self._place[0].pipe_file(path, content)
+            return
+        with open(path, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file unless there is one; return whether it was written.
+
+        Of several that try at once one succeeds, where the store can tell: local disks
+        and object stores can.
+        """
+        fs, path = self._place[0], self._path(name)
+        fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        try:
+            if not self.is_local:
+                fs.pipe_file(path, content, mode="create")
+                return True
+            partial = f"{path}{PARTIAL}{uuid.uuid4().hex[:8]}"
+            try:
+                self._write_partial(partial, content)
+                _link(partial, path)
+            finally:
+                Path(partial).unlink(missing_ok=True)
+        except FileExistsError:
+            return False
+        return True
 
     def read(self, name: str) -> bytes:
         """Read a whole file."""
@@ -100,6 +135,21 @@ class Folder:
         for path in left:
             fs.rm_file(path)
         return len(left)
+
+
+def _link(path: str, name: str) -> None:
+    """Give a whole file its name; FileExistsError where the name is taken."""
+    try:
+        os.link(path, name)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        with open(name, "xb") as file:
+            file.write(Path(path).read_bytes())
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
 
 def write_table(

@@ -4,6 +4,7 @@
     RUN/manifest/PART.parquet                       written last: the part counts
     RUN/settings.toml  provenance.json              written before the first part
     RUN/fields.parquet  wells.parquet  conditions.parquet     made of the parts
+    RUN/lease/NUMBER.json                           who works on it, see `lease`
 
 A part without entry is a killed writer's and is swept. Nothing here knows how a
 field is processed.
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -38,6 +41,7 @@ from deepspot_scale.vocabulary import (
 )
 
 ENTRIES = "manifest"
+LEASES = "lease"
 PARTS = {"spots": SPOTS, "cells": CELLS}
 _ADDRESS = ["row", "column", "field"]
 
@@ -55,6 +59,27 @@ def part_name(addresses: list[FieldAddress]) -> str:
     return f"{name}+{len(addresses) - 1}-{digest}"
 
 
+@contextmanager
+def _place_errors(folder: Folder) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, ImportError) as error:  # file systems' many kinds
+        raise RunError(
+            f"{folder.url} can not be used as run folder: {error}; give another one "
+            "with --out"
+        ) from error
+
+
+def check_place(folder: Folder) -> None:
+    """Raise RunError unless a folder is new, empty, or holds a run."""
+    with _place_errors(folder):
+        if not folder.exists("settings.toml") and set(folder.names("")) - {LEASES}:
+            raise RunError(
+                f"{folder.url} is not empty and holds no run; give a new folder with "
+                "--out"
+            )
+
+
 def open_run(folder: Folder, settings: Settings) -> None:
     """Make a run folder, or take up one whose settings are the same.
 
@@ -64,25 +89,13 @@ def open_run(folder: Folder, settings: Settings) -> None:
         The folder holds a run with other settings, or something else, or can not be
         written to.
     """
-    try:
-        _open_run(folder, settings)
-    except (OSError, ValueError, ImportError) as error:  # file systems' many kinds
-        raise RunError(
-            f"{folder.url} can not be used as run folder: {error}; give another one "
-            "with --out"
-        ) from error
-
-
-def _open_run(folder: Folder, settings: Settings) -> None:
-    if folder.exists("settings.toml"):
-        old = read_settings(folder.read("settings.toml").decode())
-        _refuse(folder, "settings", difference(old, settings))
-        return
-    if folder.names(""):
-        raise RunError(
-            f"{folder.url} is not empty and holds no run; give a new folder with --out"
-        )
-    folder.write("settings.toml", write_settings(settings).encode())
+    check_place(folder)
+    with _place_errors(folder):
+        if folder.exists("settings.toml"):
+            old = read_settings(folder.read("settings.toml").decode())
+            _refuse(folder, "settings", difference(old, settings))
+        else:
+            folder.write("settings.toml", write_settings(settings).encode())
 
 
 def _refuse(folder: Folder, what: str, changes: list[str]) -> None:

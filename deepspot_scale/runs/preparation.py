@@ -7,6 +7,8 @@ with all that its task needs. Nothing here runs a field.
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +17,12 @@ from typing import Any
 
 import pandas as pd
 
-from deepspot_scale.errors import FieldError, SettingsError, did_you_mean
+from deepspot_scale.errors import (
+    FieldError,
+    RunError,
+    SettingsError,
+    did_you_mean,
+)
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import FieldEntry, Plate, open_plate
 from deepspot_scale.io.tables import Folder
@@ -27,7 +34,7 @@ from deepspot_scale.runs import manifest
 from deepspot_scale.runs.batches import Job
 from deepspot_scale.runs.enhanced import create_enhanced_plate
 from deepspot_scale.runs.inputs import read_plate_map, read_references
-from deepspot_scale.settings import Settings
+from deepspot_scale.settings import Settings, read_settings
 from deepspot_scale.versions import installed_versions
 from deepspot_scale.vocabulary import FieldAddress, same_well
 
@@ -40,6 +47,8 @@ class Selection:
     """Wells such as B03; none means all."""
     limit: int | None = None
     """Only so many fields, the first of the plate."""
+    failed: bool = False
+    """Only fields that failed before."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +117,17 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     manifest.open_run(folder, settings)
     manifest.open_provenance(folder, _provenance(plate, settings))
     tried = manifest.read_fields(folder)
-    settled = manifest.settled(tried, retry_failed=retry_failed)
     good = manifest.settled(tried, retry_failed=True)
+    settled = good if retry_failed or selection.failed else _all_tried(tried)
     if settings.keep_enhanced:
         create_enhanced_plate(folder, fields)
     missing = _missing_wells(plate, selection)
+    if selection.failed:
+        failed = _all_tried(tried) - good
+        chosen, missing = (
+            [entry for entry in entries if entry.address in failed]
+            for entries in (chosen, missing)
+        )
     skipped = settled & {entry.address for entry in (*chosen, *missing)}
     tasks = [
         FieldTask(entry, references(entry.address))
@@ -133,6 +148,28 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
         len(skipped - good),
         manifest.rows_of(tried, skipped),
     )
+
+
+def _all_tried(tried: pd.DataFrame) -> set[FieldAddress]:
+    return manifest.settled(tried, retry_failed=False)
+
+
+def read_run(folder: Folder) -> tuple[Settings, dict[str, Any]]:
+    """Return the settings of a run and where its answers come from.
+
+    Raises
+    ------
+    RunError
+        The folder holds no run.
+    """
+    try:
+        settings = read_settings(folder.read("settings.toml").decode())
+        facts: dict[str, Any] = json.loads(folder.read("provenance.json"))
+    except (OSError, ValueError, ImportError) as error:
+        raise RunError(
+            f"{folder.url} holds no run: {error}; give the folder that run --out made"
+        ) from error
+    return settings, facts
 
 
 def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
@@ -216,6 +253,7 @@ def _provenance(plate: Plate, settings: Settings) -> dict[str, Any]:
     packages = ("deepspot-scale", "keras", "tensorflow", "openvino", "dask", "zarr")
     facts: dict[str, Any] = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "working_folder": os.getcwd(),
         "input": {
             "source": str(plate.source),
             "name": plate.name,

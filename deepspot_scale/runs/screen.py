@@ -18,7 +18,7 @@ from deepspot_scale.cluster.leaving import Leaving, LeavingNanny
 from deepspot_scale.cluster.watching import cluster_errors
 from deepspot_scale.cluster.worker import EngineLoader, field_resources
 from deepspot_scale.dashboard.announcement import announce_run
-from deepspot_scale.errors import PlateError
+from deepspot_scale.errors import PlateError, RunError
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.tables import Folder, write_table
 from deepspot_scale.networks.engines import Device
@@ -27,6 +27,7 @@ from deepspot_scale.report.statistics import summarise_conditions, summarise_wel
 from deepspot_scale.runs import manifest
 from deepspot_scale.runs.batches import Job, fail_batch, run_batch
 from deepspot_scale.runs.distribution import batch_fields, distribute
+from deepspot_scale.runs.lease import hold_run
 from deepspot_scale.runs.preparation import Prepared, Selection, prepare_run
 from deepspot_scale.settings import Settings
 from deepspot_scale.vocabulary import CONDITIONS, DONE, FIELDS, WELLS
@@ -52,6 +53,18 @@ class Progress:
     def left(self) -> int:
         """Fields that are neither done nor failed."""
         return self.total - self.done - self.failed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, for whoever asks how far the run is."""
+        finished = self.done + self.failed
+        return {
+            "total": self.total,
+            "skipped": self.skipped,
+            "done": self.done,
+            "failed": self.failed,
+            "seconds": round(self.seconds, 1),
+            "images_per_second": finished / self.seconds if self.seconds else None,
+        }
 
     def after(self, rows: pd.DataFrame, seconds: float) -> Progress:
         """Return the progress once these rows have come in."""
@@ -194,5 +207,16 @@ def run(  # noqa: PLR0913 - see `prepare_run`
 
     Parameters, errors and result are those of `prepare_run` and `execute_run`.
     """
-    prepared = prepare_run(source, out, settings, selection=selection, device=device)
-    return execute_run(prepared, client, on_progress=on_progress)
+    with hold_run(Folder(str(out))) as lease:
+        prepared = prepare_run(
+            source, out, settings, selection=selection, device=device
+        )
+
+        def note(progress: Progress) -> None:
+            lease.progress = progress.to_dict()
+            on_progress(progress)
+
+        end = execute_run(prepared, client, on_progress=note, stop=lambda: lease.lost)
+    if lease.lost:
+        raise RunError(f"another client has taken {out} over")
+    return end
