@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,7 +82,54 @@ def test_a_bad_field_ends_in_its_row_and_code_3_and_the_rest_is_done(
     assert again.code == FAILED
     assert "3 fields were tried before and are skipped" in again.err
     assert "2 skipped as done before, 1 as failed before" in again.err
-    assert "--retry-failed" in again.err
+    assert f"retry {tmp_path / 'run'} --failed" in again.err
+
+
+def test_a_run_tells_how_it_stands_and_is_mended_without_its_options(
+    plate: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk, out = plate / "B/03/1/0/c/1/0/0", tmp_path / "run"
+    whole = chunk.read_bytes()
+    chunk.write_bytes(b"")
+    (tmp_path / "wells.csv").write_text("well,condition\nB03,drug\n")
+    monkeypatch.chdir(tmp_path)
+    words = ("-c", "FISH", *MASKS, "--no-enhance", "--plate-map", "wells.csv")
+    command("run", plate, *words, "--wells", "B03", "--out", "run")
+    monkeypatch.chdir("/")
+    told = command("status", out)
+    assert told.code == DONE
+    assert "1 of 3 fields done, 1 failed, 1 left" in told.out
+    assert "no client works on it; the last was " in told.out
+    assert "1 failed: reading " in told.out
+    assert "(B/03/1)" in told.out
+    standing = json.loads(command("status", out, "--json").out)
+    assert [standing[name] for name in ("total", "done", "failed", "left")] == [
+        3,
+        1,
+        1,
+        1,
+    ]
+    assert standing["failures"][0]["fields"] == ["B/03/1"]
+    assert standing["holder"]["released"] is True
+    assert standing["progress"]["failed"] == 1
+    chunk.write_bytes(whole)
+    mended = command("retry", out, "--failed")
+    assert mended.code == DONE
+    assert "1 fields done, 0 failed, 0 skipped" in mended.err
+    rest = command("retry", out)
+    assert rest.code == DONE
+    assert "1 fields done, 0 failed, 2 skipped" in rest.err
+    assert "3 of 3 fields done, 0 failed, 0 left" in command("status", out).out
+    wells = pd.read_parquet(out / "wells.parquet")
+    assert wells["condition"].tolist() == ["drug", ""]
+
+
+def test_only_a_run_folder_stands_somehow(tmp_path: Path, command: Command) -> None:
+    for words in (("status",), ("retry", "--failed")):
+        ended = command(*words, tmp_path / "nothing")
+        assert ended.code == USAGE
+        assert "holds no run" in ended.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_is_converted_tried_and_run_with_the_network(

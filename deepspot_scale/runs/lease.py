@@ -30,7 +30,7 @@ from typing import Any
 
 from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.runs.manifest import LEASES, check_place
+from deepspot_scale.runs.manifest import LEASES, check_place, place_errors
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
@@ -128,7 +128,8 @@ def hold_run(
         Another client works on it, or it can not be used as run folder.
     """
     check_place(folder)
-    lease = _take(folder, say)
+    with place_errors(folder):
+        lease = _take(folder, say)
     beating = threading.Thread(target=lease.keep, name="lease", daemon=True)
     beating.start()
     try:

@@ -60,7 +60,8 @@ def part_name(addresses: list[FieldAddress]) -> str:
 
 
 @contextmanager
-def _place_errors(folder: Folder) -> Iterator[None]:
+def place_errors(folder: Folder) -> Iterator[None]:
+    """Turn what a store raises into a RunError that says what to do."""
     try:
         yield
     except (OSError, ValueError, ImportError) as error:  # file systems' many kinds
@@ -72,7 +73,7 @@ def _place_errors(folder: Folder) -> Iterator[None]:
 
 def check_place(folder: Folder) -> None:
     """Raise RunError unless a folder is new, empty, or holds a run."""
-    with _place_errors(folder):
+    with place_errors(folder):
         if not folder.exists("settings.toml") and set(folder.names("")) - {LEASES}:
             raise RunError(
                 f"{folder.url} is not empty and holds no run; give a new folder with "
@@ -90,7 +91,7 @@ def open_run(folder: Folder, settings: Settings) -> None:
         written to.
     """
     check_place(folder)
-    with _place_errors(folder):
+    with place_errors(folder):
         if folder.exists("settings.toml"):
             old = read_settings(folder.read("settings.toml").decode())
             _refuse(folder, "settings", difference(old, settings))

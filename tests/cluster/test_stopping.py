@@ -18,8 +18,12 @@ import pytest
 
 from deepspot_scale.cluster.client import open_client
 from deepspot_scale.io.tables import Folder
+from deepspot_scale.runs import distribution
 from deepspot_scale.runs.lease import read_holder
 from deepspot_scale.runs.manifest import read_fields
+from deepspot_scale.runs.preparation import prepare_run
+from deepspot_scale.runs.screen import execute_run
+from deepspot_scale.settings import make_settings
 
 PATHS = tuple(f"B/{column:02d}/{n}" for column in range(2, 12) for n in range(3))
 SLOW = """
@@ -170,8 +174,9 @@ def test_a_workers_job_that_is_warned_ends_its_field_and_loses_none(
     slow: Path,
     tmp_path: Path,
     started: Any,
-    run_quickly: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(distribution, "MAX_BATCH", 2)
     file = tmp_path / "scheduler.json"
     place = ("--host", "127.0.0.1")
     _start(
@@ -188,23 +193,20 @@ def test_a_workers_job_that_is_warned_ends_its_field_and_loses_none(
     ]  # fmt: skip
     warned: list[int] = []
 
-    def warn(_: Any) -> None:
-        if not warned and len(_lines(slow / "begun")) > 3:
+    def warn() -> bool:
+        """Warn one job when the run is well on its way; never stop the run."""
+        if not warned and len(_lines(slow / "begun")) > 5:
             warned.append(signal.SIGTERM)
             os.killpg(jobs[0].pid, signal.SIGTERM)
+        return False
 
     with open_client(f"file:{file}") as client:
         client.wait_for_workers(2, timeout=120)
-        from deepspot_scale.runs.preparation import prepare_run
-        from deepspot_scale.runs.screen import execute_run
-        from deepspot_scale.settings import make_settings
-
         settings = make_settings(
             channels=("FISH",), enhance=False, detector="slow:detector"
         )
         prepared = prepare_run(plate, str(tmp_path / "run"), settings)
-        stop = lambda: bool(warn(None))  # noqa: E731 - asked now and then
-        end = execute_run(prepared, client, stop=stop)
+        end = execute_run(prepared, client, stop=warn)
     assert (end.done, end.failed, len(warned)) == (len(PATHS), 0, 1)
     assert jobs[0].wait(timeout=60) is not None
     begun = _fields(slow / "begun")
