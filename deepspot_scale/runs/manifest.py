@@ -167,13 +167,21 @@ def commit_part(
     fields
         One row for each field, columns `vocabulary.FIELDS`.
     """
-    for kind, columns in PARTS.items():
-        path = f"{kind}/{name}.parquet"
-        if len(tables[kind]):
-            write_table(folder, path, tables[kind], columns)
-        else:
-            folder.remove(path)
+    for kind in PARTS:
+        _write_part(folder, kind, name, tables[kind])
     write_table(folder, f"{ENTRIES}/{name}.parquet", fields, FIELDS)
+    for kind in PARTS:
+        # Another client that ends its run may just have swept what had no entry yet.
+        if len(tables[kind]) and not folder.exists(f"{kind}/{name}.parquet"):
+            _write_part(folder, kind, name, tables[kind])
+
+
+def _write_part(folder: Folder, kind: str, name: str, table: pd.DataFrame) -> None:
+    path = f"{kind}/{name}.parquet"
+    if len(table):
+        write_table(folder, path, table, PARTS[kind])
+    else:
+        folder.remove(path)
 
 
 def read_fields(folder: Folder) -> pd.DataFrame:
@@ -201,20 +209,49 @@ def rows_of(fields: pd.DataFrame, addresses: set[FieldAddress]) -> pd.DataFrame:
 
 
 def sweep(folder: Folder) -> int:
-    """Remove what killed writers left: partial files and parts without entry.
+    """Remove what killed writers left, so that each field stands in one part only.
 
-    At a run's end, not at its start: workers of a client that died a moment ago may
-    still be between a part and its entry.
+    Partial files and parts without entry go, and so do the rows of fields that were
+    done twice. At a run's end, not at its start: workers of a client that died a moment
+    ago may still be between a part and its entry.
     """
     known = set(folder.names(ENTRIES))
     removed = folder.sweep(ENTRIES) + folder.sweep("")
     for kind in PARTS:
         removed += folder.sweep(kind)
         for name in folder.names(kind):
-            if name not in known:
+            # Asked again, as late as can be: its writer may have come to its end.
+            if name not in known and not folder.exists(f"{ENTRIES}/{name}"):
                 folder.remove(f"{kind}/{name}")
                 removed += 1
-    return removed
+    return removed + _drop_superseded(folder)
+
+
+def _drop_superseded(folder: Folder) -> int:
+    """Rewrite or remove parts with rows of fields that are taken from another part."""
+    fields = read_fields(folder)
+    changed = 0
+    for entry in folder.names(ENTRIES):
+        part = entry.removesuffix(".parquet")
+        own = fields[fields["part"] == part]
+        if len(own) == len(read_columns(folder, f"{ENTRIES}/{entry}", _ADDRESS)):
+            continue
+        changed += 1
+        if own.empty:
+            for kind in (*PARTS, ENTRIES):
+                folder.remove(f"{kind}/{entry}")
+            continue
+        there = {kind: entry in folder.names(kind) for kind in PARTS}
+        tables = {
+            kind: _own_rows(
+                read_table(folder, f"{kind}/{entry}", columns), own[_ADDRESS]
+            )
+            if there[kind]
+            else empty_table(columns)
+            for kind, columns in PARTS.items()
+        }
+        commit_part(folder, part, tables, own)
+    return changed
 
 
 def read_part_table(folder: Folder, kind: str) -> pd.DataFrame:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fsspec
 import pandas as pd
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deepspot_scale.errors import RunError
-from deepspot_scale.io.tables import Folder
+from deepspot_scale.io.tables import Folder, read_table
+from deepspot_scale.runs import manifest
 from deepspot_scale.runs.manifest import (
     commit_part,
     count_spots,
@@ -61,9 +64,57 @@ def _commit(
     return name
 
 
+class OtherFileSystem(LocalFileSystem):
+    """A store that is no local disk to us, and whose writes can break off."""
+
+    protocol = ("other",)
+    breaks = False
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.removeprefix("other://")))
+
+    def pipe_file(self, path: str, value: bytes, *args: object, **rest: object) -> None:
+        """Write, or half of it."""
+        if self.breaks:
+            super().pipe_file(path, value[: len(value) // 2], *args, **rest)
+            raise ConnectionResetError("the line is dead")
+        super().pipe_file(path, value, *args, **rest)
+
+
+fsspec.register_implementation("other", OtherFileSystem, clobber=True)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("scheme", ["file://", "other://", "memory://"])
+def test_a_manifest_lies_on_any_store(tmp_path: Path, scheme: str) -> None:
+    folder = Folder(f"{scheme}{tmp_path}/run")
+    open_run(folder, SETTINGS)
+    _commit(folder, FIRST, 3)
+    killed = _commit(folder, SECOND, 5)
+    folder.remove(f"manifest/{killed}.parquet")
+    assert sweep(folder) == 1
+    assert read_fields(folder)["n_spots"].tolist() == [3]
+    assert len(read_part_table(folder, "spots")) == 3
+    assert folder.create("once", b"1")
+    assert not folder.create("once", b"2")
+    assert folder.read("once") == b"1"
+
+
+def test_a_write_that_breaks_off_leaves_nothing_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(f"other://{tmp_path}/run")
+    _commit(folder, FIRST, 3)
+    monkeypatch.setattr(OtherFileSystem, "breaks", True)
+    with pytest.raises(OSError, match="the line is dead"):
+        _commit(folder, FIRST, 4)
+    assert len(read_part_table(folder, "spots")) == 3
+    assert read_fields(folder)["n_spots"].tolist() == [3]
 
 
 def test_a_new_folder_is_made_and_taken_up_again(folder: Folder) -> None:
@@ -152,6 +203,48 @@ def test_a_field_that_stands_in_two_parts_is_taken_from_one(folder: Folder) -> N
     assert len(read_fields(folder)) == 1
     assert len(read_part_table(folder, "spots")) == 3
     assert count_spots(folder)["n_spots"].tolist() == [3]
+
+
+def test_rows_that_stand_twice_are_swept_down_to_one(folder: Folder) -> None:
+    # B03/0 and B03/1 in one part; then each again in a part of its own.
+    _commit(folder, FIRST, 3)
+    _commit(folder, SECOND, 2)
+    both, spots = read_fields(folder), read_part_table(folder, "spots")
+    tables = {"spots": spots, "cells": empty_table(CELLS)}
+    name = part_name([FIRST, SECOND])
+    commit_part(folder, name, tables, both.assign(part=name))
+    folder.remove(f"manifest/{part_name([SECOND])}.parquet")
+    assert sweep(folder) == 2
+    assert sweep(folder) == 0
+    files = [read_table(folder, f"spots/{n}", SPOTS) for n in folder.names("spots")]
+    assert sum(map(len, files)) == 5
+    assert len(read_part_table(folder, "spots")) == 5
+    assert read_fields(folder)["n_spots"].tolist() == [3, 2]
+
+
+def test_a_failed_row_that_was_mended_is_swept(folder: Folder) -> None:
+    failed = _rows(FIELDS, _place(FIRST) | {"status": FAILED, "part": "old"})
+    tables = {"spots": empty_table(SPOTS), "cells": empty_table(CELLS)}
+    commit_part(folder, "old", tables, failed)
+    _commit(folder, FIRST, 3)
+    sweep(folder)
+    assert folder.names("manifest") == [f"{part_name([FIRST])}.parquet"]
+
+
+def test_a_part_that_was_swept_before_its_entry_came_is_written_again(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, done = manifest.write_table, []
+
+    def write_and_sweep(where: Folder, name: str, *rest: object) -> None:
+        if name.startswith("manifest/") and not done:
+            done.append(sweep(where))
+        write(where, name, *rest)
+
+    monkeypatch.setattr(manifest, "write_table", write_and_sweep)
+    _commit(folder, FIRST, 3)
+    assert done == [1]
+    assert len(read_part_table(folder, "spots")) == 3
 
 
 def test_files_of_a_killed_writer_are_swept_wherever_they_lie(folder: Folder) -> None:
