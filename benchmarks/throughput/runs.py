@@ -37,15 +37,32 @@ def prepare(
     plate: str, out: Path, *, workers: int = 1, limit: int | None = None, **values: Any
 ) -> Prepared:
     """Prepare a run as the command does."""
-    settings = make_settings(**{"channels": ("FISH",), **values})
-    threads = threads_per_worker(workers)
-    selection = Selection(limit=limit)
-    return prepare_run(plate, str(out), settings, selection=selection, threads=threads)
+    device = values.pop("device", "auto")
+    return prepare_run(
+        plate,
+        str(out),
+        make_settings(**{"channels": ("FISH",), **values}),
+        selection=Selection(limit=limit),
+        device=device,
+        threads=threads_per_worker(workers),
+    )
 
 
-def _worker_state() -> tuple[float, int]:
+def _worker_state() -> tuple[float, int, int]:
     times = os.times()
-    return times.user + times.system, peak_bytes()
+    return times.user + times.system, peak_bytes(), os.getpid()
+
+
+def _stage_seconds(out: Path) -> dict[str, float]:
+    """Return the mean seconds of each stage of a field, and what detection takes."""
+    fields = pd.read_parquet(out / "fields.parquet")
+    names = [name for name in fields if name.startswith("seconds")]
+    mean = {f"field_{name}": float(fields[name].mean()) for name in names}
+    after = mean["field_seconds_detect"] + mean["field_seconds_cells"]
+    share = after / mean["field_seconds"]
+    return {name: round(value, 4) for name, value in mean.items()} | {
+        "share_detect_and_cells": round(share, 4)
+    }
 
 
 def time_run(
@@ -82,8 +99,12 @@ def time_run(
             fields = pd.read_parquet(out / "fields.parquet")
             reasons = fields.loc[fields["status"] == "failed", "reason"]
             raise SystemExit(f"{end.failed} fields failed: {reasons.iloc[0]}")
+        stages = _stage_seconds(out)
     of_client = time.process_time() - worked
+    # Workers that are threads of this process have its processor time.
+    own = {before[name][2] for name in before} == {os.getpid()}
     of_workers = sum(after[name][0] - before[name][0] for name in before)
+    of_workers = 0.0 if own else of_workers
     return Row(
         row.benchmark,
         row.what,
@@ -97,6 +118,7 @@ def time_run(
             "client_cpu_seconds": round(of_client, 3),
             "prepare_seconds": round(prepared_at - began, 3),
             "n_spots": end.n_spots,
+            **stages,
             **row.more,
         },
     )

@@ -8,9 +8,8 @@ They go in by the same doors as a user's own. Nothing here is part of the produc
 
 from __future__ import annotations
 
-import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,11 +22,13 @@ from deepspot_scale.networks.engines import Batch, EngineChoice
 
 @dataclass
 class Resting:
-    """An engine that takes a fixed time for each image and leaves it as it is."""
+    """An engine that takes a fixed time for each image and leaves it as it is.
+
+    Threads do not wait for each other, so that one process can stand for many workers.
+    """
 
     seconds: float
     pixels_per_call: int = 1
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def name(self) -> str:
@@ -35,10 +36,8 @@ class Resting:
         return f"resting {self.seconds:g} s"
 
     def predict(self, batch: Batch) -> Batch:
-        """Return the batch, one after the other as a real engine would."""
-        if self.seconds:
-            with self.lock:
-                time.sleep(self.seconds * len(batch))
+        """Return the batch, after a while."""
+        time.sleep(self.seconds * len(batch))
         return batch
 
 
@@ -47,7 +46,6 @@ def _rest(seconds: float, choice: EngineChoice) -> Resting:
 
 
 identity = partial(_rest, 0.0)
-rest_100ms = partial(_rest, 0.1)
 rest_1s = partial(_rest, 1.0)
 
 

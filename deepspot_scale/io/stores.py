@@ -6,6 +6,7 @@ chunk files. This module knows nothing of OME metadata, plates or images.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.codecs import BloscCodec
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.metadata import ArrayV2Metadata
-from zarr.storage import FsspecStore, LocalStore, WrapperStore
+from zarr.storage import FsspecStore, LocalStore, StorePath, WrapperStore
 
 from deepspot_scale.errors import DeepspotError, FieldError
 
@@ -120,6 +121,8 @@ def open_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
     formats: tuple[ZarrFormat, ...] = (3, 2)
     for candidate in formats if zarr_format is None else (zarr_format,):
         try:
+            if candidate == 3 and not is_url(source):
+                return _open_local_v3(source)
             node = zarr.open(_checked_store(source), mode="r", zarr_format=candidate)
         except FileNotFoundError:
             continue
@@ -128,6 +131,29 @@ def open_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
             return zarr.open_array(store, mode="r", zarr_format=candidate)
         return node
     raise FileNotFoundError(f"no Zarr group or array at {source}")
+
+
+def _open_local_v3(source: str) -> Node:
+    """Open a local Zarr v3 node by its one document.
+
+    `zarr.open` reads it twice, each time through another thread: for small images that
+    takes longer than their pixels.
+    """
+    try:
+        document = (Path(source) / "zarr.json").read_bytes()
+    except NotADirectoryError as error:
+        raise FileNotFoundError(source) from error
+    data = json.loads(document)
+    if not isinstance(data, dict):
+        raise ValueError(f"zarr.json holds {type(data).__name__} instead of metadata")
+    place = StorePath(_checked_store(source))
+    if data.get("node_type") == "array":
+        array = zarr.Array(zarr.AsyncArray.from_dict(place, data))
+        if _has_blosc_chunks(array):
+            place = StorePath(_checked_store(source, blosc=True))
+            array = zarr.Array(zarr.AsyncArray(array.metadata, place))
+        return array
+    return zarr.Group(zarr.AsyncGroup.from_dict(place, data))
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def measure_range(values: NDArray[np.generic]) -> Range:
 
 def count_values(values: NDArray[np.generic], span: Range) -> NDArray[np.int64]:
     """Count pixels in `BINS` equal bins, the first centred on low, the last on high."""
-    if values.dtype == np.uint16:
+    if values.dtype == np.uint16 and values.size > BINS:
         return _count_uint16(np.asarray(values, np.uint16).ravel())
     if exact_range(values.dtype) is not None:
         index = values.astype(np.int64).ravel() - int(span.low)

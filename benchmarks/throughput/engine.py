@@ -1,0 +1,124 @@
+"""The bare engine, and others' ways on the same pixels: a resident array, nothing else.
+
+An engine comes in, rows go out. Nothing here knows plates or workers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.throughput.machine import best_seconds, peak_bytes, product_flops
+from benchmarks.throughput.plates import draw_field
+from benchmarks.throughput.rows import Row, work_rates
+from deepspot_scale.kernels.normalisation import quantile_scale
+from deepspot_scale.networks.deepspot import flops_per_pixel
+from deepspot_scale.networks.engines import Engine, EngineChoice, get_engine
+from deepspot_scale.networks.weights import find_weights
+
+EDGES = (2048, 1024, 512, 256)
+"""Static shapes that are tried; the fastest is the bare engine."""
+PATCH = 256
+"""Edge of the authors' patches."""
+
+
+def field_pixels(size: int) -> NDArray[np.float32]:
+    """Return a normalised field of size x size pixels."""
+    counts = draw_field(size)[0]
+    return quantile_scale(counts)(counts)
+
+
+def time_engine(
+    choice: EngineChoice, size: int, *, repeats: int = 3, limit: float | None = None
+) -> Iterator[Row]:
+    """Yield one row for each static shape that fits into a field of `size`."""
+    engine = get_engine(choice)
+    pixels = field_pixels(size)
+    limit = product_flops(engine.name) if limit is None else limit
+    per_pixel = flops_per_pixel(find_weights(choice.model).architecture)
+    for edge in [edge for edge in EDGES if edge <= size]:
+        batch = np.ascontiguousarray(pixels[None, :edge, :edge])
+        seconds, cpu = best_seconds(lambda b=batch: engine.predict(b), repeats)
+        yield Row(
+            "engine",
+            f"{choice.model} {edge} px",
+            1,
+            batch.size,
+            seconds,
+            cpu,
+            peak_bytes(),
+            {
+                "engine": engine.name,
+                "product_tflops": round(limit / 1e12, 4),
+                **work_rates(batch.size, seconds, per_pixel, limit),
+            },
+        )
+
+
+def fastest(rows: list[Row]) -> Row:
+    """Return the row of the most pixels a second."""
+    return max(rows, key=lambda row: row.pixels / row.seconds)
+
+
+def time_peers(size: int, ufish: Path | None) -> Iterator[Row | str]:
+    """Yield a row for each of others' ways, or why there is none."""
+    counts = draw_field(size)[0]
+    ways = {
+        "the authors' way": lambda: _authors(counts),
+        "Big-FISH": lambda: _bigfish(counts),
+        "U-FISH": lambda: _ufish(counts, ufish),
+    }
+    for name, make in ways.items():
+        call = make()
+        if isinstance(call, str):
+            yield f"{name}: skipped, {call}"
+            continue
+        seconds, cpu = best_seconds(call, 2)
+        what = f"{name}, {size} px field"
+        yield Row("peers", what, 1, size * size, seconds, cpu, peak_bytes())
+
+
+def _authors(counts: NDArray[Any]) -> Callable[[], Any]:
+    """Float32 TensorFlow on patches of 256 px, each by its own maximum."""
+    choice = EngineChoice(engine="keras", precision="float32")
+    return authors_way(get_engine(choice), counts)
+
+
+def authors_way(engine: Engine, counts: NDArray[Any]) -> Callable[[], Any]:
+    """Return a call that enhances a field patch by patch."""
+    edge = min(PATCH, *counts.shape)
+    rows = counts.reshape(counts.shape[0] // edge, edge, -1, edge).swapaxes(1, 2)
+    patches = rows.reshape(-1, edge, edge).astype(np.float32)
+
+    def enhance() -> None:
+        for patch in patches:
+            engine.predict((patch / patch.max())[None])
+
+    return enhance
+
+
+def _bigfish(counts: NDArray[Any]) -> Callable[[], Any] | str:
+    if find_spec("bigfish") is None:
+        return "not installed (pip install big-fish)"
+    from bigfish.detection import detect_spots
+
+    return lambda: detect_spots(counts, voxel_size=(100, 100), spot_radius=(150, 150))
+
+
+def _ufish(counts: NDArray[Any], weights: Path | None) -> Callable[[], Any] | str:
+    if weights is None:
+        return "no network given (--ufish FILE.onnx)"
+    if find_spec("onnxruntime") is None:
+        return "not installed (pip install onnxruntime)"
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(os.fspath(weights))
+    name = session.get_inputs()[0].name
+    image = (counts / counts.max()).astype(np.float32)[None, None]
+    return lambda: session.run(None, {name: image})
