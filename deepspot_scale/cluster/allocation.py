@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Literal
 
@@ -241,6 +242,9 @@ def serve_allocation(options: Allocation) -> bool:
     address = _wait_for_scheduler(place)
     if address is not None:
         security = _security(options, place, make=False)
+        logging.getLogger("distributed").setLevel(logging.WARNING)
+        with without_signals():  # Slurm's warning would end Python's own helper
+            resource_tracker.ensure_running()
         asyncio.run(_serve(address, _nanny_options(options, task, security)))
     return True
 

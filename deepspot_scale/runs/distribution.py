@@ -232,14 +232,20 @@ class _Flight:
         self.running[future] = handout
         future.add_done_callback(self.ended.put)
 
-    def wait(self, check: Callable[[], None]) -> tuple[pd.DataFrame, list[_Handout]]:
-        """Return what the next task that ends came to, see `_answer`."""
+    def wait(self, check: Callable[[], bool]) -> tuple[pd.DataFrame, list[_Handout]]:
+        """Return what the next task that ends came to, see `_answer`.
+
+        Nothing, and nothing is in flight any more, once `check` sees no use in waiting.
+        """
         while True:
             try:
                 future = self.ended.get(timeout=POLL)
             except Empty:
-                check()
-                continue
+                if check():
+                    continue
+                self.close()
+                self.running.clear()
+                return empty_table(FIELDS), []
             handout = self.running.pop(future)
             try:
                 return _answer(future, handout, self.job)
@@ -251,16 +257,21 @@ class _Flight:
         self.client.cancel(list(self.running))
 
 
-def _watcher(client: Any, job: Job, stop: Callable[[], bool]) -> Callable[[], None]:
-    """Return what is to be done while nothing ends."""
+def _watcher(client: Any, job: Job, stop: Callable[[], bool]) -> Callable[[], bool]:
+    """Return what is to be done while nothing ends; it says whether to wait on.
+
+    A run that is to stop while no worker has come has no field in hand to wait for.
+    """
     check_workers = watch_workers(client)
     told = False
 
-    def check() -> None:
+    def check() -> bool:
         nonlocal told
         check_workers()
         if stop() and not told:
             told = True
             stop_run(client, job.token)
+        with cluster_errors():
+            return not stop() or bool(client.nthreads())
 
     return check

@@ -6,16 +6,23 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deepspot_scale.cluster import jobs
 from deepspot_scale.cluster.client import open_client
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.runs.preparation import prepare_run
+from deepspot_scale.runs.screen import execute_run
+from deepspot_scale.settings import make_settings
 
 pytestmark = pytest.mark.cluster
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
 
 JOBS = """
 cluster = "slurm"
@@ -177,6 +184,69 @@ def test_one_allocation_is_all_workers_each_with_its_gpu(
     assert driver.rows["worker"].nunique() == 4
     left = (driver.folder / "deepspot-jobs").rglob("*")
     assert [path.name for path in left if path.is_file()] == ["over"]
+
+
+def test_jobs_of_a_run_that_was_killed_end_by_themselves(
+    slurm: Any, driver: Any, alone: Any, wait_until: Callable[..., Any]
+) -> None:
+    process = driver.start(JOBS, seconds=3.0)
+    wait_until(lambda: driver.n_started >= 4)
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not slurm.jobs(name="deepspot"))
+    driver.run(JOBS)
+    driver.assert_same(alone)
+
+
+def test_jobs_that_die_too_early_are_told_of_and_need_not_be_waited_for(
+    slurm: Any, wide_plate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jobs, "FIRST_WORD", 2.0)
+    lines = 'prologue = ["module load python || exit 1"]\n'
+    (tmp_path / "typo.toml").write_text(JOBS + lines)
+    settings = make_settings(channels=("FISH",), enhance=False)
+    prepared = prepare_run(wide_plate, str(tmp_path / "run"), settings)
+    said: list[str] = []
+    with open_client("typo.toml", say=said.append) as client:
+        end = execute_run(prepared, client, stop=lambda: bool(said))
+    assert "module: command not found" in said[0]
+    assert (end.done, end.failed) == (0, 0)
+
+
+def test_the_script_of_deploy_submits_itself_again_until_the_run_is_done(
+    slurm: Any, driver: Any, alone: Any, wait_until: Callable[..., Any]
+) -> None:
+    text = (DEPLOY / "slurm.sbatch").read_text()
+    changes = {
+        "partition=gpu": "partition=short",
+        "account=mylab": "comment=none",
+        "ntasks-per-node=4": "ntasks-per-node=2",
+        "gpus-per-node=4": "gpus-per-node=2",
+        "cpus-per-task=8": "cpus-per-task=1",
+        "mem-per-cpu=4G": "mem-per-cpu=1500M",
+        'source "$HOME/deepspot/.venv/bin/activate"': 'cd "$PWD"',
+    }
+    for old, new in changes.items():
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (driver.folder / "slurm.sbatch").write_text(text)
+    environment = driver.environment(5.0)
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    subprocess.run(
+        ["sbatch", "slurm.sbatch", *driver.arguments],
+        cwd=driver.folder,
+        env=environment,
+        check=True,
+    )
+    wait_until(lambda: driver.n_started >= 4)
+    (job,) = slurm.jobs(name="deepspot-run")
+    slurm.call("scancel", "--signal=USR1", job)  # as Slurm itself warns
+    wait_until(lambda: slurm.jobs(name="deepspot-run") not in ([job], []))
+    assert "ExitCode=75:0" in slurm.call("scontrol", "show", "job", job)
+    wait_until(lambda: not slurm.jobs(name="deepspot-run"), 300)
+    assert driver.n_started == 12  # what was in hand was not lost
+    driver.assert_same(alone)
 
 
 def test_a_run_that_the_wall_time_ended_goes_on_by_the_same_command(
