@@ -40,10 +40,12 @@ def without_signals() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    # Its first start would lift the mask in the thread that starts the workers.
-    resource_tracker.ensure_running()
     # Threads and processes inherit the mask, so those that restart workers have it too.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, *_WARNINGS])
+    numbers = [signal.SIGINT, *_WARNINGS]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    # Python's own helper gets none either; its start lifts part of the mask again.
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:
