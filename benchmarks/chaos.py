@@ -3,8 +3,8 @@
     python benchmarks/chaos.py --out benchmarks/results/chaos.jsonl
 
 A simulated plate of 200 fields is run once undisturbed and once on 4 worker processes
-while this program kills processes with SIGKILL at random times (``--seed``), whatever
-they are doing: reading, inferring or writing. Scheduler, nannies, workers and client
+while this program kills processes with SIGKILL at random times (``--seed``) in the
+midst of their work: reading, inferring or writing. Scheduler, nannies, workers and client
 are processes of their own, and whatever died is started anew, as a queue would, by the
 same command. Reading, inference and writing take a fixed time (`paced`), which keeps
 two cores free for what is tried here. The time between kills is drawn at random, and
@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -208,19 +208,23 @@ def draw_kinds(n: int, rng: random.Random) -> list[str]:
     return kinds
 
 
-def strike(kind: str, troupe: Troupe, rng: random.Random) -> Kill | None:
-    """Kill one process of a kind; None when there is none at the moment."""
+def strike(
+    kind: str, troupe: Troupe, busy: Callable[[int], bool], rng: random.Random
+) -> Kill | None:
+    """Kill one process of a kind in the midst of work; None when there is none now."""
     if kind in {"client", "scheduler"}:
         pids = troupe.pids_of_workers()
-        if not troupe.is_alive(kind) or not pids:
+        if not troupe.is_alive(kind) or not any(map(busy, pids)):
             return None
         os.kill(troupe.processes[kind].pid, signal.SIGKILL)
         return Kill(time.monotonic(), kind, tuple(pids))
-    name = f"nanny{rng.randrange(troupe.workers)}"
-    pids = troupe.children(name)
-    if not pids:
+    names = [f"nanny{n}" for n in range(troupe.workers)]
+    at_work = [name for name in names if any(map(busy, troupe.children(name)))]
+    if not at_work:
         return None
-    target = pids[0] if kind == "worker" else troupe.processes[name].pid
+    name = rng.choice(at_work)
+    pids = troupe.children(name)
+    target = troupe.processes[name].pid if kind == "nanny" else pids[0]
     with suppress(ProcessLookupError):
         os.kill(target, signal.SIGKILL)
         return Kill(time.monotonic(), kind, tuple(pids[:1]))
@@ -242,7 +246,8 @@ def run(
             due = time.monotonic() + rng.expovariate(1 / mean)
         if not left or due is None or time.monotonic() < due:
             continue
-        kill = strike(left[0], troupe, rng)
+        events = read_events(troupe.log)
+        kill = strike(left[0], troupe, lambda pid: in_hand(events, pid), rng)  # noqa: B023 - used at once
         if kill is None:
             continue
         kills.append(kill)
@@ -265,6 +270,12 @@ def read_events(log: Path) -> list[dict[str, Any]]:
         if log.exists()
         else []
     )
+
+
+def in_hand(events: list[dict[str, Any]], pid: int) -> bool:
+    """Return whether a process has a field in hand."""
+    now = Kill(time.monotonic(), "", (pid,))
+    return bool(phases_at(events, now))
 
 
 def phases_at(events: list[dict[str, Any]], kill: Kill) -> set[str]:

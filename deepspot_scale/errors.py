@@ -42,6 +42,10 @@ class ClusterError(DeepspotError, ConnectionError):
     """Workers or their scheduler are gone; what is done is kept."""
 
 
+class StoreError(DeepspotError, OSError):
+    """A run folder has no room left, or may not be written to any more."""
+
+
 class ContractError(DeepspotError, AssertionError):
     """A method breaks a rule that every method keeps; see `deepspot_scale.testing`."""
 

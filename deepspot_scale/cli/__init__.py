@@ -23,6 +23,7 @@ from deepspot_scale.errors import (
     RunError,
     SettingsError,
 )
+from deepspot_scale.io.retrying import FULL
 
 __all__ = ["app", "main"]
 
@@ -44,4 +45,9 @@ def main() -> None:
         sys.exit(EXIT_RESUBMIT)
     except DeepspotError as error:
         say(f"error: {error}")
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        say(f"error: {error}. Make room, then give the same command again")
         sys.exit(1)

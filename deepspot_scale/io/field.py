@@ -24,6 +24,7 @@ from deepspot_scale.io.images import Projection, StoredImage, Window
 from deepspot_scale.io.labels import LabelImage, open_labels
 from deepspot_scale.io.metadata import ImageListing
 from deepspot_scale.io.stores import is_url, join
+from deepspot_scale.io.trust import check_within
 from deepspot_scale.io.zarr_images import (
     listing_of_node,
     open_image_node,
@@ -199,6 +200,7 @@ class Field:
                 f"{', '.join(self.label_names) or 'none'}."
             )
         group = join(self.group, "labels", name)
+        check_within(group, _root(self.group, self.address))
         return open_labels(group, name, self.image, self.listing)
 
     def to_datasets(self) -> dict[str, xr.Dataset]:
@@ -284,14 +286,22 @@ def open_field(entry: FieldEntry) -> Field:
     source = entry.source
     if not is_url(source) and is_image_file(source):
         return _field(entry, open_file(source))
+    root = _root(source, entry.address)
+    check_within(source, root)
     node = open_image_node(source)
     if isinstance(node, zarr.Array):
         return _field(entry, open_plain_array(node, source))
     listing = listing_of_node(node, source)
+    check_within(join(source, listing.levels[0].path), root)
     names = read_label_names(source, node.metadata.zarr_format)
     image = open_level(source, listing, zarr_format=node.metadata.zarr_format)
     field = _field(entry, image)
     return Field(entry.address, image, field.channels, names, listing, source)
+
+
+def _root(source: str, address: FieldAddress) -> str:
+    """Return what an image's files must lie in: its plate, or else itself."""
+    return source.removesuffix(f"/{address.path}") if address.row else source
 
 
 def _field(entry: FieldEntry, image: StoredImage) -> Field:

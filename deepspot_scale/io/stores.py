@@ -6,10 +6,12 @@ chunk files. This module knows nothing of OME metadata, plates or images.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +23,7 @@ from zarr.core.metadata import ArrayV2Metadata
 from zarr.storage import FsspecStore, LocalStore, StorePath, WrapperStore
 
 from deepspot_scale.errors import DeepspotError, FieldError
+from deepspot_scale.io.retrying import FULL, is_passing, retry, retry_async
 
 Source = str | os.PathLike[str]
 Node = zarr.Group | zarr.Array[Any]
@@ -74,7 +77,7 @@ class CheckedStore(WrapperStore[Store]):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         """Return the stored bytes; OSError when there are fewer than there must be."""
-        value = await super().get(key, prototype, byte_range)
+        value = await retry_async(partial(super().get, key, prototype, byte_range))
         if value is None or key.endswith(_ZARR_DOCUMENTS):
             return value
         needed = 1
@@ -140,7 +143,7 @@ def _open_local_v3(source: str) -> Node:
     takes longer than their pixels.
     """
     try:
-        document = (Path(source) / "zarr.json").read_bytes()
+        document = retry((Path(source) / "zarr.json").read_bytes)
     except NotADirectoryError as error:
         raise FileNotFoundError(source) from error
     data = json.loads(document)
@@ -166,6 +169,20 @@ def field_errors(action: str) -> Iterator[None]:
     # Every codec, file format and remote store raises kinds of its own.
     except Exception as error:
         reason = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
-        raise FieldError(
-            f"{action} failed: {reason}. Copy or convert the file again."
-        ) from error
+        raise FieldError(f"{action} failed: {reason}. {_advise(error)}") from error
+
+
+def _advise(error: Exception) -> str:
+    """Return what to do about an error."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, PermissionError):
+        return "You have no right to read it: ask its owner, or change its mode."
+    if "object_codec_id" in str(error):
+        return "It holds no numbers and may hide a program; it was not read."
+    if number == errno.ELOOP:
+        return "A link there leads to itself: copy the images in its place."
+    if number in FULL:
+        return "Make room on that disk, then try the field again."
+    if is_passing(error):
+        return "The disk or the network failed: try the field again later."
+    return "Copy or convert the file again."

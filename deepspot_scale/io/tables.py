@@ -13,7 +13,7 @@ import os
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from deepspot_scale.errors import StoreError
+from deepspot_scale.io.retrying import FULL, retry
 from deepspot_scale.vocabulary import Column, arrow_schema, as_table, empty_table
 
 PARTIAL = ".partial-"
@@ -68,22 +70,39 @@ class Folder:
         return sorted(name for name in paths if PARTIAL not in name)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file so that its name never shows an incomplete one."""
+        """Write a file so that its name never shows an incomplete one.
+
+        Raises
+        ------
+        StoreError
+            There is no room left, or nothing may be written any more.
+        """
+        try:
+            retry(partial(self._write, name, content))
+        except OSError as error:
+            if error.errno in FULL:
+                raise StoreError(
+                    f"{self.url}: {error.strerror or error}. Make room, then give the "
+                    "same command again; what is done is kept"
+                ) from error
+            raise
+
+    def _write(self, name: str, content: bytes) -> None:
         fs, path = self._place[0], self._path(name)
-        partial = f"{path}{PARTIAL}{uuid.uuid4().hex[:8]}"
+        partial_path = f"{path}{PARTIAL}{uuid.uuid4().hex[:8]}"
         fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         if not ATOMIC.isdisjoint(_protocols(fs)):
             fs.pipe_file(path, content)
             return
         try:
-            self._write_partial(partial, content)
+            self._write_partial(partial_path, content)
             if self.is_local:
-                os.replace(partial, path)
+                os.replace(partial_path, path)
             else:
-                fs.mv(partial, path)
+                fs.mv(partial_path, path)
         except BaseException:
             with suppress(OSError):
-                fs.rm_file(partial)
+                fs.rm_file(partial_path)
             raise
 
     def _write_partial(self, path: str, content: bytes) -> None:
@@ -107,19 +126,19 @@ class Folder:
             if not self.is_local:
                 fs.pipe_file(path, content, mode="create")
                 return True
-            partial = f"{path}{PARTIAL}{uuid.uuid4().hex[:8]}"
+            whole = f"{path}{PARTIAL}{uuid.uuid4().hex[:8]}"
             try:
-                self._write_partial(partial, content)
-                _link(partial, path)
+                self._write_partial(whole, content)
+                _link(whole, path)
             finally:
-                Path(partial).unlink(missing_ok=True)
+                Path(whole).unlink(missing_ok=True)
         except FileExistsError:
             return False
         return True
 
     def read(self, name: str) -> bytes:
         """Read a whole file."""
-        return bytes(self._place[0].cat_file(self._path(name)))
+        return bytes(retry(partial(self._place[0].cat_file, self._path(name))))
 
     def remove(self, name: str) -> None:
         """Remove a file; none is no error."""

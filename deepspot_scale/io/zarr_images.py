@@ -22,6 +22,7 @@ from deepspot_scale.io.metadata import (
     read_block,
 )
 from deepspot_scale.io.stores import Node, ZarrFormat, field_errors, join, open_node
+from deepspot_scale.io.trust import check_array
 from deepspot_scale.vocabulary import AXES
 
 
@@ -96,6 +97,7 @@ def open_plain_array(node: Node, source: str) -> StoredImage:
 
 def _array(node: Node, source: str) -> zarr.Array[Any]:
     if isinstance(node, zarr.Array):
+        check_array(node, source)
         return node
     raise FieldError(f"{source}: expected a Zarr array, found a group. Write it again.")
 

@@ -17,7 +17,12 @@ import pandas as pd
 from deepspot_scale.blockwise.reduction import Pipeline
 from deepspot_scale.cluster.leaving import is_wanted
 from deepspot_scale.dashboard.messages import this_worker
-from deepspot_scale.errors import DeviceError, SettingsError, WeightsError
+from deepspot_scale.errors import (
+    DeviceError,
+    SettingsError,
+    StoreError,
+    WeightsError,
+)
 from deepspot_scale.execution.field import run_fields
 from deepspot_scale.execution.planes import FieldTask, PlaneAnswer
 from deepspot_scale.io.tables import Folder
@@ -36,7 +41,14 @@ from deepspot_scale.vocabulary import (
 
 BATCH_SECONDS = 5.0
 """A batch that has lasted this long is written, and its rest handed out anew."""
-FATAL = (DeviceError, WeightsError, SettingsError, KeyboardInterrupt, SystemExit)
+FATAL = (
+    DeviceError,
+    WeightsError,
+    SettingsError,
+    StoreError,
+    KeyboardInterrupt,
+    SystemExit,
+)
 """Errors that every field would meet alike: they end the run."""
 SIDE_BY_SIDE = 16
 """Fields of a batch that are run together, and whose windows may share a call."""
@@ -134,7 +146,12 @@ def finish_batch(
 
 def fail_batch(batch: list[FieldTask], error: Exception, job: Job) -> pd.DataFrame:
     """Write down that a batch failed as a whole, and why; return its rows."""
-    return finish_batch(batch, [error] * len(batch), [0.0] * len(batch), job)
+    try:
+        return finish_batch(batch, [error] * len(batch), [0.0] * len(batch), job)
+    except StoreError:
+        raise
+    except OSError as refused:  # whatever else fails to be written will not be either
+        raise StoreError(f"{job.out.url} can not be written to: {refused}") from error
 
 
 def describe_field(

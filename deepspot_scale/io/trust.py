@@ -1,0 +1,105 @@
+"""What stored arrays and paths may ask of us: no more memory, places or code than due.
+
+An open Zarr array or a path from metadata comes in; a FieldError that says what is
+wrong goes out, or nothing. All is judged by metadata, before anything is allocated.
+Nothing here knows images.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any, Final
+
+import zarr
+from zarr.core.metadata import ArrayV2Metadata
+
+from deepspot_scale.errors import FieldError
+from deepspot_scale.io.stores import is_url
+
+MAX_AXIS: Final = 1 << 31
+"""Pixels along one axis that are still believed."""
+MAX_PLANE: Final = 1 << 36
+"""Pixels of one plane, 262144 squared: beyond any mosaic."""
+MAX_PIXELS: Final = 1 << 43
+MAX_CHUNK_BYTES: Final = 1 << 31
+"""A chunk is unpacked as a whole. Blosc's own limit."""
+FREE_CHUNK_BYTES: Final = 1 << 26
+MAX_EXCESS: Final = 8
+"""Chunks above the free size may be larger than their array by this factor."""
+CODE: Final = frozenset({"pickle"})
+"""Codecs that run whatever the file says."""
+
+
+def check_array(array: zarr.Array[Any], source: str) -> None:
+    """Raise FieldError unless an array can be read without harm.
+
+    Parameters
+    ----------
+    array
+        Open; nothing of it was read.
+    source
+        For messages.
+    """
+    names = {_name(codec) for codec in _codecs(array)}
+    if names & CODE or array.dtype.kind not in "biufc":
+        raise FieldError(
+            f"{source} holds {array.dtype}{' packed by pickle' * bool(names & CODE)}, "
+            "which is no image and may hide a program; it was not read. Write numbers."
+        )
+    shape, chunk = array.shape, array.chunks
+    n_bytes = math.prod(shape) * array.dtype.itemsize
+    if (
+        max(shape, default=1) > MAX_AXIS
+        or math.prod(shape[-2:]) > MAX_PLANE
+        or math.prod(shape) > MAX_PIXELS
+    ):
+        raise FieldError(
+            f"{source} says that it has the shape {shape}, {n_bytes / 1e12:.3g} TB; "
+            "no microscope gives that. Correct its metadata."
+        )
+    chunk_bytes = math.prod(chunk) * array.dtype.itemsize
+    if chunk_bytes > MAX_CHUNK_BYTES or (
+        chunk_bytes > FREE_CHUNK_BYTES and chunk_bytes > MAX_EXCESS * n_bytes
+    ):
+        raise FieldError(
+            f"{source} says that one of its chunks, {chunk}, unpacks to "
+            f"{chunk_bytes / 1e9:.3g} GB, for an image of {n_bytes / 1e9:.3g} GB. "
+            "Correct its metadata, or store it in chunks of some megabytes."
+        )
+
+
+def _codecs(array: zarr.Array[Any]) -> list[Any]:
+    metadata = array.metadata
+    if isinstance(metadata, ArrayV2Metadata):
+        return [metadata.compressor, *(metadata.filters or ())]
+    return list(metadata.codecs)
+
+
+def _name(codec: Any) -> str:
+    return str(getattr(codec, "codec_id", type(codec).__name__)).lower()
+
+
+def check_within(path: str, root: str) -> None:
+    """Raise FieldError if a local path leads out of a folder, by links or otherwise.
+
+    Parameters
+    ----------
+    path
+        Of something below `root`; URLs are not looked at.
+    root
+        The folder.
+    """
+    if is_url(path):
+        return
+    if os.path.islink(path) and not os.path.exists(path):
+        raise FieldError(
+            f"{path} is a link that leads nowhere or to itself. Copy the images in its "
+            "place."
+        )
+    real, inside = os.path.realpath(path), os.path.realpath(root)
+    if real != inside and not real.startswith(inside.rstrip(os.sep) + os.sep):
+        raise FieldError(
+            f"{path} leads out of {root}, to {real}; it was not read. Copy the images "
+            "into the plate instead of linking to them."
+        )
