@@ -4,9 +4,9 @@
 
 A simulated plate of 200 fields is run once undisturbed and once on 4 worker processes
 while this program kills processes with SIGKILL at random times (``--seed``) in the
-midst of their work: reading, inferring or writing. Scheduler, nannies, workers and client
-are processes of their own, and whatever died is started anew, as a queue would, by the
-same command. Reading, inference and writing take a fixed time (`paced`), which keeps
+midst of their work: reading, inferring or writing. Scheduler, nannies, workers and
+client are processes of their own, and whatever died is started anew, as a queue would,
+by the same command. Reading, inference and writing take a fixed time (`paced`), which keeps
 two cores free for what is tried here. The time between kills is drawn at random, and
 its mean follows how far the run is, so that the kills are spread over all of it.
 
@@ -94,7 +94,7 @@ class Troupe:
     out: str
     log: Path
     """What `paced` writes."""
-    workers: int = WORKERS
+    workers: int = field(default_factory=lambda: WORKERS)
     port: int = 0
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     starts: Counter[str] = field(default_factory=Counter)
