@@ -7,8 +7,8 @@ while this program kills processes with SIGKILL at random times (``--seed``) in 
 midst of their work: reading, inferring or writing. Scheduler, nannies, workers and
 client are processes of their own, and whatever died is started anew, as a queue would,
 by the same command. Reading, inference and writing take a fixed time (`paced`), which
-keeps two cores free for what is tried here. The time between kills is drawn at random, and
-its mean follows how far the run is, so that the kills are spread over all of it.
+keeps two cores free for what is tried here. The time between kills is drawn at random,
+and its mean follows how far the run is, so that the kills are spread over all of it.
 
 At the end the tables of both runs must be the same, byte for byte, but for seconds,
 worker and the names of parts; every field must be there once; and fields that were done
