@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from deepspot_scale.checking import difference
-from deepspot_scale.errors import RunError
+from deepspot_scale.errors import RunError, StoreError
 from deepspot_scale.io.tables import (
     Folder,
     read_columns,
@@ -64,6 +64,8 @@ def place_errors(folder: Folder) -> Iterator[None]:
     """Turn what a store raises into a RunError that says what to do."""
     try:
         yield
+    except StoreError:
+        raise
     except (OSError, ValueError, ImportError) as error:  # file systems' many kinds
         raise RunError(
             f"{folder.url} can not be used as run folder: {error}; give another one "
