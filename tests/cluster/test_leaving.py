@@ -34,7 +34,9 @@ def test_a_job_whose_processes_are_all_warned_at_once_leaves_none_behind(
     number: signal.Signals,
 ) -> None:
     with (
-        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         client.register_plugin(Leaving())
