@@ -199,6 +199,7 @@ def run_scaling(options: Options) -> None:
             n_workers=workers,
             threads_per_worker=1,
             processes=False,
+            memory_limit=0,  # they share one process
             dashboard_address="127.0.0.1:0",
         )
         with (

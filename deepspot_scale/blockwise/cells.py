@@ -27,9 +27,10 @@ from deepspot_scale.kernels.distances import (
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.kernels.regions import (
     LabelSums,
+    count_along,
+    iter_regions,
     no_labels,
     number_labels,
-    sum_by_label,
 )
 from deepspot_scale.kernels.sectors import angle_bins
 from deepspot_scale.vocabulary import N_BINS
@@ -143,19 +144,29 @@ def sum_outlines(here: Here) -> Outlines:
         return Outlines(no_labels(len(OUTLINE)), False)
     core = here.block.core
     cells = here.read("cells", core)
-    rows, columns = np.nonzero(cells)
-    labels = cells[rows, columns]
-    y, x = rows + core.y.start, columns + core.x.start
     has_nuclei = here.read.has("nuclei")
-    inside = np.zeros(y.size, np.int64)
-    if has_nuclei:
-        inside = (here.read("nuclei", core)[rows, columns] > 0).astype(np.int64)
-    last_y, last_x = here.shape[0] - 1, here.shape[1] - 1
-    border = (y == 0) | (x == 0) | (y == last_y) | (x == last_x)
-    one = np.ones(y.size, np.int64)
-    sums = [one, y, x, y * y + x * x]
-    sums += [inside, inside * y, inside * x, border.astype(np.int64)]
-    return Outlines(sum_by_label(labels, sums), has_nuclei)
+    nuclei = here.read("nuclei", core) > 0 if has_nuclei else None
+    found = list(iter_regions(cells))
+    sums = np.zeros((len(found), len(OUTLINE)), np.int64)
+    for row, (_, box, inside) in zip(sums, found, strict=True):
+        y = np.arange(box[0].start, box[0].stop) + core.y.start
+        x = np.arange(box[1].start, box[1].stop) + core.x.start
+        in_rows, in_columns = count_along(inside)
+        row[:4] = (
+            in_rows.sum(),
+            in_rows @ y,
+            in_columns @ x,
+            in_rows @ y**2 + in_columns @ x**2,
+        )
+        if nuclei is not None:
+            in_rows, in_columns = count_along(inside & nuclei[box])
+            row[4:7] = in_rows.sum(), in_rows @ y, in_columns @ x
+        edge_y = (y == 0) | (y == here.shape[0] - 1)
+        edge_x = (x == 0) | (x == here.shape[1] - 1)
+        if edge_y.any() or edge_x.any():
+            row[7] = np.count_nonzero(inside & (edge_y[:, None] | edge_x))
+    labels = np.array([label for label, _, _ in found], np.int64)
+    return Outlines(LabelSums(labels, sums), has_nuclei)
 
 
 def locate_cells(total: Outlines, reference: Reference | None) -> Cells:

@@ -7,8 +7,10 @@ here knows cells, nuclei or blocks.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,18 +54,24 @@ def number_labels(values: NDArray[np.integer]) -> tuple[Integers, Integers]:
     return labels.astype(np.int64), inverse.astype(np.int64)
 
 
-def sum_by_label(labels: NDArray[np.integer], columns: list[Integers]) -> LabelSums:
-    """Sum whole-number columns by label.
+def iter_regions(
+    labels: NDArray[np.integer],
+) -> Iterator[tuple[int, tuple[slice, slice], NDArray[np.bool_]]]:
+    """Yield each label but 0, ascending, with its bounding box and its mask there."""
+    from scipy import ndimage
 
-    Parameters
-    ----------
-    labels
-        (n,) labels.
-    columns
-        k arrays of n whole numbers; their sums stay below 2^53.
-    """
-    if labels.size == 0:
-        return no_labels(len(columns))
     keys, place = number_labels(labels)
-    sums = [np.bincount(place, column, keys.size) for column in columns]
-    return LabelSums(keys, np.stack(sums, axis=1).astype(np.int64))
+    # Numbers from 1, in the order of labels; 0 is background.
+    ranks = np.where(keys != 0, np.cumsum(keys != 0), 0).astype(np.int32)
+    numbers = ranks[place].reshape(labels.shape)
+    boxes = ndimage.find_objects(numbers)
+    for number, (key, box) in enumerate(zip(keys[keys != 0], boxes, strict=True), 1):
+        yield int(key), box, numbers[box] == number
+
+
+def count_along(mask: NDArray[np.bool_]) -> tuple[Integers, Integers]:
+    """Return how many pixels of a mask lie in each row and in each column."""
+    bytes_ = mask.view(np.uint8)
+    rows = cv2.reduce(bytes_, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
+    columns = cv2.reduce(bytes_, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
+    return rows.ravel().astype(np.int64), columns.ravel().astype(np.int64)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,7 +44,7 @@ class IcyThreshold:
 
     def count(self, planes: Planes) -> NDArray[np.int64]:
         """Return [n, sum |w| of each scale]."""
-        sums = [int(np.abs(plane).sum(dtype=np.float64)) for plane in planes]
+        sums = [int(cv2.norm(plane, cv2.NORM_L1)) for plane in planes]
         return np.array([planes.shape[1], *sums], np.int64)
 
     def levels(self, state: NDArray[np.int64], scales: tuple[int, ...]) -> list[float]:

@@ -31,6 +31,8 @@ from deepspot_scale.vocabulary import FIELDS, empty_table
 BATCH_PIXELS = 1 << 22
 """Small fields are handed out together until they have this many pixels."""
 MAX_BATCH = 64
+BATCHES_PER_THREAD = 4
+"""At least, so that threads end at about the same time."""
 SMALLEST_WINDOW = 16
 """Batches in flight while there are few workers, or none yet."""
 MAX_DEATHS = 8
@@ -43,11 +45,17 @@ BLOCKS_PER_TASK = 16
 """A plane of more blocks than this is spread over the workers."""
 
 
-def batch_fields(tasks: list[FieldTask], plate: Plate) -> Iterator[list[FieldTask]]:
-    """Yield batches of fields; large ones alone, small ones together."""
+def batch_fields(
+    tasks: list[FieldTask], plate: Plate, n_threads: int = 1
+) -> Iterator[list[FieldTask]]:
+    """Yield batches of fields; large ones alone, small ones together.
+
+    There are batches for all of `n_threads`, even if that makes them smaller.
+    """
     if not tasks:
         return
-    size = _batch_size(plate, tasks[0])
+    fair = -(-len(tasks) // (BATCHES_PER_THREAD * max(1, n_threads)))
+    size = min(_batch_size(plate, tasks[0]), fair)
     remaining = iter(tasks)
     while batch := list(islice(remaining, size)):
         yield batch

@@ -139,16 +139,17 @@ def _iter_rows(
     for task in prepared.missing:
         error = PlateError("the plate lists this well, but it is not there")
         yield fail_batch([task], error, job)
-    batches = batch_fields(prepared.tasks, prepared.plate)
     if client is None:
-        yield from _run_here(batches, job, stop)
+        yield from _run_here(batch_fields(prepared.tasks, prepared.plate), job, stop)
         return
     with cluster_errors():
+        n_threads = sum(map(int, client.nthreads().values()))
         engine = prepared.engine
         demand = field_resources(client, engine.device) if engine else {}
         client.register_plugin(EngineLoader(engine, demand))
         client.register_plugin(Leaving())
         client.register_plugin(LeavingNanny())
+    batches = batch_fields(prepared.tasks, prepared.plate, n_threads)
     yield from distribute(batches, client, job, demand, stop)
 
 
