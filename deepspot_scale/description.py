@@ -12,7 +12,8 @@ from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
 from deepspot_scale.blockwise.reduction import Pipeline
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.io.plate import Field, Plate, open_plate
-from deepspot_scale.pipeline import assemble
+from deepspot_scale.networks.rates import kept_rate, measure_rate
+from deepspot_scale.pipeline import assemble, choose_engine
 from deepspot_scale.plan import Plan, plan_run
 from deepspot_scale.runs.preparation import Prepared
 from deepspot_scale.settings import Settings, make_settings
@@ -56,7 +57,9 @@ def describe_plate(
         model=model,
         block=block,
     )
-    yield from _plan(_plan_like(first, len(plate), settings, assemble(settings)))
+    rate = _rate(settings, measure=True)
+    pipeline = assemble(settings)
+    yield from _plan(_plan_like(first, len(plate), settings, pipeline, rate))
 
 
 def _content(plate: Plate, first: Field) -> Iterator[str]:
@@ -82,7 +85,9 @@ def describe_run(prepared: Prepared) -> Iterator[str]:
         return
     first = prepared.plate.open(prepared.tasks[0].entry.address.path)
     job = prepared.job
-    plan = _plan_like(first, len(prepared.tasks), job.settings, job.pipeline)
+    rate = _rate(job.settings, measure=False)
+    n_fields = len(prepared.tasks)
+    plan = _plan_like(first, n_fields, job.settings, job.pipeline, rate)
     yield from _plan(plan)
     out = job.out
     if out.is_local:
@@ -91,8 +96,21 @@ def describe_run(prepared: Prepared) -> Iterator[str]:
             yield f"warning: only {free / 1e6:.0f} MB are free in {out.url}"
 
 
+def _rate(settings: Settings, *, measure: bool) -> float | None:
+    """Return the network's pixels a second on this machine, None where not known."""
+    if not settings.enhance:
+        return None
+    choice = choose_engine(settings)
+    rate = kept_rate(choice)
+    return measure_rate(choice) if rate is None and measure else rate
+
+
 def _plan_like(
-    first: Field, n_fields: int, settings: Settings, pipeline: Pipeline
+    first: Field,
+    n_fields: int,
+    settings: Settings,
+    pipeline: Pipeline,
+    rate: float | None,
 ) -> Plan:
     """Plan a run on `n_fields` fields, all like the first one."""
     stacked = first.n_z if settings.project == "none" else 1
@@ -102,6 +120,7 @@ def _plan_like(
         n_fields=n_fields,
         n_planes=first.n_t * len(settings.channels) * stacked,
         keep_enhanced=settings.keep_enhanced,
+        pixels_per_second=rate,
     )
 
 
@@ -112,10 +131,13 @@ def _plan(plan: Plan) -> Iterator[str]:
         f"blocks a plane of {height} x {width} px, halo {plan.halo} px, "
         f"{plan.useful:.0%} of the computed pixels used"
     )
+    time = ""
+    if plan.seconds is not None:
+        minutes = max(plan.seconds / 60, 0.1)
+        time = f"; time: about {minutes:.1f} minutes at this machine's measured rate"
     yield (
         f"memory: about {plan.memory_bytes / 1e9:.1f} GB a worker; disk: about "
-        f"{max(plan.disk_bytes / 1e6, 1):.0f} MB; time: about "
-        f"{plan.seconds / 60:.0f} minutes on two cores"
+        f"{max(plan.disk_bytes / 1e6, 1):.0f} MB{time}"
     )
 
 

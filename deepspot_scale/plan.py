@@ -17,8 +17,6 @@ PROCESS_BYTES = 500_000_000
 TABLE_BYTES_PER_SPOT = 60
 SPOTS_PER_PIXEL = 1e-3
 """A well-filled field: four thousand spots on 2048 x 2048 pixels."""
-PIXELS_PER_SECOND = 0.65e6
-"""Measured on two cores with AVX-512 bf16; with AMX about five times as many."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,18 @@ class Plan:
     """Peak of one worker."""
     disk_bytes: int
     """Tables, and enhanced images if they are kept."""
-    seconds: float
-    """On two cores; other machines differ."""
+    seconds: float | None
+    """At the rate that was measured on this machine; None: not known."""
 
 
 def plan_run(
-    blocks: Blocks, *, halo: int, n_fields: int, n_planes: int, keep_enhanced: bool
+    blocks: Blocks,
+    *,
+    halo: int,
+    n_fields: int,
+    n_planes: int,
+    keep_enhanced: bool,
+    pixels_per_second: float | None = None,
 ) -> Plan:
     """Estimate what a run of equal fields needs.
 
@@ -62,6 +66,8 @@ def plan_run(
         Fields, and planes of each.
     keep_enhanced
         Whether enhanced images are written too.
+    pixels_per_second
+        That the network does on this machine; None: not known.
     """
     height, width = blocks.shape
     pixels = height * width
@@ -79,5 +85,5 @@ def plan_run(
         min(1.0, pixels / computed),
         PROCESS_BYTES + NETWORK_BYTES_PER_PIXEL * window[0] * window[1] + 12 * pixels,
         int(planes * pixels * (tables + (0.7 if keep_enhanced else 0.0))),
-        planes * computed / PIXELS_PER_SECOND,
+        planes * computed / pixels_per_second if pixels_per_second else None,
     )

@@ -100,6 +100,6 @@ def write_mosaic(target: Path, size: int, *, tile: int = 2048) -> str:
         for x in range(0, size, tile):
             counts = draw_field(tile, (number + x // tile) % DRAWN)[0]
             piece = counts[: size - y, : size - x]
-            window = slice(y, y + tile), slice(x, x + tile)
+            window = slice(y, min(y + tile, size)), slice(x, min(x + tile, size))
             write_window(target, address, piece, index={"c": 0}, window=window)
     return str(target)
