@@ -126,8 +126,10 @@ class RunState:
             self.history.add(n_images, now)
 
     def end(self, how: str, now: float) -> None:
-        """Stop the clock."""
-        self.ended, self.how = now, how
+        """Stop the clock; a run that was told to leave has fields left."""
+        settled = (well.n_done + well.n_failed for _, well in self.wells.values())
+        left = sum(total for total, _ in self.wells.values()) - sum(settled)
+        self.ended, self.how = now, "stopped" if left else how
 
     def _is_news(self, row: FieldRow) -> bool:
         """Return whether a row counts; take back the failure that it makes up for."""

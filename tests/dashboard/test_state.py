@@ -143,6 +143,13 @@ def test_an_end_stops_the_clock_and_shows_the_mean(rows: Rows) -> None:
     assert found["seconds_left"] == 0.0
 
 
+def test_a_run_that_leaves_fields_undone_is_stopped_not_finished(rows: Rows) -> None:
+    runs = begin()
+    runs.take(tell_rows("RUN", rows(*PATHS[:3])), 2.0)
+    runs.take(tell_end("RUN", "finished"), 3.0)
+    assert numbers(runs)["state"] == "stopped"
+
+
 def test_the_same_run_started_again_begins_anew(rows: Rows) -> None:
     runs = begin()
     runs.take(tell_rows("RUN", rows(*PATHS)), 2.0)
