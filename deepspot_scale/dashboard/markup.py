@@ -36,6 +36,7 @@ table { border-collapse: collapse; width: 100%; font-size: 13px;
 th { text-align: left; font-weight: 500; color: #616e7c;
   border-bottom: 1px solid #cbd2d9; }
 th, td { padding: 3px 10px 3px 0; vertical-align: top; }
+td:first-child { white-space: nowrap; }
 td { border-bottom: 1px solid #eef1f4; overflow-wrap: anywhere; }
 .n { text-align: right; white-space: nowrap; }
 .stages { display: flex; height: 22px; border-radius: 4px; overflow: hidden;

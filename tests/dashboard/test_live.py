@@ -363,7 +363,6 @@ def test_a_scheduler_may_be_given_the_page_as_it_starts(
 def test_a_scheduler_that_dies_lets_the_teller_go_on(
     tmp_path: Path, rows: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    began = time.monotonic()
     with (
         caplog.at_level(logging.WARNING, "deepspot_scale"),
         scheduler(tmp_path, *dask_words()) as address,
@@ -372,8 +371,9 @@ def test_a_scheduler_that_dies_lets_the_teller_go_on(
         with announce_run(client, "RUN", []) as announce:
             pid = client.run_on_scheduler(os.getpid)
             os.kill(pid, 9)
+            died = time.monotonic()
             announce(rows("B/03/0"))
             time.sleep(1.5)
             announce(rows("B/03/1"))
+        assert time.monotonic() - died < 30
         assert "goes on without its live page" in caplog.text
-    assert time.monotonic() - began < 60
