@@ -23,8 +23,8 @@ def describe_progress(state: Progress) -> str:
     if state.failed:
         line += f", {state.failed} failed"
     if finished and state.seconds > 0:
-        rate = finished / state.seconds
-        left = (state.total - finished) / rate
+        left = (state.total - finished) * state.seconds / finished
+        rate = state.n_images / state.seconds
         line += f", {rate:.2f} images/s, {_clock(left)} left"
     return line + f", {state.n_spots} spots"
 

@@ -22,6 +22,7 @@ FAILED = pd.DataFrame(
         "status": ["done", "failed"],
         "reason": ["", "no labels 'cells'"],
         "n_spots": [7, 0],
+        "n_planes": [2, 0],
     }
 )
 
@@ -34,9 +35,9 @@ class Terminal(io.StringIO):
 
 
 def test_a_line_says_how_many_how_fast_and_how_long() -> None:
-    state = Progress(total=30, skipped=0, done=9, failed=1, n_spots=42, seconds=5.0)
+    state = Progress(30, 0, done=9, failed=1, n_spots=42, seconds=5.0, n_images=18)
     line = describe_progress(state)
-    assert line == "10/30 fields, 1 failed, 2.00 images/s, 0:10 left, 42 spots"
+    assert line == "10/30 fields, 1 failed, 3.60 images/s, 0:10 left, 42 spots"
 
 
 def test_long_times_are_told_in_hours() -> None:

@@ -48,6 +48,8 @@ class Progress:
     """Since the first field was handed out."""
     last: pd.DataFrame | None = None
     """Rows of the fields that came in last."""
+    n_images: int = 0
+    """Planes of the fields that are done."""
 
     @property
     def left(self) -> int:
@@ -77,6 +79,7 @@ class Progress:
             self.n_spots + int(rows["n_spots"].sum()),
             seconds,
             rows,
+            self.n_images + int(rows["n_planes"].sum()),
         )
 
 
