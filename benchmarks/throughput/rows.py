@@ -45,7 +45,7 @@ class Row:
             "what": self.what,
             "images": self.images,
             "pixels": self.pixels,
-            "seconds": round(self.seconds, 4),
+            "seconds": float(f"{self.seconds:.4g}"),
             "cpu_seconds": self.cpu_seconds and round(self.cpu_seconds, 3),
             "images_per_s": _digits(self.images / self.seconds),
             "mpx_per_s": _digits(self.pixels / self.seconds / 1e6),
