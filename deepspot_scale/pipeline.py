@@ -17,13 +17,10 @@ from deepspot_scale.kernels.binning import binning_for
 from deepspot_scale.networks.engines import AUTO, Device, EngineChoice, find_loader
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages.assignment import assignment_step
-from deepspot_scale.stages.detection import (
-    PRESETS,
-    find_detector,
-    read_pixels,
-)
+from deepspot_scale.stages.detection import find_detector, read_pixels
 from deepspot_scale.stages.enhancement import Enhancement, keep_enhanced
 from deepspot_scale.stages.polarity import PolarityMeasure
+from deepspot_scale.stages.wavelet_detection import PRESETS
 
 ORDER = (
     ("range",),

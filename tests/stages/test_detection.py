@@ -19,14 +19,8 @@ from deepspot_scale.blockwise.reduction import Pixels, reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels import peaks, wavelet
 from deepspot_scale.kernels.thresholds import IcyThreshold, ProductThreshold
-from deepspot_scale.stages.detection import (
-    PRESETS,
-    Survey,
-    WaveletDetector,
-    detect,
-    find_detector,
-    read_pixels,
-)
+from deepspot_scale.stages.detection import detect, find_detector, read_pixels
+from deepspot_scale.stages.wavelet_detection import PRESETS, Survey, WaveletDetector
 from deepspot_scale.vocabulary import SPOTS
 
 few = settings(max_examples=25, deadline=None)

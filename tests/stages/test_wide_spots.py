@@ -5,8 +5,9 @@ import xarray as xr
 
 from deepspot_scale.artificial import render_spots
 from deepspot_scale.evaluation import match_one_to_one
-from deepspot_scale.stages.detection import PRESETS, detect
+from deepspot_scale.stages.detection import detect
 from deepspot_scale.stages.enhancement import enhance
+from deepspot_scale.stages.wavelet_detection import PRESETS
 
 
 def image_of(sigma, size=512):
