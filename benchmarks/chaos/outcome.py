@@ -1,0 +1,41 @@
+"""What a run left behind: a number for each table, the same for the same content.
+
+Nothing here knows what happened on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deepspot_scale.io.tables import Folder, read_table
+from deepspot_scale.vocabulary import CELLS, FIELDS, SPOTS, WELLS
+
+
+def digest(out: Path) -> dict[str, str]:
+    """Return the SHA-256 of each table, sorted, without what may differ."""
+    folder = Folder(str(out))
+    tables = {
+        "fields": read_table(folder, "fields.parquet", FIELDS),
+        "wells": read_table(folder, "wells.parquet", WELLS),
+        # As a user reads them: every file there is.
+        "spots": pd.concat(_files(folder, "spots", SPOTS)),
+        "cells": pd.concat(_files(folder, "cells", CELLS)),
+    }
+    return {name: _digest(table) for name, table in tables.items()}
+
+
+def _files(folder: Folder, kind: str, columns: Any) -> Iterator[pd.DataFrame]:
+    for name in folder.names(kind):
+        yield read_table(folder, f"{kind}/{name}", columns)
+
+
+def _digest(table: pd.DataFrame) -> str:
+    differing = [name for name in table if name.startswith("seconds")]
+    kept = table.drop(columns=[*differing, "worker", "part"], errors="ignore")
+    lines = kept.to_csv(index=False, header=False).splitlines()
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
