@@ -1,7 +1,7 @@
 """The live page as a Bokeh document: numbers, the plate, the rate, and tables.
 
-Runs come in; a document is filled that looks at them once a second. Nothing here knows
-a scheduler, or how a run's numbers reach it.
+Runs come in; a document is filled that looks at them every two seconds. Nothing here
+knows a scheduler, or how a run's numbers reach it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from deepspot_scale.dashboard.drawings import PlateDrawing, RateDrawing
 from deepspot_scale.dashboard.plate_map import Shown
 from deepspot_scale.dashboard.state import Runs, Snapshot
 
-INTERVAL_MS = 1000
+INTERVAL_MS = 2000
+"""Each look costs the scheduler six to ten milliseconds, at 96 wells."""
 LATEST = "the latest run"
 TEXTS = {
     "head": markup.head,

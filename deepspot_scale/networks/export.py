@@ -1,8 +1,9 @@
 """The network in OpenVINO's own format, made once for each weights file and kept.
 
-Keras exports it in a process of its own, so that a CPU worker never loads TensorFlow:
-that saves it ten seconds and half a gigabyte. Files are named by the weights' SHA-256
-and OpenVINO's version, so a stale one is never read. Nothing here runs a network.
+It is made in a process of its own, so that a CPU worker never loads Keras and
+TensorFlow: that saves it ten seconds and half a gigabyte. Files are named by the
+weights' SHA-256, OpenVINO's version and that of the translation, so a stale one is
+never read. Nothing here runs a network.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from pathlib import Path
 
 from deepspot_scale.errors import WeightsError
 from deepspot_scale.networks.weights import Weights, find_weights, load_weights
+
+TRANSLATION = 2
+"""Counts the ways in which `translation` has put networks into operations."""
 
 
 def cache_folder() -> Path:
@@ -37,12 +41,13 @@ def openvino_file(weights: Weights, folder: Path | None = None) -> Path:
     Raises
     ------
     WeightsError
-        Keras could not export the network.
+        The network could not be exported.
     """
     from importlib.metadata import version
 
     kept = folder or cache_folder()
-    target = kept / f"{weights.sha256[:16]}-openvino-{version('openvino')}" / "net.xml"
+    made_by = f"openvino-{version('openvino')}-{TRANSLATION}"
+    target = kept / f"{weights.sha256[:16]}-{made_by}" / "net.xml"
     if target.exists():
         return target
     target.parent.parent.mkdir(parents=True, exist_ok=True)
@@ -65,19 +70,22 @@ def _export_in_child(weights: Weights, target: Path) -> None:
     if done.returncode or not target.exists():
         words = done.stderr.decode(errors="replace").strip().splitlines()
         raise WeightsError(
-            f"Keras could not export {weights.path} to OpenVINO: "
+            f"{weights.path} could not be exported to OpenVINO: "
             f"{words[-1] if words else 'no message'}; use --engine keras"
         )
 
 
 def export(model: str, target: str) -> None:
     """Export a model, by name or path, to an OpenVINO file, in this process."""
+    import openvino
+
     from deepspot_scale.networks.deepspot import build
+    from deepspot_scale.networks.translation import translate
 
     weights = find_weights(model)
     network = build(weights.architecture)
     load_weights(network, weights)
-    network.export(target, format="openvino", verbose=False)
+    openvino.save_model(translate(network), target, compress_to_fp16=False)
 
 
 if __name__ == "__main__":

@@ -39,12 +39,13 @@ class OpenVinoEngine:
             request = self.compiled.get(batch.shape)
             if request is None:
                 request = self.compiled[batch.shape] = self._compile(batch.shape)
-            answer: Batch = request.infer({0: batch[..., None]})[0][..., 0].copy()
+            answer: Batch = request.infer({0: batch[:, None]})[0][:, 0].copy()
         return answer
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
+        n, height, width = shape
         network = self.network.clone()
-        network.reshape([*shape, 1])
+        network.reshape([n, 1, height, width])
         compiled = self.core.compile_model(network, "CPU", self.hints)
         return compiled.create_infer_request()
 
