@@ -52,6 +52,8 @@ PLACES: Final = (
 their positions, distances of cytoplasmic spots, and of all cytoplasm pixels."""
 _SPOT_PARTS: Final = 256
 _WIDTH: Final = 2 * N_BINS + len(PLACES)
+_AT_ONCE: Final = 1 << 14
+"""Points whose angles are taken in one go: they stay in the processor's cache."""
 _SLACK: Final = 8
 """Pixels that a spot's place between pixels may lie beyond its block's core."""
 
@@ -307,12 +309,14 @@ def _distances_at(window: _Window, y: Floats, x: Floats) -> tuple[Integers, Inte
 
 def _bins_about(cells: Cells, at: Integers, y: Any, x: Any) -> Integers:
     """Return the bin of points (y, x) about the centre of cells `at`; -1: no centre."""
-    known = np.isfinite(cells.centre_y)[at]
+    known = np.isfinite(cells.centre_y)
     # Without a reference, bins count from +x.
     zero = np.nan_to_num(cells.reference_deg, nan=0.0)
-    bins = angle_bins(
-        y - np.nan_to_num(cells.centre_y)[at],
-        x - np.nan_to_num(cells.centre_x)[at],
-        zero[at],
-    )
-    return np.where(known, bins, -1)
+    centre_y, centre_x = np.nan_to_num(cells.centre_y), np.nan_to_num(cells.centre_x)
+    bins = np.empty(at.size, np.int64)
+    for start in range(0, at.size, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        of = at[part]
+        off_y, off_x = y[part] - centre_y[of], x[part] - centre_x[of]
+        bins[part] = np.where(known[of], angle_bins(off_y, off_x, zero[of]), -1)
+    return bins

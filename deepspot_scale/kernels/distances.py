@@ -24,6 +24,8 @@ PARTS: Final = 64
 """Parts of a pixel that distances are counted in; `REACH` then fits in 16 bits."""
 
 Distances = NDArray[np.uint16]
+_OF_SQUARE: Final = np.rint(np.sqrt(np.arange(REACH**2 + 1)) * PARTS).astype(np.uint16)
+"""Distance of each whole square."""
 
 
 class CellDistances(NamedTuple):
@@ -51,18 +53,19 @@ def measure_distances(
     keys, place = number_labels(cells)
     asked = np.isin(keys, wanted) & (keys != 0)
     # Numbers from 1, in the order of labels; 0 is everything that is not wanted.
-    numbers = np.where(asked, np.cumsum(asked), 0)[place].reshape(cells.shape)
+    ranks = np.where(asked, np.cumsum(asked), 0).astype(np.int32)
+    numbers = ranks[place].reshape(cells.shape)
     answer = CellDistances(
         np.zeros(cells.shape, np.uint16), np.zeros(cells.shape, np.uint16)
     )
     for number, found in enumerate(ndimage.find_objects(numbers), start=1):
         box = _grown(found, cells.shape)
         inside = numbers[box] == number
-        answer.to_edge[box][inside] = _distances_from(~inside)[inside]
+        np.copyto(answer.to_edge[box], _distances_from(~inside), where=inside)
         nucleus = np.zeros_like(inside)
         if nuclei is not None:
             nucleus = inside & (nuclei[box] > 0)
-        answer.to_nucleus[box][inside] = _distances_from(nucleus)[inside]
+        np.copyto(answer.to_nucleus[box], _distances_from(nucleus), where=inside)
     return answer
 
 
@@ -82,5 +85,5 @@ def _distances_from(target: NDArray[np.bool_]) -> Distances:
         (~target).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
     )
     # Squares are whole: rounding them frees the answer from single precision.
-    exact = np.sqrt(np.rint(distance.astype(np.float64) ** 2))
-    return np.asarray(np.rint(np.minimum(exact, REACH) * PARTS), np.uint16)
+    squares = np.minimum(np.rint(distance * distance), REACH**2).astype(np.int32)
+    return np.asarray(_OF_SQUARE[squares], np.uint16)

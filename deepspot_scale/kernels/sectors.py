@@ -77,7 +77,8 @@ def angle_bins(
 
 def _wrap(angle: Floats) -> Floats:
     """Bring degrees to [0, 360), cleared of rounding noise."""
-    wrapped = np.round(np.mod(angle, 360.0), _EXACT_DIGITS)
+    # What `numpy.mod` would give but for the last digits, several times as fast.
+    wrapped = np.round(angle - 360.0 * np.floor(angle / 360.0), _EXACT_DIGITS)
     return np.where(wrapped >= 360.0, 0.0, wrapped)
 
 

@@ -70,6 +70,8 @@ def load(choice: EngineChoice) -> OpenVinoEngine:
     hints: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": {"bfloat16": "bf16", "float32": "f32"}[precision],
         "CACHE_DIR": str(file.parent / "compiled"),
+        # Else the threads of all workers would be put on the same first processors.
+        "ENABLE_CPU_PINNING": False,
     }
     if choice.threads:
         hints["INFERENCE_NUM_THREADS"] = choice.threads
