@@ -27,7 +27,9 @@ from deepspot_scale.kernels.distances import (
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.kernels.regions import (
     LabelSums,
+    Region,
     count_along,
+    find_regions,
     iter_regions,
     no_labels,
     number_labels,
@@ -37,6 +39,7 @@ from deepspot_scale.vocabulary import N_BINS
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Sides = tuple[slice, slice]
 
 OUTLINE: Final = (
     *("area", "y", "x", "square"),
@@ -52,8 +55,6 @@ PLACES: Final = (
 their positions, distances of cytoplasmic spots, and of all cytoplasm pixels."""
 _SPOT_PARTS: Final = 256
 _WIDTH: Final = 2 * N_BINS + len(PLACES)
-_AT_ONCE: Final = 1 << 14
-"""Points whose angles are taken in one go: they stay in the processor's cache."""
 _SLACK: Final = 8
 """Pixels that a spot's place between pixels may lie beyond its block's core."""
 
@@ -190,6 +191,8 @@ class _Window(NamedTuple):
     box: Box
     cells: NDArray[Any]
     nuclei: NDArray[Any] | None
+    regions: list[Region]
+    """Cells that the core or its spots can be of."""
     distances: CellDistances
 
 
@@ -212,18 +215,33 @@ def sum_places(
     if cells.sums.labels.size == 0:
         return no_labels(_WIDTH)
     inside = spots[spots["cell"] > 0]
-    window = _open_window(here, cells, inside["cell"].to_numpy(np.int64))
+    window = _open_window(here, cells)
     areas = _sum_pixels(here.block.core, window, cells, nucleus_margin)
     return areas + _sum_spots(inside, window, cells, nucleus_margin)
 
 
-def _open_window(here: Here, cells: Cells, of_spots: Integers) -> _Window:
+def _open_window(here: Here, cells: Cells) -> _Window:
     core = here.block.core
     box = core.grow(REACH + _SLACK, here.shape)
     around = here.read("cells", box)
     nuclei = here.read("nuclei", box) if cells.has_nuclei else None
-    wanted = np.union1d(number_labels(around[core.within(box)])[0], of_spots)
-    return _Window(box, around, nuclei, measure_distances(around, nuclei, wanted))
+    near = core.grow(_SLACK, here.shape).within(box)
+    regions = [
+        (label, found)
+        for label, found in find_regions(around)
+        if _common(found, near) is not None
+    ]
+    distances = measure_distances(around, nuclei, regions)
+    return _Window(box, around, nuclei, regions, distances)
+
+
+def _common(one: Sides, other: Sides) -> Sides | None:
+    """Return the rows and columns that two boxes share; None: none."""
+    y, x = (
+        slice(max(a.start, b.start), min(a.stop, b.stop))
+        for a, b in zip(one, other, strict=True)
+    )
+    return (y, x) if y.start < y.stop and x.start < x.stop else None
 
 
 def _sum_pixels(
@@ -231,24 +249,25 @@ def _sum_pixels(
 ) -> LabelSums:
     """Return the sums over the core's pixels of cytoplasm."""
     here = core.within(window.box)
-    labels = window.cells[here]
-    cytoplasm = labels != 0
-    if window.nuclei is not None:
-        cytoplasm &= window.nuclei[here] == 0
-    rows, columns = np.nonzero(cytoplasm)
-    if rows.size == 0:
-        return no_labels(_WIDTH)
-    keys, place = number_labels(labels[rows, columns])
-    # Directions need the centroid of each pixel's cell: look it up once a label.
-    at = np.searchsorted(cells.sums.labels, keys)[place]
-    bins = _bins_about(cells, at, rows + core.y.start, columns + core.x.start)
-    to_edge, to_nucleus = (part[here][rows, columns] for part in window.distances)
-    if nucleus_margin > 0:
-        bins[to_nucleus <= nucleus_margin * PARTS] = -1
+    keys = np.array([label for label, _ in window.regions], np.int64)
     sums = np.zeros((keys.size, _WIDTH), np.int64)
-    sums[:, :N_BINS] = _count_bins(place, bins, keys.size)
-    for name, distance in (("to_edge", to_edge), ("to_nucleus", to_nucleus)):
-        sums[:, _column(name)] = np.bincount(place, distance, keys.size)
+    at = np.searchsorted(cells.sums.labels, keys)
+    for row, cell, (label, found) in zip(sums, at, window.regions, strict=True):
+        box = _common(found, here)
+        if box is None:
+            continue
+        cytoplasm = window.cells[box] == label
+        if window.nuclei is not None:
+            cytoplasm &= window.nuclei[box] == 0
+        y, x = np.nonzero(cytoplasm)
+        y += box[0].start + window.box.y.start
+        x += box[1].start + window.box.x.start
+        to_edge, to_nucleus = (part[box][cytoplasm] for part in window.distances)
+        bins = _bins_about(cells, cell, y, x)
+        bins[to_nucleus <= nucleus_margin * PARTS] = -1
+        row[:N_BINS] = np.bincount(bins[bins >= 0], minlength=N_BINS)
+        row[_column("to_edge")] = to_edge.sum(dtype=np.int64)
+        row[_column("to_nucleus")] = to_nucleus.sum(dtype=np.int64)
     return LabelSums(keys, sums)
 
 
@@ -307,16 +326,14 @@ def _distances_at(window: _Window, y: Floats, x: Floats) -> tuple[Integers, Inte
     return to_edge.astype(np.int64), to_nucleus.astype(np.int64)
 
 
-def _bins_about(cells: Cells, at: Integers, y: Any, x: Any) -> Integers:
+def _bins_about(cells: Cells, at: Any, y: Any, x: Any) -> Integers:
     """Return the bin of points (y, x) about the centre of cells `at`; -1: no centre."""
-    known = np.isfinite(cells.centre_y)
+    known = np.isfinite(cells.centre_y)[at]
     # Without a reference, bins count from +x.
-    zero = np.nan_to_num(cells.reference_deg, nan=0.0)
-    centre_y, centre_x = np.nan_to_num(cells.centre_y), np.nan_to_num(cells.centre_x)
-    bins = np.empty(at.size, np.int64)
-    for start in range(0, at.size, _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        of = at[part]
-        off_y, off_x = y[part] - centre_y[of], x[part] - centre_x[of]
-        bins[part] = np.where(known[of], angle_bins(off_y, off_x, zero[of]), -1)
-    return bins
+    zero = np.nan_to_num(cells.reference_deg[at], nan=0.0)
+    bins = angle_bins(
+        y - np.nan_to_num(cells.centre_y[at]),
+        x - np.nan_to_num(cells.centre_x[at]),
+        zero,
+    )
+    return np.where(known, bins, -1)

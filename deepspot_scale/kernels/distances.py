@@ -9,14 +9,14 @@ pixel gives the pixel's answer for the whole field. Nothing here knows blocks or
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from deepspot_scale.kernels.regions import number_labels
+from deepspot_scale.kernels.regions import Region
 
 REACH: Final = 512
 """Largest distance in pixels, beyond the radius of nearly all cells."""
@@ -38,7 +38,7 @@ class CellDistances(NamedTuple):
 def measure_distances(
     cells: NDArray[np.integer],
     nuclei: NDArray[np.integer] | None,
-    wanted: NDArray[np.integer],
+    regions: Iterable[Region],
 ) -> CellDistances:
     """Return the distances of the pixels of some cells.
 
@@ -47,20 +47,15 @@ def measure_distances(
     cells, nuclei
         Label images (y, x) of the window; any label of `nuclei` inside a cell is that
         cell's nucleus. None: no nuclei, all distances from one are `REACH`.
-    wanted
-        Labels of the cells to measure; the others stay 0.
+    regions
+        Cells to measure, as `find_regions` gives them; the others stay 0.
     """
-    keys, place = number_labels(cells)
-    asked = np.isin(keys, wanted) & (keys != 0)
-    # Numbers from 1, in the order of labels; 0 is everything that is not wanted.
-    ranks = np.where(asked, np.cumsum(asked), 0).astype(np.int32)
-    numbers = ranks[place].reshape(cells.shape)
     answer = CellDistances(
         np.zeros(cells.shape, np.uint16), np.zeros(cells.shape, np.uint16)
     )
-    for number, found in enumerate(ndimage.find_objects(numbers), start=1):
+    for label, found in regions:
         box = _grown(found, cells.shape)
-        inside = numbers[box] == number
+        inside = cells[box] == label
         np.copyto(answer.to_edge[box], _distances_from(~inside), where=inside)
         nucleus = np.zeros_like(inside)
         if nuclei is not None:

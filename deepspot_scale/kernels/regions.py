@@ -15,8 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
+Region = tuple[int, tuple[slice, slice]]
+"""A label and its bounding box, rows and columns."""
 DENSE_LABELS = 1 << 22
 """Labels up to this are counted in a table of all labels, larger ones are sorted."""
+LISTED_LABELS = 1 << 16
+"""Labels up to this have a place each in a list, larger ones are numbered first."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ def no_labels(n_sums: int) -> LabelSums:
 def number_labels(values: NDArray[np.integer]) -> tuple[Integers, Integers]:
     """Return the labels that occur, ascending, and each value's place among them."""
     flat = values.ravel()
-    if flat.size and int(flat.min()) >= 0 and int(flat.max()) < DENSE_LABELS:
+    if _is_dense(flat):
         present = np.bincount(flat)
         labels = np.flatnonzero(present)
         place = np.cumsum(present > 0) - 1
@@ -54,19 +58,31 @@ def number_labels(values: NDArray[np.integer]) -> tuple[Integers, Integers]:
     return labels.astype(np.int64), inverse.astype(np.int64)
 
 
+def _is_dense(values: NDArray[np.integer], most: int = DENSE_LABELS) -> bool:
+    """Return whether a table of all labels up to the largest is small enough."""
+    return bool(values.size) and int(values.min()) >= 0 and int(values.max()) < most
+
+
+def find_regions(labels: NDArray[np.integer]) -> list[Region]:
+    """Return each label but 0, ascending, with its bounding box."""
+    from scipy import ndimage
+
+    if _is_dense(labels, LISTED_LABELS):
+        found = ndimage.find_objects(labels)
+        return [(label, box) for label, box in enumerate(found, 1) if box is not None]
+    keys, place = number_labels(labels)
+    # Numbers from 1, in the order of labels; 0 is background.
+    ranks = np.where(keys != 0, np.cumsum(keys != 0), 0).astype(np.int32)
+    boxes = ndimage.find_objects(ranks[place].reshape(labels.shape))
+    return [(int(key), box) for key, box in zip(keys[keys != 0], boxes, strict=True)]
+
+
 def iter_regions(
     labels: NDArray[np.integer],
 ) -> Iterator[tuple[int, tuple[slice, slice], NDArray[np.bool_]]]:
     """Yield each label but 0, ascending, with its bounding box and its mask there."""
-    from scipy import ndimage
-
-    keys, place = number_labels(labels)
-    # Numbers from 1, in the order of labels; 0 is background.
-    ranks = np.where(keys != 0, np.cumsum(keys != 0), 0).astype(np.int32)
-    numbers = ranks[place].reshape(labels.shape)
-    boxes = ndimage.find_objects(numbers)
-    for number, (key, box) in enumerate(zip(keys[keys != 0], boxes, strict=True), 1):
-        yield int(key), box, numbers[box] == number
+    for label, box in find_regions(labels):
+        yield label, box, labels[box] == label
 
 
 def count_along(mask: NDArray[np.bool_]) -> tuple[Integers, Integers]:
