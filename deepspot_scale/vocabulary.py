@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -255,7 +255,7 @@ def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
     )
 
 
-def _pandas_dtype(dtype: str) -> str:
+def _pandas_dtype(dtype: str) -> Any:
     return "object" if dtype in {"bins", "string"} else dtype
 
 
@@ -273,6 +273,20 @@ def _empty_table(columns: tuple[Column, ...]) -> pd.DataFrame:
     )
 
 
+def make_table(rows: list[dict[str, Any]], columns: tuple[Column, ...]) -> pd.DataFrame:
+    """Return a table of these rows, each of which has a value for every column."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            c.name: pd.Series(
+                [row[c.name] for row in rows], dtype=_pandas_dtype(c.dtype)
+            )
+            for c in columns
+        }
+    )
+
+
 def as_table(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
     """Return `frame` with exactly these columns, in this order and these dtypes."""
     import pandas as pd
@@ -281,7 +295,5 @@ def as_table(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
     for column in columns:
         values, dtype = frame[column.name], _pandas_dtype(column.dtype)
         # pandas' own conversion of a whole table takes as long as small fields do.
-        if values.dtype != dtype:
-            values = frame.astype({column.name: dtype})[column.name]
-        ordered[column.name] = values
+        ordered[column.name] = values if values.dtype == dtype else values.astype(dtype)
     return pd.DataFrame(ordered, index=frame.index)

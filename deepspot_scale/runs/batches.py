@@ -35,8 +35,8 @@ from deepspot_scale.vocabulary import (
     FAILED,
     FIELDS,
     SPOTS,
-    as_table,
     empty_table,
+    make_table,
 )
 
 BATCH_SECONDS = 5.0
@@ -139,7 +139,7 @@ def finish_batch(
         "spots": _join([plane.spots for planes in good for plane in planes], SPOTS),
         "cells": _join([plane.cells for planes in good for plane in planes], CELLS),
     }
-    fields = as_table(pd.DataFrame(rows), FIELDS)
+    fields = make_table(rows, FIELDS)
     commit_part(job.out, name, tables, fields)
     return fields
 

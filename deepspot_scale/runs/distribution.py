@@ -7,6 +7,7 @@ a field is processed or what its rows are summed up to.
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -86,16 +87,23 @@ def _submit(client: Any, handout: _Handout, job: Job, demand: dict[str, float]) 
     """
     tasks, resources = handout.tasks, demand or None
     if handout.deaths:
-        return client.submit(run_isolated, tasks, job, pure=False, resources=resources)
+        return client.submit(
+            _pack, run_isolated, tasks, job, pure=False, resources=resources
+        )
     if len(tasks) == 1 and not job.settings.keep_enhanced:
         planes = _spread(tasks[0], job)
         if planes is not None:
             from dask.delayed import delayed
 
-            finish = delayed(_finish_large, pure=False)
-            whole = finish(tasks[0], planes, time.time(), job)
+            finish = delayed(_pack, pure=False)
+            whole = finish(_finish_large, tasks[0], planes, time.time(), job)
             return client.compute(whole, resources=resources)
-    return client.submit(run_batch, tasks, job, pure=False, resources=resources)
+    return client.submit(_pack, run_batch, tasks, job, pure=False, resources=resources)
+
+
+def _pack(work: Callable[..., pd.DataFrame], *arguments: Any) -> bytes:
+    """Return the rows as bytes: Dask weighs and sends a table column by column."""
+    return pickle.dumps(work(*arguments))
 
 
 def _spread(task: FieldTask, job: Job) -> list[Any] | None:
@@ -131,8 +139,9 @@ def _answer(
     with cluster_errors():
         # A worker that died with the rows in its memory makes them pending again.
         error = future.exception(timeout=GATHER_SECONDS)
-        rows = future.result(timeout=GATHER_SECONDS) if error is None else None
-    if rows is not None:
+        packed = future.result(timeout=GATHER_SECONDS) if error is None else None
+    if packed is not None:
+        rows = pickle.loads(packed)
         begun = set(zip(rows["row"], rows["column"], rows["field"], strict=True))
         rest = [task for task in handout.tasks if _key(task) not in begun]
         return rows, [replace(handout, tasks=rest)] if rest else []
