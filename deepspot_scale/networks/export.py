@@ -77,14 +77,14 @@ def _export_in_child(weights: Weights, target: Path) -> None:
 
 def export(model: str, target: str) -> None:
     """Export a model, by name or path, to an OpenVINO file, in this process."""
-    import openvino
-
     from deepspot_scale.networks.deepspot import build
+    from deepspot_scale.networks.openvino_import import import_openvino
     from deepspot_scale.networks.translation import translate
 
     weights = find_weights(model)
     network = build(weights.architecture)
     load_weights(network, weights)
+    openvino = import_openvino()
     openvino.save_model(translate(network), target, compress_to_fp16=False)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.networks.engines import Batch, EngineChoice
 from deepspot_scale.networks.export import openvino_file
+from deepspot_scale.networks.openvino_import import import_openvino
 from deepspot_scale.networks.weights import find_weights
 
 PIXELS_PER_CALL = 1 << 14
@@ -62,9 +63,7 @@ def load(choice: EngineChoice) -> OpenVinoEngine:
     """
     if find_spec("openvino") is None:
         raise SettingsError("the openvino engine needs: pip install openvino")
-    import openvino
-
-    core = openvino.Core()
+    core = import_openvino().Core()
     precision = _number_format(choice, core.get_property("CPU", _ABILITIES))
     file = openvino_file(find_weights(choice.model))
     hints: dict[str, Any] = {

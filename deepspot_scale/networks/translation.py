@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import WeightsError
+from deepspot_scale.networks.openvino_import import import_openvino
 
 if TYPE_CHECKING:
     import keras
@@ -34,9 +35,9 @@ def translate(model: keras.Model) -> Any:
         The model has a layer that is not in `LAYERS`.
     """
     import keras
-    import openvino
-    from openvino import opset13
 
+    openvino = import_openvino()
+    opset13 = openvino.opset13
     shape = openvino.PartialShape([-1, 1, -1, -1])
     image = opset13.parameter(shape, np.float32, name="image")
     nodes = {id(model.inputs[0]): image}

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import IO, Any, NamedTuple
@@ -83,6 +83,7 @@ def _child(job: Job) -> Iterator[_Child]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
+        start_new_session=True,
     )
     assert process.stdin is not None  # for mypy: it was asked for
     assert process.stdout is not None
@@ -93,7 +94,9 @@ def _child(job: Job) -> Iterator[_Child]:
         _send(process.stdin, cloudpickle.dumps(job))
         yield _Child(process, process.stdin, answers)
     finally:
-        process.kill()
+        # With all that it started: who is left would hold the pipe open.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         listener.join()
         process.stdout.close()
@@ -184,8 +187,10 @@ def _memory(pid: int) -> float:
 
 def serve() -> None:
     """Be the child: take a job, then fields, and answer each with its row."""
-    answers = os.fdopen(os.dup(1), "wb")
+    answers, fields = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
     os.dup2(2, 1)  # whatever libraries print is no answer
+    # A library that forks closes its copy of stdin, which waits while we read from it.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     requests: SimpleQueue[Any] = SimpleQueue()
 
     def take(message: Any) -> None:
@@ -193,7 +198,7 @@ def serve() -> None:
             os._exit(0)
         requests.put(message)
 
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, take), daemon=True).start()
+    threading.Thread(target=_listen, args=(fields, take), daemon=True).start()
     job = requests.get()
     while True:
         try:

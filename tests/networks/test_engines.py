@@ -221,3 +221,21 @@ def test_weights_and_work_stay_on_the_device_that_was_chosen():
     assert done.returncode == 0, done.stderr
     (place,) = done.stdout.split()
     assert place.endswith("device:CPU:1")
+
+
+def test_openvino_is_imported_without_its_message_to_its_makers() -> None:
+    ask = (
+        "import sys; from deepspot_scale.networks.openvino_import import "
+        "import_openvino as get; get().Core(); "
+        "print('openvino_telemetry' in sys.modules)"
+    )
+    asked = subprocess.run([sys.executable, "-c", ask], capture_output=True, check=True)
+    assert asked.stdout.split() == [b"False"]
+
+
+def test_threads_of_several_workers_are_not_put_on_the_same_processors() -> None:
+    engine = get_engine(EngineChoice(engine="openvino", precision="float32", threads=1))
+    engine.predict(np.zeros((1, 16, 16), np.float32))
+    (request,) = engine.compiled.values()
+    pinned = request.get_compiled_model().get_property("ENABLE_CPU_PINNING")
+    assert pinned is False
