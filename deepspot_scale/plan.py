@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from deepspot_scale.blockwise.geometry import Blocks
 
-NETWORK_BYTES_PER_PIXEL = 420
-"""OpenVINO in bfloat16, from the peak of a worker on 2048 x 2048 px, 2.13 GB."""
+NETWORK_BYTES_PER_PIXEL = 540
+"""OpenVINO in float32, from the peak of a worker on 2048 x 2048 px, 2.79 GB; bfloat16
+takes less."""
 PROCESS_BYTES = 500_000_000
 """A worker with its libraries and the network loaded."""
 TABLE_BYTES_PER_SPOT = 60

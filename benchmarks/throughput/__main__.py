@@ -189,10 +189,20 @@ def run_growth(options: Options) -> None:
                 keep(timed, options.out)
 
 
+LOOKED_AFTER_SELDOM = {
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.worker.profile.enabled": False,
+}
+
+
 def run_scaling(options: Options) -> None:
     """Time runs whose network rests a fixed time a field, on 1 to 64 workers."""
+    import dask
     from distributed import Client, LocalCluster
 
+    # Sixty-four workers of one process would spend it on looking after themselves.
+    dask.config.set(LOOKED_AFTER_SELDOM)
     for workers in options.numbers:
         n = workers * options.per_worker
         light = LocalCluster(

@@ -134,7 +134,10 @@ def _run_in(child: _Child, task: FieldTask, job: Job) -> pd.DataFrame:
                 child.process.kill()
                 child.process.wait()
                 return fail_batch([task], _too_large(limit), job)
-            continue
+            # What it had started may hold the pipe open, so that no end comes by it.
+            if child.process.poll() is None or not child.answers.empty():
+                continue
+            answer = None
         if isinstance(answer, BaseException):
             raise answer
         if answer is not None:

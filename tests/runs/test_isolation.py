@@ -39,6 +39,15 @@ def test_a_field_that_kills_its_process_fails_alone_and_says_how(
     assert set(read_part_table(prepared.job.out, "spots")["row"]) == {"C"}
 
 
+@pytest.mark.timeout(50)
+def test_who_is_left_of_a_dead_process_keeps_nobody_waiting(
+    prepared: Prepared, plate: Path, deadly: Any
+) -> None:
+    deadly.mark(plate, PATHS[1], "orphan")
+    rows = run_isolated(prepared.tasks, prepared.job)
+    assert rows["status"].tolist() == ["done", "failed", "done"]
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [
