@@ -189,27 +189,19 @@ def run_growth(options: Options) -> None:
                 keep(timed, options.out)
 
 
-LOOKED_AFTER_SELDOM = {
-    "distributed.admin.tick.interval": "1s",
-    "distributed.admin.system-monitor.interval": "10s",
-    "distributed.worker.profile.enabled": False,
-}
+IN_ONE_PROCESS = 8
+"""Workers that share one, and so its interpreter: more would wait for each other."""
 
 
 def run_scaling(options: Options) -> None:
     """Time runs whose network rests a fixed time a field, on 1 to 64 workers."""
-    import dask
     from distributed import Client, LocalCluster
 
-    # Sixty-four workers of one process would spend it on looking after themselves.
-    dask.config.set(LOOKED_AFTER_SELDOM)
     for workers in options.numbers:
         n = workers * options.per_worker
         light = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=False,
-            memory_limit=0,  # they share one process
+            n_workers=max(1, workers // IN_ONE_PROCESS),
+            threads_per_worker=min(workers, IN_ONE_PROCESS),
             dashboard_address="127.0.0.1:0",
         )
         with (
@@ -220,7 +212,8 @@ def run_scaling(options: Options) -> None:
             what = f"1 s a field, {workers} workers"
             row = Row("scaling", what, n, n * 64 * 64, 1.0)
             values = NO_WORK | {"engine": f"{STANDINS}:rest_1s"}
-            timed = time_run(client, plate, row, warm_up=1, **values)
+            warm_up = 2 * workers  # else processes import their libraries meanwhile
+            timed = time_run(client, plate, row, warm_up=warm_up, **values)
             efficiency = round(n * 1.0 / (workers * timed.seconds), 4)
             more = {**timed.more, "workers": workers, "efficiency": efficiency}
             keep(replace(timed, more=more), options.out)

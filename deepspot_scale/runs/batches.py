@@ -51,7 +51,7 @@ FATAL = (
 )
 """Errors that every field would meet alike: they end the run."""
 SIDE_BY_SIDE = 16
-"""Fields of a batch that are run together, and whose windows may share a call."""
+"""Most fields of a batch that are run together; their windows may share a call."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,11 @@ def run_batch(
     began = time.monotonic()
     outcomes: list[list[PlaneAnswer] | Exception] = []
     seconds: list[float] = []
-    for first in range(0, len(tasks), SIDE_BY_SIDE):
+    side_by_side = 1  # then more, unless these few show that fields take their time
+    while group := tasks[len(outcomes) :][:side_by_side]:
         if not wanted() or (outcomes and time.monotonic() - began > BATCH_SECONDS):
             break
-        group = tasks[first : first + SIDE_BY_SIDE]
+        side_by_side = min(2 * side_by_side, SIDE_BY_SIDE)
         for end in run_fields(group, job.settings, job.pipeline):
             if isinstance(end.answer, FATAL):
                 raise end.answer
