@@ -14,6 +14,7 @@ import pytest
 from benchmarks.throughput import __main__ as command
 from benchmarks.throughput.engine import authors_way
 from benchmarks.throughput.plates import draw_field, write_fields, write_mosaic
+from benchmarks.throughput.plots import draw
 from benchmarks.throughput.runs import NO_WORK, WITH_CELLS, prepare
 from benchmarks.throughput.standins import Resting, identity
 from deepspot_scale.execution.field import run_field, run_fields
@@ -93,3 +94,9 @@ def test_peers_that_are_not_here_say_why() -> None:
 
     lines = [row for row in time_peers(64, None) if isinstance(row, str)]
     assert any("U-FISH: skipped, no network given" in line for line in lines)
+
+
+def test_rows_are_drawn(tmp_path: Path) -> None:
+    rows = Path(__file__).parent / "results/throughput.jsonl"
+    picture = draw(rows, tmp_path / "new")
+    assert picture.read_bytes().startswith(b"\x89PNG")

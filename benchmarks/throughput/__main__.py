@@ -232,7 +232,7 @@ def run_plots(options: Options) -> None:
     """Draw the rows that were kept."""
     from benchmarks.throughput.plots import draw
 
-    draw(options.rows, options.folder)
+    print(draw(options.rows, options.folder))
 
 
 NETWORK: dict[str, dict[str, Any]] = {
