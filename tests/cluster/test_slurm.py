@@ -60,7 +60,7 @@ def overdue(slurm: Any, start_driver: Callable[..., Any]) -> Any:
 def test_jobs_do_a_run_and_leave_nothing_behind(
     slurm: Any, driver: Any, alone: Any
 ) -> None:
-    said = driver.run(JOBS + "gpus = 1\n")
+    said = driver.run(JOBS + "gpus = 1\n", seconds=2.0)  # for both jobs to come
     driver.assert_same(alone)
     assert driver.rows["worker"].nunique() == 2
     assert "12 fields done, 0 failed" in said
