@@ -147,7 +147,7 @@ def _is_ready() -> bool:
 def test_jobs_of_grid_engine_do_a_run(
     driver: Any, wide_plate: str, alone: Any, wait_until: Callable[..., Any]
 ) -> None:
-    said = driver.run(JOBS)
+    said = driver.run(JOBS, seconds=2.0)  # for both jobs to come
     assert "12 fields done" in said
     driver.assert_same(alone)
     assert driver.rows["worker"].nunique() == 2

@@ -145,7 +145,7 @@ def torque(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_jobs_that_are_submitted_as_pbs_has_it_do_a_run(
     slurm: Any, driver: Any, alone: Any
 ) -> None:
-    said = driver.run(JOBS.replace("slurm", "pbs"))
+    said = driver.run(JOBS.replace("slurm", "pbs"), seconds=2.0)
     driver.assert_same(alone)
     assert driver.rows["worker"].nunique() == 2
     assert "12 fields done" in said
@@ -173,7 +173,7 @@ def test_one_allocation_is_all_workers_each_with_its_gpu(
     done = subprocess.run(
         [*srun, "--mem=4000", *driver.words],
         cwd=driver.folder,
-        env=driver.environment(0.5),
+        env=driver.environment(2.0),
         capture_output=True,
         text=True,
         check=False,
