@@ -266,11 +266,7 @@ def empty_table(columns: tuple[Column, ...]) -> pd.DataFrame:
 
 @lru_cache(maxsize=32)
 def _empty_table(columns: tuple[Column, ...]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(
-        {c.name: pd.Series(dtype=_pandas_dtype(c.dtype)) for c in columns}
-    )
+    return make_table([], columns)
 
 
 def make_table(rows: list[dict[str, Any]], columns: tuple[Column, ...]) -> pd.DataFrame:

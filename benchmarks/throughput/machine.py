@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from deepspot_scale.networks.openvino_import import import_openvino
 from deepspot_scale.versions import installed_versions
 
 TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
@@ -91,9 +92,8 @@ def product_flops(engine_name: str) -> float:
 
 
 def _openvino_product(number_format: str) -> Callable[[], Any]:
-    import openvino
-    from openvino import opset13 as ops
-
+    openvino = import_openvino()
+    ops = openvino.opset13
     shape = [PRODUCT_EDGE, PRODUCT_EDGE]
     rng = np.random.default_rng(0)
     factor = ops.constant(rng.random(shape, np.float32))

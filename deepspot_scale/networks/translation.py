@@ -37,9 +37,9 @@ def translate(model: keras.Model) -> Any:
     import keras
 
     openvino = import_openvino()
-    opset13 = openvino.opset13
+    ops = openvino.opset13
     shape = openvino.PartialShape([-1, 1, -1, -1])
-    image = opset13.parameter(shape, np.float32, name="image")
+    image = ops.parameter(shape, np.float32, name="image")
     nodes = {id(model.inputs[0]): image}
     for layer in model.operations:
         kind = type(layer).__name__
@@ -48,78 +48,62 @@ def translate(model: keras.Model) -> Any:
         if kind not in LAYERS:
             raise WeightsError(f"there is no translation of {kind} for OpenVINO")
         given = [nodes[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
-        nodes[id(layer.output)] = LAYERS[kind](layer, *given)
+        nodes[id(layer.output)] = LAYERS[kind](ops, layer, *given)
     return openvino.Model([nodes[id(model.outputs[0])]], [image], "caso_resnet")
 
 
-def _convolution(layer: Any, x: Node) -> Node:
-    from openvino import opset13
-
-    kernel, bias = _arrays(layer)
-    kernel = opset13.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+def _convolution(ops: Any, layer: Any, x: Node) -> Node:
+    kernel, bias = _weights(ops, layer)
     strides, dilations = list(layer.strides), list(layer.dilation_rate)
     no_pads = [0, 0]
-    x = opset13.convolution(
+    x = ops.convolution(
         x, kernel, strides, no_pads, no_pads, dilations, auto_pad="same_upper"
     )
-    return opset13.add(x, _by_channel(bias))
+    return ops.add(x, bias)
 
 
-def _transposed(layer: Any, x: Node) -> Node:
+def _transposed(ops: Any, layer: Any, x: Node) -> Node:
     """Translate with its crop: stride 2 is followed by one of the last row and column.
 
     So the answer of stride 2 has two pixels for each, as that of stride 1 has one.
     """
-    from openvino import opset13
-
-    kernel, bias = _arrays(layer)
-    kernel = opset13.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+    kernel, bias = _weights(ops, layer)
     strides = list(layer.strides)
     first = [0, 0] if strides == [2, 2] else [1, 1]
-    x = opset13.convolution_backprop_data(
+    x = ops.convolution_backprop_data(
         x, kernel, strides, pads_begin=first, pads_end=[1, 1]
     )
-    return opset13.add(x, _by_channel(bias))
+    return ops.add(x, bias)
 
 
-def _normalisation(layer: Any, x: Node) -> Node:
-    from openvino import opset13
-
+def _normalisation(ops: Any, layer: Any, x: Node) -> Node:
     names = ("gamma", "beta", "moving_mean", "moving_variance")
     gamma, beta, mean, variance = (
         np.asarray(getattr(layer, name), np.float64) for name in names
     )
     factor = gamma / np.sqrt(variance + layer.epsilon)
-    scaled = opset13.multiply(x, _by_channel(factor))
-    return opset13.add(scaled, _by_channel(beta - mean * factor))
+    scaled = ops.multiply(x, _by_channel(ops, factor))
+    return ops.add(scaled, _by_channel(ops, beta - mean * factor))
 
 
-def _pooling(_: Any, x: Node) -> Node:
-    from openvino import opset13
-
+def _pooling(ops: Any, _: Any, x: Node) -> Node:
     pads = [0, 0]
-    pooled = opset13.max_pool(
-        x, [2, 2], [1, 1], pads, pads, [3, 3], auto_pad="same_upper"
-    )
+    pooled = ops.max_pool(x, [2, 2], [1, 1], pads, pads, [3, 3], auto_pad="same_upper")
     return pooled.output(0)  # the other one says where each maximum lay
 
 
-def _concatenation(_: Any, *parts: Node) -> Node:
-    from openvino import opset13
-
-    return opset13.concat(list(parts), 1)
+def _concatenation(ops: Any, _: Any, *parts: Node) -> Node:
+    return ops.concat(list(parts), 1)
 
 
 def _operation(name: str) -> Callable[..., Node]:
-    def translated(_: Any, *given: Node) -> Node:
-        from openvino import opset13
-
-        return getattr(opset13, name)(*given)
+    def translated(ops: Any, _: Any, *given: Node) -> Node:
+        return getattr(ops, name)(*given)
 
     return translated
 
 
-def _same(_: Any, x: Node) -> Node:
+def _same(_ops: Any, _: Any, x: Node) -> Node:
     return x
 
 
@@ -135,15 +119,16 @@ LAYERS: dict[str, Callable[..., Node]] = {
     "SpatialDropout2D": _same,  # in training only
     "Activation": _operation("sigmoid"),
 }
-"""What `networks.deepspot.build` is made of; each takes the layer and its inputs."""
+"""What `networks.deepspot.build` is made of; each takes OpenVINO's operations,
+the layer and its inputs."""
 
 
-def _arrays(layer: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _weights(ops: Any, layer: Any) -> tuple[Node, Node]:
+    """Return kernel and bias of a convolution; the kernel's channels come first."""
     kernel, bias = (np.asarray(array, np.float32) for array in layer.get_weights())
-    return kernel, bias
+    turned = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+    return ops.constant(turned), _by_channel(ops, bias)
 
 
-def _by_channel(values: NDArray[Any]) -> Node:
-    from openvino import opset13
-
-    return opset13.constant(values.astype(np.float32).reshape(1, -1, 1, 1))
+def _by_channel(ops: Any, values: NDArray[Any]) -> Node:
+    return ops.constant(values.astype(np.float32).reshape(1, -1, 1, 1))

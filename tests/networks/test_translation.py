@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import openvino
 import pytest
 
 from deepspot_scale.errors import WeightsError
 from deepspot_scale.networks.deepspot import Architecture, build
+from deepspot_scale.networks.openvino_import import import_openvino
 from deepspot_scale.networks.translation import LAYERS, translate
 
 SMALL = Architecture(2, (3, 4, 5), 6, ((8, 7, 6), (5, 4, 3), (4, 3, 2)), 0.1)
@@ -22,8 +22,10 @@ def test_it_answers_as_keras_does() -> None:
     image = rng.random((2, 48, 40, 1), np.float32)
     expected = np.asarray(network(image, training=False))[..., 0]
     assert expected.std() > 0.01
-    compiled = openvino.Core().compile_model(
-        translate(network), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = (
+        import_openvino()
+        .Core()
+        .compile_model(translate(network), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     )
     answer = compiled(image.transpose(0, 3, 1, 2))[0][:, 0]
     np.testing.assert_allclose(answer, expected, atol=2e-6)
