@@ -117,7 +117,7 @@ class Method:
         ),
     ] = "auto"
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
+        Literal["auto", "float32", "bfloat16", "float16", "int8"],
         typer.Option(help="Number format of the network."),
     ] = "auto"
     block: Block = DEFAULT_BLOCK

@@ -143,7 +143,7 @@ def evaluate(
         Literal["enhanced", "paper"], typer.Option(help="Preset of the detector.")
     ] = "enhanced",
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
+        Literal["auto", "float32", "bfloat16", "float16", "int8"],
         typer.Option(help="Number format of the network."),
     ] = "auto",
     device: Device = "auto",

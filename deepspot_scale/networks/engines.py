@@ -24,7 +24,7 @@ from deepspot_scale.errors import DeviceError, SettingsError
 from deepspot_scale.networks.weights import DEFAULT_MODEL
 from deepspot_scale.plugins import ENGINES, load_plugin
 
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Device = Literal["auto", "cpu", "gpu"]
 Batch = NDArray[np.float32]
 AUTO = "auto"
@@ -40,7 +40,8 @@ class EngineChoice:
     """keras, openvino, a plug-in's name or ``module:attribute``; auto: Keras where it
     sees a GPU, else OpenVINO where installed, else Keras."""
     precision: Precision = "auto"
-    """auto: bfloat16 where the processor multiplies it natively, else float32."""
+    """auto: bfloat16 where the processor multiplies it natively, else float32.
+    int8: the quantised network, on CPUs by OpenVINO alone."""
     device: Device = "auto"
     """gpu: refuse to run without one."""
     threads: int = 0

@@ -12,12 +12,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 from deepspot_scale.errors import WeightsError
 from deepspot_scale.networks.weights import Weights, find_weights, load_weights
 
-TRANSLATION = 2
+TRANSLATION = 3
 """Counts the ways in which `translation` has put networks into operations."""
 
 
@@ -28,7 +29,9 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("deepspot_scale"))
 
 
-def openvino_file(weights: Weights, folder: Path | None = None) -> Path:
+def openvino_file(
+    weights: Weights, folder: Path | None = None, *, int8: bool = False
+) -> Path:
     """Return the exported network, exporting it if that was not done before.
 
     Parameters
@@ -37,24 +40,36 @@ def openvino_file(weights: Weights, folder: Path | None = None) -> Path:
         A verified weights file.
     folder
         Where exported networks are kept; None: the user's cache folder.
+    int8
+        Whether its quantised twin is wanted (see `quantisation`); needs NNCF.
 
     Raises
     ------
     WeightsError
         The network could not be exported.
     """
-    from importlib.metadata import version
-
     kept = folder or cache_folder()
-    made_by = f"openvino-{version('openvino')}-{TRANSLATION}"
-    target = kept / f"{weights.sha256[:16]}-{made_by}" / "net.xml"
+    exported = f"{weights.sha256[:16]}-openvino-{version('openvino')}-{TRANSLATION}"
+    network = _make_once(kept / exported, weights, __name__, weights.path)
+    if not int8:
+        return network
+    from deepspot_scale.networks import quantisation
+
+    made_by = f"nncf-{version('nncf')}-{quantisation.CALIBRATION}"
+    quantised = kept / f"{exported}-{made_by}"
+    return _make_once(quantised, weights, quantisation.__name__, network)
+
+
+def _make_once(folder: Path, weights: Weights, module: str, source: Path) -> Path:
+    """Return the network in a folder, made by a module from a file if not yet there."""
+    target = folder / "net.xml"
     if target.exists():
         return target
-    target.parent.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=kept) as scratch:
-        _export_in_child(weights, Path(scratch) / "new" / "net.xml")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        _make_in_child(weights, module, source, Path(scratch) / "new" / "net.xml")
         try:
-            os.replace(Path(scratch) / "new", target.parent)
+            os.replace(Path(scratch) / "new", folder)
         except OSError:
             # Another process was faster; its file is as good.
             if not target.exists():
@@ -62,9 +77,9 @@ def openvino_file(weights: Weights, folder: Path | None = None) -> Path:
     return target
 
 
-def _export_in_child(weights: Weights, target: Path) -> None:
+def _make_in_child(weights: Weights, module: str, source: Path, target: Path) -> None:
     target.parent.mkdir()
-    command = [sys.executable, "-m", __name__, str(weights.path), str(target)]
+    command = [sys.executable, "-m", module, str(source), str(target)]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(command, capture_output=True, env=quiet, check=False)
     if done.returncode or not target.exists():

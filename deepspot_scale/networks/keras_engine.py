@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepspot_scale.errors import SettingsError
 from deepspot_scale.networks.deepspot import build
 from deepspot_scale.networks.engines import Batch, EngineChoice, gpu_names
 from deepspot_scale.networks.weights import find_weights, load_weights
@@ -84,6 +85,8 @@ def load(choice: EngineChoice) -> KerasEngine:
 
     Raises
     ------
+    SettingsError
+        The number format is not one of Keras'.
     WeightsError
         The model is missing or damaged.
     """
@@ -123,6 +126,8 @@ def place_engine(
 
 def _number_format(choice: EngineChoice, gpus: list[str]) -> str:
     wanted: str = choice.precision
+    if wanted == "int8":
+        raise SettingsError("int8 is run on CPUs by engine openvino, not by keras")
     if wanted == "auto":
         wanted = _fastest() if gpus else "float32"
     return wanted if wanted == "float32" else f"mixed_{wanted}"

@@ -57,7 +57,8 @@ def load(choice: EngineChoice) -> OpenVinoEngine:
     Raises
     ------
     SettingsError
-        OpenVINO is not installed, or this processor lacks the number format.
+        OpenVINO is not installed, this processor lacks the number format, or NNCF,
+        which makes int8, is not installed.
     WeightsError
         The model is missing or damaged, or can not be exported.
     """
@@ -65,9 +66,10 @@ def load(choice: EngineChoice) -> OpenVinoEngine:
         raise SettingsError("the openvino engine needs: pip install openvino")
     core = import_openvino().Core()
     precision = _number_format(choice, core.get_property("CPU", _ABILITIES))
-    file = openvino_file(find_weights(choice.model))
+    file = openvino_file(find_weights(choice.model), int8=precision == "int8")
     hints: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": {"bfloat16": "bf16", "float32": "f32"}[precision],
+        # What is not of whole numbers in a quantised network stays float32.
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
         "CACHE_DIR": str(file.parent / "compiled"),
         # Else the threads of all workers would be put on the same first processors.
         "ENABLE_CPU_PINNING": False,
@@ -83,7 +85,9 @@ _ABILITIES = "OPTIMIZATION_CAPABILITIES"
 
 def _number_format(choice: EngineChoice, abilities: list[str]) -> str:
     if choice.precision == "float16":
-        raise SettingsError("openvino on CPUs knows float32 and bfloat16, not float16")
+        raise SettingsError("openvino on CPUs knows no float16; take float32 or int8")
+    if choice.precision == "int8" and find_spec("nncf") is None:
+        raise SettingsError("int8 needs: pip install 'deepspot-scale[int8]'")
     if choice.precision == "auto":
         return "bfloat16" if "BF16" in abilities else "float32"
     if choice.precision == "bfloat16" and "BF16" not in abilities:

@@ -65,14 +65,19 @@ def _convolution(ops: Any, layer: Any, x: Node) -> Node:
 def _transposed(ops: Any, layer: Any, x: Node) -> Node:
     """Translate with its crop: stride 2 is followed by one of the last row and column.
 
-    So the answer of stride 2 has two pixels for each, as that of stride 1 has one.
+    So the answer of stride 2 has two pixels for each, as that of stride 1 has one. The
+    latter is a convolution by the kernel turned around, and put as such: on processors
+    without VNNI, OpenVINO multiplies whole numbers in convolutions alone.
     """
-    kernel, bias = _weights(ops, layer)
     strides = list(layer.strides)
-    first = [0, 0] if strides == [2, 2] else [1, 1]
-    x = ops.convolution_backprop_data(
-        x, kernel, strides, pads_begin=first, pads_end=[1, 1]
-    )
+    if strides == [1, 1]:
+        kernel, bias = _weights(ops, layer, (slice(None, None, -1),) * 2, (2, 3, 0, 1))
+        x = ops.convolution(x, kernel, strides, [1, 1], [1, 1], [1, 1])
+    else:
+        kernel, bias = _weights(ops, layer)
+        x = ops.convolution_backprop_data(
+            x, kernel, strides, pads_begin=[0, 0], pads_end=[1, 1]
+        )
     return ops.add(x, bias)
 
 
@@ -123,11 +128,16 @@ LAYERS: dict[str, Callable[..., Node]] = {
 the layer and its inputs."""
 
 
-def _weights(ops: Any, layer: Any) -> tuple[Node, Node]:
+def _weights(
+    ops: Any,
+    layer: Any,
+    turned: tuple[slice, ...] = (),
+    axes: tuple[int, ...] = (3, 2, 0, 1),
+) -> tuple[Node, Node]:
     """Return kernel and bias of a convolution; the kernel's channels come first."""
     kernel, bias = (np.asarray(array, np.float32) for array in layer.get_weights())
-    turned = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-    return ops.constant(turned), _by_channel(ops, bias)
+    kernel = np.ascontiguousarray(kernel[turned].transpose(axes))
+    return ops.constant(kernel), _by_channel(ops, bias)
 
 
 def _by_channel(ops: Any, values: NDArray[Any]) -> Node:

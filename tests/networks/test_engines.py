@@ -174,7 +174,7 @@ def test_a_gpu_that_is_not_there_is_an_error_and_no_slower_run(engine):
 
 def test_a_precision_that_openvino_lacks_is_an_error():
     pytest.importorskip("openvino")
-    with pytest.raises(SettingsError, match="float32 and bfloat16"):
+    with pytest.raises(SettingsError, match="no float16"):
         get_engine(EngineChoice(engine="openvino", precision="float16", device="cpu"))
 
 
