@@ -50,8 +50,9 @@ FATAL = (
     SystemExit,
 )
 """Errors that every field would meet alike: they end the run."""
-SIDE_BY_SIDE = 16
-"""Most fields of a batch that are run together; their windows may share a call."""
+GROUPS = 4
+"""Of a full batch; the fields of a group are run together, in the memory of one large
+field, and their windows may share a call."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,12 @@ def run_batch(
     began = time.monotonic()
     outcomes: list[list[PlaneAnswer] | Exception] = []
     seconds: list[float] = []
+    most = max(1, len(tasks) // GROUPS)
     side_by_side = 1  # then more, unless these few show that fields take their time
     while group := tasks[len(outcomes) :][:side_by_side]:
         if not wanted() or (outcomes and time.monotonic() - began > BATCH_SECONDS):
             break
-        side_by_side = min(2 * side_by_side, SIDE_BY_SIDE)
+        side_by_side = min(2 * side_by_side, most)
         for end in run_fields(group, job.settings, job.pipeline):
             if isinstance(end.answer, FATAL):
                 raise end.answer

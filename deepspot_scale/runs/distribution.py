@@ -29,8 +29,8 @@ from deepspot_scale.runs.batches import FATAL, Job, fail_batch, finish_batch, ru
 from deepspot_scale.runs.isolation import run_isolated
 from deepspot_scale.vocabulary import FIELDS, empty_table
 
-BATCH_PIXELS = 1 << 22
-"""Small fields are handed out together until they have this many pixels."""
+BATCH_PIXELS = 1 << 24
+"""Fields are handed out together until they have this many pixels: four of 2048 px."""
 MAX_BATCH = 64
 BATCHES_PER_THREAD = 4
 """At least, so that threads end at about the same time."""

@@ -17,7 +17,9 @@ from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.pipeline import assemble
+from deepspot_scale.runs import batches
 from deepspot_scale.runs.batches import Job, describe_field, explain, run_batch
+from deepspot_scale.runs.distribution import BATCH_PIXELS
 from deepspot_scale.runs.manifest import read_fields, read_part_table
 from deepspot_scale.settings import make_settings
 
@@ -67,6 +69,23 @@ def test_a_batch_does_not_change_the_answer_of_its_fields(
     for kind in ("spots", "cells"):
         one, many = (read_part_table(each.out, kind) for each in (job, alone))
         pd.testing.assert_frame_equal(one, many)
+
+
+def test_fields_together_take_no_more_memory_than_one_large_field(
+    batch: tuple[list[FieldTask], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, *_), job = batch
+    sizes: list[int] = []
+
+    def run_fields(group: list[FieldTask], *rest: Any) -> list[Any]:
+        sizes.append(len(group))
+        return real(group, *rest)
+
+    real = batches.run_fields
+    monkeypatch.setattr(batches, "run_fields", run_fields)
+    run_batch([first] * 8, job)
+    assert sizes == [1, 2, 2, 2, 1]
+    assert max(sizes) * (BATCH_PIXELS // 8) <= 2048**2
 
 
 def test_what_every_field_would_meet_ends_the_run(
