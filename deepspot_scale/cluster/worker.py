@@ -33,7 +33,7 @@ ENVIRONMENT = {
 KEPT_BLOCK_BYTES = 1 << 25
 """Largest array whose memory is used again, beyond 2048 x 2048 float32; that of others
 goes back to the system. glibc takes no more."""
-KEPT_BYTES = 1 << 28
+KEPT_BYTES = 1 << 26
 """Free memory at the end of the heap that a worker keeps."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Names of glibc's parameters, see mallopt(3)."""
