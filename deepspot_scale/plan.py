@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from deepspot_scale.blockwise.geometry import Blocks
 
-NETWORK_BYTES_PER_PIXEL = 540
-"""OpenVINO in float32, from the peak of a worker on 2048 x 2048 px, 2.79 GB; bfloat16
-takes less."""
+NETWORK_BYTES_PER_PIXEL = 500
+"""OpenVINO in float32, from the peak of a worker on 2048 x 2048 px, 2.64 GB; bfloat16
+and int8 take less."""
 PROCESS_BYTES = 500_000_000
 """A worker with its libraries and the network loaded."""
 TABLE_BYTES_PER_SPOT = 60
