@@ -83,7 +83,8 @@ def product_flops(engine_name: str) -> float:
     Parameters
     ----------
     engine_name
-        `Engine.name`: its library and number format are those of the product.
+        `Engine.name`: its library and number format are those of the product; whole
+        numbers are held against float32.
     """
     library, number_format = engine_name.split()[:2]
     make = _openvino_product if library == "openvino" else _keras_product
@@ -99,7 +100,7 @@ def _openvino_product(number_format: str) -> Callable[[], Any]:
     factor = ops.constant(rng.random(shape, np.float32))
     given = ops.parameter(shape, np.float32)
     network = openvino.Model([ops.matmul(given, factor, False, False)], [given])
-    hint = {"bfloat16": "bf16", "float32": "f32"}[number_format]
+    hint = "bf16" if number_format == "bfloat16" else "f32"
     compiled = openvino.Core().compile_model(
         network, "CPU", {"INFERENCE_PRECISION_HINT": hint}
     )

@@ -17,6 +17,10 @@ def read_rows(path: Path) -> pd.DataFrame:
     lines = path.read_text(encoding="utf-8").splitlines()
     table = pd.DataFrame([json.loads(line) for line in lines])
     table["machine"] = [f"{m['cores']} x {m['processor']}" for m in table["machine"]]
+    engines = table.get("engine", pd.Series("", table.index)).fillna("")
+    formats = engines.str.split().str.get(1)
+    reduced = formats.notna() & (formats != "float32")
+    table.loc[reduced, "what"] += ", " + formats[reduced]
     keys = ["machine", "benchmark", "what", "images"]
     return table.drop_duplicates(keys, keep="last")
 
