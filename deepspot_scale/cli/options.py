@@ -18,6 +18,7 @@ import typer
 
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
 from deepspot_scale.errors import SettingsError, did_you_mean
+from deepspot_scale.networks.engines import Precision
 
 Command = Callable[..., None]
 
@@ -117,7 +118,7 @@ class Method:
         ),
     ] = "auto"
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16", "int8"],
+        Precision,
         typer.Option(help="Number format of the network."),
     ] = "auto"
     block: Block = DEFAULT_BLOCK

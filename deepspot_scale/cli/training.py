@@ -12,6 +12,7 @@ import typer
 
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
 from deepspot_scale.cli.options import Device, Workers, complete_model
+from deepspot_scale.networks.engines import Precision
 
 if TYPE_CHECKING:
     from deepspot_scale.training.log import Row
@@ -143,7 +144,7 @@ def evaluate(
         Literal["enhanced", "paper"], typer.Option(help="Preset of the detector.")
     ] = "enhanced",
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16", "int8"],
+        Precision,
         typer.Option(help="Number format of the network."),
     ] = "auto",
     device: Device = "auto",

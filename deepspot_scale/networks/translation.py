@@ -71,7 +71,7 @@ def _transposed(ops: Any, layer: Any, x: Node) -> Node:
     """
     strides = list(layer.strides)
     if strides == [1, 1]:
-        kernel, bias = _weights(ops, layer, (slice(None, None, -1),) * 2, (2, 3, 0, 1))
+        kernel, bias = _weights(ops, layer, turned=True)
         x = ops.convolution(x, kernel, strides, [1, 1], [1, 1], [1, 1])
     else:
         kernel, bias = _weights(ops, layer)
@@ -128,15 +128,15 @@ LAYERS: dict[str, Callable[..., Node]] = {
 the layer and its inputs."""
 
 
-def _weights(
-    ops: Any,
-    layer: Any,
-    turned: tuple[slice, ...] = (),
-    axes: tuple[int, ...] = (3, 2, 0, 1),
-) -> tuple[Node, Node]:
-    """Return kernel and bias of a convolution; the kernel's channels come first."""
+def _weights(ops: Any, layer: Any, *, turned: bool = False) -> tuple[Node, Node]:
+    """Return kernel and bias of a convolution; the kernel's channels come first.
+
+    `turned` makes a transposed convolution's kernel that of a plain one.
+    """
     kernel, bias = (np.asarray(array, np.float32) for array in layer.get_weights())
-    kernel = np.ascontiguousarray(kernel[turned].transpose(axes))
+    if turned:
+        kernel = kernel[::-1, ::-1].swapaxes(2, 3)
+    kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
     return ops.constant(kernel), _by_channel(ops, bias)
 
 
