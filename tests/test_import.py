@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -42,15 +41,11 @@ def test_the_command_line_answers_without_them_too() -> None:
     assert not set(HEAVY) & set(_python(code).split())
 
 
-def test_importing_takes_less_than_eight_tenths_of_a_second() -> None:
-    """Best of three, in seconds of this process' own processor time."""
-    code = (
-        "import time; start = time.process_time(); import deepspot_scale; "
-        "print(time.process_time() - start)"
-    )
-    began = time.monotonic()
-    best = min(float(_python(code)) for _ in range(3))
-    assert best < 0.8, f"{best:.2f} s, {time.monotonic() - began:.1f} s in all"
+def test_importing_brings_little_beside_xarray() -> None:
+    """Counted, since seconds depend on the machine."""
+    alone = set(_python("import sys, xarray; print(*sys.modules)").split())
+    loaded = set(_python("import sys, deepspot_scale; print(*sys.modules)").split())
+    assert loaded - alone == {"deepspot_scale", "deepspot_scale.accessor"}
 
 
 @pytest.mark.parametrize("name", deepspot_scale.__all__)

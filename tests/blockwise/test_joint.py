@@ -103,8 +103,9 @@ def test_seconds_are_shared_among_those_that_the_work_was_for() -> None:
         shares.append(worked.seconds)
 
     ends = run_together([timed() for _ in range(4)])
-    assert shares == pytest.approx([0.05] * 4, abs=0.04)
-    assert [end.seconds for end in ends] == pytest.approx(shares, abs=0.02)
+    assert len(set(shares)) == 1
+    assert 0.19 < sum(shares) < 0.8  # the rest once, not four times
+    assert [end.seconds for end in ends] == pytest.approx(shares, abs=0.04)
 
 
 def test_alone_the_error_is_raised() -> None:
