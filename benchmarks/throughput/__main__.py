@@ -21,6 +21,7 @@ from benchmarks.throughput.plates import draw_field, write_fields, write_mosaic
 from benchmarks.throughput.rows import Row, keep, work_rates
 from benchmarks.throughput.runs import NO_WORK, STANDINS, WITH_CELLS, time_run
 from deepspot_scale.cluster.client import open_client
+from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.networks.deepspot import flops_per_pixel
 from deepspot_scale.networks.engines import EngineChoice, get_engine
 from deepspot_scale.networks.weights import find_weights
@@ -203,6 +204,7 @@ def run_scaling(options: Options) -> None:
             n_workers=max(1, workers // IN_ONE_PROCESS),
             threads_per_worker=min(workers, IN_ONE_PROCESS),
             dashboard_address="127.0.0.1:0",
+            env=ENVIRONMENT,
         )
         with (
             _plate(n, 64, labels=False) as plate,

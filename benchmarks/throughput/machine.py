@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from deepspot_scale.networks.openvino_engine import precision_hint
 from deepspot_scale.networks.openvino_import import import_openvino
 from deepspot_scale.versions import installed_versions
 
@@ -100,10 +101,8 @@ def _openvino_product(number_format: str) -> Callable[[], Any]:
     factor = ops.constant(rng.random(shape, np.float32))
     given = ops.parameter(shape, np.float32)
     network = openvino.Model([ops.matmul(given, factor, False, False)], [given])
-    hint = "bf16" if number_format == "bfloat16" else "f32"
-    compiled = openvino.Core().compile_model(
-        network, "CPU", {"INFERENCE_PRECISION_HINT": hint}
-    )
+    hints = precision_hint(number_format)
+    compiled = openvino.Core().compile_model(network, "CPU", hints)
     request, matrix = compiled.create_infer_request(), rng.random(shape, np.float32)
     return lambda: request.infer({0: matrix})
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 from deepspot_scale.errors import WeightsError
 from deepspot_scale.networks.weights import Weights, find_weights, load_weights
@@ -46,28 +47,43 @@ def openvino_file(
     Raises
     ------
     WeightsError
-        The network could not be exported.
+        The network could not be exported or quantised.
     """
     kept = folder or cache_folder()
     exported = f"{weights.sha256[:16]}-openvino-{version('openvino')}-{TRANSLATION}"
-    network = _make_once(kept / exported, weights, __name__, weights.path)
+    network = _make_once(kept / exported, weights, _EXPORT, weights.path)
     if not int8:
         return network
     from deepspot_scale.networks import quantisation
 
     made_by = f"nncf-{version('nncf')}-{quantisation.CALIBRATION}"
     quantised = kept / f"{exported}-{made_by}"
-    return _make_once(quantised, weights, quantisation.__name__, network)
+    return _make_once(quantised, weights, _QUANTISATION, network)
 
 
-def _make_once(folder: Path, weights: Weights, module: str, source: Path) -> Path:
-    """Return the network in a folder, made by a module from a file if not yet there."""
+class _Making(NamedTuple):
+    module: str
+    """What makes the network, run as a program of its own."""
+    done: str
+    """What it does, for messages."""
+    instead: str
+    """What the user can do without it."""
+
+
+_EXPORT = _Making(__name__, "exported to OpenVINO", "--engine keras")
+_QUANTISATION = _Making(
+    "deepspot_scale.networks.quantisation", "quantised", "--precision float32"
+)
+
+
+def _make_once(folder: Path, weights: Weights, making: _Making, source: Path) -> Path:
+    """Return the network in a folder, made from a file if not yet there."""
     target = folder / "net.xml"
     if target.exists():
         return target
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        _make_in_child(weights, module, source, Path(scratch) / "new" / "net.xml")
+        _make_in_child(weights, making, source, Path(scratch) / "new" / "net.xml")
         try:
             os.replace(Path(scratch) / "new", folder)
         except OSError:
@@ -77,16 +93,18 @@ def _make_once(folder: Path, weights: Weights, module: str, source: Path) -> Pat
     return target
 
 
-def _make_in_child(weights: Weights, module: str, source: Path, target: Path) -> None:
+def _make_in_child(
+    weights: Weights, making: _Making, source: Path, target: Path
+) -> None:
     target.parent.mkdir()
-    command = [sys.executable, "-m", module, str(source), str(target)]
+    command = [sys.executable, "-m", making.module, str(source), str(target)]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(command, capture_output=True, env=quiet, check=False)
     if done.returncode or not target.exists():
         words = done.stderr.decode(errors="replace").strip().splitlines()
         raise WeightsError(
-            f"{weights.path} could not be exported to OpenVINO: "
-            f"{words[-1] if words else 'no message'}; use --engine keras"
+            f"{weights.path} could not be {making.done}: "
+            f"{words[-1] if words else 'no message'}; use {making.instead}"
         )
 
 

@@ -73,7 +73,7 @@ def load(choice: EngineChoice) -> OpenVinoEngine:
     file = openvino_file(find_weights(choice.model), int8=precision == "int8")
     hints: dict[str, Any] = {
         # What is not of whole numbers in a quantised network stays float32.
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+        **precision_hint(precision),
         "CACHE_DIR": str(file.parent / "compiled"),
         # Else the threads of all workers would be put on the same first processors.
         "ENABLE_CPU_PINNING": False,
@@ -82,6 +82,12 @@ def load(choice: EngineChoice) -> OpenVinoEngine:
         hints["INFERENCE_NUM_THREADS"] = choice.threads
     network = core.read_model(file)
     return OpenVinoEngine(core, network, hints, f"openvino {precision} cpu")
+
+
+def precision_hint(number_format: str) -> dict[str, str]:
+    """Return OpenVINO's setting for a number format, as `Engine.name` says it."""
+    bf16 = number_format == "bfloat16"
+    return {"INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32"}
 
 
 _ABILITIES = "OPTIMIZATION_CAPABILITIES"

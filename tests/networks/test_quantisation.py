@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepspot_scale.artificial import simulate_image
-from deepspot_scale.errors import SettingsError
+from deepspot_scale.errors import SettingsError, WeightsError
 from deepspot_scale.kernels.normalisation import quantile_scale
 from deepspot_scale.networks import openvino_engine
 from deepspot_scale.networks.engines import EngineChoice, find_loader, get_engine
@@ -48,6 +48,16 @@ def test_quantising_again_gives_the_same_bytes(int8, tmp_path):
     quantise(str(source), str(tmp_path / "net.xml"))
     again = (tmp_path / "net.bin").read_bytes()
     assert again == kept.with_suffix(".bin").read_bytes()
+
+
+def test_a_network_that_can_not_be_quantised_says_what_to_use_instead(tmp_path):
+    pytest.importorskip("nncf")
+    weights = find_weights(INT8.model)
+    network = openvino_file(weights, tmp_path)
+    network.write_text("<net/>")
+    with pytest.raises(WeightsError, match=r"not be quantised: .*--precision float32"):
+        openvino_file(weights, tmp_path, int8=True)
+    assert list(tmp_path.iterdir()) == [network.parent]
 
 
 def test_int8_without_nncf_says_what_to_install(monkeypatch):
