@@ -223,13 +223,15 @@ def test_the_script_of_deploy_submits_itself_again_until_the_run_is_done(
         "account=mylab": "comment=none",
         "ntasks-per-node=4": "ntasks-per-node=2",
         "gpus-per-node=4": "gpus-per-node=2",
-        "cpus-per-task=8": "cpus-per-task=1",
-        "mem-per-cpu=4G": "mem-per-cpu=1500M",
+        "cpus-per-task=8": "cpus-per-task=2",
+        "mem-per-cpu=4G": "mem-per-cpu=750M",
         'source "$HOME/deepspot/.venv/bin/activate"': 'cd "$PWD"',
     }
     for old, new in changes.items():
         assert text.count(old) == 1
         text = text.replace(old, new)
+    # Without it Slurm's plugins for affinity, not in use here, bind a task to one core.
+    assert 'srun --kill-on-bad-exit=0 --cpus-per-task="$SLURM_CPUS_PER_TASK"' in text
     (driver.folder / "slurm.sbatch").write_text(text)
     environment = driver.environment(5.0)
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
