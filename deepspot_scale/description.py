@@ -83,7 +83,9 @@ def describe_run(prepared: Prepared) -> Iterator[str]:
     if not prepared.tasks:
         yield "nothing is left to do"
         return
-    first = prepared.plate.open(prepared.tasks[0].entry.address.path)
+    first = _first_that_opens(prepared)
+    if first is None:  # each will be a failed row with its reason
+        return
     job = prepared.job
     rate = _rate(job.settings, measure=False)
     n_fields = len(prepared.tasks)
@@ -94,6 +96,15 @@ def describe_run(prepared: Prepared) -> Iterator[str]:
         free = shutil.disk_usage(out.local_path).free
         if free < plan.disk_bytes:
             yield f"warning: only {free / 1e6:.0f} MB are free in {out.url}"
+
+
+def _first_that_opens(prepared: Prepared) -> Field | None:
+    for task in prepared.tasks:
+        try:
+            return prepared.plate.open(task.entry.address.path)
+        except FieldError:
+            continue
+    return None
 
 
 def _rate(settings: Settings, *, measure: bool) -> float | None:

@@ -27,8 +27,16 @@ SUFFIXES = (*ENDINGS, *BIOIO_SUFFIXES)
 
 def is_image_file(path: str) -> bool:
     """Return whether a file's name ends like one of the formats read here."""
-    name = Path(path.rpartition("#")[0] or path).name
+    name = Path(_split_scene(path)[0]).name
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _split_scene(source: str) -> tuple[str, int | None]:
+    """Return the file and the number of the image in it; a name may have a # too."""
+    path, _, number = source.rpartition("#")
+    if path.lower().endswith(BIOIO_SUFFIXES) and number.isdecimal():
+        return path, int(number)
+    return source, None
 
 
 def stem(path: str) -> str:
@@ -122,10 +130,10 @@ def _bioio_image(source: str) -> Any:
             f"{source}: reading ND2, CZI and LIF files needs bioio, which is not "
             "installed. Run: pip install 'deepspot-scale[readers]'"
         ) from error
-    path, _, scene = source.rpartition("#")
-    image = BioImage(path or source)
-    if path:
-        image.set_scene(int(scene))
+    path, scene = _split_scene(source)
+    image = BioImage(path)
+    if scene is not None:
+        image.set_scene(scene)
     return image
 
 

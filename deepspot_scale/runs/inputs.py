@@ -6,6 +6,7 @@ CSV files and short words come in, checked values go out. Nothing here knows ima
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +24,10 @@ def _read_csv(path: str, what: str) -> pd.DataFrame:
     if not Path(path).is_file():
         raise SettingsError(f"{what}: no file {path}")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, comment="#")
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines(keepends=True)
+        # Not pandas' comments, which end a line at "siRNA #1" too.
+        text = "".join(line for line in lines if not line.startswith("#"))
+        table = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:
         raise SettingsError(f"{what}: {path} is no CSV table: {error}") from error
     table.columns = [str(name).strip().lower() for name in table.columns]

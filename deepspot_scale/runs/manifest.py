@@ -192,7 +192,12 @@ def read_fields(folder: Folder) -> pd.DataFrame:
     fields = read_tables(folder, names, FIELDS)
     # A field that failed in one part and was done in another is done.
     fields = fields.sort_values([*_ADDRESS, "status"], kind="stable")
-    return fields.drop_duplicates(_ADDRESS, ignore_index=True)
+    fields = fields.drop_duplicates(_ADDRESS, ignore_index=True)
+    # A well that was absent as a whole, and is there now, has rows of its fields.
+    absent = fields["field"] == ""
+    wells = pd.MultiIndex.from_frame(fields[["row", "column"]])
+    there = wells.isin(wells[~absent])
+    return fields[~(absent & there)].reset_index(drop=True)
 
 
 def settled(fields: pd.DataFrame, *, retry_failed: bool) -> set[FieldAddress]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     if selection.failed:
         failed = _all_tried(tried) - good
         chosen, missing = (
-            [entry for entry in entries if entry.address in failed]
+            [entry for entry in entries if _is_among(entry.address, failed)]
             for entries in (chosen, missing)
         )
     skipped = settled & {entry.address for entry in (*chosen, *missing)}
@@ -152,6 +152,11 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
 
 def _all_tried(tried: pd.DataFrame) -> set[FieldAddress]:
     return manifest.settled(tried, retry_failed=False)
+
+
+def _is_among(address: FieldAddress, failed: set[FieldAddress]) -> bool:
+    """Return whether a field failed, or its well when it was absent as a whole."""
+    return address in failed or replace(address, field="") in failed
 
 
 def read_run(folder: Folder) -> tuple[Settings, dict[str, Any]]:
@@ -245,7 +250,14 @@ def _name_channels(
             raise SettingsError(str(error)) from error
         if len(set(indices)) < len(indices):
             raise SettingsError(f"channels {settings.channels} name one channel twice")
-        return tuple(opened.channels[index] for index in indices)
+        names = tuple(opened.channels[index] for index in indices)
+        if len(set(names)) < len(names):
+            raise SettingsError(
+                f"channels {', '.join(settings.channels)} are all called "
+                f"{names[0]!r}, and tables could not tell them apart; give each a run "
+                "of its own, or a name of its own in the plate"
+            )
+        return names
     return settings.channels
 
 
@@ -257,7 +269,7 @@ def _provenance(plate: Plate, settings: Settings) -> dict[str, Any]:
         "input": {
             "source": str(plate.source),
             "name": plate.name,
-            "n_fields": len(plate.entries),
+            "n_fields": len(plate.entries) + len(plate.missing),
         },
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",

@@ -36,7 +36,7 @@ from deepspot_scale.blockwise.spots import (
     order_spots,
     reach,
 )
-from deepspot_scale.errors import SettingsError
+from deepspot_scale.errors import FieldError, SettingsError
 
 _STEPS_PER_PIXEL = 1024
 """Fractions are kept to a 1024th of a pixel: exact in binary, so that a block's origin
@@ -106,16 +106,22 @@ class PointDetector:
         ------
         SettingsError
             The function gave something else.
+        FieldError
+            Points of this image are no finite numbers.
         """
         answer = np.asarray(self.find(image), np.float64)
         if answer.size == 0:
             return np.zeros((0, 2))
         # A mask or a score map instead of points is the likely slip.
         unfit = answer.ndim != 2 or answer.shape[1] < 2 or answer.shape == image.shape
-        if unfit or not np.isfinite(answer[:, :2]).all():
+        if unfit:
             raise SettingsError(
-                "the detector's function must give (n, 2) points (y, x) in pixels "
-                f"without NaN, got shape {answer.shape} for an image of {image.shape}"
+                "the detector's function must give (n, 2) points (y, x) in pixels, "
+                f"got shape {answer.shape} for an image of {image.shape}"
+            )
+        if not np.isfinite(answer[:, :2]).all():
+            raise FieldError(
+                "the detector's function gave points that are NaN or infinite"
             )
         return np.rint(answer[:, :2] * _STEPS_PER_PIXEL) / _STEPS_PER_PIXEL
 

@@ -268,6 +268,16 @@ class _BioImage:
         return da.from_array(TCZYX + self.scene, chunks=(1, 1, 1, 30, 40))
 
 
+def test_a_name_may_have_a_number_sign(tmp_path: Path) -> None:
+    folder = tmp_path / "day #3"
+    folder.mkdir()
+    for name in ("a.tif", "b#2.tif"):
+        tifffile.imwrite(folder / name, np.zeros((8, 8), np.uint16))
+    plate = open_plate(folder)
+    assert len(plate) == 2
+    assert all(plate.open(name).read().shape == (8, 8) for name in plate)
+
+
 def test_scenes_that_bioio_opens_are_fields(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

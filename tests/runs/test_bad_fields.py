@@ -10,6 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from deepspot_scale.io.tables import Folder
+from deepspot_scale.runs.preparation import Selection
+from deepspot_scale.runs.standing import read_standing
+
 PATHS = ("B/03/0", "B/03/1", "C/04/0")
 
 
@@ -65,3 +69,33 @@ def test_a_listed_well_that_is_absent_is_a_failed_row(
     }
     again = run_quickly(str(plate), tmp_path / "run")
     assert (again.progress.total, again.progress.skipped) == (0, 3)
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_well_that_comes_back_is_as_if_it_had_been_there(
+    plate: Path,
+    tmp_path: Path,
+    complete: Any,
+    run_quickly: Callable[..., Any],
+    *,
+    failed: bool,
+) -> None:
+    (plate / "C/04").rename(tmp_path / "away")
+    assert run_quickly(str(plate), tmp_path / "run").progress.failed == 1
+    assert read_standing(Folder(str(tmp_path / "run"))).left == 0
+    (tmp_path / "away").rename(plate / "C/04")
+    selection = Selection(failed=failed)
+    outcome = run_quickly(str(plate), tmp_path / "run", selection=selection)
+    assert outcome.progress.done == 1
+    assert outcome.reasons == {}
+    pd.testing.assert_frame_equal(outcome.wells, complete.wells)
+    assert read_standing(Folder(str(tmp_path / "run"))).failed == 0
+
+
+def test_the_command_goes_on_after_a_damaged_first_field(
+    plate: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    (plate / "B/03/0/zarr.json").write_text("{")
+    words = ("run", plate, "--channel", "FISH", "--no-enhance", "--out", tmp_path / "r")
+    assert command(*words).code == 3
+    assert "B/03/0" in command("status", tmp_path / "r").out

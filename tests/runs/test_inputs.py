@@ -157,6 +157,12 @@ def test_a_plate_map_by_row_and_column_keeps_text_as_text(tmp_path: Path) -> Non
     assert table.iloc[0].tolist() == ["B", "03", "NA", "007", "1"]
 
 
+def test_a_name_of_a_plate_map_may_have_a_number_sign(tmp_path: Path) -> None:
+    text = "well,condition,gene\nB03,siRNA #1,TP53\n"
+    table = read_plate_map(_csv(tmp_path, text), WELLS)
+    assert table.iloc[0][["condition", "gene"]].tolist() == ["siRNA #1", "TP53"]
+
+
 def test_wells_of_the_map_that_the_plate_has_not_are_passed_over(
     tmp_path: Path,
 ) -> None:

@@ -148,6 +148,8 @@ def test_two_channels_of_one_name_go_by_number(plate: str, tmp_path: Path) -> No
     with pytest.raises(SettingsError, match=r"2 channels named 'FISH'.*number"):
         _prepare(str(twice), tmp_path / "run")
     assert _prepare(str(twice), tmp_path / "run", channels=("1",)).channels == ("FISH",)
+    with pytest.raises(SettingsError, match="all called 'FISH'"):
+        _prepare(str(twice), tmp_path / "both", channels=("0", "1"))
 
 
 def test_a_listed_well_that_is_absent_is_kept_in_mind(
