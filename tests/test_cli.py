@@ -124,6 +124,18 @@ def test_a_run_tells_how_it_stands_and_is_mended_without_its_options(
     assert wells["condition"].tolist() == ["drug", ""]
 
 
+def test_a_run_with_a_detector_of_its_folder_goes_on_from_anywhere(
+    plate: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "untired.py").write_text(WEARY.replace("> 1", "> 1000"))
+    monkeypatch.chdir(tmp_path)
+    words = ("--no-enhance", "--detector", "untired:detector")
+    command("run", plate, "-c", "FISH", *words, "--wells", "B03", "--out", "run")
+    retry = [sys.executable, "-m", "deepspot_scale.cli", "retry", tmp_path / "run"]
+    done = subprocess.run(retry, cwd="/", capture_output=True, text=True, check=False)
+    assert done.returncode == DONE, done.stderr
+
+
 def test_only_a_run_folder_stands_somehow(tmp_path: Path, command: Command) -> None:
     for words in (("status",), ("retry", "--failed")):
         ended = command(*words, tmp_path / "nothing")
@@ -328,12 +340,56 @@ def test_detect_without_spots_writes_the_columns(
     assert {"image", "y", "x", "snr"} <= set(table)
 
 
-def test_detect_refuses_a_folder_that_is_not_there(
-    images: Path, tmp_path: Path, command: Command
+@pytest.mark.parametrize(
+    ("out", "reason"), [("no/spots.csv", "there is no folder"), (".", "is a folder")]
+)
+def test_detect_refuses_a_place_that_can_not_hold_a_file(
+    images: Path, tmp_path: Path, command: Command, out: str, reason: str
 ) -> None:
-    ended = command("detect", images, "--out", tmp_path / "no/spots.csv")
+    ended = command("detect", images, "--out", tmp_path / out)
     assert ended.code == USAGE
-    assert "there is no folder" in ended.err
+    assert reason in ended.err
+
+
+def test_detect_keeps_the_rows_of_what_was_done(
+    images: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "weary.py").write_text(WEARY)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ("detect", images, "--no-enhance", "--detector", "weary:detector")
+    assert command(*words, "--out", tmp_path / "spots.csv").code != DONE
+    assert not (tmp_path / "spots.csv").exists()
+    assert set(pd.read_csv(tmp_path / "spots.csv.partial")["image"]) == {"a"}
+
+
+WEARY = """
+import numpy as np
+import deepspot_scale as ds
+
+seen = []
+
+def find(image):
+    seen.append(image)
+    if len(seen) > 1:
+        raise KeyboardInterrupt
+    return np.argwhere(image > np.quantile(image, 0.999))
+
+detector = ds.PointDetector(find, halo=16, on="raw")
+"""
+
+
+def test_detect_says_which_of_several_channels_it_took(
+    tmp_path: Path, command: Command
+) -> None:
+    tifffile.imwrite(
+        tmp_path / "two.ome.tif",
+        np.zeros((2, 32, 32), np.uint8),
+        metadata={"axes": "CYX", "Channel": {"Name": ["DAPI", "FISH"]}},
+    )
+    words = ("detect", tmp_path, "--no-enhance", "--out", tmp_path / "spots.csv")
+    said = "of the channels DAPI, FISH the first was used; others by --channel"
+    assert said in command(*words).err
+    assert said not in command(*words, "--channel", "FISH").err
 
 
 # --- info, convert ----------------------------------------------------------------

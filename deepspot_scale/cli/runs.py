@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +29,8 @@ from deepspot_scale.cli.signals import Asked, heed_signals
 from deepspot_scale.errors import RunError, SettingsError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from deepspot_scale.runs.lease import Lease
     from deepspot_scale.runs.preparation import Prepared
     from deepspot_scale.runs.screen import Progress
@@ -113,6 +116,7 @@ def retry(
     if os.path.isdir(facts.get("working_folder", "")):
         # Files and plug-ins of the settings may be named from where the run began.
         os.chdir(facts["working_folder"])
+        sys.path.append(facts["working_folder"])
     _hold_and_run(
         out,
         where,
@@ -256,9 +260,23 @@ def detect(
     checked = make_settings(channels=tuple(channels or ["0"]), **settings)
     if not out.absolute().parent.is_dir():
         raise SettingsError(f"--out: there is no folder {out.absolute().parent}")
-    found = detect_images(images, checked, device=device)
-    found.table.to_csv(out, index=False)
+    if out.is_dir():
+        raise SettingsError(f"--out: {out} is a folder; give the CSV in it a name")
+    begun = out.with_name(f"{out.name}.partial")
+    with begun.open("w", encoding="utf-8", newline="") as file:
+
+        def write(rows: pd.DataFrame) -> None:
+            rows.to_csv(file, index=False, header=file.tell() == 0)
+            file.flush()
+
+        found = detect_images(images, checked, device=device, on_image=write)
+        if file.tell() == 0:
+            write(found.table)
+    begun.replace(out)
     say(f"{len(found.table)} spots in {found.n_images} images")
+    if channels is None and len(found.channels) > 1:
+        names = ", ".join(found.channels)
+        say(f"of the channels {names} the first was used; others by --channel")
     typer.echo(str(out))
     for path, reason in found.failed.items():
         say(f"failed: {path}: {reason}")

@@ -97,8 +97,10 @@ def find_task(environment: Mapping[str, str]) -> Task:
     """
     try:
         on_nodes = environment["SLURM_STEP_TASKS_PER_NODE"]
+        # A job that is put back into the queue keeps its number, and files remain.
+        again = environment.get("SLURM_RESTART_COUNT", "0")
         return Task(
-            f"{environment['SLURM_JOB_ID']}.{environment['SLURM_STEP_ID']}",
+            f"{environment['SLURM_JOB_ID']}.{environment['SLURM_STEP_ID']}-{again}",
             int(environment["SLURM_PROCID"]),
             int(environment["SLURM_STEP_NUM_TASKS"]),
             int(environment["SLURM_LOCALID"]),

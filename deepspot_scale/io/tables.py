@@ -150,7 +150,8 @@ class Folder:
         fs = self._place[0]
         if not fs.isdir(self._path(folder)):
             return 0
-        left = [path for path in fs.ls(self._path(folder), False) if PARTIAL in path]
+        paths = fs.ls(self._path(folder), False)
+        left = [path for path in paths if PARTIAL in path.rpartition("/")[2]]
         for path in left:
             fs.rm_file(path)
         return len(left)

@@ -14,6 +14,7 @@ import pandas as pd
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.execution.field import run_field
 from deepspot_scale.execution.planes import FieldTask
+from deepspot_scale.io.field import open_field
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.networks.engines import Device
 from deepspot_scale.pipeline import assemble
@@ -35,6 +36,8 @@ class ImageSpots:
     """Images that were processed."""
     failed: dict[str, str]
     """Reason by path."""
+    channels: tuple[str, ...]
+    """Those of the image that has most."""
 
 
 def detect_images(
@@ -42,7 +45,7 @@ def detect_images(
     settings: Settings,
     *,
     device: Device = "auto",
-    on_image: Callable[[str], None] = lambda _: None,
+    on_image: Callable[[pd.DataFrame], None] = lambda _: None,
 ) -> ImageSpots:
     """Find every spot in image files.
 
@@ -55,7 +58,7 @@ def detect_images(
     device
         Where the network runs.
     on_image
-        Called with each image's name when it is done.
+        Called with each image's rows when it is done.
 
     Raises
     ------
@@ -63,7 +66,9 @@ def detect_images(
         What every image would meet alike.
     """
     pipeline = assemble(settings, device=device)
-    tables, names, failed, n_images = [], set[str](), {}, 0
+    tables, names, failed = [_as_shown(empty_table(SPOTS))], set[str](), {}
+    channels: tuple[str, ...] = ()
+    n_images = 0
     for path in paths:
         try:
             entries = open_plate(path).entries
@@ -72,6 +77,7 @@ def detect_images(
             continue
         for entry in entries:
             try:
+                channels = max(channels, open_field(entry).channels, key=len)
                 planes = run_field(FieldTask(entry), settings, pipeline)
             except FATAL:
                 raise
@@ -83,10 +89,15 @@ def detect_images(
             name = entry.address.path
             name = entry.source if name in names else name
             names.add(name)
-            tables += [p.spots.assign(field=name) for p in planes if len(p.spots)]
-            on_image(name)
-    table = pd.concat(tables, ignore_index=True) if tables else empty_table(SPOTS)
-    table = table.drop(columns=DROPPED).rename(columns={"field": "image"})
+            spots = [p.spots.assign(field=name) for p in planes if len(p.spots)]
+            rows = _as_shown(pd.concat(spots) if spots else empty_table(SPOTS))
+            tables += [rows] if len(rows) else []
+            on_image(rows)
+    table = pd.concat(tables[1:] or tables, ignore_index=True)
+    return ImageSpots(table, n_images, failed, channels)
+
+
+def _as_shown(spots: pd.DataFrame) -> pd.DataFrame:
+    table = spots.drop(columns=DROPPED).rename(columns={"field": "image"})
     front = ["image", "y", "x"]
-    table = table[front + [name for name in table if name not in front]]
-    return ImageSpots(table, n_images, failed)
+    return table[front + [name for name in table if name not in front]]

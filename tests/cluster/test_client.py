@@ -111,7 +111,8 @@ def test_the_network_gets_the_processors_that_a_worker_has() -> None:
 
 def test_a_task_of_srun_is_a_worker_or_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     task = find_task(TASK)
-    assert (task.job, task.rank, task.local_rank, task.n_local) == ("12.0", 5, 1, 4)
+    assert (task.job, task.rank, task.local_rank, task.n_local) == ("12.0-0", 5, 1, 4)
+    assert find_task({**TASK, "SLURM_RESTART_COUNT": "1"}).job == "12.0-1"
     monkeypatch.delenv("SLURM_PROCID", raising=False)
     with pytest.raises(SettingsError, match="is for what srun starts"):
         serve(Allocation())

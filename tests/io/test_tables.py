@@ -137,6 +137,9 @@ def test_what_a_killed_writer_left_is_no_file_and_is_swept(folder: Folder) -> No
     assert folder.sweep("absent") == 0
     assert folder.names("spots") == ["a.parquet"]
     assert not fs.exists(path)
+    named = Folder(f"{folder.url}/of{PARTIAL}1")
+    named.write("spots/a.parquet", b"whole")
+    assert (named.sweep("spots"), named.names("spots")) == (0, ["a.parquet"])
 
 
 def test_a_missing_folder_has_no_files(folder: Folder) -> None:

@@ -42,6 +42,15 @@ def test_every_image_has_its_rows(folder: Path) -> None:
     assert counts.between(33, 45).all()
 
 
+def test_rows_come_image_by_image_too(folder: Path) -> None:
+    rows: list[pd.DataFrame] = []
+    found = detect_images(
+        [folder / "a.tif", folder / "b.png"], RAW, on_image=rows.append
+    )
+    assert [set(table["image"]) for table in rows] == [{"a"}, {"b"}]
+    pd.testing.assert_frame_equal(pd.concat(rows, ignore_index=True), found.table)
+
+
 def test_a_folder_stands_for_its_images(folder: Path) -> None:
     found = detect_images([folder], RAW)
     assert found.n_images == 3
@@ -98,9 +107,3 @@ def test_a_channel_that_an_image_has_not_is_that_images_failure(folder: Path) ->
 def test_what_every_image_would_meet_ends_at_once(folder: Path) -> None:
     with pytest.raises(SettingsError, match="no detector"):
         detect_images([folder], make_settings(channels=("0",), detector="best"))
-
-
-def test_each_image_is_announced_when_it_is_done(folder: Path) -> None:
-    seen: list[str] = []
-    detect_images([folder], RAW, on_image=seen.append)
-    assert seen == ["a", "b", "stack"]
