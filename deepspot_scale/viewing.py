@@ -22,10 +22,11 @@ from deepspot_scale.exports.results import (
     addresses_of,
     open_results,
 )
+from deepspot_scale.io.creation import plate_address
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.stores import Source
 from deepspot_scale.runs.enhanced import NAME as ENHANCED
-from deepspot_scale.runs.enhanced import plate_address, plate_url
+from deepspot_scale.runs.enhanced import plate_url
 from deepspot_scale.vocabulary import CELLS, SPOTS, FieldAddress, empty_table
 
 Layer = tuple[Any, dict[str, Any], str]

@@ -81,7 +81,8 @@ class OpenReader(NamedTuple):
         if name == "image":
             return self.source.read(t=t, channel=channel, z=z, window=box.slices)
         stored = dict(self.labels)[name]
-        return self.source.read_labels(stored, t=t, window=box.slices)
+        of_plane: int | Literal["max"] = z if isinstance(z, int) else "max"
+        return self.source.read_labels(stored, t=t, z=of_plane, window=box.slices)
 
     def has(self, name: str) -> bool:
         """Return whether the image or labels of this name were asked for."""

@@ -25,7 +25,7 @@ from deepspot_scale.io.field import Field
 from deepspot_scale.io.writing import write_labels
 from deepspot_scale.kernels.sectors import angle_bins
 from deepspot_scale.settings import Settings
-from deepspot_scale.vocabulary import N_BINS
+from deepspot_scale.vocabulary import N_BINS, PROJECTED
 
 NAME = "sectors"
 _ROWS = 1024
@@ -69,6 +69,12 @@ def write_sectors(results: RunResults, *, overwrite: bool) -> None:
 def _draw_field(
     field: Field, found: FieldResult, settings: Settings
 ) -> tuple[NDArray[np.uint8], str]:
+    n_z = field.open_labels(str(settings.cells)).n_z
+    if n_z > 1 and (found.cells["z"] != PROJECTED).any():
+        raise RunError(
+            f"field {found.address.path} was measured plane by plane with cells of "
+            "several planes; sectors are drawn for cells of one"
+        )
     times = [
         _draw_plane(field, found.cells[found.cells["t"] == t], settings, t)
         for t in range(field.n_t)

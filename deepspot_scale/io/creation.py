@@ -7,6 +7,7 @@ images.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -68,14 +69,52 @@ def create_plate(
         attributes=metadata.wrap_block(block, version),
         overwrite=overwrite,
     )
+    _add_wells(root, addresses, numbers, version)
+
+
+def complete_plate(target: Source, addresses: Sequence[FieldAddress]) -> None:
+    """Add what a plate of version 0.5 lacks for these fields.
+
+    Raises
+    ------
+    PlateError
+        Addresses that can not make a plate.
+    """
+    _check_addresses(addresses, {})
+    root = zarr.open_group(source_text(target), mode="r+")
+    block = metadata_blocks.plate_block(addresses, "", {}, "0.5")
+    root.update_attributes(metadata.wrap_block(block, "0.5"))
+    _add_wells(root, addresses, {}, "0.5")
+
+
+def _add_wells(
+    root: zarr.Group,
+    addresses: Sequence[FieldAddress],
+    numbers: Mapping[FieldAddress, int],
+    version: Version,
+) -> None:
+    """Write the groups of rows and wells that are not there."""
     wells: dict[str, list[FieldAddress]] = {}
     for address in addresses:
         wells.setdefault(f"{address.row}/{address.column}", []).append(address)
-    for row in {address.row for address in addresses}:
-        root.create_group(row)
+    for row in sorted({address.row for address in addresses}):
+        root.require_group(row)
     for path, fields in wells.items():
-        block = metadata_blocks.well_block(fields, numbers, version)
-        root.create_group(path, attributes=metadata.wrap_block(block, version))
+        if path not in root:
+            block = metadata_blocks.well_block(fields, numbers, version)
+            root.create_group(path, attributes=metadata.wrap_block(block, version))
+
+
+def plate_address(address: FieldAddress) -> FieldAddress:
+    """Return an address that a plate can hold: images outside of one get well A/1.
+
+    Names with other than letters and digits lose these for a few digits of their own.
+    """
+    name = address.field
+    if not _NAME.fullmatch(name):
+        digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+        name = re.sub(r"[^A-Za-z0-9]", "", name) + digest[:8]
+    return FieldAddress(address.row or "A", address.column or "1", name)
 
 
 def _check_addresses(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
@@ -165,7 +165,12 @@ class Field:
         return self.image.plane(index, z, self._check_window(window))
 
     def read_labels(
-        self, name: str, *, t: int = 0, window: Window | None = None
+        self,
+        name: str,
+        *,
+        t: int = 0,
+        z: int | Literal["max"] = "max",
+        window: Window | None = None,
     ) -> NDArray[Any]:
         """Read labels on the image's grid, each from the nearest stored label pixel.
 
@@ -175,13 +180,16 @@ class Field:
             One of `label_names`.
         t
             Time point from 0; labels without t serve all of them.
+        z
+            Plane from 0, labels of one plane serve all of them; or the largest label
+            over all planes.
         window
             Slices (y, x) in pixels of the image without steps; None: the whole field.
 
         Returns
         -------
         ndarray
-            (y, x), integers, 0 where nothing is; the largest label over all planes.
+            (y, x), integers, 0 where nothing is.
 
         Raises
         ------
@@ -190,7 +198,9 @@ class Field:
             cover what the image covers.
         """
         self._check_position("t", t)
-        return self.open_labels(name).read(t, self._check_window(window))
+        if z != "max":
+            self._check_position("z", z)
+        return self.open_labels(name).read(t, self._check_window(window), z)
 
     def open_labels(self, name: str) -> LabelImage:
         """Open labels without reading them; FieldError as in `read_labels`."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,18 +42,31 @@ class LabelImage:
     """(image's x,), column of the stored labels."""
 
     @property
+    def n_z(self) -> int:
+        """Planes that the labels have."""
+        return self.stored.size("z")
+
+    @property
     def is_aligned(self) -> bool:
         """Whether the stored labels have the image's own grid."""
         return (len(self.rows), len(self.columns)) == self.stored.shape[-2:]
 
-    def read(self, t: int, window: Window) -> NDArray[Any]:
-        """Read (y, x) labels for a window of the image, the largest over all planes."""
+    def read(
+        self, t: int, window: Window, z: int | Literal["max"] = "max"
+    ) -> NDArray[Any]:
+        """Read (y, x) labels for a window of the image, of one plane or the largest."""
         index = {"t": t if self.stored.size("t") > 1 else 0}
+        z = z if self.n_z > 1 else "max"
+        if z != "max" and z >= self.n_z:
+            raise FieldError(
+                f"labels at {self.stored.source} have {self.n_z} planes, fewer than "
+                "the image"
+            )
         rows, columns = self.rows[window[0]], self.columns[window[1]]
         if rows.size == 0 or columns.size == 0:
             return np.zeros((rows.size, columns.size), self.stored.dtype)
         span = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        labels = self.stored.plane(index, "max", span)
+        labels = self.stored.plane(index, z, span)
         self._check(labels)
         return labels[np.ix_(rows - rows[0], columns - columns[0])]
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import base64
 from html import escape
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import DeepspotError
+from deepspot_scale.io.creation import plate_address
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.report.figures import ORANGE, SKY, stretch
@@ -267,7 +268,8 @@ def _read_cells(
 ) -> NDArray[Any] | None:
     if settings is None or settings.cells is None:
         return None
-    return field.read_labels(settings.cells, t=plane.t, window=window)
+    z: int | Literal["max"] = plane.z if plane.z != PROJECTED else "max"
+    return field.read_labels(settings.cells, t=plane.t, z=z, window=window)
 
 
 def _enhanced(
@@ -278,7 +280,7 @@ def _enhanced(
     if not kept.is_dir():
         return []
     try:
-        enhanced = open_plate(str(kept)).open(field.address.path)
+        enhanced = open_plate(str(kept)).open(plate_address(field.address).path)
         channel = enhanced.channel_index(plane.channel)
         z = max(plane.z, 0)
         return [enhanced.read(t=plane.t, channel=channel, z=z, window=window)]

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepspot_scale.execution.planes import FieldTask, PlaneAnswer
+from deepspot_scale.io.creation import complete_plate, create_plate, plate_address
 from deepspot_scale.io.plate import open_field
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.io.writing import ImageLayout, create_plate, write_image
+from deepspot_scale.io.writing import ImageLayout, write_image
 from deepspot_scale.settings import Settings
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -22,21 +23,15 @@ AXES = "tczyx"
 
 def plate_url(out: Folder) -> str:
     """Return where the plate of enhanced images is."""
+    if out.is_local:  # workers may have another working folder
+        return str(out.local_path / NAME)
     return f"{out.url.rstrip('/')}/{NAME}"
 
 
-def plate_address(address: FieldAddress) -> FieldAddress:
-    """Return a field's address on the plate; images outside a plate get well A/1."""
-    if address.row:
-        return address
-    letters = "".join(letter for letter in address.field if letter.isalnum())
-    return FieldAddress("A", "1", letters or "0")
-
-
 def create_enhanced_plate(out: Folder, addresses: Sequence[FieldAddress]) -> None:
-    """Write the metadata of the plate, once, before any field."""
-    if not out.exists(f"{NAME}/zarr.json"):
-        create_plate(plate_url(out), [plate_address(each) for each in addresses])
+    """Write the metadata of the plate, or what it still lacks, before any field."""
+    make = complete_plate if out.exists(f"{NAME}/zarr.json") else create_plate
+    make(plate_url(out), [plate_address(each) for each in addresses])
 
 
 def write_enhanced(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 
+from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.writing import write_labels
+from deepspot_scale.runs.preparation import Selection
 from deepspot_scale.vocabulary import FieldAddress
 
 PATHS = ("B/03/0", "B/03/1", "C/04/0")
@@ -190,3 +194,64 @@ def test_fields_without_reference_are_done_and_have_no_direction(
     assert known.to_dict() == {("B", "0"): 6, ("B", "1"): 0, ("C", "0"): 0}
     wells = outcome.wells
     assert wells["n_fields"].tolist() == [2, 1]
+
+
+def test_planes_have_the_cells_of_their_own_plane(
+    tmp_path: Path,
+    draw_scene: Callable[..., Any],
+    write_plate: Callable[..., str],
+    run_quickly: Callable[..., Any],
+) -> None:
+    scene = draw_scene()
+    deep = replace(scene, image=np.stack([scene.image] * 3, axis=1)[None])
+    plate = write_plate(tmp_path / "p.zarr", {"B/03/0": deep}, masks=("nuclei",))
+    cells = np.stack([scene.cells, 0 * scene.cells, scene.cells[:, ::-1]])
+    address = FieldAddress("B", "03", "0")
+    write_labels(plate, address, "cells", cells, axes="zyx")
+    outcome = run_quickly(plate, tmp_path / "run", project="none", nuclei=None)
+    assert set(outcome.cells["z"]) == {0, 2}
+    spots = outcome.spots
+    edges = dict(zip("yx", cells.shape[1:], strict=True))
+    rows, columns = (
+        np.rint(spots[axis]).astype(int).clip(0, edge - 1)
+        for axis, edge in edges.items()
+    )
+    np.testing.assert_array_equal(spots["cell"], cells[spots["z"], rows, columns])
+    areas = outcome.cells.query("z == 2").set_index("cell")["area"]
+    assert areas.to_dict() == dict(enumerate(np.bincount(cells[2].flat)[1:], 1))
+    # Fewer planes than the image: nobody can say whose they are.
+    write_labels(plate, address, "cells", cells[:2], axes="zyx")
+    again = run_quickly(plate, tmp_path / "again", project="none", nuclei=None)
+    assert "2 planes, fewer than the image" in again.reasons["B/03/0"]
+
+
+def test_kept_images_have_a_place_whatever_their_names_are(
+    tmp_path: Path, draw_scene: Callable[..., Any], run_quickly: Callable[..., Any]
+) -> None:
+    names = ["pos1_11", "pos11_1", "\u7d30\u80de 1", "a"]
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for seed, name in enumerate(names):
+        tifffile.imwrite(folder / f"{name}.tif", draw_scene(seed).image[1])
+    words = {"channels": ("0",), "cells": None, "nuclei": None}
+    outcome = run_quickly(
+        str(folder), tmp_path / "run", enhance=True, keep_enhanced=True, **words
+    )
+    assert outcome.progress.done == len(names)
+    kept = open_plate(tmp_path / "run" / "enhanced.zarr")
+    assert len(kept) == len(names)
+    assert all(kept.open(path).read().max() > 0 for path in kept)
+    assert "A/1/a" in kept
+
+
+def test_a_plate_for_kept_images_that_was_not_finished_is_completed(
+    tmp_path: Path,
+    plate: Path,
+    run_quickly: Callable[..., Any],
+) -> None:
+    words = {"enhance": True, "keep_enhanced": True}
+    run_quickly(str(plate), tmp_path / "run", selection=Selection(limit=1), **words)
+    shutil.rmtree(tmp_path / "run/enhanced.zarr/C")
+    outcome = run_quickly(str(plate), tmp_path / "run", **words)
+    assert outcome.reasons == {}
+    assert len(list(open_plate(tmp_path / "run/enhanced.zarr"))) == len(PATHS)
