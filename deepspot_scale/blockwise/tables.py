@@ -16,6 +16,11 @@ import xarray as xr
 
 from deepspot_scale.vocabulary import Column, FieldAddress, as_table, empty_table
 
+MICROMETRES = frozenset(
+    {"um", "\u00b5m", "\u03bcm", "micrometer", "micrometre", "micron"}
+)
+"""What coordinates in micrometres may say of their units."""
+
 
 @dataclass(frozen=True)
 class PlaneIdentity:
@@ -31,6 +36,8 @@ class PlaneIdentity:
     """Plane, or `vocabulary.PROJECTED`."""
     pixel_size_um: tuple[float, float] | None = None
     """(y, x) micrometres; None when unknown."""
+    origin_um: tuple[float, float] = (0.0, 0.0)
+    """(y, x) of the first pixel's centre; of a cut-out not 0."""
 
 
 def plane_identity(image: xr.DataArray, index: dict[str, int]) -> PlaneIdentity:
@@ -54,14 +61,37 @@ def plane_identity(image: xr.DataArray, index: dict[str, int]) -> PlaneIdentity:
 
     named = here.coords.get("c")
     channel = str(named.item()) if named is not None else str(index.get("c", ""))
-    size = image.attrs.get("pixel_size_um")
+    (size_y, origin_y), (size_x, origin_x) = (_axis_um(image, axis) for axis in "yx")
+    known = not np.isnan(size_y + size_x)
     return PlaneIdentity(
         FieldAddress.from_path(str(image.attrs.get("address", ""))),
         number("t"),
         channel,
         number("z"),
-        (float(size[0]), float(size[1])) if size is not None else None,
+        (size_y, size_x) if known else None,
+        (origin_y, origin_x) if known else (0.0, 0.0),
     )
+
+
+def _axis_um(image: xr.DataArray, axis: str) -> tuple[float, float]:
+    """Return step and origin of an axis in micrometres; a step of NaN: unknown.
+
+    Coordinates are micrometres where they say so, or the image has a pixel size; whole
+    numbers count pixels.
+    """
+    sizes = image.attrs.get("pixel_size_um")
+    stated = float(sizes["yx".index(axis)]) if sizes is not None else np.nan
+    places = image.coords.get(axis)
+    units = places.attrs.get("units") if places is not None else None
+    if places is None or (sizes is None and units not in MICROMETRES):
+        return stated, 0.0
+    of_pixels = stated if places.dtype.kind in "ui" and units is None else 1.0
+    origin = float(places[0]) * of_pixels
+    if places.size < 2:
+        return stated, origin
+    step = (float(places[-1]) * of_pixels - origin) / (places.size - 1)
+    # The stated number where the steps are it: the same bits as without coordinates.
+    return stated if np.isclose(step, stated, rtol=1e-9) else step, origin
 
 
 def identify(
@@ -80,7 +110,8 @@ def identify(
         "z": plane.z,
     }
     if "y" in table:
-        known |= {"y_um": table["y"] * size_y, "x_um": table["x"] * size_x}
+        known["y_um"] = table["y"] * size_y + plane.origin_um[0]
+        known["x_um"] = table["x"] * size_x + plane.origin_um[1]
     if "area" in table:
         known["area_um2"] = table["area"] * size_y * size_x
     return as_table(table.assign(**known), tuple(columns))

@@ -229,7 +229,8 @@ class Field:
         for axis, size in zip(self.axes, self.shape, strict=True):
             step = self.image.spacing_um.get(axis)
             places = np.arange(size)
-            coords[axis] = places if step is None else places * step
+            said = {} if step is None else {"units": "micrometer"}
+            coords[axis] = (axis, places if step is None else places * step, said)
         if "c" in coords:
             coords["c"] = list(self.channels)
         image = (tuple(self.axes), _lazy(self.image), attrs)

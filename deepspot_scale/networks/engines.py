@@ -124,15 +124,24 @@ def get_engine(choice: EngineChoice) -> Engine:
         The model is missing or damaged.
     """
     with _LOADING:
-        return _load(choice)
+        return _load(choice, _state_of_file(choice.model))
 
 
 _LOADING = threading.Lock()
 """Threads that ask at the same time wait for the first one's engine."""
 
 
+def _state_of_file(model: str) -> tuple[int, int] | None:
+    """Return what changes as a user trains anew into the same file."""
+    try:
+        state = os.stat(model)
+    except OSError:  # a model by name, or none: who loads it says so
+        return None
+    return state.st_mtime_ns, state.st_size
+
+
 @lru_cache(maxsize=4)
-def _load(choice: EngineChoice) -> Engine:
+def _load(choice: EngineChoice, _: tuple[int, int] | None) -> Engine:
     if choice.device == "gpu":
         _require_gpu()
         if choice.engine == "openvino":

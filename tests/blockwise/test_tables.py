@@ -85,6 +85,39 @@ def test_a_plane_takes_its_name_from_the_images_coordinates():
     assert plane_identity(bare, {}) == PlaneIdentity()
 
 
+def _at(y, x, **attrs):
+    return xr.DataArray(
+        np.zeros((len(y), len(x))), {"y": y, "x": x}, ("y", "x"), attrs=attrs
+    )
+
+
+def _um(image):
+    """Micrometres of the pixels (0, 0) and (2, 3)."""
+    table = spots(2).assign(y=[0.0, 2.0], x=[0.0, 3.0])
+    return identify(table, plane_identity(image, {}), SPOTS)[
+        ["y_um", "x_um"]
+    ].to_numpy()
+
+
+def test_micrometres_follow_the_coordinates_of_a_cut_out():
+    whole = _at(np.arange(50) * 0.2, np.arange(60) * 0.1, pixel_size_um=(0.2, 0.1))
+    assert plane_identity(whole, {}) == PlaneIdentity(pixel_size_um=(0.2, 0.1))
+    cut = [[2.0, 4.0], [2.4, 4.3]]
+    np.testing.assert_allclose(_um(whole.isel(y=slice(10, 30), x=slice(40, 50))), cut)
+    np.testing.assert_allclose(_um(whole.sel(y=slice(2, 6), x=slice(4, 5))), cut)
+    np.testing.assert_allclose(_um(whole[::2, ::2]), [[0, 0], [0.8, 0.6]])
+    counted = _at(np.arange(10, 30), np.arange(40, 50), pixel_size_um=(0.2, 0.1))
+    np.testing.assert_allclose(_um(counted), cut)
+
+
+def test_coordinates_that_say_so_are_micrometres():
+    image = _at(2 + np.arange(20) * 0.2, 4 + np.arange(10) * 0.1)
+    assert np.isnan(_um(image)).all()
+    for axis in "yx":
+        image[axis].attrs["units"] = "um"
+    np.testing.assert_allclose(_um(image), [[2.0, 4.0], [2.4, 4.3]])
+
+
 def test_lazy_and_eager_planes_make_the_same_table(forbid_computing):
     sizes = [3, 0, 4]
     eager = gather_tables([(n, PLANE) for n in sizes], make, SPOTS)

@@ -131,6 +131,16 @@ def test_an_engine_of_ones_own_is_found_by_its_name():
         get_engine(EngineChoice(engine="deepspot_scale.networks.engines:AUTO"))
 
 
+def test_weights_trained_anew_into_the_same_file_are_loaded_anew(tmp_path):
+    file = tmp_path / "mine.safetensors"
+    choice = EngineChoice(str(file), engine=f"{__name__}:Plain")
+    file.write_bytes(b"first")
+    first = get_engine(choice)
+    assert get_engine(choice) is first
+    file.write_bytes(b"second one")
+    assert get_engine(choice) is not first
+
+
 def test_an_answer_is_not_overwritten_by_the_next(openvino):
     first = openvino.predict(batch_of(1, seed=1))
     kept = first.copy()
