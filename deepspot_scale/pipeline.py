@@ -61,7 +61,9 @@ def assemble(
         No such model.
     """
     binning = binning_for(settings.spot_sigma)
-    detector = find_detector(settings.detector_name).binned(binning)
+    detector = find_detector(
+        settings.detector_name, floor=settings.floor, faint=settings.faint
+    ).binned(binning)
     _check_detector(detector, settings)
     steps: list[Step] = [
         step for each in _brightness(settings).steps() for step in each

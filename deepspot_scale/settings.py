@@ -48,6 +48,11 @@ class Settings(Strict):
     detector: str | None = None
     """Preset, entry point or ``module:attribute`` of the detector; None: enhanced, or
     raw without enhancement."""
+    floor: float | None = Field(None, ge=0, le=1)
+    """Least certainty of a spot (its column ``enhanced``); None: the detector's own."""
+    faint: float | None = Field(None, ge=0, lt=1)
+    """Least intensity of a spot as a share of the field's typical one; None: the
+    detector's own."""
     spot_sigma: float | None = Field(None, gt=0)
     """Standard deviation of the spots in pixels, when it is above the network's range
     (3.5 px): the network then sees binned pixels."""

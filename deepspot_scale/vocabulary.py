@@ -145,7 +145,7 @@ FIELDS = (
     Column("n_cells", "int64", "cells measured, counted once over channels"),
     Column("n_dropped", "int64", "peaks dropped because their object is too large"),
     Column(
-        "n_faint", "int64", "spots left out as far fainter than the field's typical"
+        "n_faint", "int64", "spots left out: far too faint for their field, or doubtful"
     ),
     Column("seconds", "float64", "time on the worker"),
     Column("seconds_scale", "float64", "of it, reading for the brightness scale"),

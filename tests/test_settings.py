@@ -41,6 +41,8 @@ def settings_values(draw: st.DrawFn) -> dict[str, Any]:
         "sectors": draw(st.sampled_from([2, 3, 4, 5, 6, 9, 180])),
         "min_spots": draw(st.integers(1, 1000)),
         "detector": draw(maybe),
+        "floor": draw(st.none() | st.floats(0, 1)),
+        "faint": draw(st.none() | st.floats(0, 0.9)),
         "spot_sigma": draw(st.none() | st.floats(0.5, 14)),
     }
 

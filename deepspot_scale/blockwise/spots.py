@@ -98,7 +98,7 @@ class Spots(NamedTuple):
     n_dropped: int
     """Peaks left out because their object is larger than allowed."""
     n_faint: int = 0
-    """Spots left out because they are far fainter than is typical of the field."""
+    """Spots left out: far fainter than typical of the field, or doubtful."""
 
     def __add__(self, other: object) -> Spots:
         """Put two blocks' spots together."""

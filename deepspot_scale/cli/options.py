@@ -105,6 +105,17 @@ class Method:
             autocompletion=_complete_detector,
         ),
     ] = None
+    floor: Annotated[
+        float | None,
+        typer.Option(help="Least certainty of a spot, 0 to 1: lower finds more."),
+    ] = None
+    faint: Annotated[
+        float | None,
+        typer.Option(
+            help="Spots below this share of the field's typical intensity are left "
+            "out; 0: none is."
+        ),
+    ] = None
     spot_sigma: Annotated[
         float | None,
         typer.Option(help="Standard deviation of wide spots, above 3.5 px, in pixels."),

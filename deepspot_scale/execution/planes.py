@@ -45,7 +45,7 @@ class PlaneAnswer(NamedTuple):
     n_dropped: int
     """Peaks dropped because their object is too large."""
     n_faint: int
-    """Spots left out because they are far fainter than is typical of the field."""
+    """Spots left out: far fainter than typical of the field, or doubtful."""
     enhanced: NDArray[np.uint8] | None
     """The enhanced plane, when it is to be kept."""
     seconds: Mapping[str, float] | None = None

@@ -27,23 +27,43 @@ from deepspot_scale.blockwise.tables import (
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels.binning import binning_for
 from deepspot_scale.plugins import DETECTORS, load_plugin
-from deepspot_scale.stages.wavelet_detection import PRESETS
+from deepspot_scale.stages.wavelet_detection import PRESETS, WaveletDetector
 from deepspot_scale.vocabulary import SPOTS
 
 
-def find_detector(method: str | Detector) -> Detector:
+def find_detector(
+    method: str | Detector, *, floor: float | None = None, faint: float | None = None
+) -> Detector:
     """Return a detector by the name of its preset or plug-in, or as it is.
+
+    Parameters
+    ----------
+    method
+        Name or detector.
+    floor, faint
+        Instead of its own, see `Settings`.
 
     Raises
     ------
     SettingsError
-        No preset or plug-in of that name, or an object that is no detector.
+        No preset or plug-in of that name, an object that is no detector, or numbers
+        for one that has none.
     """
+    detector: Detector
     if not isinstance(method, str):
-        return require_detector(method)
-    if method in PRESETS:
-        return PRESETS[method]
-    return require_detector(load_plugin(method, DETECTORS, known=PRESETS))
+        detector = require_detector(method)
+    elif method in PRESETS:
+        detector = PRESETS[method]
+    else:
+        detector = require_detector(load_plugin(method, DETECTORS, known=PRESETS))
+    if floor is None and faint is None:
+        return detector
+    if not isinstance(detector, WaveletDetector):
+        raise SettingsError(
+            "floor and faint are numbers of the built-in detectors; one of your own "
+            "has its own"
+        )
+    return detector.adjusted(floor=floor, least_share=faint)
 
 
 def read_pixels(margin: int) -> Step:
@@ -67,12 +87,14 @@ class _ReadPixels:
         return Pixels(box, pixels)
 
 
-def detect(
+def detect(  # noqa: PLR0913 - what, how, and with which numbers
     image: xr.DataArray,
     raw: xr.DataArray | None = None,
     *,
     method: str | Detector = "enhanced",
     block: int = DEFAULT_BLOCK,
+    floor: float | None = None,
+    faint: float | None = None,
     spot_sigma: float | None = None,
 ) -> Any:
     """Find every spot.
@@ -89,6 +111,12 @@ def detect(
         Preset (enhanced, paper, raw, product), plug-in, or a detector.
     block
         Largest edge of a block in pixels; the answer does not depend on it.
+    floor
+        Least certainty of a spot (its column ``enhanced``), 0 to 1; None: the
+        detector's own.
+    faint
+        Least intensity of a spot as a share of the field's typical one, 0: none is
+        too faint; None: the detector's own.
     spot_sigma
         Standard deviation of the spots in pixels, as given to `enhance`.
 
@@ -103,10 +131,11 @@ def detect(
         Images of different shapes, raw counts where an enhanced image is expected,
         or pixels that are not finite (when computed).
     SettingsError
-        No such method, a block too small for it, or `raw` beside a method for raw
-        images.
+        No such method, a block too small for it, `raw` beside a method for raw
+        images, or numbers out of range.
     """
-    detector = find_detector(method).binned(binning_for(spot_sigma))
+    detector = find_detector(method, floor=floor, faint=faint)
+    detector = detector.binned(binning_for(spot_sigma))
     if raw is not None and detector.on == "raw":
         # The range that is measured in raw counts would not be that of `image`.
         raise SettingsError(

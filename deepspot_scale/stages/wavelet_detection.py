@@ -2,7 +2,8 @@
 
 A detector surveys each block (wavelet sums that make the field's threshold, and the
 few pixels that could pass any threshold), then finds the spots whose peak lies in the
-block's core, and last leaves out those far fainter than is typical of the field.
+block's core, and last leaves out those far fainter than is typical of the field, and
+in fields of hardly any sure spot the doubtful ones.
 Presets differ in their thresholds alone. Nothing here knows networks, files or plates.
 
 What decides about a pixel reaches no farther than `halo`, and all sums are of whole
@@ -66,6 +67,26 @@ SURE = 0.9
 """Enhanced value from which on a spot says what is typical of its field."""
 LEAST_SURE = 5
 """Fewer sure spots than these say nothing: then none is too faint."""
+MOST_UNSURE = 2
+"""More unsure spots than these for each sure one are rather texture."""
+
+
+class Company(NamedTuple):
+    """What the candidates of a field say about one another."""
+
+    sure: NDArray[np.float32]
+    """(n,), intensities of those that the network is sure of."""
+    n_unsure: int
+    """The others."""
+
+
+class Limits(NamedTuple):
+    """What a field's candidates must have to be spots."""
+
+    intensity: float
+    """Least intensity."""
+    value: float
+    """Least enhanced value."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +113,8 @@ class WaveletDetector:
     least_share: float = 0.0
     """Least intensity of a spot as a share of the field's typical one: brighter and
     fainter ones that the network is sure of hold half of the light each."""
+    wary_floor: float = 0.0
+    """The floor where more than `MOST_UNSURE` spots are unsure for each sure one."""
     binning: int = 1
     """Pixels between the points that make a spot's peak, place, intensity and SNR."""
 
@@ -103,6 +126,8 @@ class WaveletDetector:
             raise SettingsError(f"split is peaks or components, not {self.split!r}")
         if self.largest < 2 or self.min_area < 1:
             raise SettingsError("largest must be at least 2 px, min_area at least 1 px")
+        if not (0 <= self.floor <= 1 and 0 <= self.least_share < 1):
+            raise SettingsError("floor lies in 0..1, the least share in 0..1, below 1")
 
     @property
     def rim(self) -> int:
@@ -117,6 +142,17 @@ class WaveletDetector:
         return replace(
             self, scales=scales, largest=self.largest * binning, binning=binning
         )
+
+    def adjusted(
+        self, *, floor: float | None = None, least_share: float | None = None
+    ) -> WaveletDetector:
+        """Return the detector with a user's own numbers, where there are any."""
+        answer = self
+        if floor is not None:  # also in wary fields: it was asked for
+            answer = replace(answer, floor=floor, wary_floor=0.0)
+        if least_share is not None:
+            answer = replace(answer, least_share=least_share)
+        return answer
 
     @property
     def halo(self) -> int:
@@ -225,18 +261,24 @@ class WaveletDetector:
             Step(
                 "candidates",
                 _CandidateStep(self),
-                _sure_intensities,
+                _company,
                 _join,
-                self._least_intensity,
+                self._limits,
                 carried=True,
             ),
-            Step("spots", _leave_out_faint, everything, finalize=order_spots),
+            Step("spots", _leave_out, everything, finalize=order_spots),
         )
 
     def _levels(self, state: NDArray[np.int64], _: FieldAnswers) -> list[float]:
         return self.threshold.levels(state, self.scales)
 
-    def _least_intensity(self, sure: NDArray[np.float32], _: FieldAnswers) -> float:
+    def _limits(self, company: Company, _: FieldAnswers) -> Limits:
+        wary = company.n_unsure > MOST_UNSURE * company.sure.size
+        return Limits(
+            self._least_intensity(company.sure), self.wary_floor if wary else 0.0
+        )
+
+    def _least_intensity(self, sure: NDArray[np.float32]) -> float:
         if self.least_share == 0 or sure.size < LEAST_SURE:
             return -np.inf
         # By light, not by number: many faint grains do not become what is typical.
@@ -249,20 +291,23 @@ def _state(survey: Survey) -> NDArray[np.int64]:
     return survey.state
 
 
-def _sure_intensities(spots: Spots) -> NDArray[np.float32]:
-    table = spots.table
-    return table["intensity"].to_numpy()[table["enhanced"].to_numpy() >= SURE]
+def _company(spots: Spots) -> Company:
+    sure = spots.table["enhanced"].to_numpy() >= SURE
+    return Company(spots.table["intensity"].to_numpy()[sure], int((~sure).sum()))
 
 
-def _join(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.concatenate([one, other])
+def _join(one: Company, other: Company) -> Company:
+    sure = np.concatenate([one.sure, other.sure])
+    return Company(sure, one.n_unsure + other.n_unsure)
 
 
-def _leave_out_faint(here: Here, field: FieldAnswers) -> Spots:
+def _leave_out(here: Here, field: FieldAnswers) -> Spots:
     spots: Spots = here.answers["candidates"]
-    bright = spots.table["intensity"].to_numpy() >= field["candidates"]
-    table = spots.table[bright].reset_index(drop=True)
-    return spots._replace(table=table, n_faint=int((~bright).sum()))
+    limits: Limits = field["candidates"]
+    kept = spots.table["intensity"].to_numpy() >= limits.intensity
+    kept &= spots.table["enhanced"].to_numpy() >= limits.value
+    table = spots.table[kept].reset_index(drop=True)
+    return spots._replace(table=table, n_faint=int((~kept).sum()))
 
 
 @dataclass(frozen=True)
@@ -304,7 +349,7 @@ def _value_at(survey: Survey, found: Found) -> NDArray[np.float32]:
 
 PRESETS: dict[str, WaveletDetector] = {
     "enhanced": WaveletDetector(
-        (2,), IcyThreshold((np.inf,)), floor=0.3, least_share=0.3
+        (2,), IcyThreshold((np.inf,)), floor=0.3, least_share=0.3, wary_floor=0.5
     ),
     "paper": WaveletDetector((2, 3), IcyThreshold((20.0, 100.0)), floor=0.1),
     "raw": WaveletDetector((2, 3), IcyThreshold((100.0, 100.0)), on="raw"),

@@ -20,6 +20,7 @@ from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels import peaks, wavelet
 from deepspot_scale.kernels.thresholds import IcyThreshold, ProductThreshold
 from deepspot_scale.stages.detection import detect, find_detector, read_pixels
+from deepspot_scale.stages.point_detection import PointDetector
 from deepspot_scale.stages.wavelet_detection import PRESETS, Survey, WaveletDetector
 from deepspot_scale.vocabulary import SPOTS
 
@@ -536,6 +537,44 @@ def test_few_sure_spots_do_not_say_what_is_typical():
     enhanced, raw = two_populations(25)
     unsure = enhanced.where(enhanced < 0.9, 0.89)
     assert len(detect(unsure.astype(np.float32), raw)) == 55
+
+
+def unsure(n_sure, n_unsure):
+    """An image of spots that the network is sure of or not, and its counts."""
+    enhanced, raw = two_populations(0)
+    n_spots = n_sure + n_unsure
+    points = np.argwhere(enhanced.to_numpy() > 0.9)[:n_spots]
+    enhanced = xr.zeros_like(enhanced)
+    for number, (y, x) in enumerate(points):
+        enhanced[y - 1 : y + 2, x - 1 : x + 2] = 0.3
+        enhanced[y, x] = 0.95 if number < n_sure else 0.4
+    return enhanced, raw
+
+
+@pytest.mark.parametrize(
+    ("n_sure", "n_unsure", "n_found"), [(5, 10, 15), (5, 11, 5), (0, 3, 0), (3, 0, 3)]
+)
+def test_where_hardly_a_spot_is_sure_the_doubtful_are_left_out(
+    n_sure, n_unsure, n_found
+):
+    enhanced, raw = unsure(n_sure, n_unsure)
+    for block in (2560, 112):
+        assert len(detect(enhanced, raw, block=block)) == n_found
+    counted = find(enhanced.to_numpy(), PRESETS["enhanced"], 112)
+    assert counted.n_faint == n_sure + n_unsure - n_found
+
+
+def test_a_users_own_floor_and_share_hold():
+    enhanced, raw = unsure(5, 11)
+    assert len(detect(enhanced, raw, floor=0.3)) == 16
+    assert len(detect(enhanced, raw, floor=0.5)) == 5
+    enhanced, raw = two_populations(25)
+    assert len(detect(enhanced, raw, faint=0)) == 55
+    assert len(detect(enhanced, raw, faint=0.3, method="paper")) == 30
+    with pytest.raises(SettingsError, match="one of your own"):
+        detect(enhanced, raw, floor=0.5, method=PointDetector(np.argwhere, halo=8))
+    with pytest.raises(SettingsError, match="floor lies in"):
+        detect(enhanced, raw, floor=2)
 
 
 def test_blocks_agree_on_what_is_too_faint():
