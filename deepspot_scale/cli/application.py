@@ -5,6 +5,9 @@ Results go to standard output, everything else to standard error.
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 EXIT_USAGE = 2
@@ -21,6 +24,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Every smFISH spot and every cell's RNA polarity, from OME-Zarr plates.",
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"deepspot-scale {version('deepspot-scale')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Say which it is."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def say(text: str) -> None:

@@ -7,6 +7,7 @@ in a stack and a mask without an image are errors here, before anything is writt
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from deepspot_scale.io.metadata import Version
 from deepspot_scale.io.planes import ENDINGS, Pages
 from deepspot_scale.vocabulary import FieldAddress
 
+_MASK_NAME = re.compile(r"_masks?\.[^./]+$", re.IGNORECASE)
 FILE_COLUMNS = ("kind", "file", "row", "column", "field", "channel", "t", "z")
 """Of the table of files. Kind is image, mask or unmatched; channel a mask's label."""
 Projection = Literal["max", "mean", "none"]
@@ -177,6 +179,7 @@ def plan_conversion(
     folder = Path(folder)
     names = _image_names(folder, conversion.masks)
     places, scheme, pattern = _places(names, conversion.pattern)
+    _refuse_masks(names)
     masks: dict[FieldAddress, tuple[MaskFile, ...]] = {}
     if conversion.masks is not None:
         masks = place_masks(_image_names(conversion.masks, None), places, pattern)
@@ -207,6 +210,16 @@ def _image_names(folder: Path, masks: Path | None) -> list[str]:
         kinds = ", ".join(ENDINGS)
         raise PlateError(f"{folder} holds no images; expected are files in {kinds}.")
     return sorted(names, key=natural_order)
+
+
+def _refuse_masks(names: Sequence[str]) -> None:
+    """Refuse masks among the images, where Cellpose puts them: no channel is one."""
+    found = [name for name in names if _MASK_NAME.search(name)]
+    if found:
+        raise PlateError(
+            f"{len(found)} files such as {found[0]} look like masks. Put them into a "
+            "folder of their own, below it cells/ or nuclei/, and give it as --masks."
+        )
 
 
 def _places(

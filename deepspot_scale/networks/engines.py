@@ -8,6 +8,7 @@ never a slower run. Nothing here knows blocks, plates or Dask.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -28,6 +29,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Device = Literal["auto", "cpu", "gpu"]
 Batch = NDArray[np.float32]
 AUTO = "auto"
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def _load(choice: EngineChoice, _: tuple[int, int] | None) -> Engine:
             raise SettingsError("the openvino engine runs on CPUs; use engine keras")
     if choice.engine != AUTO:
         return find_loader(choice.engine)(choice)
-    on_gpu = choice.device != "cpu" and _gpu_driver() and bool(gpu_names())
+    on_gpu = choice.device != "cpu" and _gpu_driver() and _usable_gpu()
     by_keras = on_gpu or find_spec("openvino") is None
     return LOADERS["keras" if by_keras else "openvino"](choice)
 
@@ -161,8 +163,20 @@ def _require_gpu() -> None:
     raise DeviceError(
         f"a GPU was asked for, but Keras' {keras.backend.backend()} backend sees "
         "none in this process; check the driver, CUDA_VISIBLE_DEVICES and that "
-        "the backend was installed with GPU support"
+        "the backend was installed with GPU support, TensorFlow's by "
+        "pip install 'deepspot-scale[gpu]'"
     )
+
+
+def _usable_gpu() -> bool:
+    if gpu_names():
+        return True
+    if sys.platform.startswith("linux"):  # elsewhere a driver proves nothing
+        _LOGGER.warning(
+            "this machine has a GPU that the network can not use, so it runs on the "
+            "processors; see pip install 'deepspot-scale[gpu]', or ask for --device cpu"
+        )
+    return False
 
 
 def find_loader(name: str) -> Loader:

@@ -11,6 +11,7 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
+import deepspot_scale as ds
 from deepspot_scale.cli import app
 from deepspot_scale.networks import inventory
 from deepspot_scale.networks.inventory import cached_exports
@@ -52,6 +53,10 @@ def test_help_starts_with_what_a_command_is_for_and_one_example(words: str) -> N
 def test_every_option_says_what_it_is(words: str) -> None:
     for parameter in COMMANDS[words].params:
         assert parameter.help, f"{words} {parameter.name}"
+
+
+def test_the_version_is_told(command: Command) -> None:
+    assert command("--version").out == f"deepspot-scale {ds.__version__}\n"
 
 
 def test_a_command_or_option_that_is_all_but_right_gets_a_hint(

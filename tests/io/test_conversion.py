@@ -425,6 +425,14 @@ def test_masks_for_some_time_points_only_are_an_error(folder, tmp_path):
         plan_conversion(folder, Conversion(masks=tmp_path / "masks"))
 
 
+@pytest.mark.parametrize("ending", ["_cp_masks.png", "_masks.tif", "_mask.tif"])
+def test_masks_that_cellpose_wrote_beside_the_images_are_no_channel(folder, ending):
+    save(folder / "B03_0_FISH.tif", pixels(0))
+    save(folder / f"B03_0_FISH{ending}", pixels(1))
+    with pytest.raises(PlateError, match=rf"B03_0_FISH{ending} look like masks"):
+        plan_conversion(folder)
+
+
 def test_masks_among_the_images_are_refused(folder):
     save(folder / "B03_1_FISH.tif", pixels(0))
     with pytest.raises(PlateError, match="folder of their own"):

@@ -14,6 +14,7 @@ from deepspot_scale.errors import (
     WeightsError,
 )
 from deepspot_scale.kernels.normalisation import quantile_scale
+from deepspot_scale.networks import engines
 from deepspot_scale.networks.engines import (
     EngineChoice,
     find_loader,
@@ -163,6 +164,17 @@ def test_an_engine_is_loaded_once_even_when_threads_ask_together():
         engines = list(pool.map(get_engine, [choice] * 4))
     engines.append(get_engine(EngineChoice(**vars(choice))))
     assert len({id(engine) for engine in engines}) == 1
+
+
+def test_a_gpu_that_can_not_be_used_is_told(monkeypatch, caplog):
+    monkeypatch.setattr(engines, "_gpu_driver", lambda: True)
+    monkeypatch.setattr(engines, "gpu_names", list)
+    choice = EngineChoice(engine="auto", precision="float32", threads=2)
+    assert get_engine(choice).name.endswith("cpu")
+    assert "a GPU that the network can not use" in caplog.text
+    caplog.clear()
+    get_engine(EngineChoice(precision="float32", device="cpu", threads=2))
+    assert not caplog.text
 
 
 def test_threads_share_an_engine_without_mixing_answers(openvino):
