@@ -22,6 +22,7 @@ from deepspot_scale.io.writing import (
     write_labels,
 )
 from deepspot_scale.training.recipe import make_recipe
+from deepspot_scale.training.search import read_tune
 from deepspot_scale.vocabulary import FieldAddress
 
 README = Path(__file__).parents[1] / "README.md"
@@ -97,3 +98,10 @@ def test_the_worked_examples_are_those_that_are_run(
 def test_the_recipe_in_the_readme_can_be_read(text: str) -> None:
     recipe = make_recipe(**tomllib.loads(blocks(text, "toml")[0]))
     assert [part.patches for part in recipe.mixture] == [24, 8]
+
+
+def test_the_tuning_in_the_readme_can_be_read(text: str, tmp_path: Path) -> None:
+    names = ("train.toml", "tune.toml")
+    for name, block in zip(names, blocks(text, "toml"), strict=True):
+        (tmp_path / name).write_text(block)
+    assert read_tune(tmp_path / "tune.toml").search.batch == (16, 32)
