@@ -59,11 +59,14 @@ class Normalisation:
                 f"quantiles must rise within [0, 1], got {self.low} and {self.high}"
             )
 
-    def _range(self, here: Here, _: FieldAnswers) -> kernel.Range:
+    def _range(self, here: Here, _: FieldAnswers) -> kernel.Range | kernel.Spread:
         known = kernel.exact_range(here.read.dtype("image"))
-        return known or kernel.measure_range(here.read("image", here.block.core))
+        return known or kernel.measure_spread(here.read("image", here.block.core))
 
-    def _check(self, span: kernel.Range, _: FieldAnswers) -> kernel.Range:
+    def _check(
+        self, found: kernel.Range | kernel.Spread, _: FieldAnswers
+    ) -> kernel.Range:
+        span = found if isinstance(found, kernel.Range) else found.range
         if span.n_not_finite:
             raise FieldError(
                 f"image has {span.n_not_finite} pixels that are NaN or infinite; "
@@ -75,7 +78,7 @@ class Normalisation:
                 f"image goes from {span.low:g} to {span.high:g}, beyond what can be "
                 f"measured ({1 / LARGEST:g} to {LARGEST:g}); rescale it before the run"
             )
-        return span
+        return found.without_wild() if isinstance(found, kernel.Spread) else span
 
     def _count(self, here: Here, field: FieldAnswers) -> NDArray[np.int64]:
         values = here.read("image", here.block.core)

@@ -3,12 +3,14 @@
 The scale belongs to the field, never to a block: a block's own maximum would make
 seams. Low and high are quantiles of all pixels, so gain and offset of a camera do
 not matter and one hot pixel does not either. Counts are integers, so merging is
-exact in any order. Nothing here knows where the pixels came from.
+exact in any order. Pixels of a wide dtype that lie beyond all measure, as a division by
+a dead pixel leaves them, are cut before bins are laid. Nothing here knows where the
+pixels came from.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,6 +19,9 @@ from numpy.typing import NDArray
 BINS = 1 << 16
 _EXACT_COUNT = 1 << 24
 """Pixels that OpenCV's counts, which are float32, hold exactly."""
+MOST_SPREADS = 1000
+"""Pixels this many times farther from the others than these are from one another are
+defects: bins that reached to them would hold all others at once."""
 CLIP = (-1.0, 10.0)
 """Normalised range that the network was trained on; brighter pixels are cut."""
 
@@ -61,15 +66,64 @@ def measure_range(values: NDArray[np.generic]) -> Range:
     return Range(float(kept.min()), float(kept.max()), n)
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How pixels of a wide dtype lie: their range, and coarse counts within it."""
+
+    range: Range
+    """Of all pixels."""
+    counts: NDArray[np.int64]
+    """(BINS,), pixels by the leading 16 bits of their float32, ascending by value."""
+
+    def __add__(self, other: Spread) -> Spread:
+        """Merge two spreads."""
+        return Spread(self.range + other.range, self.counts + other.counts)
+
+    def without_wild(self) -> Range:
+        """Return the range, cut where single pixels are far from all others."""
+        total = int(self.counts.sum())
+        ranks = (max(1, int(0.01 * total)), max(1, int(np.ceil(0.999 * total))))
+        first, last = np.searchsorted(np.cumsum(self.counts), ranks)
+        if first == last:  # all alike but a few: these say what bright is
+            return self.range
+        low, high = _lower_edge(int(first)), _lower_edge(int(last) + 1)
+        most = MOST_SPREADS * (high - low)
+        return replace(
+            self.range,
+            low=max(self.range.low, low - most),
+            high=min(self.range.high, high + most),
+        )
+
+
+def measure_spread(values: NDArray[np.generic]) -> Spread:
+    """Return the spread of `values` of any shape and a wide dtype."""
+    with np.errstate(over="ignore"):
+        bits = values[np.isfinite(values)].astype(np.float32).view(np.uint32)
+    # Of negative numbers all bits are turned, so that keys ascend with values.
+    keys = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)) >> 16
+    return Spread(measure_range(values), np.bincount(keys, minlength=BINS))
+
+
+def _lower_edge(key: int) -> float:
+    """Return the least value of the pixels that are counted under a key."""
+    bits = np.uint32(key << 16)
+    bits = bits & np.uint32(0x7FFFFFFF) if key >> 15 else ~bits
+    return float(bits.view(np.float32))
+
+
 def count_values(values: NDArray[np.generic], span: Range) -> NDArray[np.int64]:
-    """Count pixels in `BINS` equal bins, the first centred on low, the last on high."""
+    """Count pixels in `BINS` equal bins, the first centred on low, the last on high.
+
+    Pixels beyond them are counted in the first and the last.
+    """
     if values.dtype == np.uint16 and values.size > BINS:
         return _count_uint16(np.asarray(values, np.uint16).ravel())
     if exact_range(values.dtype) is not None:
         index = values.astype(np.int64).ravel() - int(span.low)
     else:
         step = (span.high - span.low) / (BINS - 1) or 1.0
-        scaled = (values.astype(np.float64) - span.low) / step
+        cut = np.clip(values.astype(np.float64), span.low, span.high)
+        scaled = (cut - span.low) / step
         index = np.floor(scaled + 0.5).astype(np.int64).ravel()
     return np.bincount(index, minlength=BINS)
 
@@ -117,6 +171,7 @@ def quantile_scale(
     values: NDArray[np.generic], low: float = 0.01, high: float = 0.999
 ) -> Scale:
     """Return the scale of one whole array; the undistributed twin of the pieces."""
-    span = measure_range(values)
+    known = exact_range(values.dtype)
+    span = known or measure_spread(values).without_wild()
     counts = count_values(values, span)
     return Scale(quantile(counts, span, low), quantile(counts, span, high))

@@ -15,6 +15,7 @@ from deepspot_scale.kernels.normalisation import (
     count_values,
     exact_range,
     measure_range,
+    measure_spread,
     quantile,
     quantile_scale,
 )
@@ -103,6 +104,38 @@ def test_pixels_that_are_not_finite_are_counted_and_left_out_of_the_range():
     values = np.array([np.nan, 1.0, np.inf, 3.0, -np.inf])
     assert measure_range(values) == Range(1.0, 3.0, 3)
     assert measure_range(values[[0, 2]]) == Range(n_not_finite=2)
+
+
+WILD = np.random.default_rng(0).normal(100, 5, (64, 64))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("wild", [1e8, -1e8, 1e6])
+def test_one_wild_pixel_does_not_make_the_others_black(dtype, wild):
+    values = WILD.astype(dtype)
+    expected = quantile_scale(values)
+    values[3, 5] = wild
+    got = quantile_scale(values)
+    assert got.low == pytest.approx(expected.low, abs=2)
+    assert got.high == pytest.approx(expected.high, abs=2)
+
+
+@few
+@given(real_numbers, st.data())
+def test_pieces_give_the_spread_of_the_whole(values, data):
+    whole = measure_spread(values)
+    parts = [measure_spread(piece) for piece in cut(values, data)]
+    merged = reduce(lambda a, b: a + b, parts)
+    assert merged.range == whole.range
+    np.testing.assert_array_equal(merged.counts, whole.counts)
+    span = whole.without_wild()
+    assert values.min() <= span.low <= span.high <= values.max()
+
+
+def test_what_is_bright_on_a_constant_is_not_wild():
+    values = np.zeros(10_000, np.float32)
+    values[:3] = 4000
+    assert measure_spread(values).without_wild() == Range(0.0, 4000.0)
 
 
 def test_narrow_dtypes_need_no_first_look():
