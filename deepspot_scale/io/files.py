@@ -41,7 +41,9 @@ def _split_scene(source: str) -> tuple[str, int | None]:
 
 def stem(path: str) -> str:
     """Return a file's name without folder and suffix: ``a`` for ``x/a.ome.tif``."""
-    return Path(path).stem.removesuffix(".ome")
+    name = Path(path).stem.removesuffix(".ome")
+    # Bytes that are no text, of an old share say, can not stand in a table.
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def list_sources(path: str) -> tuple[tuple[str, str], ...]:

@@ -208,6 +208,7 @@ def stage_seconds(planes: list[PlaneAnswer]) -> dict[str, float]:
 def explain(error: Exception) -> str:
     """Return why a field failed, in one line."""
     text = " ".join(str(error).split()) or type(error).__name__
+    text = text.encode("utf-8", "backslashreplace").decode()  # odd file names
     own = type(error).__module__.startswith("deepspot_scale")
     return text if own else f"{type(error).__name__}: {text}"
 

@@ -40,6 +40,8 @@ from deepspot_scale.vocabulary import (
     empty_table,
 )
 
+LONGEST = 150
+"""Bytes of a field's name in a part's; file systems take 255 in all."""
 ENTRIES = "manifest"
 LEASES = "lease"
 PARTS = {"spots": SPOTS, "cells": CELLS}
@@ -51,12 +53,13 @@ def part_name(addresses: list[FieldAddress]) -> str:
     first = addresses[0]
     words = (first.row, first.column, first.field)
     name = "-".join(word.replace("/", "_") for word in words if word)
-    if len(addresses) == 1:
-        return name
-    # Another batch may start with the same field one day; it must not overwrite this.
     members = "\n".join(address.path for address in addresses)
     digest = hashlib.sha256(members.encode()).hexdigest()[:8]
-    return f"{name}+{len(addresses) - 1}-{digest}"
+    short = name.encode()[:LONGEST].decode(errors="ignore")
+    if len(addresses) == 1:
+        return name if short == name else f"{short}-{digest}"
+    # Another batch may start with the same field one day; it must not overwrite this.
+    return f"{short}+{len(addresses) - 1}-{digest}"
 
 
 @contextmanager

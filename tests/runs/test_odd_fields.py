@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -242,6 +243,22 @@ def test_kept_images_have_a_place_whatever_their_names_are(
     assert len(kept) == len(names)
     assert all(kept.open(path).read().max() > 0 for path in kept)
     assert "A/1/a" in kept
+
+
+def test_a_name_may_be_long_or_no_text_at_all(
+    tmp_path: Path, draw_scene: Callable[..., Any], run_quickly: Callable[..., Any]
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    names = ["\u7d30" * 80 + "1", "\u7d30" * 80 + "2", os.fsdecode(b"im\xe9")]
+    for seed, name in enumerate(names):
+        tifffile.imwrite(str(folder / f"{name}.tif"), draw_scene(seed).image[1])
+    (folder / os.fsdecode(b"bad\xe9.tif")).write_bytes(b"no image")
+    words = {"channels": ("0",), "cells": None, "nuclei": None}
+    outcome = run_quickly(str(folder), tmp_path / "run", **words)
+    assert outcome.progress.done == 3
+    assert list(outcome.reasons) == ["//bad\\udce9"]
+    assert set(outcome.spots["field"]) == {*names[:2], "im\\udce9"}
 
 
 def test_a_plate_for_kept_images_that_was_not_finished_is_completed(
