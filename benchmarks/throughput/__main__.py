@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -217,8 +218,23 @@ def run_scaling(options: Options) -> None:
             warm_up = 2 * workers  # else processes import their libraries meanwhile
             timed = time_run(client, plate, row, warm_up=warm_up, **values)
             efficiency = round(n * 1.0 / (workers * timed.seconds), 4)
-            more = {**timed.more, "workers": workers, "efficiency": efficiency}
+            more = {
+                **timed.more,
+                "workers": workers,
+                "efficiency": efficiency,
+                "efficiency_of_dask_alone": _rest_alone(
+                    client, workers, min(16, options.per_worker)
+                ),
+            }
             keep(replace(timed, more=more), options.out)
+
+
+def _rest_alone(client: Any, workers: int, rounds: int) -> float:
+    """Return the efficiency of tasks that do nothing but rest for a second."""
+    began = time.perf_counter()
+    resting = client.map(time.sleep, [1.0] * (workers * rounds), pure=False)
+    client.gather(resting)
+    return round(rounds / (time.perf_counter() - began), 4)
 
 
 def run_peers(options: Options) -> None:
