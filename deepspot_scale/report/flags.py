@@ -39,7 +39,8 @@ BORDER: Final = 0.6
 """Share of cells at the field's edge above which most cells are seen in part."""
 FEWEST_CELLS: Final = 4
 BLANK: Final = 20
-"""Spots of the plain detector in the middle of a field that was found empty."""
+"""Spots of the plain detector in the middle of a field that was found empty, or spots
+that were left out, from which on it is worth a look."""
 FLAGS: Final = {
     "failed": "the field could not be processed; its reason is below",
     "saturated": f"more than {SATURATED:.1%} of the pixels are at the camera's limit, "
@@ -49,6 +50,8 @@ FLAGS: Final = {
     "no spots": "no spot was found",
     "enhancement blank": f"no spot was found in the enhanced image, but {BLANK} or "
     "more in the raw one: try --no-enhance, another model or --spot-sigma",
+    "left out": f"{BLANK} spots or more, and more than were kept, were left out as far "
+    "fainter than the others or doubtful: --faint 0 and --floor .3 keep them",
     "border cells": f"more than {BORDER:.0%} of its cells touch the edge of the field, "
     "so they are seen in part: use a larger field or fewer cells",
 }
@@ -135,6 +138,7 @@ def flag_fields(
         _blurred(quality),
         run.done[run.done["n_spots"] == 0].assign(flag="no spots", detail=""),
         _blank(raw_spots),
+        _left_out(run.done),
         _at_border(run.cells),
     ]
     kept = [table[_LINE] for table in tables if len(table)]
@@ -166,6 +170,13 @@ def _blank(raw_spots: pd.DataFrame) -> pd.DataFrame:
     many = raw_spots[raw_spots["n_raw"] >= BLANK]
     detail = [f"{n} raw spots in its middle" for n in many["n_raw"]]
     return many.assign(flag="enhancement blank", detail=detail)
+
+
+def _left_out(done: pd.DataFrame) -> pd.DataFrame:
+    many = done[(done["n_faint"] >= BLANK) & (done["n_faint"] > done["n_spots"])]
+    pairs = zip(many["n_faint"], many["n_spots"], strict=True)
+    detail = [f"{n} left out, {kept} kept" for n, kept in pairs]
+    return many.assign(flag="left out", detail=detail)
 
 
 def _at_border(cells: pd.DataFrame) -> pd.DataFrame:

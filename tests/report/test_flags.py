@@ -90,6 +90,17 @@ def test_a_field_without_spots_whose_raw_image_has_some_is_blank():
     ]
 
 
+def test_fields_of_which_most_spots_were_left_out_are_flagged():
+    run = run_of([30, 30, 5, 0], n_faint=[30, 31, 19, 20])
+    flags = flag_fields(run, empty_table(QUALITY), NO_RAW)
+    assert flagged(flags) == [
+        ("03", "no spots"),
+        ("01", "left out"),
+        ("03", "left out"),
+    ]
+    assert flags["detail"].iloc[1] == "31 left out, 30 kept"
+
+
 def test_most_cells_at_the_border_are_flagged_once_for_all_planes():
     def cells(column, border):
         n = len(border)
