@@ -349,7 +349,7 @@ def _value_at(survey: Survey, found: Found) -> NDArray[np.float32]:
 
 PRESETS: dict[str, WaveletDetector] = {
     "enhanced": WaveletDetector(
-        (2,), IcyThreshold((np.inf,)), floor=0.3, least_share=0.3, wary_floor=0.5
+        (2,), IcyThreshold((np.inf,)), floor=0.25, least_share=0.3, wary_floor=0.5
     ),
     "paper": WaveletDetector((2, 3), IcyThreshold((20.0, 100.0)), floor=0.1),
     "raw": WaveletDetector((2, 3), IcyThreshold((100.0, 100.0)), on="raw"),
