@@ -7,6 +7,7 @@ documents a table takes them from here. Nothing here reads files or computes.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -267,6 +268,16 @@ def empty_table(columns: tuple[Column, ...]) -> pd.DataFrame:
 @lru_cache(maxsize=32)
 def _empty_table(columns: tuple[Column, ...]) -> pd.DataFrame:
     return make_table([], columns)
+
+
+def join_tables(
+    tables: Iterable[pd.DataFrame], columns: tuple[Column, ...]
+) -> pd.DataFrame:
+    """Return the rows of all tables; without any, an empty table with these columns."""
+    import pandas as pd
+
+    kept = [table for table in tables if len(table)]
+    return pd.concat(kept, ignore_index=True) if kept else empty_table(columns)
 
 
 def make_table(rows: list[dict[str, Any]], columns: tuple[Column, ...]) -> pd.DataFrame:

@@ -14,7 +14,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from deepspot_scale.vocabulary import Column, FieldAddress, as_table, empty_table
+from deepspot_scale.vocabulary import (
+    Column,
+    FieldAddress,
+    as_table,
+    empty_table,
+    join_tables,
+)
 
 MICROMETRES = frozenset(
     {"um", "\u00b5m", "\u03bcm", "micrometer", "micrometre", "micron"}
@@ -153,11 +159,7 @@ def gather_tables(
 
         call = delayed(make, pure=False)
         return lazy_table([call(*plane) for plane in planes], columns)
-    tables = [make(answers, identity) for answers, identity in planes]
-    kept = [table for table in tables if len(table)]
-    if not kept:
-        return empty_table(columns)
-    return pd.concat(kept, ignore_index=True)
+    return join_tables((make(*plane) for plane in planes), columns)
 
 
 def lazy_table(parts: Sequence[Any], columns: tuple[Column, ...]) -> Any:

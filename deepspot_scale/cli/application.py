@@ -5,10 +5,11 @@ Results go to standard output, everything else to standard error.
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
+
+import deepspot_scale
 
 EXIT_USAGE = 2
 EXIT_FAILED_FIELDS = 3
@@ -28,7 +29,7 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"deepspot-scale {version('deepspot-scale')}")
+        typer.echo(f"deepspot-scale {deepspot_scale.__version__}")
         raise typer.Exit
 
 

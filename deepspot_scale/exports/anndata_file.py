@@ -22,7 +22,7 @@ from deepspot_scale.exports.measures import (
 )
 from deepspot_scale.exports.results import WELL_WORDS, RunResults, addresses_of
 from deepspot_scale.settings import write_settings
-from deepspot_scale.vocabulary import empty_table
+from deepspot_scale.vocabulary import join_tables
 
 
 def write_anndata(results: RunResults, path: Path) -> None:
@@ -52,8 +52,7 @@ def write_anndata(results: RunResults, path: Path) -> None:
     load_library("anndata", "anndata")
     columns = measure_columns(results.settings.sectors)
     tables = [measure_cells(results, each.cells) for each in results.iter_fields()]
-    kept = [table for table in tables if len(table)] or [empty_table(columns)]
-    data = make_anndata(pd.concat(kept, ignore_index=True), results)
+    data = make_anndata(join_tables(tables, columns), results)
     data.uns["settings"] = write_settings(results.settings)
     data.uns["provenance"] = results.provenance
     data.uns["fields"] = results.fields.set_axis(results.fields.index.map(str))

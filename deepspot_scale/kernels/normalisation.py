@@ -58,12 +58,20 @@ def measure_range(values: NDArray[np.generic]) -> Range:
     known = exact_range(values.dtype)
     if known is not None:
         return known
+    return _range_of(*_finite(values))
+
+
+def _finite(values: NDArray[np.generic]) -> tuple[NDArray[np.generic], int]:
+    """Return the finite values, and how many are not."""
     finite = np.isfinite(values)
     n = int(values.size - np.count_nonzero(finite))
-    kept = values[finite] if n else values
+    return (values[finite] if n else values), n
+
+
+def _range_of(kept: NDArray[np.generic], n_not_finite: int) -> Range:
     if kept.size == 0:
-        return Range(n_not_finite=n)
-    return Range(float(kept.min()), float(kept.max()), n)
+        return Range(n_not_finite=n_not_finite)
+    return Range(float(kept.min()), float(kept.max()), n_not_finite)
 
 
 @dataclass(frozen=True)
@@ -97,11 +105,12 @@ class Spread:
 
 def measure_spread(values: NDArray[np.generic]) -> Spread:
     """Return the spread of `values` of any shape and a wide dtype."""
+    kept, n = _finite(values)
     with np.errstate(over="ignore"):
-        bits = values[np.isfinite(values)].astype(np.float32).view(np.uint32)
+        bits = kept.astype(np.float32).ravel().view(np.uint32)
     # Of negative numbers all bits are turned, so that keys ascend with values.
     keys = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)) >> 16
-    return Spread(measure_range(values), np.bincount(keys, minlength=BINS))
+    return Spread(_range_of(kept, n), np.bincount(keys, minlength=BINS))
 
 
 def _lower_edge(key: int) -> float:

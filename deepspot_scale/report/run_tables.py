@@ -32,6 +32,7 @@ from deepspot_scale.vocabulary import (
     Column,
     FieldAddress,
     empty_table,
+    join_tables,
 )
 
 MOST_COMPARED: Final = 12
@@ -170,5 +171,4 @@ def _read_parts(
             table = pd.read_parquet(path)
             known = pd.MultiIndex.from_frame(own[FIELD])
             tables.append(table[pd.MultiIndex.from_frame(table[FIELD]).isin(known)])
-    kept = [table for table in tables if len(table)]
-    return pd.concat(kept, ignore_index=True) if kept else empty_table(columns)
+    return join_tables(tables, columns)

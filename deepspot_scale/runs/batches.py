@@ -36,6 +36,7 @@ from deepspot_scale.vocabulary import (
     FIELDS,
     SPOTS,
     empty_table,
+    join_tables,
     make_table,
 )
 
@@ -139,8 +140,8 @@ def finish_batch(
     ]
     good = [planes for planes in outcomes if not isinstance(planes, Exception)]
     tables = {
-        "spots": _join([plane.spots for planes in good for plane in planes], SPOTS),
-        "cells": _join([plane.cells for planes in good for plane in planes], CELLS),
+        "spots": join_tables((plane.spots for each in good for plane in each), SPOTS),
+        "cells": join_tables((plane.cells for each in good for plane in each), CELLS),
     }
     fields = make_table(rows, FIELDS)
     commit_part(job.out, name, tables, fields)
@@ -211,11 +212,6 @@ def explain(error: Exception) -> str:
     text = text.encode("utf-8", "backslashreplace").decode()  # odd file names
     own = type(error).__module__.startswith("deepspot_scale")
     return text if own else f"{type(error).__name__}: {text}"
-
-
-def _join(tables: list[pd.DataFrame], columns: Any) -> pd.DataFrame:
-    kept = [table for table in tables if len(table)]
-    return pd.concat(kept, ignore_index=True) if kept else empty_table(columns)
 
 
 def _write_enhanced(task: FieldTask, outcome: Any, job: Job) -> Any:

@@ -20,7 +20,7 @@ from deepspot_scale.networks.engines import Device
 from deepspot_scale.pipeline import assemble
 from deepspot_scale.runs.batches import FATAL, explain
 from deepspot_scale.settings import Settings
-from deepspot_scale.vocabulary import SPOTS, empty_table
+from deepspot_scale.vocabulary import SPOTS, join_tables
 
 DROPPED = ["row", "column", "cell", "nucleus"]
 """Columns of the spot table that mean nothing outside a plate."""
@@ -66,9 +66,8 @@ def detect_images(
         What every image would meet alike.
     """
     pipeline = assemble(settings, device=device)
-    tables, names, failed = [_as_shown(empty_table(SPOTS))], set[str](), {}
+    tables, names, failed, n_images = [], set[str](), {}, 0
     channels: tuple[str, ...] = ()
-    n_images = 0
     for path in paths:
         try:
             entries = open_plate(path).entries
@@ -89,11 +88,10 @@ def detect_images(
             name = entry.address.path
             name = entry.source if name in names else name
             names.add(name)
-            spots = [p.spots.assign(field=name) for p in planes if len(p.spots)]
-            rows = _as_shown(pd.concat(spots) if spots else empty_table(SPOTS))
-            tables += [rows] if len(rows) else []
-            on_image(rows)
-    table = pd.concat(tables[1:] or tables, ignore_index=True)
+            spots = join_tables((plane.spots for plane in planes), SPOTS)
+            tables.append(spots.assign(field=name))
+            on_image(_as_shown(tables[-1]))
+    table = _as_shown(join_tables(tables, SPOTS))
     return ImageSpots(table, n_images, failed, channels)
 
 

@@ -26,7 +26,7 @@ from deepspot_scale.cluster.leaving import is_wanted
 from deepspot_scale.errors import FieldError
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.runs.batches import Job, fail_batch, run_batch
-from deepspot_scale.vocabulary import FIELDS, empty_table
+from deepspot_scale.vocabulary import FIELDS, join_tables
 
 POLL = 0.2
 """Seconds between two looks at the child's memory."""
@@ -54,7 +54,7 @@ def run_isolated(
         One row for each field that was begun; failed for one that killed its process.
     """
     wanted = wanted or partial(is_wanted, job.token)
-    waiting, rows = list(tasks), [empty_table(FIELDS)]
+    waiting, rows = list(tasks), list[pd.DataFrame]()
     while waiting and wanted():
         with _child(job) as child:
             while waiting and wanted():
@@ -62,8 +62,7 @@ def run_isolated(
                 rows.append(_run_in(child, task, job))
                 if child.process.poll() is not None:
                     break
-    kept = [table for table in rows if len(table)]
-    return pd.concat(kept, ignore_index=True) if kept else rows[0]
+    return join_tables(rows, FIELDS)
 
 
 class _Child(NamedTuple):

@@ -38,6 +38,7 @@ from deepspot_scale.vocabulary import (
     SPOTS,
     FieldAddress,
     empty_table,
+    join_tables,
 )
 
 LONGEST = 150
@@ -271,8 +272,7 @@ def read_part_table(folder: Folder, kind: str) -> pd.DataFrame:
         _own_rows(read_table(folder, name, PARTS[kind]), fields)
         for name, fields in names.items()
     ]
-    kept = [table for table in tables if len(table)]
-    return pd.concat(kept, ignore_index=True) if kept else empty_table(PARTS[kind])
+    return join_tables(tables, PARTS[kind])
 
 
 def _parts_that_count(folder: Folder, kind: str) -> dict[str, pd.DataFrame]:
