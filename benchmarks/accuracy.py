@@ -3,7 +3,8 @@
     python benchmarks/accuracy.py DATA --out benchmarks/results/accuracy.jsonl
     python benchmarks/accuracy.py DATA --bars --model deepspot --model deepspot-lite
 
-DATA is a folder of data sets: each a folder as `deepspot_scale.io.annotated` reads it.
+DATA is a folder of data sets: each a folder as
+`deepspot_scale.io.image_files.annotated_images` reads it.
 With ``--bars`` the simulated sets are measured too, and every bar that the models are
 to reach is printed with what was measured, as a Markdown table.
 """
@@ -19,10 +20,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from deepspot_scale.report.accuracy_tables import Scores, cross_scores, summarise
-from deepspot_scale.report.accuracy_text import markdown_table
-from deepspot_scale.runs.evaluation import Terms, score_models
-from deepspot_scale.runs.known_images import FRESH_SEED, Sample, list_cases
+from deepspot_scale.evaluation.datasets import FRESH_SEED, Sample, list_cases
+from deepspot_scale.evaluation.evaluate import Terms, score_models
+from deepspot_scale.evaluation.tables import Scores, cross_scores, summarise
+from deepspot_scale.evaluation.text import markdown_table
 from deepspot_scale.settings import make_settings
 
 SIMULATED = ("paper-sets", "broad", "empty")

@@ -29,14 +29,16 @@ from bokeh.client import pull_session
 
 import deepspot_scale as ds
 from deepspot_scale.cluster.client import open_client
-from deepspot_scale.dashboard import announcement, plugin
-from deepspot_scale.dashboard.announcement import page_address
+from deepspot_scale.dashboard import publisher as announcement
+from deepspot_scale.dashboard import scheduler_plugin as plugin
 from deepspot_scale.dashboard.page import LivePage
+from deepspot_scale.dashboard.publisher import page_address
 from deepspot_scale.dashboard.state import Runs
-from deepspot_scale.io.writing import ImageLayout, create_plate, write_image
-from deepspot_scale.runs import distribution, screen
-from deepspot_scale.runs.preparation import prepare_run
-from deepspot_scale.runs.screen import execute_run
+from deepspot_scale.io.ome_zarr.writing import ImageLayout, create_plate, write_image
+from deepspot_scale.runs import dispatch as distribution
+from deepspot_scale.runs import execute as screen
+from deepspot_scale.runs.execute import execute_run
+from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.settings import make_settings
 from deepspot_scale.vocabulary import FieldAddress
 

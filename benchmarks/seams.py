@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepspot_scale.artificial import render_spots, smooth_noise
 from deepspot_scale.cluster.client import open_client
 from deepspot_scale.cluster.local import threads_per_worker
-from deepspot_scale.evaluation import pair_one_to_one
+from deepspot_scale.evaluation.matching import pair_one_to_one
+from deepspot_scale.io.ome_zarr.writing import ImageLayout, create_plate, write_image
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.io.writing import ImageLayout, create_plate, write_image
+from deepspot_scale.runs.execute import execute_run
 from deepspot_scale.runs.manifest import read_part_table
-from deepspot_scale.runs.preparation import prepare_run
-from deepspot_scale.runs.screen import execute_run
+from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.settings import make_settings
+from deepspot_scale.simulation import render_spots, smooth_noise
 from deepspot_scale.vocabulary import FieldAddress
 
 SAME_PX = 0.5

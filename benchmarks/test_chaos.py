@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.chaos.__main__ import passed, play
-from benchmarks.chaos.troupe import PACES
+from benchmarks.chaos.processes import PACES
 
 
 @pytest.mark.cluster

@@ -17,30 +17,30 @@ from typing import TYPE_CHECKING, Any
 from deepspot_scale import accessor as _accessor  # noqa: F401 - registers the accessor
 
 if TYPE_CHECKING:
-    from deepspot_scale.io.conversion import convert
+    from deepspot_scale.io.conversion.convert import convert
     from deepspot_scale.io.plate import open_plate
     from deepspot_scale.kernels.references import Reference
-    from deepspot_scale.runs.screen import run
+    from deepspot_scale.runs.execute import run
     from deepspot_scale.settings import make_settings
     from deepspot_scale.stages.assignment import assign
-    from deepspot_scale.stages.detection import detect
+    from deepspot_scale.stages.detection.detect import detect
+    from deepspot_scale.stages.detection.points import PointDetector
     from deepspot_scale.stages.enhancement import enhance
-    from deepspot_scale.stages.point_detection import PointDetector
-    from deepspot_scale.stages.polarity import measure_polarity
+    from deepspot_scale.stages.polarity.measure import measure_polarity
     from deepspot_scale.stages.quality import measure_quality
 
 _HOMES = {
-    "PointDetector": "stages.point_detection",
+    "PointDetector": "stages.detection.points",
     "Reference": "kernels.references",
     "assign": "stages.assignment",
-    "convert": "io.conversion",
-    "detect": "stages.detection",
+    "convert": "io.conversion.convert",
+    "detect": "stages.detection.detect",
     "enhance": "stages.enhancement",
     "make_settings": "settings",
-    "measure_polarity": "stages.polarity",
+    "measure_polarity": "stages.polarity.measure",
     "measure_quality": "stages.quality",
     "open_plate": "io.plate",
-    "run": "runs.screen",
+    "run": "runs.execute",
 }
 
 __all__ = [

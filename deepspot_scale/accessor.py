@@ -25,6 +25,6 @@ class DeepspotAccessor:
 
     def detect(self, raw: xr.DataArray | None = None, **options: Any) -> Any:
         """Find every spot; see `deepspot_scale.detect`."""
-        from deepspot_scale.stages.detection import detect
+        from deepspot_scale.stages.detection.detect import detect
 
         return detect(self._image, raw, **options)

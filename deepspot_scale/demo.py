@@ -19,28 +19,28 @@ from numpy.typing import NDArray
 
 from deepspot_scale.cluster.client import open_client
 from deepspot_scale.cluster.local import threads_per_worker
-from deepspot_scale.evaluation import Score, match_one_to_one
-from deepspot_scale.io.layout import ImageLayout
+from deepspot_scale.evaluation.matching import Score, match_one_to_one
+from deepspot_scale.io.ome_zarr.layout import ImageLayout
+from deepspot_scale.io.ome_zarr.writing import create_plate, write_image, write_labels
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.io.writing import create_plate, write_image, write_labels
 from deepspot_scale.report.page import write_report
-from deepspot_scale.report.polarity import SectorIndex
-from deepspot_scale.report.statistics import summarise_conditions
+from deepspot_scale.runs.execute import Progress, execute_run
 from deepspot_scale.runs.manifest import read_part_table
-from deepspot_scale.runs.preparation import prepare_run
-from deepspot_scale.runs.screen import Progress, execute_run
+from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.settings import make_settings
-from deepspot_scale.vocabulary import DONE, FieldAddress
-from deepspot_scale.wound_assay import (
+from deepspot_scale.simulation.wound_assay import (
     CHANNELS,
     PIXEL_SIZE_UM,
     SPOT_CHANNEL,
-    Scene,
+    AssayScene,
     draw_scene,
     photograph,
     plant_spots,
     true_cells,
 )
+from deepspot_scale.statistics.sector_index import SectorIndex
+from deepspot_scale.statistics.summaries import summarise_conditions
+from deepspot_scale.vocabulary import DONE, FieldAddress
 
 CONDITIONS: Final = {"B": "migrating", "C": "control"}
 """Condition of each plate row."""
@@ -55,7 +55,7 @@ _ADDRESS: Final = ["row", "column", "field"]
 
 
 @dataclass(frozen=True)
-class Truth:
+class PlantedTruth:
     """What was planted, and where the files are."""
 
     plate: Path
@@ -69,7 +69,7 @@ class Truth:
     """The true cells, with those columns of `vocabulary.CELLS` that polarity needs."""
 
 
-def simulate_plate(target: str | os.PathLike[str], *, seed: int = 0) -> Truth:
+def simulate_plate(target: str | os.PathLike[str], *, seed: int = 0) -> PlantedTruth:
     """Write a plate of a simulated wound assay, and its truth beside it.
 
     Six wells of two 1024 px fields: row B migrates into the wound, its spots twice as
@@ -114,7 +114,7 @@ def simulate_plate(target: str | os.PathLike[str], *, seed: int = 0) -> Truth:
     return _write_truth(plate, *tables)
 
 
-def score_spots(found: pd.DataFrame, truth: Truth, radius: float = 3.0) -> Score:
+def score_spots(found: pd.DataFrame, truth: PlantedTruth, radius: float = 3.0) -> Score:
     """Compare the spots that a run found with the planted ones, one to one.
 
     Parameters
@@ -138,7 +138,9 @@ def score_spots(found: pd.DataFrame, truth: Truth, radius: float = 3.0) -> Score
     )
 
 
-def planted_polarity(truth: Truth, index: SectorIndex | None = None) -> pd.DataFrame:
+def planted_polarity(
+    truth: PlantedTruth, index: SectorIndex | None = None
+) -> pd.DataFrame:
     """Measure polarity on the planted spots in the true masks.
 
     The arithmetic is that of a run, so a difference between the two is the work of
@@ -160,7 +162,7 @@ def planted_polarity(truth: Truth, index: SectorIndex | None = None) -> pd.DataF
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DemoOutcome:
     """How a run on the simulated plate compares with what was planted."""
 
     progress: Progress
@@ -203,7 +205,7 @@ def run_demo(
     seed: int = 0,
     workers: int = 1,
     on_progress: Callable[[Progress], None] = lambda _: None,
-) -> Outcome:
+) -> DemoOutcome:
     """Simulate the plate, run on it as a user would, and compare with the truth.
 
     Parameters
@@ -215,7 +217,7 @@ def run_demo(
     workers
         Worker processes.
     on_progress
-        See `runs.screen.execute_run`.
+        See `runs.execute.execute_run`.
     """
     out.mkdir(parents=True)
     truth = simulate_plate(out / "plate.zarr", seed=seed)
@@ -231,7 +233,7 @@ def run_demo(
     prepared = prepare_run(truth.plate, str(folder), settings, threads=threads)
     with open_client(workers=workers) as client:
         progress = execute_run(prepared, client, on_progress=on_progress)
-    return Outcome(
+    return DemoOutcome(
         progress,
         score_spots(read_part_table(Folder(str(folder)), "spots"), truth),
         pd.read_parquet(folder / "conditions.parquet"),
@@ -241,7 +243,7 @@ def run_demo(
 
 
 def _write_field(
-    plate: Path, address: FieldAddress, image: NDArray[np.uint16], scene: Scene
+    plate: Path, address: FieldAddress, image: NDArray[np.uint16], scene: AssayScene
 ) -> None:
     layout = ImageLayout(
         axes="cyx",
@@ -258,9 +260,9 @@ def _write_field(
 
 def _write_truth(
     plate: Path, spots: pd.DataFrame, cells: pd.DataFrame, corners: pd.DataFrame
-) -> Truth:
+) -> PlantedTruth:
     """Write what was planted beside the plate."""
-    truth = Truth(
+    truth = PlantedTruth(
         plate=plate,
         reference=plate.parent / "reference.csv",
         plate_map=plate.parent / "wells.csv",

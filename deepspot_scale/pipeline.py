@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deepspot_scale.blockwise.brightness import Normalisation
-from deepspot_scale.blockwise.reduction import Pipeline, Step
+from deepspot_scale.blockwise.rounds import Pipeline, Step
 from deepspot_scale.blockwise.spots import Detector
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.binning import binning_for
 from deepspot_scale.networks.engines import AUTO, Device, EngineChoice, find_loader
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages.assignment import assignment_step
-from deepspot_scale.stages.detection import find_detector, read_pixels
+from deepspot_scale.stages.brightness import Normalisation
+from deepspot_scale.stages.detection.detect import find_detector, read_pixels
+from deepspot_scale.stages.detection.wavelet import PRESETS
 from deepspot_scale.stages.enhancement import Enhancement, keep_enhanced
-from deepspot_scale.stages.polarity import PolarityMeasure
-from deepspot_scale.stages.wavelet_detection import PRESETS
+from deepspot_scale.stages.polarity.measure import PolarityMeasure
 
 ORDER = (
     ("range",),

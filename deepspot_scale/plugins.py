@@ -12,7 +12,12 @@ import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import (
+    EntryPoint,
+    PackageNotFoundError,
+    entry_points,
+    version,
+)
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -110,3 +115,15 @@ def _follow(start: Any, attribute: str) -> Any:
 
 def _noun(group: str) -> str:
     return group.rpartition(".")[2].removesuffix("s")
+
+
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the version of each package, or "not installed"."""
+    return {name: _version(name) for name in packages}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

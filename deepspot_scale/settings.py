@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
-from deepspot_scale.checking import Strict, checked
+from deepspot_scale.config import Strict, checked
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.networks.engines import AUTO, Precision
 from deepspot_scale.networks.weights import DEFAULT_MODEL

@@ -20,19 +20,19 @@ import pandas as pd
 import pytest
 import zarr
 
-from deepspot_scale.artificial import render_spots
 from deepspot_scale.cli import main
-from deepspot_scale.io.tables import Folder, read_table
-from deepspot_scale.io.writing import (
+from deepspot_scale.io.ome_zarr.writing import (
     ImageLayout,
     create_plate,
     write_image,
     write_labels,
 )
+from deepspot_scale.io.tables import Folder, read_table
+from deepspot_scale.runs.execute import Progress, execute_run
 from deepspot_scale.runs.manifest import read_fields, read_part_table
-from deepspot_scale.runs.preparation import prepare_run
-from deepspot_scale.runs.screen import Progress, execute_run
+from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.settings import make_settings
+from deepspot_scale.simulation import render_spots
 from deepspot_scale.vocabulary import CONDITIONS, WELLS, FieldAddress
 
 

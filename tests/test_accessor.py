@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 import deepspot_scale as ds
-from deepspot_scale.artificial import render_spots
 from deepspot_scale.errors import FieldError
+from deepspot_scale.simulation import render_spots
 
 POINTS = np.array([[10.0, 12.0], [30.0, 50.0], [45.0, 20.0]])
 

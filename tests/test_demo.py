@@ -10,8 +10,13 @@ from deepspot_scale.demo import (
 )
 from deepspot_scale.errors import PlateError
 from deepspot_scale.io.plate import open_plate
-from deepspot_scale.report.polarity import SectorIndex
-from deepspot_scale.wound_assay import draw_scene, photograph, plant_spots, true_cells
+from deepspot_scale.simulation.wound_assay import (
+    draw_scene,
+    photograph,
+    plant_spots,
+    true_cells,
+)
+from deepspot_scale.statistics.sector_index import SectorIndex
 
 ADDRESS = ["row", "column", "field"]
 QUICK = SectorIndex(n_boot=50, n_null=100)

@@ -10,7 +10,7 @@ import pytest
 from deepspot_scale.errors import SettingsError, WeightsError
 from deepspot_scale.pipeline import ORDER, assemble
 from deepspot_scale.settings import make_settings
-from deepspot_scale.stages.wavelet_detection import PRESETS
+from deepspot_scale.stages.detection.wavelet import PRESETS
 
 
 def _names(**settings: Any) -> list[str]:

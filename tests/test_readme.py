@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from deepspot_scale import cli
-from deepspot_scale.description import describe_tables
-from deepspot_scale.io.writing import (
+from deepspot_scale.cli.describe import describe_tables
+from deepspot_scale.io.ome_zarr.writing import (
     ImageLayout,
     create_plate,
     write_image,

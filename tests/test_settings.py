@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
 
-from deepspot_scale.checking import difference
+from deepspot_scale.config import difference
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.settings import (
     Settings,

@@ -12,11 +12,11 @@ import pytest
 from scipy import ndimage
 from skimage.feature import peak_local_max
 
-from deepspot_scale.blockwise.brightness import Normalisation
-from deepspot_scale.blockwise.reduction import Step, everything
+from deepspot_scale.blockwise.rounds import Step, everything
 from deepspot_scale.errors import ContractError, SettingsError
-from deepspot_scale.stages.point_detection import PointDetector
-from deepspot_scale.stages.wavelet_detection import PRESETS
+from deepspot_scale.stages.brightness import Normalisation
+from deepspot_scale.stages.detection.points import PointDetector
+from deepspot_scale.stages.detection.wavelet import PRESETS
 from deepspot_scale.testing import check_detector, check_steps
 
 CALLS: list[int] = []

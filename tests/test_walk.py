@@ -13,7 +13,7 @@ import tifffile
 from typer.testing import CliRunner
 
 from deepspot_scale import cli
-from deepspot_scale.artificial import render_spots
+from deepspot_scale.simulation import render_spots
 
 README = Path(__file__).parents[1] / "README.md"
 WELLS = ("B03", "C04")

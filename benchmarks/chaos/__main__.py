@@ -24,14 +24,14 @@ from benchmarks.chaos.kills import (
     run,
 )
 from benchmarks.chaos.outcome import digest
-from benchmarks.chaos.troupe import Troupe, surroundings
-from deepspot_scale.io.tables import Folder
-from deepspot_scale.io.writing import (
+from benchmarks.chaos.processes import Troupe, surroundings
+from deepspot_scale.io.ome_zarr.writing import (
     ImageLayout,
     create_plate,
     write_image,
     write_labels,
 )
+from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.manifest import read_fields
 from deepspot_scale.vocabulary import FieldAddress
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos.troupe import Troupe
+from benchmarks.chaos.processes import Troupe
 
 SHARES = {"worker": 0.5, "nanny": 0.25, "client": 0.15, "scheduler": 0.1}
 """Of the kills."""

@@ -23,7 +23,7 @@ from benchmarks.throughput.rows import Row, keep, work_rates
 from benchmarks.throughput.runs import NO_WORK, STANDINS, WITH_CELLS, time_run
 from deepspot_scale.cluster.client import open_client
 from deepspot_scale.cluster.worker import ENVIRONMENT
-from deepspot_scale.networks.deepspot import flops_per_pixel
+from deepspot_scale.networks.caso_resnet import flops_per_pixel
 from deepspot_scale.networks.engines import EngineChoice, get_engine
 from deepspot_scale.networks.weights import find_weights
 

@@ -18,7 +18,7 @@ from benchmarks.throughput.machine import best_seconds, peak_bytes, product_flop
 from benchmarks.throughput.plates import draw_field
 from benchmarks.throughput.rows import Row, work_rates
 from deepspot_scale.kernels.normalisation import quantile_scale
-from deepspot_scale.networks.deepspot import flops_per_pixel
+from deepspot_scale.networks.caso_resnet import flops_per_pixel
 from deepspot_scale.networks.engines import Engine, EngineChoice, get_engine
 from deepspot_scale.networks.weights import find_weights
 

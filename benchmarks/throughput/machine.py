@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from deepspot_scale.networks.openvino_engine import precision_hint
-from deepspot_scale.networks.openvino_import import import_openvino
-from deepspot_scale.versions import installed_versions
+from deepspot_scale.networks.openvino.engine import precision_hint
+from deepspot_scale.networks.openvino.library import import_openvino
+from deepspot_scale.plugins import installed_versions
 
 TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 PRODUCT_EDGE = 2048

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspot_scale.artificial import render_spots, smooth_noise
-from deepspot_scale.io.writing import (
+from deepspot_scale.io.ome_zarr.writing import (
     ImageLayout,
     create_image,
     create_plate,
@@ -24,6 +23,7 @@ from deepspot_scale.io.writing import (
     write_labels,
     write_window,
 )
+from deepspot_scale.simulation import render_spots, smooth_noise
 from deepspot_scale.vocabulary import FieldAddress
 
 CELL_PX = 256

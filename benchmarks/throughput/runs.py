@@ -16,8 +16,8 @@ import pandas as pd
 from benchmarks.throughput.machine import peak_bytes
 from benchmarks.throughput.rows import Row
 from deepspot_scale.cluster.local import threads_per_worker
-from deepspot_scale.runs.preparation import Prepared, Selection, prepare_run
-from deepspot_scale.runs.screen import execute_run
+from deepspot_scale.runs.execute import execute_run
+from deepspot_scale.runs.prepare import Prepared, Selection, prepare_run
 from deepspot_scale.settings import make_settings
 
 STANDINS = "benchmarks.throughput.standins"

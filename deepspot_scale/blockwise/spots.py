@@ -14,8 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.geometry import Box
-from deepspot_scale.blockwise.reduction import FieldAnswers, Here, Step
-from deepspot_scale.blockwise.tables import in_reading_order
+from deepspot_scale.blockwise.identity import in_reading_order
+from deepspot_scale.blockwise.rounds import BlockContext, PlaneAnswers, Step
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels import peaks
 
@@ -77,7 +77,7 @@ def require_detector(method: Any) -> Detector:
     return detector
 
 
-class Found(NamedTuple):
+class Candidates(NamedTuple):
     """Spots before photometry, in pixels of the field."""
 
     y: NDArray[np.int64]
@@ -126,10 +126,10 @@ def nearest_pixel(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def measure_spots(
-    found: Found,
+    found: Candidates,
     value: NDArray[np.float32],
-    here: Here,
-    field: FieldAnswers,
+    here: BlockContext,
+    field: PlaneAnswers,
     *,
     step: int = 1,
 ) -> Spots:
@@ -178,6 +178,6 @@ def _table(area: NDArray[np.int64], *measured: NDArray[Any]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def order_spots(spots: Spots, _: FieldAnswers) -> Spots:
+def order_spots(spots: Spots, _: PlaneAnswers) -> Spots:
     """Return a field's spots in reading order, whatever the order of its blocks."""
     return spots._replace(table=in_reading_order(spots.table))

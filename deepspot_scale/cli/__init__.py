@@ -23,7 +23,7 @@ from deepspot_scale.errors import (
     RunError,
     SettingsError,
 )
-from deepspot_scale.io.retrying import FULL
+from deepspot_scale.io.retry import FULL
 
 __all__ = ["app", "main"]
 

@@ -27,7 +27,7 @@ def list_() -> None:
 
     Example: deepspot-scale models list
     """
-    from deepspot_scale.networks.inventory import cached_exports, list_models
+    from deepspot_scale.networks.model_list import cached_exports, list_models
 
     for line in list_models():
         typer.echo(line)
@@ -50,7 +50,7 @@ def describe(
 
     Example: deepspot-scale models describe deepspot
     """
-    from deepspot_scale.networks.inventory import describe_model
+    from deepspot_scale.networks.model_list import describe_model
 
     for line in describe_model(model):
         typer.echo(line)
@@ -62,7 +62,7 @@ def verify() -> None:
 
     Example: deepspot-scale models verify
     """
-    from deepspot_scale.networks.inventory import verify_models
+    from deepspot_scale.networks.model_list import verify_models
 
     for name in verify_models():
         typer.echo(name)

@@ -25,7 +25,7 @@ Command = Callable[..., None]
 
 def _complete_detector(incomplete: str) -> list[str]:
     from deepspot_scale.plugins import DETECTORS, plugin_names
-    from deepspot_scale.stages.wavelet_detection import PRESETS
+    from deepspot_scale.stages.detection.wavelet import PRESETS
 
     names = (*PRESETS, *plugin_names(DETECTORS))
     return [name for name in names if name.startswith(incomplete)]

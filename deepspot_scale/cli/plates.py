@@ -45,9 +45,9 @@ def convert(
 
     Example: deepspot-scale convert FOLDER PLATE.zarr --masks MASKS --pixel-size 0.108
     """
-    from deepspot_scale.io.conversion import Conversion
-    from deepspot_scale.io.conversion import convert as convert_folder
-    from deepspot_scale.progress import show_counts
+    from deepspot_scale.cli.progress import show_counts
+    from deepspot_scale.io.conversion.convert import Conversion
+    from deepspot_scale.io.conversion.convert import convert as convert_folder
 
     conversion = Conversion(
         pattern=pattern,
@@ -79,7 +79,7 @@ def info(
 
     Example: deepspot-scale info PLATE.zarr
     """
-    from deepspot_scale.description import describe_plate
+    from deepspot_scale.cli.describe import describe_plate
 
     for line in describe_plate(
         plate, tuple(channels or ()), enhance=enhance, model=model, block=block
@@ -97,8 +97,8 @@ def demo(
 
     Example: deepspot-scale demo
     """
+    from deepspot_scale.cli.progress import show_progress
     from deepspot_scale.demo import run_demo
-    from deepspot_scale.progress import show_progress
 
     if out.exists():
         raise PlateError(f"{out} exists; remove it or give another folder with --out")

@@ -104,6 +104,6 @@ def view(
 
     Example: deepspot-scale view RUN B/03/0
     """
-    from deepspot_scale.viewing import view_field
+    from deepspot_scale.exports.viewer import view_field
 
     view_field(run, field, plate=plate)

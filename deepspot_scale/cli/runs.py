@@ -25,15 +25,15 @@ from deepspot_scale.cli.options import (
     Workers,
     with_options,
 )
-from deepspot_scale.cli.signals import Asked, heed_signals
+from deepspot_scale.cli.signals import StopRequest, heed_signals
 from deepspot_scale.errors import RunError, SettingsError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from deepspot_scale.runs.execute import Progress
     from deepspot_scale.runs.lease import Lease
-    from deepspot_scale.runs.preparation import Prepared
-    from deepspot_scale.runs.screen import Progress
+    from deepspot_scale.runs.prepare import Prepared
 
 
 @app.command()
@@ -63,7 +63,7 @@ def run(
     """
     from deepspot_scale.cluster.client import read_cluster, serve
     from deepspot_scale.dashboard.performance import check_report
-    from deepspot_scale.runs.preparation import Selection, prepare_run
+    from deepspot_scale.runs.prepare import Selection, prepare_run
     from deepspot_scale.settings import make_settings
 
     check_report(performance_report)
@@ -106,7 +106,7 @@ def retry(
     from deepspot_scale.cluster.client import read_cluster, serve
     from deepspot_scale.io.stores import is_url
     from deepspot_scale.io.tables import Folder
-    from deepspot_scale.runs.preparation import Selection, prepare_run, read_run
+    from deepspot_scale.runs.prepare import Selection, prepare_run, read_run
 
     where = read_cluster(cluster, workers=workers)
     if serve(where):
@@ -143,13 +143,13 @@ def status(
     Example: deepspot-scale status RUN
     """
     from deepspot_scale.io.tables import Folder
-    from deepspot_scale.runs.standing import describe_standing, read_standing
+    from deepspot_scale.runs.status import describe_status, read_status
 
-    standing = read_standing(Folder(folder))
+    standing = read_status(Folder(folder))
     if as_json:
         typer.echo(json.dumps(standing.to_dict(), indent=2))
         return
-    for line in describe_standing(standing):
+    for line in describe_status(standing):
         typer.echo(line)
 
 
@@ -197,15 +197,15 @@ def _execute(
     prepared: Prepared,
     where: Any,
     lease: Lease,
-    asked: Asked,
+    asked: StopRequest,
     performance_report: Path | None,
 ) -> Progress:
+    from deepspot_scale.cli.describe import describe_run
+    from deepspot_scale.cli.progress import show_progress
     from deepspot_scale.cluster.client import open_client
     from deepspot_scale.cluster.security import dashboard_lines
     from deepspot_scale.dashboard.performance import write_performance
-    from deepspot_scale.description import describe_run
-    from deepspot_scale.progress import show_progress
-    from deepspot_scale.runs.screen import execute_run
+    from deepspot_scale.runs.execute import execute_run
 
     for well in prepared.plate.missing:
         say(f"well {well} is listed in the plate, but it is not there")
@@ -254,7 +254,7 @@ def detect(
 
     Example: deepspot-scale detect image.tif more/*.png --out spots.csv
     """
-    from deepspot_scale.runs.images import detect_images
+    from deepspot_scale.runs.loose_images import detect_images
     from deepspot_scale.settings import make_settings
 
     checked = make_settings(channels=tuple(channels or ["0"]), **settings)

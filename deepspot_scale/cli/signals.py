@@ -21,7 +21,7 @@ _WARNED = b"\nthe queue asks to end: ending the fields in hand\n"
 
 
 @dataclass
-class Asked:
+class StopRequest:
     """What was asked so far."""
 
     signals: list[int] = field(default_factory=list)
@@ -38,9 +38,9 @@ class Asked:
 
 
 @contextmanager
-def heed_signals() -> Iterator[Asked]:
+def heed_signals() -> Iterator[StopRequest]:
     """Note signals instead of dying of them; afterwards all is as before."""
-    asked = Asked()
+    asked = StopRequest()
 
     def note(number: int, _: Any) -> None:
         # No print here: the signal may have come in the middle of one.

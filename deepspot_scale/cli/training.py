@@ -39,8 +39,8 @@ def simulate(
 
     Example: deepspot-scale simulate OUT --set var --spots 50 --images 400
     """
-    from deepspot_scale.progress import show_counts
-    from deepspot_scale.training.simulation import write_simulated_set
+    from deepspot_scale.cli.progress import show_counts
+    from deepspot_scale.training.image_sets import write_simulated_set
 
     with show_counts("images") as progress:
         written = write_simulated_set(
@@ -156,9 +156,9 @@ def evaluate(
 
     Example: deepspot-scale evaluate deepspot DATA paper-sets broad --out EVAL
     """
-    from deepspot_scale.runs.evaluation import Terms
-    from deepspot_scale.runs.evaluation import evaluate as score
-    from deepspot_scale.runs.known_images import Sample
+    from deepspot_scale.evaluation.datasets import Sample
+    from deepspot_scale.evaluation.evaluate import Terms
+    from deepspot_scale.evaluation.evaluate import evaluate as score
     from deepspot_scale.settings import make_settings
 
     settings = make_settings(channels=("0",), detector=detector, precision=precision)

@@ -11,17 +11,17 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from deepspot_scale.cluster.allocation import (
-    Allocation,
-    open_allocation,
-    serve_allocation,
-)
-from deepspot_scale.cluster.existing import PREFIXES, Existing, open_existing
+from deepspot_scale.cluster.external import PREFIXES, External, open_existing
 from deepspot_scale.cluster.gpu import Gpus, open_gpus
 from deepspot_scale.cluster.kubernetes import Kubernetes, open_kubernetes
 from deepspot_scale.cluster.local import Local, open_local
 from deepspot_scale.cluster.options import Options, check_options, read_values
 from deepspot_scale.cluster.queue import QUEUES, Queue, open_queue
+from deepspot_scale.cluster.srun import (
+    Allocation,
+    open_allocation,
+    serve_allocation,
+)
 from deepspot_scale.errors import SettingsError, did_you_mean
 
 KINDS: dict[str, type[Options]] = {
@@ -63,7 +63,7 @@ def read_cluster(cluster: str, *, workers: int | None = None) -> Options:
     if word.startswith(PREFIXES):
         # Where the workers are another's, their number is not ours to say.
         values = {k: v for k, v in values.items() if k != "workers"}
-        return check_options(Existing, values, where)
+        return check_options(External, values, where)
     if word not in KINDS:
         raise SettingsError(
             f"a cluster is {', '.join(KINDS)}, tcp://host:port or tls://host:port of "
@@ -120,7 +120,7 @@ def _opened(
             return open_allocation(cluster)
         case Kubernetes():
             return open_kubernetes(cluster, say=say)
-        case Existing():
+        case External():
             return open_existing(cluster)
     raise SettingsError(f"no way to open {cluster!r}")
 

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from deepspot_scale.cluster.leaving import without_signals
+from deepspot_scale.cluster.liveness import local_workers_expected
 from deepspot_scale.cluster.options import TASKS_AT_A_TIME, Options
-from deepspot_scale.cluster.watching import local_workers_expected
+from deepspot_scale.cluster.shutdown import without_signals
 from deepspot_scale.cluster.worker import ENVIRONMENT
 
 LOOPBACK = "127.0.0.1"

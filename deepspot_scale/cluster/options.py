@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deepspot_scale.checking import Strict, checked, read_toml
+from deepspot_scale.config import Strict, checked, read_toml
 from deepspot_scale.errors import SettingsError
 
 GPU = "GPU"

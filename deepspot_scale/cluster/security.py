@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from deepspot_scale.checking import Strict
-from deepspot_scale.dashboard.announcement import page_address
+from deepspot_scale.config import Strict
+from deepspot_scale.dashboard.publisher import page_address
 from deepspot_scale.errors import SettingsError
 
 

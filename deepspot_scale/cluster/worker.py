@@ -15,7 +15,7 @@ from typing import Any
 from distributed import WorkerPlugin
 
 from deepspot_scale.cluster.options import GPU
-from deepspot_scale.dashboard.messages import TOPIC, tell_device, this_worker
+from deepspot_scale.dashboard.events import TOPIC, tell_device, this_worker
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.networks.engines import Device, EngineChoice, get_engine
 
@@ -74,7 +74,7 @@ class EngineLoader(WorkerPlugin):
         ends the run.
         """
         _keep_memory()
-        import_module("deepspot_scale.runs.batches")
+        import_module("deepspot_scale.runs.process")
         has = worker.state.total_resources
         device = "no network"
         if self.choice is not None and all(name in has for name in self.demand):

@@ -17,8 +17,8 @@ from bokeh.layouts import column, row
 from bokeh.models import Div, RadioButtonGroup, Select
 
 from deepspot_scale.dashboard import markup
-from deepspot_scale.dashboard.drawings import PlateDrawing, RateDrawing
-from deepspot_scale.dashboard.plate_map import Shown
+from deepspot_scale.dashboard.figures import PlateDrawing, RateDrawing
+from deepspot_scale.dashboard.plate_map import Panel
 from deepspot_scale.dashboard.state import Runs, Snapshot
 
 INTERVAL_MS = 2000
@@ -45,7 +45,7 @@ class LivePage:
         self.texts["head"].text = "<h1>No run has begun yet</h1>"
         self.plate, self.rate = PlateDrawing(), RateDrawing()
         self.plate.figure.visible = False
-        self.shown = RadioButtonGroup(labels=list(get_args(Shown)), active=0)
+        self.shown = RadioButtonGroup(labels=list(get_args(Panel)), active=0)
         self.chosen = Select(value=LATEST, options=[LATEST], visible=False)
         self.shown.on_change("active", self._on_choice)
         self.chosen.on_change("value", self._on_choice)
@@ -86,7 +86,7 @@ class LivePage:
             text = write(numbers)
             if self.texts[name].text != text:
                 self.texts[name].text = text
-        self.plate.show(numbers, get_args(Shown)[self.shown.active])
+        self.plate.show(numbers, get_args(Panel)[self.shown.active])
         self.shown.visible = self.plate.figure.visible
         self.rate.show(numbers)
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from deepspot_scale.dashboard.state import Snapshot
 
-Shown = Literal["progress", "spots per cell", "spots per field"]
+Panel = Literal["progress", "spots per cell", "spots per field"]
 FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))
 """Rows and columns of plates of 6 to 1536 wells."""
 
@@ -61,7 +61,7 @@ def short_column(column: str) -> str:
 
 
 def well_columns(
-    wells: list[Snapshot], shape: PlateShape, shown: Shown
+    wells: list[Snapshot], shape: PlateShape, shown: Panel
 ) -> dict[str, list[Any]]:
     """Return the wells as columns of a drawing: places, value, words.
 
@@ -92,7 +92,7 @@ def well_columns(
     return placed
 
 
-def _value(well: Snapshot, shown: Shown) -> float:
+def _value(well: Snapshot, shown: Panel) -> float:
     if shown == "progress":
         settled: float = (well["done"] + well["failed"]) / max(well["total"], 1)
         return settled

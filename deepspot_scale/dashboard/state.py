@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from math import isnan
 from typing import Any
 
-from deepspot_scale.dashboard.messages import (
+from deepspot_scale.dashboard.events import (
     STAGES,
     FieldRow,
     Message,
     WellRow,
     read_rows,
 )
-from deepspot_scale.dashboard.pace import RateHistory, RecentRate
+from deepspot_scale.dashboard.rates import RateHistory, RecentRate
 from deepspot_scale.vocabulary import DONE
 
 MAX_RUNS = 8

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepspot_scale.blockwise.reduction import Pipeline, defer_rounds
+from deepspot_scale.blockwise.rounds import Pipeline, defer_rounds
 from deepspot_scale.execution.planes import (
     FieldTask,
     iter_field_planes,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from deepspot_scale.blockwise.joint import Outcome, Running, run_alone, run_together
-from deepspot_scale.blockwise.reduction import Pipeline, Seconds, iter_rounds
+from deepspot_scale.blockwise.batching import Outcome, Running, run_alone, run_together
+from deepspot_scale.blockwise.rounds import Pipeline, Seconds, iter_rounds
 from deepspot_scale.execution.planes import (
     FieldTask,
     LoadedReader,

@@ -16,14 +16,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.geometry import Box, whole_box
-from deepspot_scale.blockwise.reduction import FieldAnswers, Reader
-from deepspot_scale.blockwise.tables import PlaneIdentity, identify
+from deepspot_scale.blockwise.identity import PlaneIdentity, identify
+from deepspot_scale.blockwise.rounds import PlaneAnswers, Reader
 from deepspot_scale.errors import FieldError, did_you_mean
 from deepspot_scale.io.plate import Field, FieldEntry, open_field
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.settings import Settings
-from deepspot_scale.stages.polarity import plane_table
-from deepspot_scale.vocabulary import CELLS, PROJECTED, SPOTS, empty_table
+from deepspot_scale.stages.polarity.measure import plane_table
+from deepspot_scale.tables import empty_table
+from deepspot_scale.vocabulary import CELLS, PROJECTED, SPOTS
 
 
 class PlaneIndex(NamedTuple):
@@ -184,7 +185,7 @@ def labels_in_use(settings: Settings) -> tuple[tuple[str, str], ...]:
 
 
 def plane_tables(
-    answers: FieldAnswers, source: Field, plane: PlaneIndex
+    answers: PlaneAnswers, source: Field, plane: PlaneIndex
 ) -> PlaneAnswer:
     """Return the tables of one plane from the answers of all rounds."""
     identity = PlaneIdentity(

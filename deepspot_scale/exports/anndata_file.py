@@ -22,7 +22,7 @@ from deepspot_scale.exports.measures import (
 )
 from deepspot_scale.exports.results import WELL_WORDS, RunResults, addresses_of
 from deepspot_scale.settings import write_settings
-from deepspot_scale.vocabulary import join_tables
+from deepspot_scale.tables import join_tables
 
 
 def write_anndata(results: RunResults, path: Path) -> None:

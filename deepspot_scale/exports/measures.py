@@ -11,7 +11,8 @@ import pandas as pd
 
 from deepspot_scale.exports.results import WELL_WORDS, RunResults
 from deepspot_scale.kernels.sectors import relative_concentration, sector_sums
-from deepspot_scale.vocabulary import CELLS, WELLS, Column, as_table
+from deepspot_scale.tables import as_table
+from deepspot_scale.vocabulary import CELLS, WELLS, Column
 
 KEYS = ("row", "column", "field", "t", "channel", "z", "cell")
 """Columns that say which cell, in which channel and plane, a row is about."""

@@ -22,14 +22,8 @@ from deepspot_scale.io.stores import Source
 from deepspot_scale.io.tables import Folder, read_table
 from deepspot_scale.runs.manifest import PARTS, read_fields
 from deepspot_scale.settings import Settings, read_settings
-from deepspot_scale.vocabulary import (
-    DONE,
-    FAILED,
-    WELLS,
-    FieldAddress,
-    empty_table,
-    same_well,
-)
+from deepspot_scale.tables import empty_table
+from deepspot_scale.vocabulary import DONE, FAILED, WELLS, FieldAddress, same_well
 
 _ADDRESS = ["row", "column", "field"]
 WELL_WORDS = ["condition", "gene", "replicate"]

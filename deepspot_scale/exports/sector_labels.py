@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.exports.results import FieldResult, RunResults, addresses_of
 from deepspot_scale.io.field import Field
-from deepspot_scale.io.writing import write_labels
+from deepspot_scale.io.ome_zarr.writing import write_labels
 from deepspot_scale.kernels.sectors import angle_bins
 from deepspot_scale.settings import Settings
 from deepspot_scale.vocabulary import N_BINS, PROJECTED

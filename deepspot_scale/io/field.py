@@ -19,19 +19,19 @@ import zarr
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
-from deepspot_scale.io.files import is_image_file, open_file
-from deepspot_scale.io.images import Projection, StoredImage, Window
+from deepspot_scale.io.image_files.tiff_png import is_image_file, open_file
 from deepspot_scale.io.labels import LabelImage, open_labels
-from deepspot_scale.io.metadata import ImageListing
-from deepspot_scale.io.stores import is_url, join
-from deepspot_scale.io.trust import check_within
-from deepspot_scale.io.zarr_images import (
+from deepspot_scale.io.limits import check_within
+from deepspot_scale.io.ome_zarr.metadata import ImageListing
+from deepspot_scale.io.ome_zarr.zarr_images import (
     listing_of_node,
     open_image_node,
     open_level,
     open_plain_array,
     read_label_names,
 )
+from deepspot_scale.io.stored_image import Projection, StoredImage, Window
+from deepspot_scale.io.stores import is_url, join
 from deepspot_scale.vocabulary import FieldAddress
 
 MAX_CHUNKS = 10**7

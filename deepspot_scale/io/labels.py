@@ -20,9 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
-from deepspot_scale.io.images import StoredImage, Window
-from deepspot_scale.io.metadata import ImageListing
-from deepspot_scale.io.zarr_images import listing_of_node, open_image_node, open_level
+from deepspot_scale.io.ome_zarr.metadata import ImageListing
+from deepspot_scale.io.ome_zarr.zarr_images import (
+    listing_of_node,
+    open_image_node,
+    open_level,
+)
+from deepspot_scale.io.stored_image import StoredImage, Window
 
 _ROUNDING = 1e-6
 """Pixels. Keeps a centre that falls on the edge of two label pixels on one side, when

@@ -20,9 +20,14 @@ import xarray as xr
 import zarr
 
 from deepspot_scale.errors import FieldError, PlateError
-from deepspot_scale.io import files
 from deepspot_scale.io.field import Field, FieldEntry, open_field
-from deepspot_scale.io.metadata import Attributes, parse_plate, parse_well, read_block
+from deepspot_scale.io.image_files import tiff_png
+from deepspot_scale.io.ome_zarr.metadata import (
+    Attributes,
+    parse_plate,
+    parse_well,
+    read_block,
+)
 from deepspot_scale.io.stores import (
     Source,
     ZarrFormat,
@@ -158,11 +163,12 @@ def open_plate(source: Source) -> Plate:
 
 def _open_folder(source: str) -> Plate:
     names = sorted(os.listdir(source))
-    paths = [join(source, name) for name in names if files.is_image_file(name)]
+    paths = [join(source, name) for name in names if tiff_png.is_image_file(name)]
     if not paths:
         raise PlateError(
             f"{source} is no Zarr hierarchy and holds no image files "
-            f"({', '.join(files.SUFFIXES)}). Give a plate, an image or such a folder."
+            f"({', '.join(tiff_png.SUFFIXES)}). Give a plate, an image or such a "
+            "folder."
         )
     return _open_files(source, paths)
 
@@ -170,12 +176,12 @@ def _open_folder(source: str) -> Plate:
 def _open_files(source: str, paths: list[str]) -> Plate:
     entries: dict[str, FieldEntry] = {}
     for path in paths:
-        if not files.is_image_file(path):
+        if not tiff_png.is_image_file(path):
             raise PlateError(
-                f"{path} is no image file ({', '.join(files.SUFFIXES)}) and no Zarr "
+                f"{path} is no image file ({', '.join(tiff_png.SUFFIXES)}) and no Zarr "
                 "hierarchy. Convert it first."
             )
-        for name, image in files.list_sources(path):
+        for name, image in tiff_png.list_sources(path):
             if name in entries:
                 raise PlateError(
                     f"{path} and {entries[name].source} would both be the field "

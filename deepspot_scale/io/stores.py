@@ -23,7 +23,7 @@ from zarr.core.metadata import ArrayV2Metadata
 from zarr.storage import FsspecStore, LocalStore, StorePath, WrapperStore
 
 from deepspot_scale.errors import DeepspotError, FieldError
-from deepspot_scale.io.retrying import FULL, is_passing, retry, retry_async
+from deepspot_scale.io.retry import FULL, is_passing, retry, retry_async
 
 Source = str | os.PathLike[str]
 Node = zarr.Group | zarr.Array[Any]

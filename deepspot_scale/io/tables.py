@@ -23,8 +23,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deepspot_scale.errors import StoreError
-from deepspot_scale.io.retrying import FULL, retry
-from deepspot_scale.vocabulary import Column, arrow_schema, as_table, empty_table
+from deepspot_scale.io.retry import FULL, retry
+from deepspot_scale.tables import arrow_schema, as_table, empty_table
+from deepspot_scale.vocabulary import Column
 
 PARTIAL = ".partial-"
 """In the name of every file that is not whole yet."""

@@ -76,7 +76,7 @@ def _load_keras(choice: EngineChoice) -> Engine:
 
 
 def _load_openvino(choice: EngineChoice) -> Engine:
-    from deepspot_scale.networks.openvino_engine import load
+    from deepspot_scale.networks.openvino.engine import load
 
     return load(choice)
 

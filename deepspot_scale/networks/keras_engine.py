@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.networks.deepspot import build
+from deepspot_scale.networks.caso_resnet import build
 from deepspot_scale.networks.engines import Batch, EngineChoice, gpu_names
 from deepspot_scale.networks.weights import find_weights, load_weights
 

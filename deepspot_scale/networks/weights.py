@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepspot_scale.errors import WeightsError, did_you_mean
-from deepspot_scale.networks.deepspot import Architecture
+from deepspot_scale.networks.caso_resnet import Architecture
 
 if TYPE_CHECKING:
     import keras

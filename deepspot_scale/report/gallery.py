@@ -14,11 +14,11 @@ import pandas as pd
 
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.io.plate import Plate
-from deepspot_scale.report.grouping import FIELD, merge_planes
-from deepspot_scale.report.inference import usable_cells
-from deepspot_scale.report.picture import draw_field
-from deepspot_scale.report.polarity import SectorIndex, measure_group
+from deepspot_scale.report.field_image import draw_field
 from deepspot_scale.report.run_tables import RunTables
+from deepspot_scale.statistics.groups import FIELD, merge_planes
+from deepspot_scale.statistics.polarity_tests import usable_cells
+from deepspot_scale.statistics.sector_index import SectorIndex, measure_group
 from deepspot_scale.vocabulary import DONE, FieldAddress
 
 FEWEST_CELLS: Final = 5

@@ -18,17 +18,9 @@ from typing import Any, Final
 import pandas as pd
 
 from deepspot_scale.io.plate import Plate
-from deepspot_scale.report import plots
-from deepspot_scale.report.flags import (
-    FLAGS,
-    MOST_MEASURED,
-    count_raw_spots,
-    flag_fields,
-    measure_fields,
-)
+from deepspot_scale.report import sections
 from deepspot_scale.report.gallery import choose_fields, gallery
-from deepspot_scale.report.grouping import FIELD
-from deepspot_scale.report.markup import (
+from deepspot_scale.report.html import (
     Plot,
     big_numbers,
     facts_table,
@@ -39,7 +31,13 @@ from deepspot_scale.report.markup import (
     svg_text,
     table,
 )
-from deepspot_scale.report.polarity import ROTATION_NOTES
+from deepspot_scale.report.quality_flags import (
+    FLAGS,
+    MOST_MEASURED,
+    count_raw_spots,
+    flag_fields,
+    measure_fields,
+)
 from deepspot_scale.report.run_tables import (
     MOST_COMPARED,
     Findings,
@@ -47,7 +45,9 @@ from deepspot_scale.report.run_tables import (
     measure_findings,
     read_run,
 )
-from deepspot_scale.report.words import headline, readable, sentences
+from deepspot_scale.report.summary import headline, readable, sentences
+from deepspot_scale.statistics.groups import FIELD
+from deepspot_scale.statistics.sector_index import ROTATION_NOTES
 
 FOLDER: Final = "report"
 """Of figures and numbers, beside the page."""
@@ -153,7 +153,7 @@ def _plate(run: RunTables, files: _Files) -> str:
     if not (run.wells["row"] != "").any():
         shown = run.fields[["field", "n_spots", "n_cells", "status"]]
         return files.table("images", run.fields, shown) if len(shown) else ""
-    maps = "".join(files.figure(plot) for plot in plots.plate_maps(run))
+    maps = "".join(files.figure(plot) for plot in sections.plate_maps(run))
     kept = [c for c in run.wells if not str(c).startswith(("polarity_", "p_"))]
     wells = files.table("wells", run.wells, run.wells[kept])
     return (
@@ -166,7 +166,7 @@ def _polarity(run: RunTables, findings: Findings, files: _Files) -> str:
     if findings.polarity.empty or findings.polarity["value"].isna().all():
         return ""
     parts = [polarity_note(findings.polarity)]
-    parts += [files.figure(plot) for plot in plots.polarity_figures(run, findings)]
+    parts += [files.figure(plot) for plot in sections.polarity_figures(run, findings)]
     numbers = table(readable(findings.polarity), file=f"{FOLDER}/polarity.csv")
     parts += ["<h3>Numbers</h3>", numbers]
     parts.append(
@@ -216,7 +216,7 @@ def _comparisons(run: RunTables, findings: Findings, files: _Files) -> str:
 
 
 def _wells(run: RunTables, files: _Files) -> str:
-    return "".join(files.figure(plot) for plot in plots.well_figures(run))
+    return "".join(files.figure(plot) for plot in sections.well_figures(run))
 
 
 def _gallery(

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from deepspot_scale.kernels.sectors import sector_sums
 from deepspot_scale.report.figures import BLUE, INK, SKY, group_names, new_figure
-from deepspot_scale.report.inference import iter_groups, usable_cells
-from deepspot_scale.report.polarity import CellBins, SectorIndex, stream
-from deepspot_scale.vocabulary import Column, empty_table
+from deepspot_scale.statistics.polarity_tests import iter_groups, usable_cells
+from deepspot_scale.statistics.sector_index import CellBins, SectorIndex, stream
+from deepspot_scale.tables import empty_table
+from deepspot_scale.vocabulary import Column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,11 +16,12 @@ from typing import Any, Final
 import pandas as pd
 
 from deepspot_scale.errors import RunError
-from deepspot_scale.report.comparison import compare_conditions
-from deepspot_scale.report.grouping import FIELD, MAP, WELL
-from deepspot_scale.report.inference import polarity_statistics
-from deepspot_scale.report.polarity import SectorIndex
 from deepspot_scale.settings import Settings, read_settings
+from deepspot_scale.statistics.condition_tests import compare_conditions
+from deepspot_scale.statistics.groups import FIELD, MAP, WELL
+from deepspot_scale.statistics.polarity_tests import polarity_statistics
+from deepspot_scale.statistics.sector_index import SectorIndex
+from deepspot_scale.tables import empty_table, join_tables
 from deepspot_scale.vocabulary import (
     CELLS,
     COMPARISONS,
@@ -31,8 +32,6 @@ from deepspot_scale.vocabulary import (
     SPOTS,
     Column,
     FieldAddress,
-    empty_table,
-    join_tables,
 )
 
 MOST_COMPARED: Final = 12

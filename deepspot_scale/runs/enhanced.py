@@ -10,10 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepspot_scale.execution.planes import FieldTask, PlaneAnswer
-from deepspot_scale.io.creation import complete_plate, create_plate, plate_address
+from deepspot_scale.io.ome_zarr.creation import (
+    complete_plate,
+    create_plate,
+    plate_address,
+)
+from deepspot_scale.io.ome_zarr.writing import ImageLayout, write_image
 from deepspot_scale.io.plate import open_field
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.io.writing import ImageLayout, write_image
 from deepspot_scale.settings import Settings
 from deepspot_scale.vocabulary import FieldAddress
 

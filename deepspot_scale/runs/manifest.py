@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepspot_scale.checking import difference
+from deepspot_scale.config import difference
 from deepspot_scale.errors import RunError, StoreError
 from deepspot_scale.io.tables import (
     Folder,
@@ -31,15 +31,8 @@ from deepspot_scale.io.tables import (
     write_table,
 )
 from deepspot_scale.settings import Settings, read_settings, write_settings
-from deepspot_scale.vocabulary import (
-    CELLS,
-    DONE,
-    FIELDS,
-    SPOTS,
-    FieldAddress,
-    empty_table,
-    join_tables,
-)
+from deepspot_scale.tables import empty_table, join_tables
+from deepspot_scale.vocabulary import CELLS, DONE, FIELDS, SPOTS, FieldAddress
 
 LONGEST = 150
 """Bytes of a field's name in a part's; file systems take 255 in all."""

@@ -15,10 +15,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.geometry import Box, Span
-from deepspot_scale.blockwise.mapping import check_labels, labels_at
-from deepspot_scale.blockwise.reduction import (
-    FieldAnswers,
-    Here,
+from deepspot_scale.blockwise.lifting import check_labels, labels_at
+from deepspot_scale.blockwise.rounds import (
+    BlockContext,
+    PlaneAnswers,
     Reader,
     Step,
     everything,
@@ -62,7 +62,7 @@ def look_up(table: pd.DataFrame, read: Reader, shape: tuple[int, int]) -> pd.Dat
     return table.assign(**found)
 
 
-def _chunk(here: Here, _: FieldAnswers) -> Any:
+def _chunk(here: BlockContext, _: PlaneAnswers) -> Any:
     spots = here.answers["spots"]
     return spots._replace(table=look_up(spots.table, here.read, here.shape))
 

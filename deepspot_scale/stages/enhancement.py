@@ -17,22 +17,22 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from deepspot_scale.blockwise.brightness import Normalisation
+from deepspot_scale.blockwise.batching import BatchedWork
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK, plan_blocks
-from deepspot_scale.blockwise.joint import JointWork
-from deepspot_scale.blockwise.mapping import (
+from deepspot_scale.blockwise.lifting import (
     check_image,
     iter_planes,
     map_cores,
     reduce_plane,
     stack_planes,
 )
-from deepspot_scale.blockwise.reduction import FieldAnswers, Here, Pixels, Step
+from deepspot_scale.blockwise.rounds import BlockContext, Pixels, PlaneAnswers, Step
 from deepspot_scale.kernels.binning import bin_pixels, binning_for, unbin_pixels
 from deepspot_scale.kernels.normalisation import Scale
-from deepspot_scale.networks.deepspot import GRID, halo
+from deepspot_scale.networks.caso_resnet import GRID, halo
 from deepspot_scale.networks.engines import EngineChoice, get_engine, predict_images
 from deepspot_scale.networks.weights import DEFAULT_MODEL, find_weights
+from deepspot_scale.stages.brightness import Normalisation
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Enhancement:
         rim = reach if binning == 1 else reach + GRID
         return cls(engine, rim * binning, GRID * binning, binning)
 
-    def prepare(self, here: Here, field: FieldAnswers) -> NDArray[np.float32]:
+    def prepare(self, here: BlockContext, field: PlaneAnswers) -> NDArray[np.float32]:
         """Return the normalised window, padded to the grid at the field's far edges."""
         scale: Scale = field["brightness"].scale
         window = here.block.window
@@ -71,25 +71,29 @@ class Enhancement:
         return predict_images(get_engine(self.engine), windows)
 
     def cut(
-        self, margin: int, here: Here, _: FieldAnswers, enhanced: NDArray[np.float32]
+        self,
+        margin: int,
+        here: BlockContext,
+        _: PlaneAnswers,
+        enhanced: NDArray[np.float32],
     ) -> Pixels:
         """Return the core, and `margin` pixels around it, of an enhanced window."""
         box = here.block.core.grow(margin, here.shape)
         pixels = unbin_pixels(enhanced, self.binning)
         return Pixels(box, pixels[box.within(here.block.window)])
 
-    def joint_work(self, margin: int) -> JointWork:
+    def batched_work(self, margin: int) -> BatchedWork:
         """Return the enhancement of the core and `margin` pixels around it."""
-        return JointWork(self.prepare, self.predict, partial(self.cut, margin))
+        return BatchedWork(self.prepare, self.predict, partial(self.cut, margin))
 
-    def on_core(self, here: Here, field: FieldAnswers) -> NDArray[np.float32]:
+    def on_core(self, here: BlockContext, field: PlaneAnswers) -> NDArray[np.float32]:
         """Return the enhanced pixels of the block's core."""
-        core: Pixels = self.joint_work(0)(here, field)
+        core: Pixels = self.batched_work(0)(here, field)
         return core.values
 
     def step(self, margin: int) -> Step:
         """Return the step ``pixels``: the core and `margin` pixels around it."""
-        return Step("pixels", self.joint_work(margin))
+        return Step("pixels", self.batched_work(margin))
 
 
 def keep_enhanced() -> Step:
@@ -97,13 +101,13 @@ def keep_enhanced() -> Step:
     return Step("enhanced_image", _as_bytes, share=list, finalize=_put_together)
 
 
-def _as_bytes(here: Here, _: FieldAnswers) -> list[Pixels]:
+def _as_bytes(here: BlockContext, _: PlaneAnswers) -> list[Pixels]:
     pixels: Pixels = here.answers["pixels"]
     core = pixels.values[here.block.core.within(pixels.box)]
     return [Pixels(here.block.core, np.rint(core * 255).astype(np.uint8))]
 
 
-def _put_together(pieces: list[Pixels], _: FieldAnswers) -> NDArray[np.uint8]:
+def _put_together(pieces: list[Pixels], _: PlaneAnswers) -> NDArray[np.uint8]:
     ends = [(piece.box.y.stop, piece.box.x.stop) for piece in pieces]
     plane = np.zeros(np.max(ends, axis=0), np.uint8)
     for piece in pieces:

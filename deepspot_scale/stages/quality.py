@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from deepspot_scale.blockwise.mapping import check_image, is_lazy, iter_planes
-from deepspot_scale.blockwise.tables import (
+from deepspot_scale.blockwise.identity import (
     PlaneIdentity,
     gather_tables,
     identify,
     plane_identity,
 )
+from deepspot_scale.blockwise.lifting import check_image, is_lazy, iter_planes
 from deepspot_scale.vocabulary import QUALITY
 
 

@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from deepspot_scale.artificial import render_spots
-from deepspot_scale.blockwise.brightness import Normalisation
 from deepspot_scale.blockwise.geometry import plan_blocks
 from deepspot_scale.blockwise.spots import Detector, require_detector
 from deepspot_scale.errors import ContractError, FieldError, SettingsError
-from deepspot_scale.stages.detection import detect, read_pixels
+from deepspot_scale.simulation import render_spots
+from deepspot_scale.stages.brightness import Normalisation
+from deepspot_scale.stages.detection.detect import detect, read_pixels
 from deepspot_scale.testing.steps import CORE, Image, check_steps, send_copy
 from deepspot_scale.testing.tables import are_alike, places_of, tell_apart
 from deepspot_scale.vocabulary import SPOTS

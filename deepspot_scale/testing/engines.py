@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import ContractError
-from deepspot_scale.networks.deepspot import GRID
+from deepspot_scale.networks.caso_resnet import GRID
 from deepspot_scale.networks.engines import (
     Engine,
     EngineChoice,

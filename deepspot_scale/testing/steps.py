@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.geometry import Blocks, one_block, plan_blocks, whole_box
-from deepspot_scale.blockwise.mapping import ArrayReader
-from deepspot_scale.blockwise.reduction import (
-    Here,
+from deepspot_scale.blockwise.lifting import ArrayReader
+from deepspot_scale.blockwise.rounds import (
+    BlockContext,
     Round,
     combine_shares,
     finalize_round,
@@ -97,7 +97,7 @@ def _reduce(
     for steps in rounds:
         shares = []
         for block in blocks.blocks[order]:
-            here = Here(block, blocks.shape, read, {})
+            here = BlockContext(block, blocks.shape, read, {})
             answer = run_block(steps, here, answers, carried.get(block.number, {}))
             carried[block.number] = answer.carried
             shares.append(answer.shares)

@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspot_scale.artificial import Image, Points
-from deepspot_scale.training.sources import Source
+from deepspot_scale.simulation import Image, Points
+from deepspot_scale.training.scenes import Source
 
 STAMP = np.array([[200, 230, 200], [230, 255, 230], [200, 230, 200]]) / 255
 Batch = tuple[Image, Image]
@@ -23,7 +23,7 @@ Target = Literal["black", "image"]
 
 
 @dataclass(frozen=True)
-class Cut:
+class PatchSettings:
     """How patches are cut out of an image and altered by chance."""
 
     edge: int
@@ -38,14 +38,14 @@ class Cut:
     """Largest standard deviation of added normal noise, in the same units."""
 
 
-class Share(NamedTuple):
+class BatchShare(NamedTuple):
     """One source's part in a batch."""
 
     source: Source
     """Where the images come from."""
     n: int
     """Patches of it."""
-    cut: Cut
+    cut: PatchSettings
     """How they are cut."""
 
 
@@ -77,7 +77,7 @@ def stamp_target(
 
 
 def cut_patches(
-    share: Share, rng: np.random.Generator, n: int
+    share: BatchShare, rng: np.random.Generator, n: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Draw one image and yield `n` patches of it with their targets, (edge, edge).
 
@@ -104,7 +104,7 @@ def cut_patches(
         yield patch, wanted
 
 
-def draw_patches(shares: Sequence[Share], rng: np.random.Generator) -> Batch:
+def draw_patches(shares: Sequence[BatchShare], rng: np.random.Generator) -> Batch:
     """Return patches of all shares and their targets, each (n, edge, edge, 1)."""
     pairs: list[Batch] = []
     for share in shares:
@@ -119,12 +119,12 @@ def draw_patches(shares: Sequence[Share], rng: np.random.Generator) -> Batch:
     )
 
 
-def draw_batch(shares: Sequence[Share], *, seed: int, step: int) -> Batch:
+def draw_batch(shares: Sequence[BatchShare], *, seed: int, step: int) -> Batch:
     """Return the batch of one step; `seed` and `step` decide everything by chance."""
     return draw_patches(shares, np.random.default_rng((seed, step)))
 
 
-def draw_validation(shares: Sequence[Share], *, seed: int) -> Batch:
+def draw_validation(shares: Sequence[BatchShare], *, seed: int) -> Batch:
     """Return the patches of every validation, by chance that no step ever sees."""
     # A spawned sequence: (seed, a) and (seed, a, 0) would be one and the same.
     apart = np.random.SeedSequence(seed, spawn_key=(1,))

@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from deepspot_scale.artificial import SETS
-from deepspot_scale.checking import Strict, checked, read_toml
+from deepspot_scale.config import Strict, checked, read_toml
 from deepspot_scale.errors import did_you_mean
-from deepspot_scale.networks.deepspot import GRID, Architecture
+from deepspot_scale.networks.caso_resnet import GRID, Architecture
 from deepspot_scale.networks.weights import shipped_models
+from deepspot_scale.simulation import SETS
 
 
 class Part(Strict):

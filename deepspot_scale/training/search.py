@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from deepspot_scale.checking import Strict, checked, read_toml
+from deepspot_scale.config import Strict, checked, read_toml
 from deepspot_scale.training.recipe import Recipe, beside, make_recipe, read_recipe
 
 
-class Range(Strict):
+class SearchRange(Strict):
     """Numbers to choose from."""
 
     low: float
@@ -26,7 +26,7 @@ class Range(Strict):
     """Whether equal ratios are equally likely, not equal differences."""
 
     @model_validator(mode="after")
-    def _in_order(self) -> Range:
+    def _in_order(self) -> SearchRange:
         if self.low >= self.high or (self.log and self.low <= 0):
             raise ValueError(
                 f"low must be below high, and above 0 if log is true; got {self.low} "
@@ -38,9 +38,9 @@ class Range(Strict):
 class Search(Strict):
     """What is tuned; what is left out stays as it is in the recipe."""
 
-    learning_rate: Range | None = None
+    learning_rate: SearchRange | None = None
     """Peak of the schedule."""
-    dropout: Range | None = None
+    dropout: SearchRange | None = None
     """Share of feature maps dropped."""
     filters: tuple[int, ...] | None = Field(default=None, min_length=2)
     """Filters of the residual blocks; stems and up path stay as they are."""
@@ -88,7 +88,7 @@ class TuneConfig(Strict):
                 f"{self.reduction**self.cuts} validations, got {self.validations}"
             )
         for name, given in self.search:
-            ends = (given.low, given.high) if isinstance(given, Range) else given
+            ends = (given.low, given.high) if isinstance(given, SearchRange) else given
             for value in ends or ():
                 tuned_recipe(self.recipe, {name: value})
         return self

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.training.search import Range, Search, TuneConfig
+from deepspot_scale.training.search import Search, SearchRange, TuneConfig
 
 if TYPE_CHECKING:
     import optuna
@@ -164,12 +164,12 @@ def draw_study(study: optuna.Study, config: TuneConfig) -> Figure:
     return figure
 
 
-def _prepare(axis: Axes, name: str, given: Range | tuple[int, ...]) -> None:
+def _prepare(axis: Axes, name: str, given: SearchRange | tuple[int, ...]) -> None:
     """Let an axis show all that could have been chosen."""
     from matplotlib.ticker import NullFormatter
 
     axis.set_xlabel(name)
-    if isinstance(given, Range):
+    if isinstance(given, SearchRange):
         axis.set_xscale("log" if given.log else "linear")
         axis.set_xlim(given.low, given.high)
         axis.xaxis.set_minor_formatter(NullFormatter())

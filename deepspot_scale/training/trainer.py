@@ -17,9 +17,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deepspot_scale.artificial import SETS
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.training.learning import (
+from deepspot_scale.simulation import SETS
+from deepspot_scale.training.artifacts import (
+    WEIGHTS,
+    Averages,
+    TrainingProgress,
+    begin,
+    diverged,
+    publish,
+    save,
+    take_up,
+)
+from deepspot_scale.training.log import Row, append_row
+from deepspot_scale.training.optimiser import (
     blend,
     compile_network,
     learning_rate,
@@ -29,27 +40,16 @@ from deepspot_scale.training.learning import (
     take_weights,
     validation_loss,
 )
-from deepspot_scale.training.log import Row, append_row
 from deepspot_scale.training.patches import (
     Batch,
-    Cut,
-    Share,
+    BatchShare,
+    PatchSettings,
     draw_batch,
     draw_validation,
     iter_ahead,
 )
 from deepspot_scale.training.recipe import Recipe
-from deepspot_scale.training.saving import (
-    WEIGHTS,
-    Averages,
-    Course,
-    begin,
-    diverged,
-    publish,
-    save,
-    take_up,
-)
-from deepspot_scale.training.sources import Sources, open_sources
+from deepspot_scale.training.scenes import Sources, open_sources
 
 
 def train(
@@ -130,7 +130,7 @@ def train(
 class _Training:
     recipe: Recipe
     model: Any
-    course: Course
+    course: TrainingProgress
     averages: Averages
     tried_on: Batch | None
 
@@ -168,22 +168,24 @@ def _validate(training: _Training, tried_on: Batch) -> float:
     return loss
 
 
-def _shares(recipe: Recipe, sources: Sources) -> tuple[list[Share], list[Share]]:
+def _shares(
+    recipe: Recipe, sources: Sources
+) -> tuple[list[BatchShare], list[BatchShare]]:
     """Return the parts of a batch, and those of the validation patches."""
     learn, held = [], []
     given = recipe.augmentation
-    plain = Cut(recipe.patch, recipe.target, gain=0, offset=0)
+    plain = PatchSettings(recipe.patch, recipe.target, gain=0, offset=0)
     for part, source, kept in zip(recipe.mixture, *sources[:2], strict=True):
         noise = 0.0 if part.source in SETS else given.noise
         cut = replace(plain, gain=given.gain, offset=given.offset, noise=noise)
-        learn.append(Share(source, part.patches, cut))
+        learn.append(BatchShare(source, part.patches, cut))
         if kept is not None:
             n = round(recipe.validation.patches * part.patches / recipe.batch)
-            held.append(Share(kept, max(1, n), plain))
+            held.append(BatchShare(kept, max(1, n), plain))
     return learn, held
 
 
-def _tried_on(recipe: Recipe, held: list[Share]) -> Batch | None:
+def _tried_on(recipe: Recipe, held: list[BatchShare]) -> Batch | None:
     if not recipe.validation.every:
         return None
     return draw_validation(held, seed=recipe.seed)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from deepspot_scale.checking import checked, difference, read_toml
+from deepspot_scale.config import checked, difference, read_toml
 from deepspot_scale.errors import DeepspotError, RunError, SettingsError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.training.log import Row, figure_png, read_log
@@ -96,7 +96,7 @@ def tune(
     study = open_study(config)
     take_up(study)
     left = config.trials - sum(counts(trial) for trial in study.trials)
-    running: dict[Future[Outcome], optuna.Trial] = {}
+    running: dict[Future[TrialOutcome], optuna.Trial] = {}
     submit = _submitter(config, client)
     try:
         while left > 0 or running:
@@ -159,7 +159,9 @@ def _place(folder: Folder, trial: optuna.Trial) -> Path:
     return place
 
 
-def _tell(study: optuna.Study, trial: optuna.Trial, future: Future[Outcome]) -> None:
+def _tell(
+    study: optuna.Study, trial: optuna.Trial, future: Future[TrialOutcome]
+) -> None:
     """Write the end of a trial into the study; what no trial can survive is raised."""
     from optuna.trial import TrialState
 
@@ -194,7 +196,7 @@ def _publish(folder: Folder, config: TuneConfig, study: optuna.Study) -> pd.Data
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """How a trial ended."""
 
     state: Literal["complete", "pruned", "diverged"]
@@ -202,7 +204,7 @@ class Outcome:
     error: str = ""
 
 
-def run_trial(trial: optuna.Trial, recipe: Recipe, out: Path) -> Outcome:
+def run_trial(trial: optuna.Trial, recipe: Recipe, out: Path) -> TrialOutcome:
     """Train one trial, or go on with it, and report every validation to its study."""
     import optuna
 
@@ -225,15 +227,15 @@ def run_trial(trial: optuna.Trial, recipe: Recipe, out: Path) -> Outcome:
                 report(row)
             train(recipe, out, resume=True, on_step=report)
         except optuna.TrialPruned:
-            return Outcome("pruned")
+            return TrialOutcome("pruned")
         except RunError as error:
-            return Outcome("diverged", error=str(error))
-    return Outcome("complete", read_log(Folder(str(out)))[-1].validation)
+            return TrialOutcome("diverged", error=str(error))
+    return TrialOutcome("complete", read_log(Folder(str(out)))[-1].validation)
 
 
 # -- where trials run ------------------------------------------------------------------
 
-Submit = Callable[..., "Future[Outcome]"]
+Submit = Callable[..., "Future[TrialOutcome]"]
 
 
 def _submitter(config: TuneConfig, client: Any) -> Submit:
@@ -243,9 +245,11 @@ def _submitter(config: TuneConfig, client: Any) -> Submit:
     return executor.submit  # type: ignore[no-any-return]  # distributed has no types
 
 
-def _run_here(function: Callable[..., Outcome], *arguments: Any) -> Future[Outcome]:
+def _run_here(
+    function: Callable[..., TrialOutcome], *arguments: Any
+) -> Future[TrialOutcome]:
     """Call a function at once, and give its end as a future's."""
-    future: Future[Outcome] = Future()
+    future: Future[TrialOutcome] = Future()
     try:
         future.set_result(function(*arguments))
     except Exception as error:  # whatever it is, `_tell` looks at it

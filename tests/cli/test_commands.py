@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import deepspot_scale as ds
 from deepspot_scale.cli import app
-from deepspot_scale.networks import inventory
-from deepspot_scale.networks.inventory import cached_exports
+from deepspot_scale.networks import model_list
+from deepspot_scale.networks.model_list import cached_exports
 from deepspot_scale.networks.weights import shipped_models
 
 DONE, OTHER, USAGE = 0, 1, 2
@@ -144,7 +144,7 @@ def test_exports_in_the_cache_are_told_by_the_model_they_were_made_of(
 def test_a_damaged_model_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
-    for file in inventory.SHIPPED.iterdir():
+    for file in model_list.SHIPPED.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     weights = tmp_path / shipped_models()["deepspot"]["file"]
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")

@@ -134,7 +134,7 @@ def test_detect_takes_a_file_too_and_a_detector_that_lies_beside_the_images(
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", draw_scene(0, (64, 64), n=12).image[1])
     (tmp_path / "corner_of_mine.py").write_text(
-        "from deepspot_scale.stages.point_detection import PointDetector\n"
+        "from deepspot_scale.stages.detection.points import PointDetector\n"
         "def find(image): return [(9.25, 7.5)]\n"
         "detector = PointDetector(find, halo=8, on='raw', refine=False)\n"
     )

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from deepspot_scale.cluster.allocation import (
-    Allocation,
-    find_task,
-    pin,
-)
 from deepspot_scale.cluster.client import KINDS, open_client, read_cluster, serve
-from deepspot_scale.cluster.existing import Existing
+from deepspot_scale.cluster.external import External
 from deepspot_scale.cluster.gpu import Gpus
 from deepspot_scale.cluster.kubernetes import Kubernetes
 from deepspot_scale.cluster.local import Local, threads_per_worker
 from deepspot_scale.cluster.queue import QUEUES, Queue
+from deepspot_scale.cluster.srun import (
+    Allocation,
+    find_task,
+    pin,
+)
 from deepspot_scale.errors import DeviceError, SettingsError
 
 TASK = {
@@ -39,7 +39,7 @@ def test_a_word_stands_for_a_kind_with_its_defaults() -> None:
     for name in QUEUES:
         assert read_cluster(name, workers=2) == Queue(cluster=name, workers=2)
     for place in ("tcp://host:8786", "tls://host:8786", "file:scheduler.json"):
-        assert read_cluster(place, workers=5) == Existing(cluster=place)
+        assert read_cluster(place, workers=5) == External(cluster=place)
 
 
 def test_a_file_holds_the_word_and_its_options(tmp_path: Path) -> None:

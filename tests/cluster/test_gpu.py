@@ -19,7 +19,7 @@ from deepspot_scale.cluster.worker import SHARE, EngineLoader, field_resources
 from deepspot_scale.errors import DeviceError
 from deepspot_scale.networks import engines
 from deepspot_scale.networks.engines import EngineChoice
-from deepspot_scale.runs import distribution
+from deepspot_scale.runs import dispatch
 from deepspot_scale.runs.manifest import read_fields
 
 PINNED = ("CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH")
@@ -163,9 +163,9 @@ def test_fields_that_need_the_network_run_on_workers_with_a_gpu_only(
     monkeypatch: pytest.MonkeyPatch,
     spread: bool,
 ) -> None:
-    monkeypatch.setattr(distribution, "MAX_BATCH", 1)
+    monkeypatch.setattr(dispatch, "MAX_BATCH", 1)
     if spread:
-        monkeypatch.setattr(distribution, "BLOCKS_PER_TASK", 0)
+        monkeypatch.setattr(dispatch, "BLOCKS_PER_TASK", 0)
     ended = run_quickly(plate, tmp_path / "run", mixed, enhance=True)
     assert ended.progress.done == 8
     pids = _named(mixed, mixed.run(os.getpid))
@@ -183,7 +183,7 @@ def test_fields_without_the_network_run_everywhere(
     run_quickly: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(distribution, "MAX_BATCH", 1)
+    monkeypatch.setattr(dispatch, "MAX_BATCH", 1)
     ended = run_quickly(plate, tmp_path / "run", mixed)
     assert read_fields(ended.folder)["worker"].nunique() == 2
 

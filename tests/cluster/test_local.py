@@ -16,10 +16,10 @@ from deepspot_scale.cluster.local import threads_per_worker
 from deepspot_scale.errors import WeightsError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.weights import find_weights
-from deepspot_scale.runs import distribution
+from deepspot_scale.runs import dispatch
+from deepspot_scale.runs.execute import Progress, execute_run
 from deepspot_scale.runs.manifest import read_fields
-from deepspot_scale.runs.preparation import prepare_run
-from deepspot_scale.runs.screen import Progress, execute_run
+from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.settings import make_settings
 
 PATHS = tuple(f"{row}/0{column}/0" for row in "BC" for column in range(2, 5))
@@ -67,7 +67,7 @@ def mortal() -> Iterator[Any]:
 @pytest.fixture(autouse=True)
 def one_field_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hand fields out one by one, as large ones are."""
-    monkeypatch.setattr(distribution, "MAX_BATCH", 1)
+    monkeypatch.setattr(dispatch, "MAX_BATCH", 1)
 
 
 @pytest.mark.cluster
@@ -95,7 +95,7 @@ def test_a_field_spread_over_workers_is_the_same(
     plate = write_plate(tmp_path / "plate.zarr", scenes)
     options = {"block": 160, "reference": "point:0,0"}
     one = run_quickly(plate, tmp_path / "one", **options)
-    monkeypatch.setattr(distribution, "BLOCKS_PER_TASK", 2)
+    monkeypatch.setattr(dispatch, "BLOCKS_PER_TASK", 2)
     many = run_quickly(plate, tmp_path / "many", client, **options)
     many.assert_same(one)
     assert len(many.spots) > 150
@@ -109,7 +109,7 @@ def test_a_spread_field_that_is_damaged_is_a_row(
     run_quickly: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(distribution, "BLOCKS_PER_TASK", 0)
+    monkeypatch.setattr(dispatch, "BLOCKS_PER_TASK", 0)
     outcome = run_quickly(plate, tmp_path / "run", client)
     assert outcome.progress.done == 5
     assert "0 bytes" in outcome.reasons["C/03/0"]

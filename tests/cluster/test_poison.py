@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from deepspot_scale.cluster.client import open_client
-from deepspot_scale.runs import distribution
+from deepspot_scale.runs import dispatch
 
 PATHS = tuple(f"{row}/0{column}/{n}" for row in "BC" for column in (2, 3) for n in "01")
 
@@ -24,7 +24,7 @@ def test_only_the_fields_that_kill_their_workers_fail(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Two threads a worker and several fields a task: whoever dies has company.
-    monkeypatch.setattr(distribution, "MAX_BATCH", 3)
+    monkeypatch.setattr(dispatch, "MAX_BATCH", 3)
     scenes = {path: draw_scene(seed) for seed, path in enumerate(PATHS)}
     plate = write_plate(tmp_path / "plate.zarr", scenes)
     clean = run_quickly(plate, tmp_path / "clean", detector=deadly.name)

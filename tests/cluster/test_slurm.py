@@ -16,8 +16,8 @@ import pytest
 from deepspot_scale.cluster import jobs
 from deepspot_scale.cluster.client import open_client
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.runs.preparation import prepare_run
-from deepspot_scale.runs.screen import execute_run
+from deepspot_scale.runs.execute import execute_run
+from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.settings import make_settings
 
 pytestmark = pytest.mark.cluster

@@ -18,11 +18,11 @@ import pytest
 
 from deepspot_scale.cluster.client import open_client
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.runs import distribution
+from deepspot_scale.runs import dispatch
+from deepspot_scale.runs.execute import execute_run
 from deepspot_scale.runs.lease import read_holder
 from deepspot_scale.runs.manifest import read_fields
-from deepspot_scale.runs.preparation import prepare_run
-from deepspot_scale.runs.screen import execute_run
+from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.settings import make_settings
 
 PATHS = tuple(f"B/{column:02d}/{n}" for column in range(2, 12) for n in range(3))
@@ -176,7 +176,7 @@ def test_a_workers_job_that_is_warned_ends_its_field_and_loses_none(
     started: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(distribution, "MAX_BATCH", 2)
+    monkeypatch.setattr(dispatch, "MAX_BATCH", 2)
     file = tmp_path / "scheduler.json"
     place = ("--host", "127.0.0.1")
     _start(

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from deepspot_scale.vocabulary import FIELDS, FieldAddress, as_table
+from deepspot_scale.tables import as_table
+from deepspot_scale.vocabulary import FIELDS, FieldAddress
 
 
 @cache

@@ -21,11 +21,12 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deepspot_scale.cluster.client import open_client
-from deepspot_scale.dashboard import page, plugin
-from deepspot_scale.dashboard.announcement import announce_run, page_address
+from deepspot_scale.dashboard import page
+from deepspot_scale.dashboard import scheduler_plugin as plugin
+from deepspot_scale.dashboard.publisher import announce_run, page_address
 from deepspot_scale.runs import manifest
-from deepspot_scale.runs.preparation import prepare_run
-from deepspot_scale.runs.screen import Progress, execute_run
+from deepspot_scale.runs.execute import Progress, execute_run
+from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.settings import make_settings
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -125,7 +126,7 @@ def until(truth: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.1)
 
 
-class Shown(NamedTuple):
+class Panel(NamedTuple):
     """What was shown of a run, and its table of fields."""
 
     address: str
@@ -139,7 +140,7 @@ class Shown(NamedTuple):
 @pytest.fixture(scope="module")
 def shown(
     plate: str, watched: Any, tab: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Shown:
+) -> Panel:
     """A run that is looked at in a browser while it goes on."""
     prepared = prepare(plate, tmp_path_factory.mktemp("shown") / "RUN")
     address, looks = page_address(watched), []
@@ -151,23 +152,23 @@ def shown(
             looks.append(tab.evaluate(NUMBERS) | tab.evaluate(WELLS))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("deepspot_scale.runs.distribution.MAX_BATCH", 1)
+        patch.setattr("deepspot_scale.runs.dispatch.MAX_BATCH", 1)
         execute_run(prepared, watched, on_progress=look)
     text = tab.wait_for("6 / 6 fields")
     tab.wait_for("finished")
     assert tab.methods("Runtime.exceptionThrown") == []
     end = tab.evaluate(NUMBERS) | tab.evaluate(WELLS)
-    return Shown(address, *looks, end, text, manifest.read_fields(prepared.job.out))
+    return Panel(address, *looks, end, text, manifest.read_fields(prepared.job.out))
 
 
-def test_the_page_follows_a_run(shown: Shown) -> None:
+def test_the_page_follows_a_run(shown: Panel) -> None:
     assert sum(shown.halfway["done"]) + sum(shown.halfway["failed_wells"]) == 3
     assert shown.halfway["settled"] == "3 / 6"
     assert shown.end["settled"] == "6 / 6"
     assert shown.end["failed"] == "1"
 
 
-def test_the_page_shows_what_the_tables_say(shown: Shown) -> None:
+def test_the_page_shows_what_the_tables_say(shown: Panel) -> None:
     fields, end = shown.fields, shown.end
     n_spots, n_cells = fields["n_spots"].sum(), fields["n_cells"].sum()
     assert end["spots"] == f"{n_spots:,}"
@@ -181,7 +182,7 @@ def test_the_page_shows_what_the_tables_say(shown: Shown) -> None:
     assert "no network" in shown.text
 
 
-def test_the_json_says_what_the_tables_say(shown: Shown) -> None:
+def test_the_json_says_what_the_tables_say(shown: Panel) -> None:
     fields, numbers = shown.fields, read_json(shown.address)
     assert (numbers["done"], numbers["failed"], numbers["total"]) == (5, 1, 6)
     assert numbers["images"] == fields["n_planes"].sum()
@@ -192,7 +193,7 @@ def test_the_json_says_what_the_tables_say(shown: Shown) -> None:
     assert worker["seconds"] == pytest.approx(fields["seconds"].sum())
 
 
-def test_prometheus_reads_what_the_tables_say(shown: Shown) -> None:
+def test_prometheus_reads_what_the_tables_say(shown: Panel) -> None:
     metrics, numbers = read_metrics(shown.address), read_json(shown.address)
     assert metrics["deepspot_fields_done"] == 5
     assert metrics["deepspot_fields_failed"] == 1
@@ -348,7 +349,7 @@ def test_a_scheduler_of_its_own_process_shows_the_run(
 def test_a_scheduler_may_be_given_the_page_as_it_starts(
     tmp_path: Path, rows: Callable[..., Any]
 ) -> None:
-    words = (*dask_words(), "--preload", "deepspot_scale.dashboard.plugin")
+    words = (*dask_words(), "--preload", "deepspot_scale.dashboard.scheduler_plugin")
     with (
         scheduler(tmp_path, *words) as address,
         Client(address, set_as_default=False) as client,

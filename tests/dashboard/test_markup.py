@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from deepspot_scale.dashboard import markup
-from deepspot_scale.dashboard.messages import tell_begin, tell_device, tell_rows
+from deepspot_scale.dashboard.events import tell_begin, tell_device, tell_rows
 from deepspot_scale.dashboard.state import Runs
 from deepspot_scale.vocabulary import FieldAddress
 

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from deepspot_scale.dashboard.messages import tell_begin, tell_rows
+from deepspot_scale.dashboard.events import tell_begin, tell_rows
 from deepspot_scale.dashboard.metrics import METRICS
 from deepspot_scale.dashboard.state import Runs
 from deepspot_scale.vocabulary import FieldAddress

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from bokeh.document import Document
 
-from deepspot_scale.dashboard.messages import tell_begin, tell_rows
+from deepspot_scale.dashboard.events import tell_begin, tell_rows
 from deepspot_scale.dashboard.page import LivePage, _try_update, fill_document
 from deepspot_scale.dashboard.state import Runs
 from deepspot_scale.vocabulary import FieldAddress

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepspot_scale.dashboard.messages import (
+from deepspot_scale.dashboard.events import (
     FieldRow,
     tell_begin,
     tell_device,

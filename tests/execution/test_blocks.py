@@ -17,7 +17,7 @@ from deepspot_scale.execution.planes import FieldTask, PlaneAnswer
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.pipeline import assemble
 from deepspot_scale.settings import make_settings
-from deepspot_scale.stages.polarity import Reference
+from deepspot_scale.stages.polarity.measure import Reference
 
 REFERENCE = Reference(line=((-30.0, 0.0), (-40.0, 400.0)))
 BLOCK = 512

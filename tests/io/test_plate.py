@@ -20,13 +20,13 @@ from numcodecs import Blosc
 
 from deepspot_scale.errors import FieldError, PlateError
 from deepspot_scale.io.labels import nearest_index
-from deepspot_scale.io.plate import Plate, open_field, open_plate
-from deepspot_scale.io.writing import (
+from deepspot_scale.io.ome_zarr.writing import (
     ImageLayout,
     create_plate,
     write_image,
     write_labels,
 )
+from deepspot_scale.io.plate import Plate, open_field, open_plate
 from deepspot_scale.vocabulary import FieldAddress
 
 B03 = FieldAddress("B", "03", "0")

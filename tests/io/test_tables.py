@@ -21,15 +21,8 @@ from deepspot_scale.io.tables import (
     read_tables,
     write_table,
 )
-from deepspot_scale.vocabulary import (
-    CELLS,
-    N_BINS,
-    SPOTS,
-    TABLES,
-    Column,
-    as_table,
-    empty_table,
-)
+from deepspot_scale.tables import as_table, empty_table
+from deepspot_scale.vocabulary import CELLS, N_BINS, SPOTS, TABLES, Column
 
 VALUES = {
     "string": st.text(max_size=5),

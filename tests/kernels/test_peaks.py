@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from deepspot_scale.artificial import render_spots
 from deepspot_scale.kernels.peaks import (
     RING_REACH,
     climb,
@@ -13,6 +12,7 @@ from deepspot_scale.kernels.peaks import (
     photometry,
     refine,
 )
+from deepspot_scale.simulation import render_spots
 
 few = settings(max_examples=50, deadline=None)
 shapes = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepspot_scale.artificial import broad_image
 from deepspot_scale.kernels.normalisation import quantile_scale
+from deepspot_scale.simulation import broad_image
 
 MODULES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 PREDICT = """

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from deepspot_scale.artificial import broad_image
 from deepspot_scale.errors import (
     ContractError,
     DeviceError,
@@ -22,6 +21,7 @@ from deepspot_scale.networks.engines import (
     gpu_names,
     predict_images,
 )
+from deepspot_scale.simulation import broad_image
 from deepspot_scale.testing import check_engine
 
 
@@ -247,7 +247,7 @@ def test_weights_and_work_stay_on_the_device_that_was_chosen():
 
 def test_openvino_is_imported_without_its_message_to_its_makers() -> None:
     ask = (
-        "import sys; from deepspot_scale.networks.openvino_import import "
+        "import sys; from deepspot_scale.networks.openvino.library import "
         "import_openvino as get; get().Core(); "
         "print('openvino_telemetry' in sys.modules)"
     )

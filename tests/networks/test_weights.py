@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from deepspot_scale.errors import WeightsError
-from deepspot_scale.networks.deepspot import Architecture
+from deepspot_scale.networks.caso_resnet import Architecture
 from deepspot_scale.networks.weights import (
     SHIPPED,
     find_weights,

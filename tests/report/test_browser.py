@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepspot_scale.io.layout import ImageLayout
+from deepspot_scale.io.ome_zarr.layout import ImageLayout
+from deepspot_scale.io.ome_zarr.writing import create_plate, write_image
 from deepspot_scale.io.plate import open_plate
-from deepspot_scale.io.writing import create_plate, write_image
 from deepspot_scale.report.page import write_report
-from deepspot_scale.report.polarity import SectorIndex
-from deepspot_scale.report.statistics import summarise_conditions, summarise_wells
-from deepspot_scale.vocabulary import CELLS, FIELDS, FieldAddress, as_table
+from deepspot_scale.statistics.sector_index import SectorIndex
+from deepspot_scale.statistics.summaries import summarise_conditions, summarise_wells
+from deepspot_scale.tables import as_table
+from deepspot_scale.vocabulary import CELLS, FIELDS, FieldAddress
 
 ROWS, COLUMNS = "ABCDEFGHIJKLMNOP", range(1, 25)
 

@@ -9,14 +9,14 @@ import pytest
 from scipy.stats import kstest
 
 from deepspot_scale.kernels.sectors import polarity_index
-from deepspot_scale.report.intervals import interval_over_cells, interval_over_wells
-from deepspot_scale.report.nulls import (
+from deepspot_scale.statistics.bootstrap import interval_over_cells, interval_over_wells
+from deepspot_scale.statistics.null_models import (
     draw_indices,
     measured_sectors,
     rotation_pool,
     two_sided,
 )
-from deepspot_scale.report.polarity import SectorIndex, measure_group
+from deepspot_scale.statistics.sector_index import SectorIndex, measure_group
 
 N_PLATES, N_CELLS = 200, 400
 UNIFORM = SectorIndex(n_boot=0, n_null=63, n_draws=199)

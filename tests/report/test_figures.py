@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepspot_scale.io.layout import ImageLayout
+from deepspot_scale.io.ome_zarr.layout import ImageLayout
+from deepspot_scale.io.ome_zarr.writing import create_plate, write_image
 from deepspot_scale.io.plate import open_plate
-from deepspot_scale.io.writing import create_plate, write_image
+from deepspot_scale.report.field_image import Overlay, draw_field, panels_svg
 from deepspot_scale.report.figures import (
     draw_plate,
     draw_polarity,
@@ -14,21 +15,14 @@ from deepspot_scale.report.figures import (
     group_names,
     stretch,
 )
-from deepspot_scale.report.inference import polarity_statistics
-from deepspot_scale.report.markup import svg_text
-from deepspot_scale.report.picture import Marks, draw_field, panels_svg
-from deepspot_scale.report.polarity import SectorIndex
+from deepspot_scale.report.html import svg_text
 from deepspot_scale.report.roses import draw_roses, measure_roses, n_petals
 from deepspot_scale.report.run_tables import RunTables
 from deepspot_scale.settings import make_settings
-from deepspot_scale.vocabulary import (
-    CELLS,
-    CONDITIONS,
-    FIELDS,
-    WELLS,
-    FieldAddress,
-    empty_table,
-)
+from deepspot_scale.statistics.polarity_tests import polarity_statistics
+from deepspot_scale.statistics.sector_index import SectorIndex
+from deepspot_scale.tables import empty_table
+from deepspot_scale.vocabulary import CELLS, CONDITIONS, FIELDS, WELLS, FieldAddress
 
 QUICK = SectorIndex(n_boot=50, n_null=10, n_draws=20)
 
@@ -167,7 +161,7 @@ def test_names_leave_out_what_all_share_and_hold_no_formulas():
 def test_rings_stand_on_pixel_centres_and_outlines_follow_the_cells():
     labels = np.zeros((40, 40), int)
     labels[10:20, 5:9] = 7
-    marks = Marks(np.array([[3.0, 4.25]]), labels)
+    marks = Overlay(np.array([[3.0, 4.25]]), labels)
     svg = panels_svg([np.zeros((40, 40))], marks)
     assert 'cx="4.8" cy="3.5"' in svg
     assert svg.count("M5.5,10.5") == 1
@@ -179,7 +173,7 @@ def test_sectors_are_drawn_from_the_nucleus_to_the_edge_of_the_cell():
     cells = pd.DataFrame(
         {"cell": [7], "nucleus_y": 20.0, "nucleus_x": 30.0, "reference_deg": 0.0}
     )
-    svg = panels_svg([np.zeros((41, 61))], Marks(np.empty((0, 2)), labels, cells, 2))
+    svg = panels_svg([np.zeros((41, 61))], Overlay(np.empty((0, 2)), labels, cells, 2))
     # The reference is to the right: its half is bounded straight up and down.
     assert "M30.5,20.5L30.5,10.5" in svg
     assert "M30.5,20.5L30.5,30.5" in svg
@@ -187,7 +181,7 @@ def test_sectors_are_drawn_from_the_nucleus_to_the_edge_of_the_cell():
 
 def test_the_marked_photograph_is_the_first_one_again_and_not_a_copy():
     images = [np.zeros((20, 30)), np.ones((20, 30))]
-    svg = panels_svg(images, Marks(np.empty((0, 2))), 4)
+    svg = panels_svg(images, Overlay(np.empty((0, 2))), 4)
     assert svg.count("data:image/jpeg") == 2
     assert 'id="raw4-0"' in svg
     assert 'href="#raw4-0"' in svg
@@ -196,7 +190,7 @@ def test_the_marked_photograph_is_the_first_one_again_and_not_a_copy():
 
 def test_a_noisy_picture_stays_below_300_kb():
     noise = np.random.default_rng(0).integers(0, 65535, (640, 640))
-    assert len(panels_svg([noise], Marks(np.empty((0, 2))))) < 1.4 * 300_000
+    assert len(panels_svg([noise], Overlay(np.empty((0, 2))))) < 1.4 * 300_000
 
 
 @pytest.mark.parametrize("value", [0, 7, np.nan])

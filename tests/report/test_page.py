@@ -5,23 +5,17 @@ import pandas as pd
 import pytest
 
 from deepspot_scale.errors import RunError
-from deepspot_scale.io.layout import ImageLayout
+from deepspot_scale.io.ome_zarr.layout import ImageLayout
+from deepspot_scale.io.ome_zarr.writing import create_plate, write_image, write_labels
 from deepspot_scale.io.plate import open_plate
-from deepspot_scale.io.writing import create_plate, write_image, write_labels
-from deepspot_scale.report.inference import polarity_statistics
-from deepspot_scale.report.markup import number, probability, table
+from deepspot_scale.report.html import number, probability, table
 from deepspot_scale.report.page import polarity_note, write_report
-from deepspot_scale.report.polarity import SectorIndex
-from deepspot_scale.report.statistics import summarise_conditions, summarise_wells
-from deepspot_scale.report.words import comparison_sentences
-from deepspot_scale.vocabulary import (
-    CELLS,
-    FIELDS,
-    SPOTS,
-    FieldAddress,
-    as_table,
-    empty_table,
-)
+from deepspot_scale.report.summary import comparison_sentences
+from deepspot_scale.statistics.polarity_tests import polarity_statistics
+from deepspot_scale.statistics.sector_index import SectorIndex
+from deepspot_scale.statistics.summaries import summarise_conditions, summarise_wells
+from deepspot_scale.tables import as_table, empty_table
+from deepspot_scale.vocabulary import CELLS, FIELDS, SPOTS, FieldAddress
 
 ADDRESSES = [FieldAddress("B", c, "0") for c in ("02", "03")]
 NO_MAP = pd.DataFrame()

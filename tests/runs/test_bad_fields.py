@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.runs.preparation import Selection
-from deepspot_scale.runs.standing import read_standing
+from deepspot_scale.runs.prepare import Selection
+from deepspot_scale.runs.status import read_status
 
 PATHS = ("B/03/0", "B/03/1", "C/04/0")
 
@@ -82,14 +82,14 @@ def test_a_well_that_comes_back_is_as_if_it_had_been_there(
 ) -> None:
     (plate / "C/04").rename(tmp_path / "away")
     assert run_quickly(str(plate), tmp_path / "run").progress.failed == 1
-    assert read_standing(Folder(str(tmp_path / "run"))).left == 0
+    assert read_status(Folder(str(tmp_path / "run"))).left == 0
     (tmp_path / "away").rename(plate / "C/04")
     selection = Selection(failed=failed)
     outcome = run_quickly(str(plate), tmp_path / "run", selection=selection)
     assert outcome.progress.done == 1
     assert outcome.reasons == {}
     pd.testing.assert_frame_equal(outcome.wells, complete.wells)
-    assert read_standing(Folder(str(tmp_path / "run"))).failed == 0
+    assert read_status(Folder(str(tmp_path / "run"))).failed == 0
 
 
 def test_the_command_goes_on_after_a_damaged_first_field(

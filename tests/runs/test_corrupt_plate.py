@@ -290,8 +290,8 @@ def test_a_dangling_well_is_a_row(
 
 AS_NOBODY = """
 import os, sys
-from deepspot_scale.runs.preparation import prepare_run
-from deepspot_scale.runs.screen import execute_run
+from deepspot_scale.runs.prepare import prepare_run
+from deepspot_scale.runs.execute import execute_run
 from deepspot_scale.settings import make_settings
 settings = make_settings(channels=("FISH",), enhance=False)
 

@@ -26,6 +26,7 @@ from deepspot_scale.runs.manifest import (
     sweep,
 )
 from deepspot_scale.settings import make_settings
+from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import (
     CELLS,
     DONE,
@@ -34,8 +35,6 @@ from deepspot_scale.vocabulary import (
     SPOTS,
     Column,
     FieldAddress,
-    as_table,
-    empty_table,
 )
 
 SETTINGS = make_settings(channels=("FISH",))

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 import tifffile
 
+from deepspot_scale.io.ome_zarr.writing import write_labels
 from deepspot_scale.io.plate import open_plate
-from deepspot_scale.io.writing import write_labels
-from deepspot_scale.runs.preparation import Selection
+from deepspot_scale.runs.prepare import Selection
 from deepspot_scale.vocabulary import FieldAddress
 
 PATHS = ("B/03/0", "B/03/1", "C/04/0")

@@ -5,15 +5,15 @@ import pytest
 import xarray as xr
 from scipy.spatial import cKDTree
 
-from deepspot_scale.artificial import render_spots, smooth_noise
-from deepspot_scale.blockwise.brightness import Normalisation
 from deepspot_scale.blockwise.geometry import plan_blocks, whole_box
-from deepspot_scale.blockwise.mapping import ArrayReader
-from deepspot_scale.blockwise.reduction import reduce_rounds
+from deepspot_scale.blockwise.lifting import ArrayReader
+from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError, WeightsError
 from deepspot_scale.kernels.normalisation import quantile_scale
-from deepspot_scale.networks.engines import EngineChoice, get_engine
-from deepspot_scale.stages.detection import detect
+from deepspot_scale.networks.engines import EngineChoice, get_engine, predict_images
+from deepspot_scale.simulation import render_spots, smooth_noise
+from deepspot_scale.stages.brightness import Normalisation
+from deepspot_scale.stages.detection.detect import detect
 from deepspot_scale.stages.enhancement import Enhancement, enhance, keep_enhanced
 
 FLOAT = EngineChoice(precision="float32")
@@ -54,10 +54,8 @@ def test_the_answer_is_an_image_like_the_input():
 
 def test_a_field_on_the_grid_is_the_networks_own_answer():
     plane, _ = field((40, 56), 9)
-    batch = quantile_scale(plane)(plane)[None]
-    np.testing.assert_array_equal(
-        enhance(as_image(plane), engine=FLOAT), get_engine(FLOAT).predict(batch)[0]
-    )
+    (expected,) = predict_images(get_engine(FLOAT), [quantile_scale(plane)(plane)])
+    np.testing.assert_array_equal(enhance(as_image(plane), engine=FLOAT), expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (64, 64), (41, 50)])

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 from scipy import ndimage
 
-from deepspot_scale.artificial import broad_image
+from deepspot_scale.simulation import broad_image
 from deepspot_scale.stages.quality import measure_quality
 
 

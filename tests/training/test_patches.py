@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 from deepspot_scale.kernels.normalisation import Scale
 from deepspot_scale.training.patches import (
     STAMP,
-    Cut,
-    Share,
+    BatchShare,
+    PatchSettings,
     cut_patches,
     draw_batch,
     draw_validation,
     iter_ahead,
     stamp_target,
 )
-from deepspot_scale.training.sources import Scene, Simulated
+from deepspot_scale.training.scenes import Scene, Simulated
 
-PLAIN = Cut(16, gain=0, offset=0)
+PLAIN = PatchSettings(16, gain=0, offset=0)
 SHARES = (
-    Share(Simulated("var", (3, 9), 32), 2, Cut(16)),
-    Share(Simulated("broad", size=32), 5, Cut(16)),
+    BatchShare(Simulated("var", (3, 9), 32), 2, PatchSettings(16)),
+    BatchShare(Simulated("broad", size=32), 5, PatchSettings(16)),
 )
 
 
@@ -78,7 +78,7 @@ def test_a_patch_and_its_target_are_cut_turned_and_mirrored_alike(points, seed):
     source = Fixed(points=points)
     rng = np.random.default_rng(seed)
     whole = slow_target(points, source.image.shape)
-    for patch, target in cut_patches(Share(source, 1, PLAIN), rng, 4):
+    for patch, target in cut_patches(BatchShare(source, 1, PLAIN), rng, 4):
         # Each pixel's number says where it was cut from.
         number = np.round(patch * source.image.max() / 5).astype(int)
         np.testing.assert_array_equal(target, whole.ravel()[number])
@@ -87,17 +87,19 @@ def test_a_patch_and_its_target_are_cut_turned_and_mirrored_alike(points, seed):
 
 def test_patches_come_in_all_eight_positions():
     rng = np.random.default_rng(0)
-    share = Share(Fixed((16, 16)), 1, PLAIN)
+    share = BatchShare(Fixed((16, 16)), 1, PLAIN)
     seen = {patch.tobytes() for patch, _ in cut_patches(share, rng, 200)}
     assert len(seen) == 8
 
 
 def test_gain_offset_and_noise_stay_within_their_bounds():
-    cut = Cut(16, gain=0.3, offset=0.1, noise=0.05)
+    cut = PatchSettings(16, gain=0.3, offset=0.1, noise=0.05)
     gains, offsets, noises = [], [], []
     truth = Fixed((16, 16))
     scaled = np.sort((truth.image / truth.image.max() * 5).ravel())
-    for patch, _ in cut_patches(Share(truth, 1, cut), np.random.default_rng(0), 300):
+    for patch, _ in cut_patches(
+        BatchShare(truth, 1, cut), np.random.default_rng(0), 300
+    ):
         # Turns and flips are undone by the two halves' means, whatever way they lie.
         gain, offset = np.polyfit(scaled, np.sort(patch.ravel()), 1)
         gains.append(gain)
@@ -113,10 +115,10 @@ def test_gain_offset_and_noise_stay_within_their_bounds():
 def test_the_target_does_not_depend_on_gain_offset_and_noise():
     source = Fixed(points=[(5, 5), (12, 30)])
     for target in ("black", "image"):
-        plain = Cut(16, target, gain=0, offset=0)
+        plain = PatchSettings(16, target, gain=0, offset=0)
         loud = replace(plain, gain=0.5, offset=0.1)
         (_, a), (_, b) = (
-            next(cut_patches(Share(source, 1, cut), np.random.default_rng(3), 1))
+            next(cut_patches(BatchShare(source, 1, cut), np.random.default_rng(3), 1))
             for cut in (plain, loud)
         )
         np.testing.assert_array_equal(a, b)
@@ -128,7 +130,7 @@ def test_a_batch_holds_each_sources_share():
     black.image[:] = 0
     white.draw = lambda rng: Scene(white.image, white.points, Scale(0, 7))
     black.draw = lambda rng: Scene(black.image, black.points, Scale(0, 7))
-    shares = (Share(white, 6, PLAIN), Share(black, 3, PLAIN))
+    shares = (BatchShare(white, 6, PLAIN), BatchShare(black, 3, PLAIN))
     images, targets = draw_batch(shares, seed=0, step=0)
     assert images.shape == targets.shape == (9, 16, 16, 1)
     assert images.dtype == targets.dtype == np.float32

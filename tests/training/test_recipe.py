@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepspot_scale.checking import difference
+from deepspot_scale.config import difference
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.networks.deepspot import Architecture
+from deepspot_scale.networks.caso_resnet import Architecture
 from deepspot_scale.training.recipe import (
     Recipe,
     make_recipe,

@@ -9,9 +9,18 @@ import pytest
 
 from deepspot_scale.errors import RunError, SettingsError, WeightsError
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.networks.deepspot import Architecture, build
+from deepspot_scale.networks.caso_resnet import Architecture, build
 from deepspot_scale.networks.weights import find_weights, load_weights, write_weights
-from deepspot_scale.training.learning import (
+from deepspot_scale.training.artifacts import (
+    Averages,
+    TrainingProgress,
+    publish,
+    save,
+    take_up,
+)
+from deepspot_scale.training.log import read_log
+from deepspot_scale.training.losses import deepspot_loss
+from deepspot_scale.training.optimiser import (
     blend,
     compile_network,
     put_state,
@@ -20,10 +29,7 @@ from deepspot_scale.training.learning import (
     take_weights,
     validation_loss,
 )
-from deepspot_scale.training.log import read_log
-from deepspot_scale.training.losses import deepspot_loss
 from deepspot_scale.training.recipe import make_recipe, read_recipe, recipe_text
-from deepspot_scale.training.saving import Averages, Course, publish, save, take_up
 from deepspot_scale.training.trainer import train
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -293,7 +299,7 @@ def test_weights_that_are_no_numbers_never_become_a_checkpoint(make_quick, tmp_p
     folder = Folder(str(tmp_path))
     averages = Averages([np.array([1.0, np.nan])])
     with pytest.raises(RunError, match="after step 3"):
-        save(folder, make_quick(), Course(step=3), {}, averages)
+        save(folder, make_quick(), TrainingProgress(step=3), {}, averages)
     assert not (tmp_path / "checkpoint").exists()
 
 
@@ -381,17 +387,19 @@ def replace_seed(recipe):
 
 def test_a_course_is_over_at_the_last_step_or_when_patience_is():
     recipe = make_recipe(steps=5, validation={"patience": 2})
-    assert Course(step=5).is_over(recipe)
-    assert Course(step=1, waited=2).is_over(recipe)
-    assert not Course(step=4, waited=1).is_over(recipe)
-    assert not Course(step=4, waited=9).is_over(make_recipe(steps=5))
+    assert TrainingProgress(step=5).is_over(recipe)
+    assert TrainingProgress(step=1, waited=2).is_over(recipe)
+    assert not TrainingProgress(step=4, waited=1).is_over(recipe)
+    assert not TrainingProgress(step=4, waited=9).is_over(make_recipe(steps=5))
 
 
 def test_weights_without_patience_are_the_last_ones(make_quick, tmp_path):
     recipe = make_quick()
     now = take_weights(compile_network(recipe))
     best = [array + 1 for array in now]
-    path = publish(Folder(str(tmp_path)), recipe, Course(step=1), Averages(now, best))
+    path = publish(
+        Folder(str(tmp_path)), recipe, TrainingProgress(step=1), Averages(now, best)
+    )
     np.testing.assert_array_equal(arrays(path)[0], now[0])
 
 

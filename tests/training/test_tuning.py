@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepspot_scale.checking import checked
+from deepspot_scale.config import checked
 from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.training.log import read_log
 from deepspot_scale.training.recipe import make_recipe, read_recipe
 from deepspot_scale.training.search import (
-    Range,
     Search,
+    SearchRange,
     TuneConfig,
     read_tune,
     trial_recipe,
@@ -69,7 +69,7 @@ def test_a_tuning_is_read_with_a_recipe_from_another_file(tmp_path):
     config = read_tune(tmp_path / "tune.toml")
     assert config.recipe.mixture[0].source == str(tmp_path / "real")
     assert config.out == str(tmp_path / "found")
-    assert config.search.learning_rate == Range(low=1e-4, high=1e-2, log=True)
+    assert config.search.learning_rate == SearchRange(low=1e-4, high=1e-2, log=True)
     assert config.search.dropout is None
 
 
@@ -235,7 +235,7 @@ def test_a_trial_that_falls_behind_is_given_up(eager, make_config):
 def test_a_training_that_diverges_is_no_end_of_the_tuning(
     eager, make_config, make_quick, tmp_path
 ):
-    from deepspot_scale.networks.deepspot import build
+    from deepspot_scale.networks.caso_resnet import build
     from deepspot_scale.networks.weights import write_weights
 
     architecture = make_quick().architecture

@@ -1,0 +1,180 @@
+"""From the answers of planes to one table: who each row belongs to, in which units.
+
+The image's own labels (address, channel, time, plane, pixel size) come in and become
+columns. Nothing here knows what was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from deepspot_scale.tables import as_table, empty_table, join_tables
+from deepspot_scale.vocabulary import Column, FieldAddress
+
+MICROMETRES = frozenset(
+    {"um", "\u00b5m", "\u03bcm", "micrometer", "micrometre", "micron"}
+)
+"""What coordinates in micrometres may say of their units."""
+
+
+@dataclass(frozen=True)
+class PlaneIdentity:
+    """What every row of one plane's table has in common."""
+
+    address: FieldAddress = FieldAddress("", "", "")
+    """The field."""
+    t: int = 0
+    """Time point."""
+    channel: str = ""
+    """Channel name."""
+    z: int = 0
+    """Plane, or `vocabulary.PROJECTED`."""
+    pixel_size_um: tuple[float, float] | None = None
+    """(y, x) micrometres; None when unknown."""
+    origin_um: tuple[float, float] = (0.0, 0.0)
+    """(y, x) of the first pixel's centre; of a cut-out not 0."""
+
+
+def plane_identity(image: xr.DataArray, index: dict[str, int]) -> PlaneIdentity:
+    """Read the identity of one plane from an image's coordinates and attributes.
+
+    Parameters
+    ----------
+    image
+        As `open_plate` gives it, or any other; what it does not say stays empty.
+    index
+        Position of the plane along each leading dimension.
+    """
+    here = image.isel(index)
+
+    def number(axis: str) -> int:
+        if axis in index:
+            return index[axis]
+        value = here.coords.get(axis)
+        whole = value is not None and value.ndim == 0 and value.dtype.kind in "ui"
+        return int(value) if whole and value is not None else 0
+
+    named = here.coords.get("c")
+    channel = str(named.item()) if named is not None else str(index.get("c", ""))
+    (size_y, origin_y), (size_x, origin_x) = (_axis_um(image, axis) for axis in "yx")
+    known = not np.isnan(size_y + size_x)
+    return PlaneIdentity(
+        FieldAddress.from_path(str(image.attrs.get("address", ""))),
+        number("t"),
+        channel,
+        number("z"),
+        (size_y, size_x) if known else None,
+        (origin_y, origin_x) if known else (0.0, 0.0),
+    )
+
+
+def _axis_um(image: xr.DataArray, axis: str) -> tuple[float, float]:
+    """Return step and origin of an axis in micrometres; a step of NaN: unknown.
+
+    Coordinates are micrometres where they say so, or the image has a pixel size; whole
+    numbers count pixels.
+    """
+    sizes = image.attrs.get("pixel_size_um")
+    stated = float(sizes["yx".index(axis)]) if sizes is not None else np.nan
+    places = image.coords.get(axis)
+    units = places.attrs.get("units") if places is not None else None
+    if places is None or (sizes is None and units not in MICROMETRES):
+        return stated, 0.0
+    of_pixels = stated if places.dtype.kind in "ui" and units is None else 1.0
+    origin = float(places[0]) * of_pixels
+    if places.size < 2:
+        return stated, origin
+    step = (float(places[-1]) * of_pixels - origin) / (places.size - 1)
+    # The stated number where the steps are it: the same bits as without coordinates.
+    return stated if np.isclose(step, stated, rtol=1e-9) else step, origin
+
+
+def identify(
+    table: pd.DataFrame, plane: PlaneIdentity, columns: Sequence[Column]
+) -> pd.DataFrame:
+    """Return `table` with the plane's columns and those in micrometres filled in."""
+    if table.empty:
+        return empty_table(tuple(columns))
+    size_y, size_x = plane.pixel_size_um or (np.nan, np.nan)
+    known: dict[str, Any] = {
+        "row": plane.address.row,
+        "column": plane.address.column,
+        "field": plane.address.field,
+        "t": plane.t,
+        "channel": plane.channel,
+        "z": plane.z,
+    }
+    if "y" in table:
+        known["y_um"] = table["y"] * size_y + plane.origin_um[0]
+        known["x_um"] = table["x"] * size_x + plane.origin_um[1]
+    if "area" in table:
+        known["area_um2"] = table["area"] * size_y * size_x
+    return as_table(table.assign(**known), tuple(columns))
+
+
+def in_reading_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows from top to bottom, then from left to right.
+
+    Spots that were refined to one place go by their other numbers, or they would
+    stand in the order of blocks.
+    """
+    if table.empty:
+        return table.reset_index(drop=True)
+    order = ("y", "x", "enhanced", "intensity", "area")
+    keys = [table[name].to_numpy() for name in reversed(order)]
+    return table.take(np.lexsort(keys)).reset_index(drop=True)
+
+
+def gather_tables(
+    planes: Sequence[tuple[Any, PlaneIdentity]],
+    make: Callable[[Any, PlaneIdentity], pd.DataFrame],
+    columns: tuple[Column, ...],
+) -> Any:
+    """Return the table of all planes, lazy when the first plane's answers are.
+
+    Parameters
+    ----------
+    planes
+        Answers of each plane and its identity.
+    make
+        Turns them into the plane's table.
+    columns
+        The table's columns.
+    """
+    from dask.delayed import Delayed
+
+    if isinstance(planes[0][0], Delayed):
+        from dask.delayed import delayed
+
+        call = delayed(make, pure=False)
+        return lazy_table([call(*plane) for plane in planes], columns)
+    return join_tables((make(*plane) for plane in planes), columns)
+
+
+def lazy_table(parts: Sequence[Any], columns: tuple[Column, ...]) -> Any:
+    """Return a Dask DataFrame of delayed tables, one partition each."""
+    import dask
+    import dask.dataframe as dd
+
+    # Dask would turn the lists of bins into strings.
+    with dask.config.set({"dataframe.convert-string": False}):
+        return dd.from_delayed(parts, meta=empty_table(columns), verify_meta=False)
+
+
+def delayed_table(table: Any) -> Any:
+    """Return a table, or a delayed one as a whole, whatever it was split into."""
+    if isinstance(table, pd.DataFrame):
+        return table
+    from dask.delayed import delayed
+
+    return delayed(_concatenate, pure=False)(table.to_delayed())
+
+
+def _concatenate(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(parts, ignore_index=True)

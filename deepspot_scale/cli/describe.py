@@ -1,0 +1,169 @@
+"""What is in a plate, what a run on it will need, and what its tables hold, as text.
+
+Nothing here computes on images.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
+from deepspot_scale.blockwise.rounds import Pipeline
+from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.io.plate import Field, Plate, open_plate
+from deepspot_scale.networks.machine_speed import kept_rate, measure_rate
+from deepspot_scale.pipeline import assemble, choose_engine
+from deepspot_scale.runs.estimate import Plan, plan_run
+from deepspot_scale.runs.prepare import Prepared
+from deepspot_scale.settings import Settings, make_settings
+from deepspot_scale.vocabulary import N_BINS, TABLES
+
+
+def describe_plate(
+    source: str,
+    channels: tuple[str, ...] = (),
+    *,
+    enhance: bool = True,
+    model: str = "deepspot",
+    block: int = DEFAULT_BLOCK,
+) -> Iterator[str]:
+    """Yield lines on the plate's content and on the plan of a run.
+
+    Parameters
+    ----------
+    source
+        Plate, image or folder of images.
+    channels
+        Those that a run would use; none means one.
+    enhance, model, block
+        As in `settings.Settings`.
+
+    Raises
+    ------
+    PlateError, FieldError, SettingsError
+        No plate, or a plan that is not possible.
+    """
+    plate = open_plate(source)
+    first = plate.open(next(iter(plate)))
+    yield from _content(plate, first)
+    try:
+        indices = [first.channel_index(name) for name in channels] or [0]
+    except FieldError as error:  # the user's word, not the field, is at fault
+        raise SettingsError(str(error)) from error
+    settings = make_settings(
+        channels=tuple(first.channels[i] for i in indices),
+        enhance=enhance,
+        model=model,
+        block=block,
+    )
+    rate = _rate(settings, measure=True)
+    pipeline = assemble(settings)
+    yield from _plan(_plan_like(first, len(plate), settings, pipeline, rate))
+
+
+def _content(plate: Plate, first: Field) -> Iterator[str]:
+    wells = {(e.address.row, e.address.column) for e in plate.entries}
+    yield f"{plate.name}: {len(wells)} wells, {len(plate)} fields"
+    if plate.missing:
+        yield f"listed but not there: {', '.join(plate.missing)}"
+    acquisitions = sorted({entry.acquisition for entry in plate.entries})
+    if len(acquisitions) > 1:
+        yield f"acquisitions: {', '.join(map(str, acquisitions))}"
+    sizes = " x ".join(map(str, first.shape))
+    yield f"first field {first.address.path}: {first.axes} {sizes} {first.dtype}"
+    yield f"channels: {', '.join(first.channels)}"
+    yield f"labels: {', '.join(first.label_names) or 'none'}"
+    size = first.pixel_size_um
+    yield f"pixel size: {f'{size[0]:g} x {size[1]:g} um' if size else 'unknown'}"
+
+
+def describe_run(prepared: Prepared) -> Iterator[str]:
+    """Yield lines on what a prepared run will do and need, before it starts."""
+    if not prepared.tasks:
+        yield "nothing is left to do"
+        return
+    first = _first_that_opens(prepared)
+    if first is None:  # each will be a failed row with its reason
+        return
+    job = prepared.job
+    rate = _rate(job.settings, measure=False)
+    n_fields = len(prepared.tasks)
+    plan = _plan_like(first, n_fields, job.settings, job.pipeline, rate)
+    yield from _plan(plan)
+    out = job.out
+    if out.is_local:
+        free = shutil.disk_usage(out.local_path).free
+        if free < plan.disk_bytes:
+            yield f"warning: only {free / 1e6:.0f} MB are free in {out.url}"
+
+
+def _first_that_opens(prepared: Prepared) -> Field | None:
+    for task in prepared.tasks:
+        try:
+            return prepared.plate.open(task.entry.address.path)
+        except FieldError:
+            continue
+    return None
+
+
+def _rate(settings: Settings, *, measure: bool) -> float | None:
+    """Return the network's pixels a second on this machine, None where not known."""
+    if not settings.enhance:
+        return None
+    choice = choose_engine(settings)
+    rate = kept_rate(choice)
+    return measure_rate(choice) if rate is None and measure else rate
+
+
+def _plan_like(
+    first: Field,
+    n_fields: int,
+    settings: Settings,
+    pipeline: Pipeline,
+    rate: float | None,
+) -> Plan:
+    """Plan a run on `n_fields` fields, all like the first one."""
+    stacked = first.n_z if settings.project == "none" else 1
+    return plan_run(
+        pipeline.blocks(first.shape_yx),
+        halo=pipeline.halo,
+        n_fields=n_fields,
+        n_planes=first.n_t * len(settings.channels) * stacked,
+        keep_enhanced=settings.keep_enhanced,
+        pixels_per_second=rate,
+    )
+
+
+def _plan(plan: Plan) -> Iterator[str]:
+    height, width = plan.window
+    yield (
+        f"a run: {plan.n_fields} fields of {plan.n_planes} planes; {plan.n_blocks} "
+        f"blocks a plane of {height} x {width} px, halo {plan.halo} px, "
+        f"{plan.useful:.0%} of the computed pixels used"
+    )
+    time = ""
+    if plan.seconds is not None:
+        minutes = max(plan.seconds / 60, 0.1)
+        time = f"; time: about {minutes:.1f} minutes at this machine's measured rate"
+    yield (
+        f"memory: about {plan.memory_bytes / 1e9:.1f} GB a worker; disk: about "
+        f"{max(plan.disk_bytes / 1e6, 1):.0f} MB{time}"
+    )
+
+
+def describe_tables() -> str:
+    """Return the columns of every table as Markdown, for the README."""
+    parts = []
+    for name, columns in TABLES.items():
+        lines = [
+            f"**{name}**",
+            "",
+            "| column | type | meaning |",
+            "| --- | --- | --- |",
+        ]
+        for column in columns:
+            dtype = f"{N_BINS} x int32" if column.dtype == "bins" else column.dtype
+            lines.append(f"| `{column.name}` | {dtype} | {column.meaning} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)

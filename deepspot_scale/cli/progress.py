@@ -1,0 +1,85 @@
+"""How a run stands, on the terminal: a bar, or plain lines in a log file.
+
+Nothing here knows what is being counted.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from deepspot_scale.runs.execute import Progress
+
+LOG_SECONDS = 10.0
+"""Time between two lines of a log file."""
+
+
+def describe_progress(state: Progress) -> str:
+    """Return one line: done of total, images per second, time left."""
+    finished = state.done + state.failed
+    line = f"{finished}/{state.total} fields"
+    if state.failed:
+        line += f", {state.failed} failed"
+    if finished and state.seconds > 0:
+        left = (state.total - finished) * state.seconds / finished
+        rate = state.n_images / state.seconds
+        line += f", {rate:.2f} images/s, {_clock(left)} left"
+    return line + f", {state.n_spots} spots"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+@contextmanager
+def show_progress() -> Iterator[Callable[[Progress], None]]:
+    """Give a function that shows each `Progress`; the last one always shows."""
+    with _line_writer() as write:
+
+        def on_progress(state: Progress) -> None:
+            if state.last is None and state.skipped:
+                write(f"{state.skipped} fields were tried before and are skipped", True)
+            finished = state.done + state.failed
+            write(describe_progress(state), finished == state.total)
+            if state.last is not None:
+                bad = state.last[state.last["status"] == "failed"]
+                for row in bad.to_dict("records"):
+                    place = f"{row['row']}{row['column']}/{row['field']}"
+                    write(f"failed: {place}: {row['reason']}", True)
+
+        yield on_progress
+
+
+@contextmanager
+def show_counts(noun: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows how many of how many are done."""
+    with _line_writer() as write:
+        yield lambda done, total: write(f"{done}/{total} {noun}", done == total)
+
+
+@contextmanager
+def _line_writer() -> Iterator[Callable[[str, bool], None]]:
+    """Give a function that shows a line: in place on a terminal, else now and then.
+
+    Its second argument says that the line must stay.
+    """
+    live = sys.stderr.isatty()
+    shown = 0.0
+
+    def write(line: str, lasting: bool) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if live:
+            end = "\n" if lasting else ""
+            print(f"\r\x1b[2K{line}", end=end, file=sys.stderr, flush=True)
+        elif lasting or now - shown > LOG_SECONDS:
+            print(line, file=sys.stderr, flush=True)
+            shown = now
+
+    yield write
+    if live:
+        print(file=sys.stderr)

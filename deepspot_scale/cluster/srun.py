@@ -1,0 +1,281 @@
+"""The tasks of one Slurm allocation: ``srun`` starts the same command many times.
+
+Task 0 is the run: its scheduler, its client, and a worker beside them. Every other
+task is a worker until the run ends, so no processor and no GPU of the allocation only
+waits. They meet in a folder that all nodes share, by the scheduler's file and its
+certificates. A worker sees one GPU, by its number on the node. Nothing here knows what
+is computed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from deepspot_scale.cluster.gpu import VISIBLE, find_gpus
+from deepspot_scale.cluster.liveness import local_workers_expected
+from deepspot_scale.cluster.local import LOOPBACK
+from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
+from deepspot_scale.cluster.security import (
+    Certificates,
+    certificates_in,
+    where_to_listen,
+    write_certificates,
+)
+from deepspot_scale.cluster.shutdown import without_signals
+from deepspot_scale.cluster.worker import ENVIRONMENT
+from deepspot_scale.errors import DeviceError, RunError, SettingsError
+
+PATIENCE = 600.0
+"""Seconds that a worker waits for task 0, which looks through the plate first."""
+SCHEDULER, KEYS, OVER = "scheduler.json", "tls", "over"
+"""What the tasks leave each other where they meet."""
+
+
+class Allocation(Options):
+    """All tasks that one ``srun`` started."""
+
+    cluster: Literal["srun"] = "srun"
+    workers: None = None
+    """As many as ``srun`` has tasks."""
+    threads: int = Field(TASKS_AT_A_TIME, ge=1)
+    """Fields that a worker has in hand at a time."""
+    interface: str | None = None
+    """Network interface that all use, such as ``ib0``."""
+    tls: bool | Certificates = True
+    """Certificates to use; true: made for this run. false: anyone on the network may
+    run code as you."""
+    scratch: str | None = None
+    """Folder on the node's own disk for what does not fit in memory."""
+    folder: Path = Path("deepspot-jobs")
+    """Where the tasks meet; on a disk that all nodes share."""
+
+    @property
+    def network_threads(self) -> int:
+        """Processor threads that each worker's network may use."""
+        return int(os.environ.get("SLURM_CPUS_PER_TASK", "0"))
+
+    @property
+    def on_gpus(self) -> bool:
+        """Whether every worker has a GPU of its own."""
+        return bool(os.environ.get(VISIBLE))
+
+
+@dataclass(frozen=True)
+class Task:
+    """Which of the tasks this process is."""
+
+    job: str
+    """Names the allocation and the ``srun`` in it."""
+    rank: int
+    n_tasks: int
+    local_rank: int
+    """Among those on the same node."""
+    n_local: int
+
+
+def find_task(environment: Mapping[str, str]) -> Task:
+    """Return which task Slurm says that this process is.
+
+    Raises
+    ------
+    SettingsError
+        ``srun`` did not start it.
+    """
+    try:
+        on_nodes = environment["SLURM_STEP_TASKS_PER_NODE"]
+        # A job that is put back into the queue keeps its number, and files remain.
+        again = environment.get("SLURM_RESTART_COUNT", "0")
+        return Task(
+            f"{environment['SLURM_JOB_ID']}.{environment['SLURM_STEP_ID']}-{again}",
+            int(environment["SLURM_PROCID"]),
+            int(environment["SLURM_STEP_NUM_TASKS"]),
+            int(environment["SLURM_LOCALID"]),
+            tasks_of_node(on_nodes, int(environment["SLURM_NODEID"])),
+        )
+    except KeyError as error:
+        raise SettingsError(
+            "--cluster srun is for what srun starts, as in srun -n 4 deepspot-scale "
+            f"run ... --cluster srun; {error.args[0]} is not set here"
+        ) from error
+
+
+def tasks_of_node(text: str, node: int) -> int:
+    """Return the tasks on one node, of Slurm's list such as ``4(x2),3``.
+
+    Examples
+    --------
+    >>> [tasks_of_node("4(x2),3", node) for node in range(3)]
+    [4, 4, 3]
+    """
+    counts: list[int] = []
+    for part in text.split(","):
+        count, _, times = part.partition("(x")
+        counts += [int(count)] * int(times.rstrip(")") or 1)
+    return counts[node]
+
+
+def pin(task: Task, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what a worker's environment says of its GPU; nothing without any.
+
+    One that Slurm itself has bound to the task stays.
+
+    Raises
+    ------
+    DeviceError
+        More tasks than GPUs on the node.
+    """
+    if not environment.get(VISIBLE):
+        return {}
+    gpus = find_gpus(environment)
+    if len(gpus) == 1:
+        return {VISIBLE: gpus[0]}
+    if task.local_rank >= len(gpus):
+        raise DeviceError(
+            f"there are {task.n_local} tasks on a node of {len(gpus)} GPUs; a worker "
+            f"needs its own: srun --ntasks-per-node={len(gpus)}"
+        )
+    return {VISIBLE: gpus[task.local_rank]}
+
+
+def _nanny_options(options: Allocation, task: Task, security: Any) -> dict[str, Any]:
+    pinned = pin(task, os.environ)
+    return {
+        **where_to_listen(options.interface),
+        "name": f"task-{task.rank}",
+        "nthreads": options.threads,
+        "memory_limit": _memory(task),
+        "resources": {GPU: 1} if pinned else {},
+        "env": {**ENVIRONMENT, **pinned},
+        "security": security,
+        "local_directory": options.scratch,
+        "dashboard_address": f"{LOOPBACK}:0",
+        "silence_logs": logging.WARNING,
+    }
+
+
+def _memory(task: Task) -> float:
+    """Return the bytes of one task, or its share of the node where Slurm says none."""
+    node = int(os.environ.get("SLURM_MEM_PER_NODE", "0"))
+    processor = int(os.environ.get("SLURM_MEM_PER_CPU", "0"))
+    processors = int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))
+    megabytes = node / task.n_local or processor * processors
+    return megabytes * 2**20 or 1 / task.n_local
+
+
+def _meeting_place(options: Allocation, task: Task) -> Path:
+    return options.folder.absolute() / f"srun-{task.job}"
+
+
+@contextmanager
+def open_allocation(options: Allocation) -> Iterator[Any]:
+    """Be task 0: start the scheduler and one worker, and yield the client.
+
+    Raises
+    ------
+    SettingsError
+        ``srun`` did not start this process.
+    """
+    from distributed import Client, Nanny, Scheduler, SpecCluster
+
+    task = find_task(os.environ)
+    place = _meeting_place(options, task)
+    security = _security(options, place, make=True)
+    scheduler = {
+        **where_to_listen(options.interface),
+        "dashboard_address": f"{LOOPBACK}:0",
+        "scheduler_file": str(place / SCHEDULER),
+        "security": security,
+        "protocol": "tls://" if security else "tcp://",
+    }
+    worker = {"cls": Nanny, "options": _nanny_options(options, task, security)}
+    with local_workers_expected():
+        with without_signals():
+            started = SpecCluster(
+                workers={"task-0": worker},
+                scheduler={"cls": Scheduler, "options": scheduler},
+                security=security,
+                name="srun",
+                silence_logs=logging.WARNING,
+            )
+        with started as cluster, Client(cluster, set_as_default=False) as client:
+            yield client
+
+
+def _security(options: Allocation, place: Path, *, make: bool) -> Any:
+    if options.tls is False:
+        return None
+    if isinstance(options.tls, Certificates):
+        return options.tls.security()
+    keys = place / KEYS
+    return (write_certificates(keys) if make else certificates_in(keys)).security()
+
+
+def serve_allocation(options: Allocation) -> bool:
+    """Be a worker until the run ends, in every task but 0; return whether it was one.
+
+    Raises
+    ------
+    SettingsError
+        ``srun`` did not start this process.
+    RunError
+        Task 0 says nothing at all.
+    """
+    task = find_task(os.environ)
+    place = _meeting_place(options, task)
+    if task.rank == 0:
+        place.mkdir(mode=0o700, parents=True)
+        # However this process ends, the others must not wait for it.
+        atexit.register(_leave, place)
+        return False
+    address = _wait_for_scheduler(place)
+    if address is not None:
+        security = _security(options, place, make=False)
+        logging.getLogger("distributed").setLevel(logging.WARNING)
+        with without_signals():  # Slurm's warning would end Python's own helper
+            resource_tracker.ensure_running()
+        asyncio.run(_serve(address, _nanny_options(options, task, security)))
+    return True
+
+
+def _leave(place: Path) -> None:
+    """Take the keys away, and say that the run is over."""
+    shutil.rmtree(place / KEYS, ignore_errors=True)
+    (place / SCHEDULER).unlink(missing_ok=True)
+    (place / OVER).touch()
+
+
+def _wait_for_scheduler(place: Path) -> str | None:
+    """Return the scheduler's address; None if task 0 ended without one."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            return str(json.loads((place / SCHEDULER).read_text())["address"])
+        except (OSError, ValueError):  # not there, or not whole yet
+            if (place / OVER).exists():
+                return None
+            time.sleep(0.5)
+    raise RunError(
+        f"task 0 started no scheduler within {PATIENCE:.0f} s and did not end; see "
+        f"what it said, and whether all nodes see {place.parent}"
+    )
+
+
+async def _serve(address: str, options: dict[str, Any]) -> None:
+    from distributed import Nanny
+
+    async with Nanny(address, **options) as nanny:
+        await nanny.finished()

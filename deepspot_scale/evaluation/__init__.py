@@ -1,0 +1,1 @@
+"""Found against true: matching, data sets, scores, tables, figures."""

@@ -1,0 +1,119 @@
+"""The report of an evaluation: scores in, a folder of Markdown, CSV and PNG out.
+
+    OUT/report.md                        tables, with the pictures linked
+    OUT/images.csv spots.csv failed.csv  `accuracy_tables`' declared columns
+    OUT/sets.csv models.csv              means over images with intervals
+    OUT/bins.csv density_sigma.csv       F1 and recall against what makes spots hard
+    OUT/provenance.json                  weights, detector, seed, versions
+    OUT/*.png
+
+Nothing here knows how spots were found.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from deepspot_scale.evaluation.tables import (
+    KEYS,
+    Scores,
+    bin_scores,
+    cross_scores,
+    summarise,
+    worst_images,
+)
+from deepspot_scale.evaluation.text import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Pixels = Mapping[tuple[str, str, str], NDArray[Any]]
+"""Images to show, by data, set and image."""
+
+
+def write_accuracy(scores: Scores, out: Path, pixels: Pixels | None = None) -> Path:
+    """Write everything about an evaluation into a folder.
+
+    Parameters
+    ----------
+    scores
+        At least one image measured.
+    out
+        Folder; made where it is not there, files of the same names are replaced.
+    pixels
+        The images of `accuracy_tables.worst_images`; those that are not given are
+        listed, not shown.
+
+    Returns
+    -------
+    Path
+        The Markdown report.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    tables = {
+        "images": scores.images,
+        "spots": scores.spots,
+        "failed": scores.failed,
+        "sets": summarise(scores),
+        "models": summarise(scores, ("model",)),
+        "data": summarise(scores, ("model", "data")),
+        "bins": bin_scores(scores),
+        "density_sigma": cross_scores(scores),
+    }
+    for name, table in tables.items():
+        table.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
+    facts = json.dumps(scores.provenance, indent=2)
+    (out / "provenance.json").write_text(facts + "\n", "utf-8")
+    pictures = _draw_all(scores, tables, pixels or {}, out)
+    report = out / "report.md"
+    report.write_text(write_text(scores, tables, pictures), "utf-8")
+    return report
+
+
+def _draw_all(
+    scores: Scores, tables: Mapping[str, pd.DataFrame], pixels: Pixels, out: Path
+) -> dict[str, list[str]]:
+    """Save every picture; return their file names by section."""
+    from deepspot_scale.evaluation import figures
+
+    names: dict[str, list[str]] = {"sets": [], "bins": [], "cross": [], "worst": []}
+
+    def save(section: str, figure: Figure, *words: str) -> None:
+        name = re.sub(r"[^\w.-]+", "_", "_".join(words)) + ".png"
+        figure.savefig(out / name, dpi=110)
+        names[section].append(name)
+
+    sets = tables["sets"]
+    for value in ("f1_nearest", "f1_one_to_one"):
+        title = f"F1 ({value.removeprefix('f1_').replace('_', ' ')}), mean over images"
+        save("sets", figures.draw_heat_map(sets, value, title), "heat_map", value)
+    for data, bins in tables["bins"].groupby("data", sort=False):
+        save("bins", figures.draw_curves(bins), "curves", str(data))
+    for data, cross in tables["density_sigma"].groupby("data", sort=False):
+        save("cross", figures.draw_cross(cross), "density_sigma", str(data))
+    worst = worst_images(scores.images)
+    for key, images in worst.groupby(["model", "data"], sort=False):
+        shown = [
+            figures.Panel(_title(line), pixels[at], _spots_of(scores.spots, line))
+            for line in images.to_dict("records")
+            if (at := (line["data"], line["set"], line["image"])) in pixels
+        ]
+        if shown:
+            save("worst", figures.draw_images(shown), "worst", *map(str, key))
+    return names
+
+
+def _title(line: Mapping[Any, Any]) -> str:
+    return f"{line['set']}: {line['image'][-40:]}\nF1 {line['f1_one_to_one']:.3f}"
+
+
+def _spots_of(spots: pd.DataFrame, line: Mapping[Any, Any]) -> pd.DataFrame:
+    return spots[np.logical_and.reduce([spots[key] == line[key] for key in KEYS])]

@@ -1,0 +1,153 @@
+"""One image with known spots: its pixels and a pipeline in, its scores out.
+
+The image runs through the pipeline that every command uses, once for its spots and
+its enhanced pixels. Nothing here knows models, sets or files.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from deepspot_scale.blockwise.geometry import whole_box
+from deepspot_scale.blockwise.lifting import ArrayReader
+from deepspot_scale.blockwise.rounds import Pipeline, reduce_rounds
+from deepspot_scale.evaluation.datasets import KnownImage
+from deepspot_scale.evaluation.matching import (
+    Score,
+    brightness_at,
+    integrate_f1,
+    match_nearest,
+    nearest_distances,
+    pair_one_to_one,
+)
+from deepspot_scale.evaluation.tables import FALSE, FOUND, MISSED, SPOT_SCORES
+
+GAIN: Final = 3
+OFFSET: Final = 500
+"""What the counts of an image are changed by, which must not change its spots."""
+
+
+class Detected(NamedTuple):
+    """What a pipeline finds in one image."""
+
+    points: NDArray[np.float64]
+    """(n, 2), y and x in pixels."""
+    certainty: NDArray[np.float64]
+    """(n,), 0 to 1."""
+    enhanced: NDArray[np.uint8] | None
+    """(y, x), 255 the brightest; None without enhancement."""
+
+
+def detect_array(image: NDArray[Any], pipeline: Pipeline) -> Detected:
+    """Find every spot of one plane, just as ``deepspot-scale detect`` does.
+
+    Parameters
+    ----------
+    image
+        (y, x), raw counts.
+    pipeline
+        As `assemble` makes it.
+
+    Raises
+    ------
+    FieldError
+        Pixels that are not finite.
+    """
+    shape = (image.shape[0], image.shape[1])
+    read = ArrayReader(whole_box(shape), {"image": image})
+    given = {"reference": None}
+    answers = reduce_rounds(pipeline.rounds, pipeline.blocks(shape), read, given)
+    table = answers["assigned"].table
+    return Detected(
+        table[["y", "x"]].to_numpy(np.float64),
+        table["enhanced"].to_numpy(np.float64),
+        answers.get("enhanced_image"),
+    )
+
+
+def rescale_counts(image: NDArray[Any]) -> NDArray[Any]:
+    """Return image x 3 + 500 in a type that holds it: uint16 if it can, or float64."""
+    wide = image.astype(np.float64) * GAIN + OFFSET
+    whole = image.dtype.kind in "ui" and wide.min() >= 0 and wide.max() < 1 << 16
+    return wide.astype(np.uint16) if whole else wide
+
+
+def score_image(
+    found: Detected, known: KnownImage
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Score what was found in one image.
+
+    Returns
+    -------
+    row : dict
+        `accuracy_tables.IMAGE_SCORES` without names, time and change.
+    spots : DataFrame
+        `accuracy_tables.SPOT_SCORES` without names: true spots in their order, then
+        false detections.
+    """
+    pairs = pair_one_to_one(found.points, known.points)
+    spots = _spot_rows(found, known, pairs)
+    true = spots[spots["kind"] != FALSE]
+    nearest = match_nearest(found.points, known.points)
+    single = Score(len(known.points), len(found.points), len(pairs))
+    height, width = known.pixels.shape
+    area = height * width / 512**2
+    neighbour = float(true["neighbour_px"].mean()) if len(true) else np.nan
+    sigma = _median(true["sigma"])
+    row = {
+        "height": height,
+        "width": width,
+        "n_true": single.n_true,
+        "n_found": single.n_found,
+        "n_ambiguous": nearest.n_ambiguous,
+        **_shares(nearest, "nearest"),
+        **_shares(single, "one_to_one"),
+        "f1_integrated": integrate_f1(found.points, known.points),
+        "error_px": _median(true["error_px"]),
+        "enhanced": true["enhanced"].mean(),
+        "snr": _median(true["snr"]),
+        "sigma": sigma,
+        "neighbour_px": neighbour,
+        "spacing": neighbour / sigma,
+        "density": single.n_true / area,
+        "false_density": (single.n_found - single.n_matched) / area,
+    }
+    return row, spots
+
+
+def _shares(score: Score, rule: str) -> dict[str, float]:
+    names = ("precision", "recall", "f1")
+    return {f"{name}_{rule}": getattr(score, name) for name in names}
+
+
+def _median(values: pd.Series[float]) -> float:
+    return float(values.dropna().median())  # NaN where nothing is known
+
+
+def _spot_rows(
+    found: Detected, known: KnownImage, pairs: NDArray[np.int64]
+) -> pd.DataFrame:
+    by, at = pairs.T
+    n = len(known.points)
+    alone = np.setdiff1d(np.arange(len(found.points)), by)
+    names = [c.name for c in SPOT_SCORES if c.dtype == "float64"]
+    rows = {name: np.full(n + len(alone), np.nan) for name in names}
+    kind = np.full(n + len(alone), MISSED, object)
+    kind[at], kind[n:] = FOUND, FALSE
+    rows["y"], rows["x"] = np.concatenate([known.points, found.points[alone]]).T
+    found_at, taken = np.r_[at, n : n + len(alone)], np.r_[by, alone]
+    rows["found_y"][found_at], rows["found_x"][found_at] = found.points[taken].T
+    rows["certainty"][found_at] = found.certainty[taken]
+    gaps = found.points[by] - known.points[at]
+    rows["error_px"][at] = np.hypot(*gaps.T)
+    rows["snr"][:n], rows["sigma"][:n] = known.snr, known.sigma
+    rows["neighbour_px"][:n] = nearest_distances(known.points)
+    rows["spacing"] = rows["neighbour_px"] / rows["sigma"]
+    if found.enhanced is not None:
+        points = np.stack([rows["y"], rows["x"]], axis=1)
+        rows["enhanced"] = brightness_at(found.enhanced, points).astype(np.float64)
+    return pd.DataFrame({"kind": kind, **rows})

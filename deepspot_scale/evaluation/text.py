@@ -1,0 +1,232 @@
+"""The text of an evaluation's report: tables in, Markdown out.
+
+Nothing here reads or writes files, draws, or reckons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from deepspot_scale.evaluation.tables import (
+    FAILURES,
+    IMAGE_SCORES,
+    SPOT_SCORES,
+    Scores,
+    worst_images,
+)
+from deepspot_scale.vocabulary import Column
+
+_SCORE_COLUMNS: Final = {
+    "precision": "precision_nearest",
+    "recall": "recall_nearest",
+    "F1 (nearest)": "f1_nearest",
+    "ambiguous": "n_ambiguous",
+    "F1 (one to one)": "f1_one_to_one",
+    "F1 0-3 px": "f1_integrated",
+}
+
+
+def write_text(
+    scores: Scores,
+    tables: Mapping[str, pd.DataFrame],
+    pictures: Mapping[str, Sequence[str]],
+) -> str:
+    """Return the report.
+
+    Parameters
+    ----------
+    scores
+        What was measured.
+    tables
+        ``sets``, ``models``, ``data`` and ``bins`` of `accuracy_tables`.
+    pictures
+        File names by section: ``sets``, ``bins``, ``cross`` and ``worst``.
+    """
+    sets = tables["sets"]
+    parts = ["# Accuracy", _conditions(scores.provenance)]
+    if len(scores.failed):
+        rows = scores.failed[["model", "data", "set", "image", "reason"]]
+        parts += ["## Not measured", markdown_table(rows)]
+    parts += ["## By model", _score_table(tables["models"], ["model"])]
+    parts += ["## By model and data", _worst_set_table(tables["data"], sets)]
+    parts += ["## By model and set", _score_table(sets, ["model", "data", "set"])]
+    parts += _links(pictures["sets"])
+    parts += ["## Enhanced intensity of the spots, of 255", _intensity_table(sets)]
+    parts += ["## What makes spots hard to find", _bin_table(tables["bins"])]
+    parts += _links([*pictures["bins"], *pictures["cross"]])
+    parts += ["## Worst images", _worst_table(scores.images)]
+    parts += _links(pictures["worst"])
+    return "\n\n".join([*parts, "## Columns", *_columns()]) + "\n"
+
+
+def _conditions(provenance: Mapping[str, Any]) -> str:
+    facts = "\n".join(f"- {name}: {_fact(value)}" for name, value in provenance.items())
+    return (
+        "One detector setting for all images, none chosen on them. Means over images "
+        "with Student's 95 % intervals over images. Matches lie within 3 px. "
+        "*Nearest*: each true spot takes its nearest detection; spots that share one "
+        "are ambiguous matches, counted per image. *One to one*: a detection serves "
+        "one spot at most. *F1 0-3 px*: one-to-one F1, mean over 50 radii from 0 to "
+        "3 px. An image without spots in which none is found scores 1.\n\n" + facts
+    )
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {of}" for name, of in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """Return a table as Markdown; its values are texts or counts."""
+    lines = [list(map(str, table.columns)), ["---"] * len(table.columns)]
+    lines += [[str(value) for value in row] for row in table.itertuples(index=False)]
+    # An upright stroke in a reason would end the cell.
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+        for line in lines
+    )
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return "" if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def _with_interval(table: pd.DataFrame, name: str, digits: int = 3) -> list[str]:
+    """Return ``mean [low, high]`` of each row, or the mean where no more is known."""
+    return [
+        _number(mean, digits)
+        + (f" [{low:.{digits}f}, {high:.{digits}f}]" if np.isfinite(low) else "")
+        for mean, low, high in zip(
+            table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True
+        )
+    ]
+
+
+def _score_table(table: pd.DataFrame, keys: Sequence[str]) -> str:
+    shown = table[[*keys, "n_images", "n_true"]].rename(
+        columns={"n_images": "images", "n_true": "spots"}
+    )
+    for title, name in _SCORE_COLUMNS.items():
+        shown[title] = _with_interval(table, name, 2 if name == "n_ambiguous" else 3)
+    shown["error, px"] = [_number(value, 2) for value in table["error_px"]]
+    return markdown_table(shown)
+
+
+def _worst_set_table(data: pd.DataFrame, sets: pd.DataFrame) -> str:
+    shown = data[["model", "data", "n_images"]].rename(columns={"n_images": "images"})
+    for name in ("f1_nearest", "f1_one_to_one"):
+        title = "F1 (" + name.removeprefix("f1_").replace("_", " ") + ")"
+        shown[title] = _with_interval(data, name)
+        lowest = sets.loc[sets.groupby(["model", "data"])[name].idxmin()]
+        least = lowest.set_index(["model", "data"]).loc[
+            list(zip(data["model"], data["data"], strict=True))
+        ]
+        shown["worst set"] = [
+            f"{of} {value:.3f}"
+            for of, value in zip(least["set"], least[name], strict=True)
+        ]
+        shown = shown.rename(columns={"worst set": f"worst set, {title}"})
+    shown["median F1"] = [_number(value) for value in data["f1_one_to_one_median"]]
+    shown["worst image"] = [_number(value) for value in data["f1_one_to_one_least"]]
+    shown["error, px"] = [_number(value, 2) for value in data["error_px"]]
+    false = _with_interval(data, "false_density", 2)
+    shown["false per 512 x 512 px"] = false
+    shown["change of F1, x 3 + 500"] = [
+        "" if pd.isna(mean) else f"{mean:.4f}, at most {most:.4f}"
+        for mean, most in zip(
+            data["f1_change_mean"], data["f1_change_largest"], strict=True
+        )
+    ]
+    return markdown_table(shown)
+
+
+def _intensity_table(sets: pd.DataFrame) -> str:
+    text = (
+        "The largest of the 3x3 enhanced pixels about each true spot, found or not; "
+        "mean over the spots of an image, then over images; in brackets the interval, "
+        "then the median over all spots."
+    )
+    cells = [
+        f"{mean}; {_number(median, 0)}" if mean else ""
+        for mean, median in zip(
+            _with_interval(sets, "enhanced", 1), sets["enhanced_median"], strict=True
+        )
+    ]
+    table = sets.assign(cell=cells).pivot_table(
+        index=["data", "set"],
+        columns="model",
+        values="cell",
+        aggfunc="first",
+        sort=False,
+    )
+    table = table.fillna("").reset_index()
+    return text + "\n\n" + markdown_table(table)
+
+
+def _bin_table(bins: pd.DataFrame) -> str:
+    if bins.empty:
+        return "No image with true spots."
+    text = (
+        "F1 of images by their median, recall of spots by their own value; one to one. "
+        "*spacing*: distance to the nearest true spot, in sigma; *density*: spots per "
+        "512 x 512 px. Images without true spots are left out."
+    )
+    keys = ["data", "by", "measure", "low", "high"]
+    cells = [
+        f"{mean} (n {n})"
+        for mean, n in zip(
+            _with_interval(bins, "mean"),
+            bins["n_images"].where(bins["measure"] == "f1", bins["n_spots"]),
+            strict=True,
+        )
+    ]
+    table = bins.assign(cell=cells).pivot_table(
+        index=keys, columns="model", values="cell", aggfunc="first"
+    )
+    table = table.fillna("").reset_index().sort_values(keys)
+    span = [f"{a:g} to {b:g}" for a, b in zip(table["low"], table["high"], strict=True)]
+    table = table.drop(columns=["low", "high"])
+    table.insert(3, "from, to", span)
+    return text + "\n\n" + markdown_table(table)
+
+
+def _worst_table(images: pd.DataFrame) -> str:
+    worst = worst_images(images)
+    if worst.empty:
+        return "None: every image scores 1."
+    matched = (worst["recall_one_to_one"] * worst["n_true"]).round().astype(int)
+    matched = matched.where((worst["n_true"] > 0) & (worst["n_found"] > 0), 0)
+    shown = worst[["model", "data", "set", "image"]].assign(
+        F1=[_number(value) for value in worst["f1_one_to_one"]],
+        true=worst["n_true"],
+        found=matched,
+        missed=worst["n_true"] - matched,
+        false=worst["n_found"] - matched,
+        SNR=[_number(value, 1) for value in worst["snr"]],
+    )
+    shown["spacing, sigma"] = [_number(value, 1) for value in worst["spacing"]]
+    return markdown_table(shown)
+
+
+def _links(names: Sequence[str]) -> list[str]:
+    return [f"![{Path(name).stem.replace('_', ' ')}]({name})" for name in names]
+
+
+def _columns() -> list[str]:
+    tables: dict[str, tuple[Column, ...]] = {
+        "images.csv": IMAGE_SCORES,
+        "spots.csv": SPOT_SCORES,
+        "failed.csv": FAILURES,
+    }
+    parts = []
+    for name, columns in tables.items():
+        rows = pd.DataFrame([(c.name, c.meaning) for c in columns])
+        rows.columns = pd.Index([f"column of {name}", "meaning"])
+        parts.append(markdown_table(rows))
+    return parts

@@ -1,0 +1,168 @@
+"""The viewer: one field of a run in napari, its image, labels and spots laid out.
+
+A run folder and a field come in; napari layers go out, as plain (data, metadata,
+kind) tuples that are built without napari, or a window that shows them. Pixels are
+Dask arrays and read as they are looked at. Nothing here alters a value.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.exports.libraries import load_library
+from deepspot_scale.exports.pixels import lazy_image, lazy_labels
+from deepspot_scale.exports.results import (
+    FieldResult,
+    RunResults,
+    addresses_of,
+    open_results,
+)
+from deepspot_scale.io.ome_zarr.creation import plate_address
+from deepspot_scale.io.plate import open_plate
+from deepspot_scale.io.stores import Source
+from deepspot_scale.runs.enhanced import NAME as ENHANCED
+from deepspot_scale.runs.enhanced import plate_url
+from deepspot_scale.tables import empty_table
+from deepspot_scale.vocabulary import CELLS, SPOTS, FieldAddress
+
+Layer = tuple[Any, dict[str, Any], str]
+"""napari's LayerData: data, keyword arguments of the layer, kind of the layer."""
+_SPOT_SIZE = 7
+"""Diameter of a ring about a spot, in pixels; the spot inside stays visible."""
+_MEASURES = ["enhanced", "intensity", "snr", "area", "cell", "nucleus"]
+
+
+def field_layers(
+    run: Source, field: str, *, plate: Source | None = None
+) -> list[Layer]:
+    """Return one field as napari layers.
+
+    Images of all channels (shown: those of the run), enhanced images where the run
+    kept them, labels of cells and nuclei, spots of each channel. All have the same
+    axes: t and z where the run kept several, y, x, in micrometres where the pixel
+    size is known. A field that failed has no spots.
+
+    Parameters
+    ----------
+    run
+        Run folder, or its fsspec URL.
+    field
+        Path such as ``B/03/0``.
+    plate
+        Where the run's input is now, if it was moved.
+
+    Returns
+    -------
+    list
+        (data, metadata, kind), as ``napari.layers.Layer.create`` takes them.
+
+    Raises
+    ------
+    RunError
+        There is no finished run.
+    SettingsError
+        The run has no such field, or `field` means several.
+    PlateError, FieldError
+        The run's input is not where it was, or is damaged.
+    """
+    results = open_results(run, fields=[field], plate=plate)
+    found = _find(results, field)
+    opened = results.plate.open(found.address.path)
+    image = lazy_image(opened, results.settings.project)
+    axes = [str(axis) for axis in image.dims if axis != "c"]
+    scale = tuple(opened.image.spacing_um.get(axis, 1.0) for axis in axes)
+    layers = [
+        _image_layer(
+            image.isel(c=number),
+            name,
+            scale,
+            visible=bool({name, str(number)} & set(results.settings.channels)),
+        )
+        for number, name in enumerate(opened.channels)
+    ]
+    layers += _enhanced_layers(results, found.address, scale)
+    for name in filter(None, (results.settings.cells, results.settings.nuclei)):
+        if name in opened.label_names:
+            labels = lazy_labels(opened, name, image).data
+            given = {"name": name, "scale": scale, "opacity": 0.3}
+            layers.append((labels, given, "labels"))
+    return [*layers, *_spot_layers(found.spots, axes, scale)]
+
+
+def _find(results: RunResults, word: str) -> FieldResult:
+    """Return what was found in the one field that is meant; nothing if it failed."""
+    addresses = addresses_of(results.fields)
+    if len(addresses) > 1:
+        paths = ", ".join(address.path for address in addresses)
+        raise SettingsError(f"{word} has the fields {paths}; name one of them")
+    failed = FieldResult(addresses[0], empty_table(SPOTS), empty_table(CELLS))
+    return next(results.iter_fields(), failed)
+
+
+def _image_layer(
+    image: xr.DataArray, name: str, scale: tuple[float, ...], **given: Any
+) -> Layer:
+    look = {"name": name, "scale": scale, "colormap": "gray", "blending": "additive"}
+    return image.data, look | given, "image"
+
+
+def _enhanced_layers(
+    results: RunResults, address: FieldAddress, scale: tuple[float, ...]
+) -> list[Layer]:
+    if results.done.empty or not results.folder.exists(ENHANCED):
+        return []
+    plate = open_plate(plate_url(results.folder))
+    field = plate.open(plate_address(address).path)
+    image = lazy_image(field, results.settings.project)
+    limits = {"contrast_limits": (0, 255), "visible": False}
+    return [
+        _image_layer(image.isel(c=number), f"{name}, enhanced", scale, **limits)
+        for number, name in enumerate(field.channels)
+    ]
+
+
+def _spot_layers(
+    spots: pd.DataFrame, axes: list[str], scale: tuple[float, ...]
+) -> list[Layer]:
+    layers: list[Layer] = []
+    for channel, rows in spots.groupby("channel", sort=False):
+        look = {
+            "name": f"{channel}, spots",
+            "scale": scale,
+            "size": _SPOT_SIZE,
+            "symbol": "ring",
+            "face_color": "orange",
+            "features": rows[_MEASURES].reset_index(drop=True),
+        }
+        layers.append((rows[axes].to_numpy(np.float64), look, "points"))
+    return layers
+
+
+def view_field(run: Source, field: str, *, plate: Source | None = None) -> None:
+    """Show one field in napari; returns when its window is closed.
+
+    Parameters and errors are those of `field_layers`.
+
+    Raises
+    ------
+    SettingsError
+        napari is not installed, or has nothing to draw windows with.
+    """
+    napari = load_library("napari", "napari")
+    layers = field_layers(run, field, plate=plate)
+    viewer = napari.Viewer(title=f"{field} of {run}")
+    for layer in layers:
+        viewer.add_layer(napari.layers.Layer.create(*layer))
+    try:
+        napari.run()
+    except ImportError as error:  # napari comes without a windowing library
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise SettingsError(
+            f"napari can not open a window: {reason} Run: pip install "
+            "'deepspot-scale[napari]'"
+        ) from error

@@ -1,0 +1,1 @@
+"""A folder of image files becomes an OME-Zarr plate."""

@@ -1,0 +1,302 @@
+"""Which files of a folder make which field of a plate: names only, nothing is opened.
+
+A folder of images, and one of masks, come in; a `ConversionPlan` goes out that gives
+every file exactly one place or lists it as unmatched. Two files for one place, a hole
+in a stack and a mask without an image are errors here, before anything is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Literal, get_args
+
+from deepspot_scale.errors import PlateError, SettingsError
+from deepspot_scale.io.conversion.filenames import (
+    Place,
+    check_pattern,
+    choose_scheme,
+    natural_order,
+    read_name,
+)
+from deepspot_scale.io.conversion.mask_files import MaskFile, place_masks
+from deepspot_scale.io.image_files.planes import ENDINGS, Pages
+from deepspot_scale.io.ome_zarr.metadata import Version
+from deepspot_scale.vocabulary import FieldAddress
+
+_MASK_NAME = re.compile(r"_masks?\.[^./]+$", re.IGNORECASE)
+FILE_COLUMNS = ("kind", "file", "row", "column", "field", "channel", "t", "z")
+"""Of the table of files. Kind is image, mask or unmatched; channel a mask's label."""
+Projection = Literal["max", "mean", "none"]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Checked settings of a conversion."""
+
+    pattern: str | None = None
+    r"""Regular expression with named groups row, column (or both as ``well``), field,
+    channel, z, t, searched in each path below the folder; None: infer."""
+    masks: Path | None = None
+    """Folder of label images, called ``<image>_<label>.tif`` or
+    ``<label>/<image>.tif``; `<image>` may leave out the channel or end earlier."""
+    pixel_size_um: float | None = None
+    """Edge of a pixel in micrometres; None: as the files say, if they do."""
+    project: Projection = "none"
+    """How planes become one: maximum, mean (stored as float32), or not at all."""
+    pages: Pages = "z"
+    """Axis of a plain multi-page TIFF, one whose metadata do not name it."""
+    version: Version = "0.5"
+    """Version of OME-Zarr: 0.4 is Zarr v2, 0.5 is Zarr v3."""
+    chunk: int = 512
+    """Edge of a stored chunk in pixels."""
+    shard: int | None = None
+    """Edge of a shard in pixels, a multiple of `chunk`; None: no shards."""
+
+    def __post_init__(self) -> None:
+        """Check the settings, so that nothing later has to."""
+        if self.pattern is not None:
+            check_pattern(self.pattern)
+        if self.masks is not None:
+            # Absolute, because a worker may stand in another folder.
+            object.__setattr__(self, "masks", Path(self.masks).resolve())
+        for name, kind in (
+            ("project", Projection),
+            ("pages", Pages),
+            ("version", Version),
+        ):
+            if getattr(self, name) not in get_args(kind):
+                raise SettingsError(
+                    f"{name} is one of {', '.join(get_args(kind))}, "
+                    f"not {getattr(self, name)!r}."
+                )
+        if self.pixel_size_um is not None and not 0 < self.pixel_size_um < 1e6:
+            raise SettingsError(
+                f"A pixel size is a number of micrometres above 0, "
+                f"not {self.pixel_size_um}."
+            )
+        if self.chunk < 1:
+            raise SettingsError(f"A chunk is at least 1 pixel, not {self.chunk}.")
+        if self.shard is not None and (
+            self.version == "0.4" or self.shard < 1 or self.shard % self.chunk
+        ):
+            raise SettingsError(
+                f"Shards need version 0.5 and an edge that is a multiple of the chunk "
+                f"({self.chunk}), not {self.shard} with version {self.version}."
+            )
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image file and its place in its field."""
+
+    path: str
+    """Path below the plan's folder."""
+    channel: str
+    """Channel as the name has it; empty: not named."""
+    t: int
+    z: int
+
+
+@dataclass(frozen=True)
+class FieldFiles:
+    """All files of one field; small enough to travel in a task."""
+
+    address: FieldAddress
+    images: tuple[ImageFile, ...]
+    masks: tuple[MaskFile, ...] = ()
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Channels in the names, sorted."""
+        return tuple(sorted({i.channel for i in self.images}, key=natural_order))
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """Time points in the names, sorted; the first becomes index 0."""
+        return tuple(sorted({image.t for image in self.images}))
+
+    @property
+    def planes(self) -> tuple[int, ...]:
+        """Planes in the names, sorted; the first becomes index 0."""
+        return tuple(sorted({image.z for image in self.images}))
+
+
+@dataclass(frozen=True)
+class ConversionPlan:
+    """Every file of a folder: in a field, or unmatched."""
+
+    folder: Path
+    scheme: str
+    """Name of the scheme that read the names, in words."""
+    pattern: str | None
+    """The regular expression in use; None: each file is a field."""
+    fields: tuple[FieldFiles, ...]
+    """In plate order: row, column, field."""
+    unmatched: tuple[str, ...]
+    """Image files below the folder that no field uses."""
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """Yield the `FILE_COLUMNS` of every file."""
+        for field in self.fields:
+            a = (field.address.row, field.address.column, field.address.field)
+            for image in field.images:
+                place = (image.channel, str(image.t), str(image.z))
+                yield ("image", image.path, *a, *place)
+            for mask in field.masks:
+                index = ("" if i is None else str(i) for i in (mask.t, mask.z))
+                yield ("mask", mask.path, *a, mask.label, *index)
+        for path in self.unmatched:
+            yield ("unmatched", path, *[""] * 6)
+
+
+def plan_conversion(
+    folder: Path, conversion: Conversion | None = None
+) -> ConversionPlan:
+    """Plan which files make which field, from their names alone.
+
+    Images are looked for in subfolders too, except in the folder of masks. Names
+    without any sign of wells give one field per file, all in well A01.
+
+    Parameters
+    ----------
+    folder
+        Folder of TIFF and PNG images.
+    conversion
+        Settings; by default all of `Conversion`'s own.
+
+    Raises
+    ------
+    PlateError
+        No images; names that can not be read; two files for one place; a stack with
+        holes; a mask that belongs to no field or to several.
+    """
+    conversion = conversion or Conversion()
+    folder = Path(folder)
+    names = _image_names(folder, conversion.masks)
+    places, scheme, pattern = _places(names, conversion.pattern)
+    _refuse_masks(names)
+    masks: dict[FieldAddress, tuple[MaskFile, ...]] = {}
+    if conversion.masks is not None:
+        masks = place_masks(_image_names(conversion.masks, None), places, pattern)
+        _check_projection(masks.values(), conversion.project)
+    fields = _fields(places, masks)
+    unmatched = tuple(name for name in names if name not in places)
+    return ConversionPlan(folder, scheme, pattern, fields, unmatched)
+
+
+def _image_names(folder: Path, masks: Path | None) -> list[str]:
+    """List the images below a folder, as paths relative to it, without its masks."""
+    if not folder.is_dir():
+        raise PlateError(f"A folder of TIFF or PNG images is expected, not {folder}.")
+    if masks is not None and folder.resolve().is_relative_to(masks):
+        raise PlateError(
+            f"The masks' folder {masks} also holds the images of {folder}. Put the "
+            f"masks into a folder of their own, for example {folder / 'masks'}."
+        )
+    names = [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in ENDINGS
+        and not path.name.startswith(".")  # macOS leaves "._" files on shared disks
+        and not (masks and path.resolve().is_relative_to(masks))
+        and path.is_file()
+    ]
+    if not names:
+        kinds = ", ".join(ENDINGS)
+        raise PlateError(f"{folder} holds no images; expected are files in {kinds}.")
+    return sorted(names, key=natural_order)
+
+
+def _refuse_masks(names: Sequence[str]) -> None:
+    """Refuse masks among the images, where Cellpose puts them: no channel is one."""
+    found = [name for name in names if _MASK_NAME.search(name)]
+    if found:
+        raise PlateError(
+            f"{len(found)} files such as {found[0]} look like masks. Put them into a "
+            "folder of their own, below it cells/ or nuclei/, and give it as --masks."
+        )
+
+
+def _places(
+    names: Sequence[str], pattern: str | None
+) -> tuple[dict[str, Place], str, str | None]:
+    """Return the place of each name that has one, and the scheme and its pattern."""
+    scheme = "the pattern given"
+    if pattern is None:
+        known = choose_scheme(names)
+        if known is None:
+            well = (FieldAddress("A", "01", str(i)) for i in range(len(names)))
+            places = {n: Place(a, "", 0, 0) for n, a in zip(names, well, strict=True)}
+            return places, "one field per file", None
+        scheme, pattern = known.name, known.pattern
+    found = ((name, read_name(name, pattern)) for name in names)
+    places = {name: place for name, place in found if place is not None}
+    if not places:
+        examples = ", ".join(names[:3])
+        raise PlateError(
+            f"The pattern {pattern!r} matches none of {len(names)} images. Three of "
+            f"them: {examples}. It is searched in the path below the folder."
+        )
+    return places, scheme, pattern
+
+
+def _fields(
+    places: Mapping[str, Place], masks: Mapping[FieldAddress, tuple[MaskFile, ...]]
+) -> tuple[FieldFiles, ...]:
+    images: dict[FieldAddress, list[ImageFile]] = defaultdict(list)
+    taken: dict[Place, str] = {}
+    for name, place in places.items():
+        if place in taken:
+            raise PlateError(
+                f"{taken[place]} and {name} are both field {place.address.path}, "
+                f"channel {place.channel!r}, t {place.t}, z {place.z}. Remove one, or "
+                f"give a pattern that tells them apart."
+            )
+        taken[place] = name
+        images[place.address].append(ImageFile(name, place.channel, place.t, place.z))
+    fields = [
+        FieldFiles(address, tuple(images[address]), masks.get(address, ()))
+        for address in sorted(images, key=_plate_order)
+    ]
+    for field in fields:
+        _check_complete(field)
+    return tuple(fields)
+
+
+def _plate_order(address: FieldAddress) -> tuple[object, ...]:
+    """Return a sort key: row Z before AA, field 2 before 10."""
+    row, column = (len(address.row), address.row), natural_order(address.column)
+    return row, column, natural_order(address.field)
+
+
+def _check_complete(field: FieldFiles) -> None:
+    there = {(image.channel, image.t, image.z) for image in field.images}
+    expected = product(field.channels, field.times, field.planes)
+    holes = [place for place in expected if place not in there]
+    if holes:
+        channel, t, z = holes[0]
+        raise PlateError(
+            f"Field {field.address.path} lacks {len(holes)} of "
+            f"{len(holes) + len(there)} images, the first is channel {channel!r}, "
+            f"t {t}, z {z}. Add the missing files, or move the field's others away."
+        )
+
+
+def _check_projection(
+    masks: Iterable[tuple[MaskFile, ...]], project: Projection
+) -> None:
+    """Refuse masks by plane when planes become one: none of them would be right."""
+    if project == "none":
+        return
+    for mask in (mask for group in masks for mask in group):
+        if mask.z is not None:
+            raise PlateError(
+                f"The planes are projected ({project}), but there are masks for each "
+                f"of them, such as {mask.path}. Give one mask for all planes, or "
+                f"convert without projection."
+            )

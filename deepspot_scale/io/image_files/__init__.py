@@ -1,0 +1,1 @@
+"""TIFF, PNG and vendor files."""

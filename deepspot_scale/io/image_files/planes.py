@@ -1,0 +1,303 @@
+"""One TIFF or PNG file, read plane by plane.
+
+A path comes in; axes, shape, dtype, channel names and pixel size go out without a look
+at the pixels, and then single planes or windows of them. Damaged files are errors,
+never black pixels. Nothing here knows plates, nor what a file's name means.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import tifffile
+import zarr
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import FieldError
+from deepspot_scale.io.image_files.tiff_tags import read_tags
+from deepspot_scale.io.stored_image import Window
+from deepspot_scale.io.stores import field_errors
+from deepspot_scale.vocabulary import AXES
+
+Plane = NDArray[Any]
+Pages = Literal["z", "c", "t"]
+ENDINGS = (".tif", ".tiff", ".png")
+"""Of the files that can be read, in lower case."""
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_GREY = 0
+_DESCRIPTION = 270
+_WHOLE = (slice(None), slice(None))
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What a file says about its image."""
+
+    path: Path
+    axes: str
+    """Subset of ``tczyx`` in that order; y and x always."""
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    """In native byte order."""
+    piece: tuple[int, int]
+    """(y, x) in pixels of what is decoded at once: a tile, a strip or a plane."""
+    channels: tuple[str, ...] = ()
+    """Names as stored; empty where a channel has none."""
+    spacing_um: Mapping[str, float] = field(default_factory=dict)
+    """Size of a pixel along those of z, y, x where it is known."""
+
+    @property
+    def pixel_size_um(self) -> tuple[float, float] | None:
+        """(y, x); None when unknown."""
+        sizes = self.spacing_um
+        return (sizes["y"], sizes["x"]) if {"y", "x"} <= set(sizes) else None
+
+    def size(self, axis: str) -> int:
+        """Return the size along an axis; 1 when the image does not have it."""
+        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+
+@dataclass(frozen=True)
+class OpenImage:
+    """An open file; only `open_image` makes one, and closes it."""
+
+    header: ImageHeader
+    _file: tifffile.TiffFile | None
+    """None: a PNG."""
+    _stored_axes: str
+    """Leading axes as stored, e.g. ``zc`` of ImageJ."""
+
+    def read(self, index: Mapping[str, int], window: Window = _WHOLE) -> Plane:
+        """Read one plane, or a window of it.
+
+        Parameters
+        ----------
+        index
+            Positions along t, c and z; 0 where none is given.
+        window
+            Slices (y, x) in pixels.
+
+        Returns
+        -------
+        ndarray
+            (y, x), in native byte order.
+
+        Raises
+        ------
+        FieldError
+            The file is damaged.
+        """
+        with field_errors(f"reading {self.header.path}"):
+            if self._file is None:
+                return _decode_png(self.header)[window]
+            sizes = [self.header.size(axis) for axis in self._stored_axes]
+            where = [index.get(axis, 0) for axis in self._stored_axes]
+            number = int(np.ravel_multi_index(where, sizes)) if sizes else 0
+            plane = _read_tiff_plane(self._file, number, self.header, window)
+            return np.ascontiguousarray(plane, dtype=self.header.dtype)
+
+    def read_block(self, selection: Sequence[slice] | None = None) -> NDArray[Any]:
+        """Read what one slice for each axis of the header selects; None: all of it."""
+        header = self.header
+        parts = selection or [slice(None)] * len(header.axes)
+        ranges = [range(n)[part] for n, part in zip(header.shape, parts, strict=True)]
+        block = np.empty([len(places) for places in ranges], header.dtype)
+        planes = product(*ranges[:-2])
+        for place, found in zip(np.ndindex(block.shape[:-2]), planes, strict=True):
+            index = dict(zip(header.axes, found, strict=False))
+            block[place] = self.read(index, (parts[-2], parts[-1]))
+        return block
+
+
+@contextmanager
+def open_image(path: Path, *, pages: Pages = "z") -> Iterator[OpenImage]:
+    """Open a TIFF or PNG file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    pages
+        Axis of a multi-page TIFF whose metadata do not name it.
+
+    Raises
+    ------
+    FieldError
+        Unreadable, truncated, coloured, or not one image of known axes.
+    """
+    with ExitStack() as files:
+        with field_errors(f"opening {path}"):
+            if path.suffix.lower() == ".png":
+                opened = OpenImage(_png_header(path), None, "")
+            else:
+                file = files.enter_context(tifffile.TiffFile(path))
+                opened = _open_tiff(file, path, pages)
+        yield opened
+
+
+def _png_header(path: Path) -> ImageHeader:
+    with path.open("rb") as file:
+        start = file.read(26)
+    if start[:8] != _PNG_START:
+        raise ValueError("it is no PNG file, although its name says so")
+    width, height, bits, colour = struct.unpack(">IIBB", start[16:26])
+    if colour != _PNG_GREY:
+        raise _coloured(path)
+    if bits not in {8, 16}:
+        raise FieldError(
+            f"{path} has {bits} bits per pixel; expected are 8 or 16. Save it again."
+        )
+    shape = (height, width)
+    return ImageHeader(path, "yx", shape, np.dtype(f"u{bits // 8}"), shape)
+
+
+def _decode_png(header: ImageHeader) -> Plane:
+    stored = np.fromfile(header.path, np.uint8)
+    image = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED)
+    if image is None or image.shape != header.shape:
+        raise ValueError("it is damaged or incomplete")
+    return image
+
+
+def _coloured(path: Path) -> FieldError:
+    return FieldError(
+        f"{path} is a colour image (RGB, palette or alpha); expected is one grey value "
+        f"per pixel and channel. Export the channels as separate grey images: colours "
+        f"for display do not keep the measured values."
+    )
+
+
+def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
+    _check_whole(file)
+    series = file.series[0]
+    letters, shape = series.axes, series.shape
+    if _is_stack(file):
+        letters, shape = f"I{letters}", (len(file.series), *shape)
+    elif any(other.shape[-2:] == shape[-2:] for other in file.series[1:]):
+        raise FieldError(
+            f"{path} holds {len(file.series)} images; expected is one. Split the file."
+        )
+    page = series.keyframe
+    if letters.endswith("S") or page.photometric == tifffile.PHOTOMETRIC.RGB:
+        raise _coloured(path)
+    # I and Q are pages that nobody has named, S several values of each pixel.
+    stored = letters.translate(str.maketrans("IQS", f"{pages}{pages}c")).lower()
+    sizes = dict(zip(stored, shape, strict=True))
+    alien = {axis for axis, size in sizes.items() if axis not in AXES and size > 1}
+    if alien or len(sizes) < len(stored) or not stored.endswith("yx"):
+        raise FieldError(
+            f"{path}: expected the axes {', '.join(AXES)}, each once at most and y, x "
+            f"last, but the file has {letters} with the sizes {shape}. Convert it to "
+            f"OME-TIFF or OME-Zarr first."
+        )
+    axes = "".join(axis for axis in AXES if sizes.get(axis, 1) > 1 or axis in "yx")
+    dtype, (height, width) = _native_dtype(series.dtype, path), page.chunks[-2:]
+    channels, spacing_um = read_tags(file)
+    header = ImageHeader(
+        path,
+        axes,
+        tuple(sizes[axis] for axis in axes),
+        dtype,
+        (height, width),
+        channels,
+        spacing_um,
+    )
+    return OpenImage(header, file, "".join(a for a in stored[:-2] if sizes[a] > 1))
+
+
+def _is_stack(file: tifffile.TiffFile) -> bool:
+    """Return whether a plain writer appended the planes one by one, as images."""
+    kinds = {(series.axes, series.shape, series.dtype) for series in file.series}
+    return len(file.series) > 1 and len(kinds) == 1 and file.series[0].axes == "YX"
+
+
+def _native_dtype(stored: np.dtype[Any] | None, path: Path) -> np.dtype[Any]:
+    if stored is not None and stored.kind == "b":
+        return np.dtype(np.uint8)
+    if stored is None or stored.kind not in "uif":
+        raise FieldError(f"{path} has pixels of {stored}; expected are real numbers.")
+    return stored.newbyteorder("=")
+
+
+def _check_whole(file: tifffile.TiffFile) -> None:
+    """Raise ValueError when the file ends before its last page, pixel or description.
+
+    tifffile takes what is there and only logs that the rest is missing.
+    """
+    first, last, series = file.pages.first, file.pages[-1], file.series[0]
+    codes, _ = _read_directory(file, first.offset)
+    _, following = _read_directory(file, last.offset)
+    n_promised = (file.imagej_metadata or {}).get("images", 1)
+    end = 0 if series.dataoffset is None else series.dataoffset + series.nbytes
+    if (
+        max(following + 1, end) > file.filehandle.size
+        or n_promised > math.prod(series.shape[:-2])
+        or (_DESCRIPTION in codes and _DESCRIPTION not in first.tags)
+    ):
+        raise ValueError("it is incomplete, it ends too early")
+
+
+def _read_directory(file: tifffile.TiffFile, offset: int) -> tuple[set[int], int]:
+    """Return the codes of a page's tags and the offset of the next page, 0 if none."""
+    stream, layout = file.filehandle, file.tiff
+    stream.seek(offset)
+    (n,) = struct.unpack(layout.tagnoformat, stream.read(layout.tagnosize))
+    tags = stream.read(n * layout.tagsize)
+    (following,) = struct.unpack(layout.offsetformat, stream.read(layout.offsetsize))
+    code = f"{layout.byteorder}H"
+    codes = {struct.unpack_from(code, tags, i * layout.tagsize)[0] for i in range(n)}
+    return codes, following
+
+
+def _read_tiff_plane(
+    file: tifffile.TiffFile, number: int, header: ImageHeader, window: Window
+) -> Plane:
+    """Read a window of one plane by its number in the order of storage."""
+    series = file.series[0]
+    if _is_stack(file):
+        series, number = file.series[number], 0
+    if series.dataoffset is not None and series.dtype == header.dtype:
+        n_bytes = math.prod(header.shape[-2:]) * header.dtype.itemsize
+        begin = series.dataoffset + number * n_bytes
+        return _read_rows(file, begin, header, window)
+    _check_page(series, number)
+    with series.aszarr(level=0) as store:
+        planes = zarr.open_array(store, mode="r")
+        where = np.unravel_index(number, planes.shape[:-2])
+        selection: list[int | slice] = [*map(int, where), *window]
+        return np.asarray(planes[tuple(selection)])
+
+
+def _read_rows(
+    file: tifffile.TiffFile, begin: int, header: ImageHeader, window: Window
+) -> Plane:
+    """Read a window of a plane whose pixels follow each other from a byte onwards."""
+    height, width = header.shape[-2:]
+    start, stop, step = window[0].indices(height)
+    stored, n_rows = header.dtype.newbyteorder(file.byteorder), max(0, stop - start)
+    begin += start * width * stored.itemsize
+    rows = file.filehandle.read_array(stored, n_rows * width, offset=begin)
+    return np.reshape(rows, (n_rows, width))[::step, window[1]]
+
+
+def _check_page(series: tifffile.TiffPageSeries, number: int) -> None:
+    """Raise ValueError unless all pixels of a plane are there, as zarr makes them 0."""
+    # One page may hold several planes.
+    page = series[number * len(series) // math.prod(series.shape[:-2])]
+    if page is None:
+        raise ValueError(f"plane {number} is missing")
+    pieces = zip(page.dataoffsets, page.databytecounts, strict=True)
+    ends = [start + n if start and n else math.inf for start, n in pieces]
+    n_pieces, size = math.prod(page.chunked), page.parent.filehandle.size
+    if len(ends) < n_pieces or max(ends) > size:
+        raise ValueError(f"plane {number} is incomplete")

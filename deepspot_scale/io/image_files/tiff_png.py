@@ -1,0 +1,157 @@
+"""Images in single files: TIFF and PNG, and ND2, CZI and LIF through bioio.
+
+The path of a file comes in, a StoredImage whose axes are in OME's order goes out.
+Every read opens the file anew, so that tasks can carry the image to other processes.
+Nothing here knows plates or folders' meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import PlateError
+from deepspot_scale.io.image_files.planes import ENDINGS, open_image
+from deepspot_scale.io.stored_image import StoredImage
+from deepspot_scale.io.stores import field_errors
+from deepspot_scale.vocabulary import AXES
+
+BIOIO_SUFFIXES = (".nd2", ".czi", ".lif")
+SUFFIXES = (*ENDINGS, *BIOIO_SUFFIXES)
+
+
+def is_image_file(path: str) -> bool:
+    """Return whether a file's name ends like one of the formats read here."""
+    name = Path(_split_scene(path)[0]).name
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _split_scene(source: str) -> tuple[str, int | None]:
+    """Return the file and the number of the image in it; a name may have a # too."""
+    path, _, number = source.rpartition("#")
+    if path.lower().endswith(BIOIO_SUFFIXES) and number.isdecimal():
+        return path, int(number)
+    return source, None
+
+
+def stem(path: str) -> str:
+    """Return a file's name without folder and suffix: ``a`` for ``x/a.ome.tif``."""
+    name = Path(path).stem.removesuffix(".ome")
+    # Bytes that are no text, of an old share say, can not stand in a table.
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def list_sources(path: str) -> tuple[tuple[str, str], ...]:
+    """Return name and source of each image in a file; more than one only for bioio.
+
+    Raises
+    ------
+    PlateError
+        The format needs bioio, which is not installed or can not read the file.
+    """
+    if not path.lower().endswith(BIOIO_SUFFIXES):
+        return ((stem(path), path),)
+    try:
+        n_scenes = len(_bioio_image(path).scenes)
+    except (PlateError, MemoryError):
+        raise
+    except Exception as error:  # each plug-in of bioio raises kinds of its own
+        raise PlateError(f"bioio can not read {path}: {error}") from error
+    if n_scenes == 1:
+        return ((stem(path), path),)
+    return tuple((f"{stem(path)}_{k}", f"{path}#{k}") for k in range(n_scenes))
+
+
+def open_file(source: str) -> StoredImage:
+    """Open one image in a file.
+
+    Parameters
+    ----------
+    source
+        Path; for one of several images in a file, followed by ``#`` and its number.
+
+    Raises
+    ------
+    FieldError
+        The file is missing, damaged or coloured, or has axes that OME has not.
+    PlateError
+        The format needs bioio, which is not installed.
+    """
+    if not source.lower().endswith(ENDINGS):
+        with field_errors(f"opening {source}"):
+            return _open_bioio(source)
+    with open_image(Path(source)) as image:
+        header = image.header
+    known = header.spacing_um.items()
+    return StoredImage(
+        source=source,
+        axes=header.axes,
+        shape=header.shape,
+        dtype=header.dtype,
+        chunks=(*(1 for _ in header.shape[:-2]), *header.piece),
+        reader=FileReader(source),
+        channels=header.channels,
+        spacing_um={axis: size for axis, size in known if axis in header.axes},
+    )
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Reads slices along the axes of the image in a TIFF or PNG file."""
+
+    path: str
+
+    def __call__(self, selection: tuple[slice, ...]) -> NDArray[Any]:
+        """Return the selected pixels."""
+        with open_image(Path(self.path)) as image:
+            return image.read_block(selection)
+
+
+@dataclass(frozen=True)
+class BioioReader:
+    """Reads slices along t, c, z, y, x of one scene that bioio opens."""
+
+    source: str
+
+    def __call__(self, selection: tuple[slice, ...]) -> NDArray[Any]:
+        """Return the selected pixels."""
+        pixels = _bioio_image(self.source).get_image_dask_data("TCZYX")[selection]
+        return np.asarray(pixels.compute(scheduler="synchronous"))
+
+
+def _bioio_image(source: str) -> Any:
+    try:
+        from bioio import BioImage
+    except ImportError as error:
+        raise PlateError(
+            f"{source}: reading ND2, CZI and LIF files needs bioio, which is not "
+            "installed. Run: pip install 'deepspot-scale[readers]'"
+        ) from error
+    path, scene = _split_scene(source)
+    image = BioImage(path)
+    if scene is not None:
+        image.set_scene(scene)
+    return image
+
+
+def _open_bioio(source: str) -> StoredImage:
+    image = _bioio_image(source)
+    pixels = image.get_image_dask_data("TCZYX")
+    sizes: Mapping[str, float | None] = dict(
+        zip("zyx", image.physical_pixel_sizes, strict=True)
+    )
+    return StoredImage(
+        source=source,
+        axes=AXES,
+        shape=pixels.shape,
+        dtype=np.dtype(pixels.dtype),
+        chunks=pixels.chunksize,
+        reader=BioioReader(source),
+        channels=tuple(map(str, image.channel_names or ())),
+        spacing_um={axis: float(size) for axis, size in sizes.items() if size},
+    )

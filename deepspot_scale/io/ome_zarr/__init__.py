@@ -1,0 +1,1 @@
+"""OME-Zarr: metadata, layout, pyramids, writing."""

@@ -1,0 +1,256 @@
+"""OME-NGFF metadata, read; with `metadata_blocks` the only modules that know its keys.
+
+Attributes of Zarr groups come in as dictionaries, checked plain values go out. 0.4
+keeps its blocks at the attribute root of Zarr v2, with a version in each; 0.5 keeps
+them under ``ome`` of Zarr v3, with one version. Nothing here opens files or looks at
+pixels. Specification: https://ngff.openmicroscopy.org
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from deepspot_scale.errors import FieldError, PlateError
+from deepspot_scale.io.stored_image import check_axes
+from deepspot_scale.io.stores import is_safe_path
+
+Version = Literal["0.4", "0.5"]
+Attributes = dict[str, Any]
+MICROMETRES = {
+    "angstrom": 1e-4,
+    "nanometer": 1e-3,
+    "micrometer": 1.0,
+    "millimeter": 1e3,
+    "centimeter": 1e4,
+    "meter": 1e6,
+    "inch": 25400.0,
+}
+"""Units of length that a pixel size may come in, in micrometres."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of a multiscale image."""
+
+    path: str
+    """Below the image's group."""
+    scale: tuple[float, ...] | None
+    """Size of a pixel along each axis, in the axes' units; None when not stated."""
+
+
+@dataclass(frozen=True)
+class ImageListing:
+    """What the metadata of one multiscale image say."""
+
+    axes: str
+    """Such as ``czyx``."""
+    units_um: tuple[float | None, ...]
+    """Micrometres in each axis' unit; None when it has none or it is no length."""
+    levels: tuple[Level, ...]
+    """Finest first."""
+    channels: tuple[str, ...]
+    """Channel names; empty where one has none."""
+
+    def spacing_um(self, level: int = 0) -> dict[str, float]:
+        """Return the pixel size in micrometres along those axes where it is known."""
+        scale = self.levels[level].scale
+        if scale is None:
+            return {}
+        sizes = zip(self.axes, scale, self.units_um, strict=True)
+        return {axis: size * unit for axis, size, unit in sizes if unit is not None}
+
+    def with_scale(
+        self, scale: Mapping[str, float], units_um: Mapping[str, float | None]
+    ) -> ImageListing:
+        """Return the listing with pixels this much larger along these axes."""
+        factors = [scale.get(axis, 1.0) for axis in self.axes]
+        levels = tuple(
+            Level(
+                level.path,
+                tuple(a * b for a, b in zip(level.scale or (), factors, strict=True)),
+            )
+            for level in self.levels
+        )
+        return replace(
+            self, levels=levels, units_um=tuple(units_um.get(a) for a in self.axes)
+        )
+
+
+def zarr_format(version: Version) -> Literal[2, 3]:
+    """Return the Zarr format that goes with an OME-Zarr version."""
+    return 2 if version == "0.4" else 3
+
+
+def read_block(attributes: Mapping[str, Any], zarr_format: int) -> Attributes:
+    """Return a group's OME metadata: under ``ome`` in Zarr v3, at the root in v2."""
+    block = dict(attributes) if zarr_format == 2 else attributes.get("ome", {})
+    return block if isinstance(block, dict) else {}
+
+
+def wrap_block(block: Attributes, version: Version) -> Attributes:
+    """Return the attributes to store for an OME block."""
+    return block if version == "0.4" else {"ome": {"version": version, **block}}
+
+
+def _is_list_of_dicts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def parse_plate(block: Attributes, source: str) -> tuple[str, tuple[str, ...]]:
+    """Return a plate's name and its wells' paths in plate order: rows, then columns.
+
+    Raises
+    ------
+    PlateError
+        The listing is damaged, names a well twice, or leaves the plate.
+    """
+    plate = block["plate"]
+    wells = plate.get("wells") if isinstance(plate, dict) else None
+    if not isinstance(wells, list) or not _is_list_of_dicts(wells):
+        raise PlateError(
+            f"{source}: expected plate metadata with a list of wells, found "
+            f"{str(plate)[:80]!r}. Write the plate again."
+        )
+    paths = [well.get("path") for well in wells]
+    for path in paths:
+        if not is_safe_path(path) or path.count("/") != 1:
+            raise PlateError(
+                f"{source}: expected well paths such as B/03, found {path!r}. "
+                "Correct the plate's metadata."
+            )
+    _check_unique(paths, f"{source}: well")
+    places = [_places(plate.get(key)) for key in ("rows", "columns")]
+
+    def place(path: str) -> list[tuple[int, str]]:
+        return [
+            (known.get(name, len(known)), name)
+            for known, name in zip(places, path.split("/"), strict=True)
+        ]
+
+    name = plate.get("name")
+    return name if isinstance(name, str) else "", tuple(sorted(paths, key=place))
+
+
+def _places(listing: object) -> dict[str, int]:
+    if not isinstance(listing, list) or not _is_list_of_dicts(listing):
+        return {}
+    return {str(item.get("name")): place for place, item in enumerate(listing)}
+
+
+def _check_unique(paths: Sequence[str], what: str) -> None:
+    twice = sorted({path for path in paths if paths.count(path) > 1})
+    if twice:
+        raise PlateError(
+            f"{what} {', '.join(twice)} is listed more than once. "
+            "Correct the plate's metadata."
+        )
+
+
+def parse_well(block: Attributes, source: str) -> tuple[tuple[str, int], ...] | None:
+    """Return path and acquisition of a well's fields, None without well metadata.
+
+    Raises
+    ------
+    PlateError
+        A field is listed twice, or its path leaves the well.
+    """
+    well = block.get("well")
+    images = well.get("images") if isinstance(well, dict) else None
+    if not isinstance(images, list) or not _is_list_of_dicts(images):
+        return None
+    paths = [image.get("path") for image in images]
+    for path in paths:
+        if not is_safe_path(path) or "/" in path:
+            raise PlateError(
+                f"{source}: expected field paths such as 0, found {path!r}. "
+                "Correct the well's metadata."
+            )
+    _check_unique(paths, f"{source}: field")
+    numbers = [image.get("acquisition") for image in images]
+    return tuple(
+        (path, number if isinstance(number, int) else 0)
+        for path, number in zip(paths, numbers, strict=True)
+    )
+
+
+def parse_image(block: Attributes, source: str) -> ImageListing:
+    """Return what the metadata of a multiscale image or label image say.
+
+    Raises
+    ------
+    FieldError
+        The metadata are damaged, or their axes are not those of OME in its order.
+    """
+    try:
+        multiscale = block["multiscales"][0]
+        axes = tuple(str(axis["name"]) for axis in multiscale["axes"])
+        units = tuple(MICROMETRES.get(str(a.get("unit"))) for a in multiscale["axes"])
+        overall = _scale_of(multiscale, len(axes))
+        levels = tuple(
+            Level(dataset["path"], _times(_scale_of(dataset, len(axes)), overall))
+            for dataset in multiscale["datasets"]
+        )
+        channels = _channel_names(block.get("omero"))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise FieldError(
+            f"{source}: expected multiscales metadata of OME-Zarr 0.4 (Zarr v2) or 0.5 "
+            f"(Zarr v3), but {type(error).__name__}: {error}. Write the image again."
+        ) from error
+    check_axes("".join(axes) if all(len(axis) == 1 for axis in axes) else str(axes))
+    unsafe = [level.path for level in levels if not is_safe_path(level.path)]
+    if unsafe or not levels:
+        raise FieldError(
+            f"{source}: expected the paths of its levels, such as 0, found "
+            f"{unsafe or 'none'}. Correct the image's metadata."
+        )
+    return ImageListing("".join(axes), units, levels, channels)
+
+
+def _scale_of(listing: Mapping[str, Any], n_axes: int) -> tuple[float, ...] | None:
+    for transformation in listing.get("coordinateTransformations") or ():
+        if transformation["type"] == "scale" and "scale" in transformation:
+            scale = tuple(float(size) for size in transformation["scale"])
+            if len(scale) != n_axes or not all(0 < s < math.inf for s in scale):
+                raise ValueError(f"{n_axes} axes have the scale {scale}")
+            return scale
+    return None
+
+
+def _times(
+    scale: tuple[float, ...] | None, overall: tuple[float, ...] | None
+) -> tuple[float, ...] | None:
+    if scale is None or overall is None:
+        return scale or overall
+    return tuple(a * b for a, b in zip(scale, overall, strict=True))
+
+
+def _channel_names(omero: object) -> tuple[str, ...]:
+    # omero is transitional in OME-NGFF: whatever is no name counts as no name.
+    channels = omero.get("channels") if isinstance(omero, dict) else None
+    if not isinstance(channels, list) or not _is_list_of_dicts(channels):
+        return ()
+    labels = [channel.get("label") for channel in channels]
+    return tuple(label if isinstance(label, str) else "" for label in labels)
+
+
+def parse_label_names(block: Attributes, source: str) -> tuple[str, ...]:
+    """Return the names of an image's label images.
+
+    Raises
+    ------
+    FieldError
+        A name leaves the labels' group.
+    """
+    names = block.get("labels")
+    if not isinstance(names, list):
+        return ()
+    unsafe = [name for name in names if not is_safe_path(name)]
+    if unsafe:
+        raise FieldError(
+            f"{source}: expected names of labels such as cells, found {unsafe}. "
+            "Correct the labels' metadata."
+        )
+    return tuple(names)

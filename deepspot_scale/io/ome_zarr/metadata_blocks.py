@@ -1,0 +1,130 @@
+"""OME-NGFF metadata, written: the dictionaries that `metadata` reads.
+
+Addresses and checked plain values come in, attributes of Zarr groups go out. Nothing
+here opens files. Specification: https://ngff.openmicroscopy.org
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepspot_scale.io.ome_zarr.metadata import (
+    MICROMETRES,
+    Attributes,
+    ImageListing,
+    Version,
+)
+from deepspot_scale.vocabulary import FieldAddress
+
+_AXIS_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+_UNITS = {size: name for name, size in MICROMETRES.items()}
+
+
+def _natural_order(name: str) -> tuple[int, str]:
+    """Sort key that puts 2 before 10 and Z before AA."""
+    digits = re.sub(r"^0+(?=\d)", "", name)
+    return len(digits), digits
+
+
+def plate_block(
+    addresses: Sequence[FieldAddress],
+    name: str,
+    acquisitions: Mapping[FieldAddress, int],
+    version: Version,
+) -> Attributes:
+    """Return a plate's metadata for these fields."""
+    rows = sorted({a.row for a in addresses}, key=_natural_order)
+    columns = sorted({a.column for a in addresses}, key=_natural_order)
+    wells: dict[tuple[str, str], int] = {}
+    for address in addresses:
+        well = (address.row, address.column)
+        wells[well] = wells.get(well, 0) + 1
+    plate: Attributes = {
+        "columns": [{"name": column} for column in columns],
+        "rows": [{"name": row} for row in rows],
+        "wells": [
+            {
+                "path": f"{row}/{column}",
+                "rowIndex": rows.index(row),
+                "columnIndex": columns.index(column),
+            }
+            for row, column in sorted(
+                wells, key=lambda w: (rows.index(w[0]), columns.index(w[1]))
+            )
+        ],
+        "field_count": max(wells.values()),
+    }
+    if name:
+        plate["name"] = name
+    if acquisitions:
+        numbers = sorted(set(acquisitions.values()))
+        plate["acquisitions"] = [{"id": number} for number in numbers]
+    if version == "0.4":
+        plate["version"] = version
+    return {"plate": plate}
+
+
+def well_block(
+    addresses: Sequence[FieldAddress],
+    acquisitions: Mapping[FieldAddress, int],
+    version: Version,
+) -> Attributes:
+    """Return the metadata of the one well that holds these fields."""
+    images: list[Attributes] = [{"path": address.field} for address in addresses]
+    if acquisitions:
+        for image, address in zip(images, addresses, strict=True):
+            image["acquisition"] = acquisitions[address]
+    well: Attributes = {"images": images}
+    if version == "0.4":
+        well["version"] = version
+    return {"well": well}
+
+
+def multiscales_block(listing: ImageListing, name: str, version: Version) -> Attributes:
+    """Return the metadata of a multiscale image; all levels must have a scale."""
+    axes: list[Attributes] = []
+    for axis, unit_um in zip(listing.axes, listing.units_um, strict=True):
+        axes.append({"name": axis, "type": _AXIS_TYPES[axis]})
+        if unit_um is not None:
+            axes[-1]["unit"] = _UNITS[unit_um]
+    datasets = [
+        {
+            "path": level.path,
+            "coordinateTransformations": [
+                {"type": "scale", "scale": list(level.scale or ())}
+            ],
+        }
+        for level in listing.levels
+    ]
+    multiscale: Attributes = {"name": name, "axes": axes, "datasets": datasets}
+    if version == "0.4":
+        multiscale["version"] = version
+    return {"multiscales": [multiscale]}
+
+
+def omero_block(channels: Sequence[str], dtype: np.dtype[Any]) -> Attributes:
+    """Return display metadata: channel names, and windows as wide as the dtype."""
+    low, high = 0.0, 1.0
+    if dtype.kind in "ui":
+        low, high = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+    window = {"min": low, "max": high, "start": max(low, 0.0), "end": high}
+    return {
+        "omero": {
+            "channels": [
+                {"label": name, "color": "FFFFFF", "active": True, "window": window}
+                for name in channels
+            ]
+        }
+    }
+
+
+def label_block(version: Version) -> Attributes:
+    """Return what makes a multiscale image a label image of the image above it."""
+    label: Attributes = {"source": {"image": "../../"}}
+    if version == "0.4":
+        label["version"] = version
+    return {"image-label": label}

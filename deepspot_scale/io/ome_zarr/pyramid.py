@@ -1,0 +1,127 @@
+"""The arrays of one image: made empty, then each level from the one before.
+
+A group's path and a layout come in, or a group whose finest level is filled; arrays
+of every resolution go out, written in whole stored pieces. Each pixel of a coarser
+level stands for 2 x 2 pixels along y and x. Nothing here knows plates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise, product
+from typing import Any
+
+import numcodecs
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec
+
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.io.ome_zarr.layout import ImageLayout
+from deepspot_scale.io.ome_zarr.metadata import (
+    Attributes,
+    Version,
+    wrap_block,
+    zarr_format,
+)
+from deepspot_scale.io.stores import join
+
+
+def create_arrays(
+    source: str, layout: ImageLayout, block: Attributes, version: Version
+) -> None:
+    """Write a group with these metadata and its empty arrays, replacing what is there.
+
+    Raises
+    ------
+    SettingsError
+        Shards were asked for in version 0.4.
+    """
+    if layout.shard is not None and version == "0.4":
+        raise SettingsError(
+            f"{source} is in a plate of version 0.4, which has no shards. Leave shards "
+            "out or write version 0.5."
+        )
+    group = zarr.create_group(
+        source,
+        zarr_format=zarr_format(version),
+        attributes=wrap_block(block, version),
+        overwrite=True,
+    )
+    for level in range(layout.n_levels):
+        shape = layout.level_shape(level)
+        chunk, shards = (layout.chunk, layout.chunk), None
+        if layout.shard is None:
+            chunk = (min(layout.chunk, shape[-2]), min(layout.chunk, shape[-1]))
+        else:
+            shards = (*(1 for _ in shape[:-2]), layout.shard, layout.shard)
+        group.create_array(
+            str(level),
+            shape=shape,
+            dtype=np.dtype(layout.dtype),
+            chunks=(*(1 for _ in shape[:-2]), *chunk),
+            shards=shards,
+            fill_value=0,
+            compressors=_compressor(version),
+            dimension_names=None if version == "0.4" else tuple(layout.axes),
+            chunk_key_encoding={
+                "name": "v2" if version == "0.4" else "default",
+                "separator": "/",
+            },
+        )
+
+
+def _compressor(version: Version) -> Any:
+    """Return Blosc with Zstandard on bits of equal weight.
+
+    A simulated field of 16 bits, mostly noise, took 11 % less room than by Zstandard
+    alone, a third of the time to write and two thirds to read.
+    """
+    if version == "0.4":
+        return numcodecs.Blosc("zstd", clevel=1, shuffle=numcodecs.Blosc.BITSHUFFLE)
+    return BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
+
+
+def open_array(source: str) -> zarr.Array[Any]:
+    """Open an array for writing."""
+    return zarr.open_array(source, mode="r+")
+
+
+def fill_levels(
+    group: str, paths: Sequence[str], halve: Callable[[NDArray[Any]], NDArray[Any]]
+) -> None:
+    """Make each level but the first from the one before, one stored piece at a time."""
+    for finer, coarser in pairwise(paths):
+        fine = open_array(join(group, finer))
+        coarse = open_array(join(group, coarser))
+        for piece in iter_pieces(coarse):
+            doubled = (slice(2 * part.start, 2 * part.stop) for part in piece[-2:])
+            coarse[piece] = halve(np.asarray(fine[(*piece[:-2], *doubled)]))
+
+
+def iter_pieces(array: zarr.Array[Any]) -> Iterator[tuple[slice, ...]]:
+    """Yield the stored pieces (shards or chunks) of an array; each pixel is in one."""
+    units = array.shards or array.chunks
+    starts = (range(0, n, unit) for n, unit in zip(array.shape, units, strict=True))
+    for corner in product(*starts):
+        yield tuple(
+            slice(start, min(start + unit, n))
+            for start, unit, n in zip(corner, units, array.shape, strict=True)
+        )
+
+
+def halve_by_mean(block: NDArray[Any]) -> NDArray[Any]:
+    """Return the means of 2 x 2 pixels, rounded for integers; odd edges repeat."""
+    odd = [(0, 0)] * (block.ndim - 2) + [(0, n % 2) for n in block.shape[-2:]]
+    even = np.pad(block, odd, mode="edge").astype(np.float64)
+    rows = even[..., ::2, :] + even[..., 1::2, :]
+    mean = (rows[..., ::2] + rows[..., 1::2]) / 4
+    if block.dtype.kind in "ui":
+        mean = np.rint(mean)
+    return mean.astype(block.dtype)
+
+
+def halve_by_nearest(block: NDArray[Any]) -> NDArray[Any]:
+    """Return every second pixel along y and x, as labels need it."""
+    return block[..., ::2, ::2]

@@ -1,0 +1,307 @@
+"""OME-Zarr plates, written: 0.4 in Zarr v2, or 0.5 in Zarr v3 with or without shards.
+
+Addresses, layouts and NumPy arrays come in; groups, metadata and whole chunks or
+shards go to a folder or fsspec URL. Several processes may write windows of one image
+at once when no two share a chunk (a shard, where there are shards). Nothing here
+knows where the pixels come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import DeepspotError, FieldError, PlateError, SettingsError
+from deepspot_scale.io.ome_zarr import metadata, metadata_blocks
+from deepspot_scale.io.ome_zarr.creation import create_plate
+from deepspot_scale.io.ome_zarr.layout import (
+    ImageLayout,
+    label_layout,
+    label_listing,
+    listing_of,
+)
+from deepspot_scale.io.ome_zarr.metadata import ImageListing, Version
+from deepspot_scale.io.ome_zarr.pyramid import (
+    create_arrays,
+    fill_levels,
+    halve_by_mean,
+    halve_by_nearest,
+    open_array,
+)
+from deepspot_scale.io.stores import (
+    Source,
+    field_errors,
+    is_safe_path,
+    join,
+    open_node,
+    source_text,
+)
+from deepspot_scale.vocabulary import FieldAddress
+
+__all__ = [
+    "ImageLayout",
+    "create_image",
+    "create_plate",
+    "write_image",
+    "write_labels",
+    "write_levels",
+    "write_window",
+]
+
+
+def _version_at(source: str, address: FieldAddress) -> Version:
+    """Return the plate's version, having checked that it lists the field."""
+    try:
+        node = open_node(join(source, address.row, address.column))
+        block = metadata.read_block(node.attrs.asdict(), node.metadata.zarr_format)
+        fields = metadata.parse_well(block, source)
+    except DeepspotError:
+        raise
+    except Exception as error:  # zarr raises many kinds on damaged metadata
+        raise PlateError(
+            f"{source} has no well {address.row}/{address.column} to write into: "
+            f"{error}. Create the plate with all its addresses first."
+        ) from error
+    if fields is None or address.field not in dict(fields):
+        raise PlateError(
+            f"{source} does not list the field {address.path}. Create the plate with "
+            "all its addresses first."
+        )
+    return "0.4" if node.metadata.zarr_format == 2 else "0.5"
+
+
+def create_image(target: Source, address: FieldAddress, layout: ImageLayout) -> None:
+    """Write an image's metadata and empty arrays; what was there before is deleted.
+
+    Parameters
+    ----------
+    target
+        Folder or URL of a plate that lists the field.
+    address
+        Which field.
+    layout
+        How it is stored.
+
+    Raises
+    ------
+    PlateError
+        There is no such plate, or it does not list the field.
+    SettingsError
+        Shards were asked for in a plate of version 0.4.
+    """
+    source = source_text(target)
+    version = _version_at(source, address)
+    group = join(source, address.path)
+    create_arrays(group, layout, _image_block(layout, address.field, version), version)
+
+
+def _image_block(
+    layout: ImageLayout, name: str, version: Version
+) -> metadata.Attributes:
+    listing = listing_of(layout)
+    omero = metadata_blocks.omero_block(listing.channels, np.dtype(layout.dtype))
+    return metadata_blocks.multiscales_block(listing, name, version) | omero
+
+
+def write_image(
+    target: Source,
+    address: FieldAddress,
+    image: NDArray[Any],
+    layout: ImageLayout,
+) -> None:
+    """Write a whole image with all its levels; what was there before is deleted.
+
+    Parameters
+    ----------
+    target
+        Folder or URL of a plate that lists the field.
+    address
+        Which field.
+    image
+        Of the layout's shape and dtype.
+    layout
+        How it is stored.
+
+    Raises
+    ------
+    PlateError
+        There is no such plate, or it does not list the field.
+    SettingsError
+        Image and layout disagree, or shards were asked for in version 0.4.
+    """
+    _check_data(image, layout)
+    source = source_text(target)
+    version = _version_at(source, address)
+    group = join(source, address.path)
+    # The metadata come last: without them a write that was killed is no image.
+    create_arrays(group, layout, {}, version)
+    open_array(join(group, "0"))[...] = image
+    fill_levels(group, _paths(listing_of(layout)), halve_by_mean)
+    block = _image_block(layout, address.field, version)
+    zarr.open_group(group, mode="r+").attrs.put(metadata.wrap_block(block, version))
+
+
+def _check_data(data: NDArray[Any], layout: ImageLayout) -> None:
+    if data.shape != layout.shape or data.dtype != layout.dtype:
+        raise SettingsError(
+            f"expected an array of {layout.dtype} and shape {layout.shape}, but got "
+            f"{data.dtype} and {data.shape}. Let the layout say what the array is."
+        )
+
+
+def write_levels(target: Source, address: FieldAddress) -> None:
+    """Fill the coarser levels of an image from its finest, piece by piece.
+
+    For images written window by window: call it once, after the last window. Each
+    pixel is the mean of 2 x 2 pixels of the level before, rounded for integers.
+    """
+    group = join(source_text(target), address.path)
+    listing = _read_listing(group)
+    fill_levels(group, _paths(listing), halve_by_mean)
+
+
+def write_labels(
+    target: Source,
+    address: FieldAddress,
+    name: str,
+    labels: NDArray[Any],
+    *,
+    axes: str = "yx",
+) -> None:
+    """Write labels of a field's image; labels of the same name are replaced.
+
+    Parameters
+    ----------
+    target
+        Folder or URL of a plate whose image at `address` was written before.
+    address
+        Which field.
+    name
+        Such as ``cells`` or ``nuclei``.
+    labels
+        Integers, 0 where nothing is; along y and x they cover what the image covers,
+        at its resolution or another one.
+    axes
+        Axes of `labels`, without c.
+
+    Raises
+    ------
+    FieldError
+        The image is missing or its metadata are damaged.
+    SettingsError
+        Name, dtype or axes are no good for labels.
+    """
+    if not (is_safe_path(name) and "/" not in name):
+        raise SettingsError(f"labels need a name such as cells, not {name!r}")
+    if labels.dtype.kind not in "ui" or "c" in axes or labels.ndim != len(axes):
+        raise SettingsError(
+            "labels must be integers with one axis for each letter of axes, c not "
+            f"among them; got {labels.dtype}, {labels.shape} and axes {axes!r}"
+        )
+    if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
+        raise SettingsError(f"labels must be 0 or more, but {labels.min()} is there")
+    image_group = join(source_text(target), address.path)
+    version = _version_at(source_text(target), address)
+    image_listing = _read_listing(image_group)
+    image = _open_finest(image_group, image_listing)
+    layout = label_layout(image_listing, image, labels, axes)
+    listing = label_listing(image_listing, image, layout)
+    group = join(image_group, "labels", name)
+    block = metadata_blocks.multiscales_block(listing, name, version)
+    create_arrays(group, layout, block | metadata_blocks.label_block(version), version)
+    open_array(join(group, "0"))[...] = labels
+    fill_levels(group, _paths(listing), halve_by_nearest)
+    _list_labels(image_group, name, version)
+
+
+def _list_labels(image_group: str, name: str, version: Version) -> None:
+    group = zarr.open_group(
+        join(image_group, "labels"),
+        mode="a",
+        zarr_format=metadata.zarr_format(version),
+    )
+    block = metadata.read_block(group.attrs.asdict(), metadata.zarr_format(version))
+    names = metadata.parse_label_names(block, image_group)
+    if name not in names:
+        block["labels"] = [*names, name]
+        group.attrs.update(metadata.wrap_block(block, version))
+
+
+def write_window(
+    target: Source,
+    address: FieldAddress,
+    data: NDArray[Any],
+    *,
+    index: Mapping[str, int],
+    window: tuple[slice, slice],
+) -> None:
+    """Write one window of one plane of an image's finest level.
+
+    Parameters
+    ----------
+    target
+        Folder or URL of the plate.
+    address
+        Which field; its image was created before.
+    data
+        (y, x), of the window's shape; converted to the image's dtype.
+    index
+        Position along each axis of the image other than y and x.
+    window
+        (y, x) in pixels, made of whole chunks (whole shards where there are any), so
+        that tasks that write other windows at the same time touch other files.
+
+    Raises
+    ------
+    FieldError
+        There is no such image.
+    SettingsError
+        Index or window do not fit the image, or the window cuts through a chunk.
+    """
+    group = join(source_text(target), address.path)
+    listing = _read_listing(group)
+    array = _open_finest(group, listing)
+    if set(index) != set(listing.axes[:-2]):
+        raise SettingsError(
+            f"index must name the axes {listing.axes[:-2]!r} of {group}, not "
+            f"{sorted(index)}"
+        )
+    units = (array.shards or array.chunks)[-2:]
+    place: list[int | slice] = [int(index[axis]) for axis in listing.axes[:-2]]
+    for part, unit, size in zip(window, units, array.shape[-2:], strict=True):
+        start, stop = part.start or 0, size if part.stop is None else part.stop
+        if (
+            not 0 <= start < stop <= size
+            or start % unit
+            or (stop % unit and stop < size)
+        ):
+            raise SettingsError(
+                f"a window must be made of whole stored pieces of {unit} pixels within "
+                f"{size}, not {start} to {stop} ({group})"
+            )
+        place.append(slice(start, stop))
+    array[tuple(place)] = data
+
+
+def _read_listing(group: str) -> ImageListing:
+    try:
+        node = open_node(group)
+    except Exception as error:  # zarr raises many kinds on damaged metadata
+        raise FieldError(
+            f"{group} has no image that could be read: {error}. Create it first."
+        ) from error
+    block = metadata.read_block(node.attrs.asdict(), node.metadata.zarr_format)
+    return metadata.parse_image(block, group)
+
+
+def _open_finest(group: str, listing: ImageListing) -> zarr.Array[Any]:
+    with field_errors(f"opening the finest level of {group}"):
+        return open_array(join(group, listing.levels[0].path))
+
+
+def _paths(listing: ImageListing) -> list[str]:
+    return [level.path for level in listing.levels]

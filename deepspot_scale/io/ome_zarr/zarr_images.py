@@ -1,0 +1,112 @@
+"""Images in Zarr: a level of an OME-Zarr image, or a plain array.
+
+The path or URL of a group or array comes in, a StoredImage goes out. Nothing here
+knows plates, and no pixel is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import FieldError
+from deepspot_scale.io.limits import check_array
+from deepspot_scale.io.ome_zarr.metadata import (
+    ImageListing,
+    parse_image,
+    parse_label_names,
+    read_block,
+)
+from deepspot_scale.io.stored_image import StoredImage
+from deepspot_scale.io.stores import Node, ZarrFormat, field_errors, join, open_node
+from deepspot_scale.vocabulary import AXES
+
+
+@dataclass(frozen=True)
+class ZarrReader:
+    """Reads slices of a Zarr array."""
+
+    array: zarr.Array[Any]
+
+    def __call__(self, selection: tuple[slice, ...]) -> NDArray[Any]:
+        """Return the selected pixels."""
+        return np.asarray(self.array[selection])
+
+
+def open_image_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
+    """Open the group or array of an image; FieldError when there is none to read."""
+    with field_errors(f"opening the image at {source}"):
+        return open_node(source, zarr_format)
+
+
+def listing_of_node(node: Node, source: str) -> ImageListing:
+    """Return the metadata of a multiscale image whose group is open."""
+    zarr_format = node.metadata.zarr_format
+    return parse_image(read_block(node.attrs.asdict(), zarr_format), source)
+
+
+def open_level(
+    source: str,
+    listing: ImageListing,
+    level: int = 0,
+    *,
+    zarr_format: ZarrFormat | None = None,
+) -> StoredImage:
+    """Open one level of a multiscale image; FieldError when it can not be read."""
+    path = join(source, listing.levels[level].path)
+    array = _array(open_image_node(path, zarr_format), path)
+    return StoredImage(
+        source=path,
+        axes=listing.axes,
+        shape=array.shape,
+        dtype=np.dtype(array.dtype),
+        chunks=array.shards or array.chunks,
+        reader=ZarrReader(array),
+        channels=listing.channels,
+        spacing_um=listing.spacing_um(level),
+    )
+
+
+def open_plain_array(node: Node, source: str) -> StoredImage:
+    """Return a Zarr array without OME metadata as an image.
+
+    Zarr v3's dimension names are its axes when they are axes of OME; otherwise the
+    last of ``tczyx``, as many as it has.
+    """
+    array = _array(node, source)
+    if not 2 <= array.ndim <= len(AXES):
+        raise FieldError(
+            f"{source}: expected an array with 2 to 5 axes, found the shape "
+            f"{array.shape}. Cut it into images first."
+        )
+    names = getattr(array.metadata, "dimension_names", None) or ()
+    known = len(names) == array.ndim and set(names) <= set(AXES)
+    return StoredImage(
+        source=source,
+        axes="".join(names) if known else AXES[-array.ndim :],
+        shape=array.shape,
+        dtype=np.dtype(array.dtype),
+        chunks=array.shards or array.chunks,
+        reader=ZarrReader(array),
+    )
+
+
+def _array(node: Node, source: str) -> zarr.Array[Any]:
+    if isinstance(node, zarr.Array):
+        check_array(node, source)
+        return node
+    raise FieldError(f"{source}: expected a Zarr array, found a group. Write it again.")
+
+
+def read_label_names(source: str, zarr_format: ZarrFormat) -> tuple[str, ...]:
+    """Return the names of the label images below an image's group; often none."""
+    with field_errors(f"opening the labels of {source}"):
+        try:
+            node = open_node(join(source, "labels"), zarr_format)
+        except FileNotFoundError:
+            return ()
+        return parse_label_names(read_block(node.attrs.asdict(), zarr_format), source)

@@ -1,0 +1,142 @@
+"""One stored image as an array: its axes and sizes, and reads that say what failed.
+
+A reader of slices comes in, whatever file it reads from; planes and windows go out
+as NumPy arrays in native byte order. Nothing is read before it is asked for, and
+nothing here knows plates, labels or metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import FieldError
+from deepspot_scale.io.stores import field_errors
+from deepspot_scale.vocabulary import AXES
+
+Projection = Literal["max", "mean"]
+Window = tuple[slice, slice]
+Reader = Callable[[tuple[slice, ...]], NDArray[Any]]
+
+
+MAX_SIZE = 2**31
+"""Pixels along one axis that are still believed."""
+
+
+def check_axes(axes: str) -> None:
+    """Raise FieldError unless these are axes of OME in OME's order, y and x last."""
+    in_order = "".join(axis for axis in AXES if axis in axes)
+    if axes != in_order or not axes.endswith("yx"):
+        raise FieldError(
+            f"expected a subset of the axes {AXES} in this order, ending with yx, but "
+            f"found {axes!r}. Convert the image first."
+        )
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image that can be read piece by piece; FieldError when it can not be one."""
+
+    source: str
+    """Path or URL, for messages."""
+    axes: str
+    """A subset of ``tczyx`` in this order."""
+    shape: tuple[int, ...]
+    """Size along each axis."""
+    dtype: np.dtype[Any]
+    """Integers or floats, in native byte order."""
+    chunks: tuple[int, ...]
+    """Size of one stored piece: a shard where there are shards, else a chunk."""
+    reader: Reader
+    """Given one slice per axis, reads those pixels. Picklable."""
+    channels: tuple[str, ...] = ()
+    """Names as stored; may be fewer than there are channels."""
+    spacing_um: Mapping[str, float] = field(default_factory=dict)
+    """Pixel size in micrometres along those of z, y, x where it is known."""
+
+    def __post_init__(self) -> None:
+        """Refuse what can not be an image before anything is read."""
+        check_axes(self.axes)
+        if len(self.shape) != len(self.axes):
+            raise FieldError(
+                f"{self.source}: expected an array with the axes {self.axes}, found "
+                f"the shape {self.shape}. Correct the image's metadata."
+            )
+        if not all(1 <= size <= MAX_SIZE for size in self.shape):
+            raise FieldError(
+                f"{self.source}: expected 1 to {MAX_SIZE} pixels along each axis, "
+                f"found the shape {self.shape}. The metadata are damaged."
+            )
+        if self.dtype.kind not in "uif":
+            raise FieldError(
+                f"{self.source}: expected integers or floats, found {self.dtype}. "
+                "Convert the image first."
+            )
+        object.__setattr__(self, "dtype", self.dtype.newbyteorder("="))
+        chunks = zip(self.chunks, self.shape, strict=True)
+        object.__setattr__(
+            self, "chunks", tuple(max(1, min(chunk, size)) for chunk, size in chunks)
+        )
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.axes)
+
+    def size(self, axis: str) -> int:
+        """Return the size along an axis; 1 where the image does not have it."""
+        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+    def __getitem__(self, selection: tuple[slice | int, ...]) -> NDArray[Any]:
+        """Read what one slice or index per axis selects, as NumPy would."""
+        slices = tuple(
+            part if isinstance(part, slice) else slice(int(part), int(part) + 1)
+            for part in selection
+        )
+        with field_errors(f"reading {self.source}"):
+            data = np.asarray(self.reader(slices))
+            expected = tuple(
+                len(range(*part.indices(size)))
+                for part, size in zip(slices, self.shape, strict=True)
+            )
+            if data.shape != expected:
+                raise ValueError(f"{data.shape} pixels came instead of {expected}")
+        kept = tuple(0 if not isinstance(s, slice) else slice(None) for s in selection)
+        return data[kept].astype(self.dtype, copy=False)
+
+    def plane(
+        self, index: Mapping[str, int], z: int | Projection, window: Window
+    ) -> NDArray[Any]:
+        """Read one (y, x) window at `index` of t and c, at plane z or over all planes.
+
+        Returns
+        -------
+        ndarray
+            Of the image's dtype; float32 for the mean.
+        """
+        if not isinstance(z, str):
+            return self._planes({**index, "z": z}, window)
+        if "z" not in self.axes:
+            plane = self._planes(index, window)
+            return plane.astype(np.float32) if z == "mean" else plane
+        depth, step = self.size("z"), self.chunks[self.axes.index("z")]
+        total: NDArray[Any] | None = None
+        for start in range(0, depth, step):
+            planes = self._planes({**index, "z": slice(start, start + step)}, window)
+            if z == "max":
+                top = planes.max(axis=0)
+                total = top if total is None else np.maximum(total, top)
+            else:
+                part = planes.sum(axis=0, dtype=np.float64)
+                total = part if total is None else total + part
+        if total is None or z == "max":
+            return np.asarray(total)
+        return np.asarray(total / depth, np.float32)
+
+    def _planes(self, index: Mapping[str, int | slice], window: Window) -> NDArray[Any]:
+        leading = tuple(index.get(axis, 0) for axis in self.axes[:-2])
+        return self[(*leading, *window)]

@@ -1,0 +1,76 @@
+"""Which models are there, whether their files are whole, and what was made of them.
+
+Weights files come in, lines of text and sizes go out. Nothing here runs a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+from deepspot_scale.networks.openvino.cache import cache_folder
+from deepspot_scale.networks.weights import SHIPPED, find_weights, shipped_models
+
+
+class CachedExport(NamedTuple):
+    """A network that was exported to OpenVINO once and is kept."""
+
+    folder: Path
+    """Where it lies; it may be removed at any time, and is then made anew."""
+    model: str
+    """Name of the shipped model; empty for other weights."""
+    n_bytes: int
+    """Size on disk."""
+
+
+def list_models() -> Iterator[str]:
+    """Yield one line for each shipped model: name, size, what it is."""
+    for name, entry in sorted(shipped_models().items()):
+        size = (SHIPPED / entry["file"]).stat().st_size
+        yield f"{name}: {size / 1e6:.1f} MB, {entry['about']}"
+
+
+def describe_model(model: str) -> Iterator[str]:
+    """Yield lines on one model, by name or path.
+
+    Raises
+    ------
+    WeightsError
+        No such model, or a damaged file.
+    """
+    weights = find_weights(model)
+    yield f"name: {weights.name}"
+    yield f"file: {weights.path}"
+    yield f"sha256: {weights.sha256}"
+    for part in (asdict(weights.architecture), weights.about):
+        yield from (f"{name}: {value}" for name, value in part.items())
+    card = weights.path.with_suffix(".md")
+    if card.is_file():
+        yield f"model card: {card}"
+
+
+def verify_models() -> list[str]:
+    """Return the names of all shipped models, each checked against its SHA-256.
+
+    Raises
+    ------
+    WeightsError
+        The first one that is damaged.
+    """
+    return [find_weights(name).name for name in sorted(shipped_models())]
+
+
+def cached_exports(folder: Path | None = None) -> list[CachedExport]:
+    """Return the exported networks in the user's cache, or in another folder."""
+    kept = folder or cache_folder()
+    shipped = {e["sha256"][:16]: name for name, e in shipped_models().items()}
+    return [
+        CachedExport(
+            place.parent,
+            shipped.get(place.parent.name.partition("-")[0], ""),
+            sum(f.stat().st_size for f in place.parent.iterdir() if f.is_file()),
+        )
+        for place in sorted(kept.glob("*-openvino-*/net.xml"))
+    ]

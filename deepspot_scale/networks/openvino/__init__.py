@@ -1,0 +1,1 @@
+"""The network as OpenVINO runs it on CPUs."""

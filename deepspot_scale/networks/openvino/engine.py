@@ -1,0 +1,109 @@
+"""The network as OpenVINO runs it on CPUs, compiled once for each shape.
+
+An `EngineChoice` comes in, an engine goes out. What was compiled is kept on disk
+beside the exported network, so a later process starts at once. Nothing here chooses
+between engines.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.networks.engines import Batch, EngineChoice
+from deepspot_scale.networks.openvino.cache import openvino_file
+from deepspot_scale.networks.openvino.library import import_openvino
+from deepspot_scale.networks.weights import find_weights
+
+PIXELS_PER_CALL = 1 << 14
+"""Beyond 128 x 128 px a call's own cost is lost in its work."""
+
+
+@dataclass
+class OpenVinoEngine:
+    """The network as OpenVINO runs it."""
+
+    core: Any
+    network: Any
+    hints: dict[str, Any]
+    name: str
+    pixels_per_call: int = PIXELS_PER_CALL
+    compiled: dict[tuple[int, ...], Any] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def predict(self, batch: Batch) -> Batch:
+        """Return the enhanced batch (n, y, x)."""
+        with self.lock:
+            request = self.compiled.get(batch.shape)
+            if request is None:
+                request = self.compiled[batch.shape] = self._compile(batch.shape)
+            # The request's own arrays, copied once, before the next call fills them.
+            answers = request.infer(
+                {0: batch[:, None]}, share_inputs=True, share_outputs=True
+            )
+            answer: Batch = answers[0][:, 0].copy()
+        return answer
+
+    def _compile(self, shape: tuple[int, ...]) -> Any:
+        n, height, width = shape
+        network = self.network.clone()
+        network.reshape([n, 1, height, width])
+        compiled = self.core.compile_model(network, "CPU", self.hints)
+        return compiled.create_infer_request()
+
+
+def load(choice: EngineChoice) -> OpenVinoEngine:
+    """Return the network on the CPU.
+
+    Raises
+    ------
+    SettingsError
+        OpenVINO is not installed, this processor lacks the number format, or NNCF,
+        which makes int8, is not installed.
+    WeightsError
+        The model is missing or damaged, or can not be exported.
+    """
+    if find_spec("openvino") is None:
+        raise SettingsError("the openvino engine needs: pip install openvino")
+    core = import_openvino().Core()
+    precision = _number_format(choice, core.get_property("CPU", _ABILITIES))
+    file = openvino_file(find_weights(choice.model), int8=precision == "int8")
+    hints: dict[str, Any] = {
+        # What is not of whole numbers in a quantised network stays float32.
+        **precision_hint(precision),
+        "CACHE_DIR": str(file.parent / "compiled"),
+        # Else the threads of all workers would be put on the same first processors.
+        "ENABLE_CPU_PINNING": False,
+    }
+    if choice.threads:
+        hints["INFERENCE_NUM_THREADS"] = choice.threads
+    network = core.read_model(file)
+    return OpenVinoEngine(core, network, hints, f"openvino {precision} cpu")
+
+
+def precision_hint(number_format: str) -> dict[str, str]:
+    """Return OpenVINO's setting for a number format, as `Engine.name` says it."""
+    bf16 = number_format == "bfloat16"
+    return {"INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32"}
+
+
+_ABILITIES = "OPTIMIZATION_CAPABILITIES"
+
+
+def _number_format(choice: EngineChoice, abilities: list[str]) -> str:
+    if choice.precision == "float16":
+        raise SettingsError("openvino on CPUs knows no float16; take float32 or int8")
+    if choice.precision == "int8" and find_spec("nncf") is None:
+        raise SettingsError("int8 needs: pip install 'deepspot-scale[int8]'")
+    if choice.precision == "auto":
+        return "bfloat16" if "BF16" in abilities else "float32"
+    if choice.precision == "bfloat16" and "BF16" not in abilities:
+        # OpenVINO would run it in float32 without a word.
+        raise SettingsError(
+            "this processor does not multiply bfloat16; leave precision at auto, or "
+            "take float32"
+        )
+    return choice.precision

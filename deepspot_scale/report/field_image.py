@@ -1,0 +1,290 @@
+"""One field of a run as a picture: images, spots and cells in, SVG text out.
+
+    raw | enhanced, where it was kept | raw with spots, cells and their sectors
+
+Reads one window of one plane, so that the page stays small whatever the field's size.
+Nothing here knows the rest of the report.
+"""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import DeepspotError
+from deepspot_scale.io.field import Field
+from deepspot_scale.io.ome_zarr.creation import plate_address
+from deepspot_scale.io.plate import open_plate
+from deepspot_scale.report.figures import ORANGE, SKY, stretch
+from deepspot_scale.report.run_tables import RunTables
+from deepspot_scale.settings import Settings
+from deepspot_scale.vocabulary import PROJECTED
+
+EDGE: Final = 640
+"""Largest edge of the window in pixels; with more, spots could not be seen."""
+_MAX_BYTES: Final = 300_000
+"""Of one photograph, so that a report can be mailed."""
+_MAX_MARKS: Final = 4000
+_GAP: Final = 12
+_YELLOW: Final = "#F0E442"
+
+
+class _Plane(NamedTuple):
+    t: int
+    channel: str
+    z: int
+
+
+class Overlay(NamedTuple):
+    """What is drawn onto a photograph, in its pixels."""
+
+    spots: NDArray[np.float64]
+    """(n, 2), y and x."""
+    labels: NDArray[Any] | None = None
+    """(y, x), 0 outside cells."""
+    cells: pd.DataFrame | None = None
+    """cell, nucleus_y, nucleus_x, reference_deg."""
+    sectors: int = 3
+    """Equal sectors about the nucleus."""
+
+
+def draw_field(run: RunTables, field: Field, number: int = 0) -> str:
+    """Return a field as HTML: its image plain, enhanced if kept, and with marks.
+
+    Parameters
+    ----------
+    run
+        The run's tables.
+    field
+        The open field.
+    number
+        Of the picture on its page, so that names in it are unique.
+
+    Raises
+    ------
+    FieldError
+        The image can not be read.
+    """
+    spots, settings = run.spots_of(field.address), run.settings
+    plane = _first_plane(spots, field, settings)
+    points = spots.loc[_on(spots, plane), ["y", "x"]].to_numpy(np.float64)
+    window = _window(points, field.shape_yx)
+    corner = np.array([part.start for part in window])
+    inside = _inside(points - corner, window)
+    cells = run.cells_of(field.address)
+    cells = cells[_on(cells, plane)].copy()
+    cells["nucleus_y"] -= corner[0]
+    cells["nucleus_x"] -= corner[1]
+    labels = _read_cells(field, plane, settings, window)
+    marks = Overlay(inside, labels, cells, run.index.sectors)
+    raw = _read_image(field, plane, settings, window)
+    svg = panels_svg([raw, *_enhanced(run, field, plane, window)], marks, number)
+    rows, columns = (f"{part.start} to {part.stop - 1}" for part in window)
+    caption = (
+        f"{escape(plane.channel)}, rows {rows}, columns {columns}; {len(inside):,} "
+        f"spots here, {len(points):,} in the field."
+    )
+    return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
+
+
+def panels_svg(
+    images: list[NDArray[np.generic]], marks: Overlay, number: int = 0
+) -> str:
+    """Return photographs side by side, then the first again with marks, as SVG.
+
+    Parameters
+    ----------
+    images
+        (y, x) each, of one shape, any dtype; each is stretched from its 1st to its
+        99.8th percentile.
+    marks
+        What is drawn: at most 4000 rings, outlines, borders of sectors.
+    number
+        Makes the names in the SVG unique on a page.
+
+    Notes
+    -----
+    A pixel's centre is at half a unit in SVG, at a whole number in ours: marks are
+    shifted by 0.5.
+    """
+    height, width = images[0].shape
+    step, name = width + _GAP, f"raw{number}"
+    photographs = "".join(
+        f'<image id="{name}-{i}" x="{i * step}" '
+        f'width="{width}" height="{height}" '
+        f'href="data:image/jpeg;base64,{_jpeg(stretch(image))}"/>'
+        for i, image in enumerate(images)
+    )
+    last = len(images) * step
+    rings = "".join(
+        f'<circle cx="{x + 0.5:.1f}" cy="{y + 0.5:.1f}" r="4.5"/>'
+        for y, x in marks.spots[:_MAX_MARKS]
+    )
+    outlines = "" if marks.labels is None else _outlines(marks.labels)
+    borders = _sector_borders(marks)
+    return (
+        f'<svg class="overlay" viewBox="0 0 {last + width} {height}" role="img" '
+        f'aria-label="one field with {len(marks.spots)} spots found" '
+        f'style="max-width:{(len(images) + 1) * 34}rem">'
+        f'{photographs}<use href="#{name}-0" x="{last}"/>'
+        f'<svg x="{last}" width="{width}" height="{height}" fill="none">'
+        f'<path stroke="{SKY}" stroke-width="1.6" d="{outlines}"/>'
+        f'<path stroke="{_YELLOW}" stroke-width="1.4" d="{borders[0]}"/>'
+        f'<path stroke="{_YELLOW}" stroke-width=".7" stroke-dasharray="4 4" '
+        f'd="{borders[1]}"/>'
+        f'<g stroke="{ORANGE}" stroke-width="1.2">{rings}</g></svg></svg>'
+    )
+
+
+def _sector_borders(marks: Overlay) -> tuple[str, str]:
+    """Return SVG paths: the borders of reference sectors, and those of the others."""
+    parts: tuple[list[str], list[str]] = ([], [])
+    if marks.labels is None or marks.cells is None:
+        return "", ""
+    known = marks.cells.dropna(subset=["nucleus_y", "nucleus_x", "reference_deg"])
+    columns = ["cell", "nucleus_y", "nucleus_x", "reference_deg"]
+    for cell, y, x, reference in known[columns].itertuples(index=False):
+        if not (marks.labels == cell).any():
+            continue
+        for border in range(marks.sectors):
+            angle = reference + (border + 0.5) * 360 / marks.sectors
+            ends = _ray(marks.labels, int(cell), (y, x), float(angle))
+            # Those before and after the reference are the first and the last.
+            kind = 0 if border in {0, marks.sectors - 1} else 1
+            parts[kind].append(ends)
+    return "".join(parts[0]), "".join(parts[1])
+
+
+def _ray(
+    labels: NDArray[Any], cell: int, start: tuple[float, float], angle: float
+) -> str:
+    """Return the way from a nucleus in a direction up to the last pixel of its cell."""
+    steps = np.arange(0, sum(labels.shape), 1.0)
+    y = start[0] - steps * np.sin(np.radians(angle))
+    x = start[1] + steps * np.cos(np.radians(angle))
+    rows, columns = np.rint(y).astype(int), np.rint(x).astype(int)
+    height, width = labels.shape
+    there = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    own = there.copy()
+    own[there] = labels[rows[there], columns[there]] == cell
+    if not own.any():
+        return ""
+    first, last = np.flatnonzero(own)[[0, -1]]
+    ends = (f"{x[i] + 0.5:.1f},{y[i] + 0.5:.1f}" for i in (first, last))
+    return "M" + "L".join(ends)
+
+
+def _outlines(cells: NDArray[Any]) -> str:
+    """Return an SVG path along the border of every cell."""
+    import cv2
+
+    parts = []
+    for number in np.unique(cells[cells > 0]):
+        rows, columns = np.nonzero(cells == number)
+        top, left = rows.min(), columns.min()
+        window = cells[top : rows.max() + 1, left : columns.max() + 1] == number
+        contours = cv2.findContours(
+            window.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_TC89_L1
+        )[0]
+        for contour in contours:
+            points = contour[:, 0] + (left + 0.5, top + 0.5)
+            parts.append("M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points) + "Z")
+    return "".join(parts)
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> str:
+    """Return base64 JPEG, as good as the size limit allows."""
+    import cv2
+
+    for quality in (88, 75, 60, 40, 20):
+        data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        if data.nbytes <= _MAX_BYTES:
+            break
+    return base64.b64encode(data.tobytes()).decode()
+
+
+def _on(table: pd.DataFrame, plane: _Plane) -> pd.Series:
+    here: pd.Series = (table[list(plane._fields)] == list(plane)).all(axis=1)
+    return here
+
+
+def _first_plane(
+    spots: pd.DataFrame, field: Field, settings: Settings | None
+) -> _Plane:
+    """Return the plane with the most spots in the first channel."""
+    if spots.empty:
+        channel = settings.channels[0] if settings else field.channels[0]
+        return _Plane(0, field.channels[field.channel_index(channel)], PROJECTED)
+    channels = list(dict.fromkeys(spots["channel"]))
+    of_channel = spots[spots["channel"] == channels[0]]
+    t, z = of_channel.groupby(["t", "z"]).size().idxmax()
+    return _Plane(int(t), channels[0], int(z))
+
+
+def _window(points: NDArray[np.float64], shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Return a window about the median spot, or the middle, inside the field."""
+    middle = np.median(points, axis=0) if len(points) else np.array(shape) / 2
+    starts = (
+        int(np.clip(centre - EDGE / 2, 0, max(0, size - EDGE)))
+        for centre, size in zip(middle, shape, strict=True)
+    )
+    rows, columns = (
+        slice(start, min(start + EDGE, size))
+        for start, size in zip(starts, shape, strict=True)
+    )
+    return rows, columns
+
+
+def _inside(
+    points: NDArray[np.float64], window: tuple[slice, slice]
+) -> NDArray[np.float64]:
+    size = np.array([part.stop - part.start for part in window])
+    return points[((points >= -0.5) & (points < size - 0.5)).all(axis=1)]
+
+
+def _read_image(
+    field: Field,
+    plane: _Plane,
+    settings: Settings | None,
+    window: tuple[slice, slice],
+) -> NDArray[Any]:
+    mean = settings is not None and settings.project == "mean"
+    return field.read(
+        t=plane.t,
+        channel=field.channel_index(plane.channel),
+        z=plane.z if plane.z != PROJECTED else "mean" if mean else "max",
+        window=window,
+    )
+
+
+def _read_cells(
+    field: Field,
+    plane: _Plane,
+    settings: Settings | None,
+    window: tuple[slice, slice],
+) -> NDArray[Any] | None:
+    if settings is None or settings.cells is None:
+        return None
+    z: int | Literal["max"] = plane.z if plane.z != PROJECTED else "max"
+    return field.read_labels(settings.cells, t=plane.t, z=z, window=window)
+
+
+def _enhanced(
+    run: RunTables, field: Field, plane: _Plane, window: tuple[slice, slice]
+) -> list[NDArray[Any]]:
+    """Return the enhanced window, if the run kept it."""
+    kept = run.folder / "enhanced.zarr"
+    if not kept.is_dir():
+        return []
+    try:
+        enhanced = open_plate(str(kept)).open(plate_address(field.address).path)
+        channel = enhanced.channel_index(plane.channel)
+        z = max(plane.z, 0)
+        return [enhanced.read(t=plane.t, channel=channel, z=z, window=window)]
+    except DeepspotError:  # a picture without it is still a picture
+        return []

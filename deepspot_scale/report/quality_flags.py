@@ -1,0 +1,229 @@
+"""What looks wrong with a field: tables of a run in, flags with words out.
+
+Saturation and focus are those of `stages.quality`: read from the run's quality.parquet
+where there is one, else measured in the middle of up to `MOST_MEASURED` fields. A flag
+asks for a look at the image; it excludes nothing. Nothing here draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from deepspot_scale.errors import DeepspotError
+from deepspot_scale.io.field import Field
+from deepspot_scale.io.plate import Plate
+from deepspot_scale.report.run_tables import RunTables
+from deepspot_scale.settings import Settings
+from deepspot_scale.stages.detection.detect import detect
+from deepspot_scale.stages.quality import measure_quality
+from deepspot_scale.statistics.groups import FIELD
+from deepspot_scale.tables import empty_table
+from deepspot_scale.vocabulary import PROJECTED, QUALITY, FieldAddress
+
+MOST_MEASURED: Final = 384
+"""A field for each well of a large plate; tens of milliseconds each."""
+WINDOW: Final = 512
+"""Edge of what is measured of a field, in pixels."""
+SATURATED: Final = 0.001
+"""Share of pixels at the limit from which on the brightest spots are cut off."""
+BLURRED: Final = 1 / 3
+"""Focus below this share of the run's median; it has no absolute meaning."""
+FEWEST_TO_COMPARE: Final = 5
+"""Fields; the median of fewer does not say what is usual."""
+BORDER: Final = 0.6
+"""Share of cells at the field's edge above which most cells are seen in part."""
+FEWEST_CELLS: Final = 4
+BLANK: Final = 20
+"""Spots of the plain detector in the middle of a field that was found empty, or spots
+that were left out, from which on it is worth a look."""
+FLAGS: Final = {
+    "failed": "the field could not be processed; its reason is below",
+    "saturated": f"more than {SATURATED:.1%} of the pixels are at the camera's limit, "
+    "so the brightest spots are cut off: expose shorter",
+    "out of focus": "the image is less than a third as sharp as the run's median field "
+    "(variance of the Laplacian over the squared mean)",
+    "no spots": "no spot was found",
+    "enhancement blank": f"no spot was found in the enhanced image, but {BLANK} or "
+    "more in the raw one: try --no-enhance, another model or --spot-sigma",
+    "left out": f"{BLANK} spots or more, and more than were kept, were left out as far "
+    "fainter than the others or doubtful: --faint 0 and --floor .25 keep them",
+    "border cells": f"more than {BORDER:.0%} of its cells touch the edge of the field, "
+    "so they are seen in part: use a larger field or fewer cells",
+}
+"""Each flag and what it means."""
+_LINE: Final = [*FIELD, "flag", "detail"]
+
+
+def measure_fields(run: RunTables, plate: Plate | None) -> pd.DataFrame:
+    """Return saturation and focus of fields, `vocabulary.QUALITY`.
+
+    Parameters
+    ----------
+    run
+        The run's tables; its quality.parquet wins.
+    plate
+        The run's input; None: nothing is measured.
+
+    Returns
+    -------
+    DataFrame
+        No rows where nothing is known. Fields that can not be read are left out.
+    """
+    written = run.folder / "quality.parquet"
+    if written.is_file():
+        return pd.read_parquet(written)
+    if plate is None or run.settings is None:
+        return empty_table(QUALITY)
+
+    settings = run.settings
+
+    def measure(field: Field) -> pd.DataFrame:
+        planes: list[pd.DataFrame]
+        planes = [measure_quality(each) for each in _middle(field, settings)]
+        return pd.concat(planes, ignore_index=True)
+
+    tables = _each_field(_evenly(run.done), plate, measure)
+    return pd.concat(tables, ignore_index=True) if tables else empty_table(QUALITY)
+
+
+def count_raw_spots(run: RunTables, plate: Plate | None) -> pd.DataFrame:
+    """Count spots in the raw middle of fields in which the enhanced image had none.
+
+    Returns
+    -------
+    DataFrame
+        row, column, field, n_raw.
+    """
+    names = [*FIELD, "n_raw"]
+    if plate is None or run.settings is None or not run.settings.enhance:
+        return pd.DataFrame(columns=names)
+
+    settings = run.settings
+
+    def count(field: Field) -> pd.DataFrame:
+        planes = _middle(field, settings)
+        found = sum(len(detect(each, method="raw")) for each in planes)
+        where = field.address
+        return pd.DataFrame([(where.row, where.column, where.field, found)])
+
+    empty = run.done[run.done["n_spots"] == 0]
+    tables = _each_field(_evenly(empty), plate, count)
+    if not tables:
+        return pd.DataFrame(columns=names)
+    return pd.concat(tables, ignore_index=True).set_axis(names, axis=1)
+
+
+def flag_fields(
+    run: RunTables, quality: pd.DataFrame, raw_spots: pd.DataFrame
+) -> pd.DataFrame:
+    """Return row, column, field, flag, detail: one line for each flag of a field.
+
+    Parameters
+    ----------
+    run
+        The run's tables.
+    quality, raw_spots
+        From `measure_fields` and `count_raw_spots`.
+    """
+    tables = [
+        run.failed[[*FIELD, "reason"]].assign(
+            flag="failed", detail=run.failed["reason"]
+        ),
+        _saturated(quality),
+        _blurred(quality),
+        run.done[run.done["n_spots"] == 0].assign(flag="no spots", detail=""),
+        _blank(raw_spots),
+        _left_out(run.done),
+        _at_border(run.cells),
+    ]
+    kept = [table[_LINE] for table in tables if len(table)]
+    if not kept:
+        return pd.DataFrame(columns=_LINE)
+    return pd.concat(kept, ignore_index=True)
+
+
+def _saturated(quality: pd.DataFrame) -> pd.DataFrame:
+    worst = quality.sort_values("saturated", ascending=False).drop_duplicates(FIELD)
+    worst = worst[worst["saturated"] > SATURATED].sort_values(FIELD)
+    detail = [f"{share:.2%} of the pixels" for share in worst["saturated"]]
+    return worst.assign(flag="saturated", detail=detail)
+
+
+def _blurred(quality: pd.DataFrame) -> pd.DataFrame:
+    """Compare the focus of each sharpest plane with its channel's median."""
+    known = quality[quality["focus"].notna()].sort_values("focus", ascending=False)
+    focus = known.drop_duplicates([*FIELD, "channel"]).sort_values(FIELD)
+    channels = focus.groupby("channel")["focus"]
+    share = focus["focus"] / channels.transform("median")
+    enough = channels.transform("size") >= FEWEST_TO_COMPARE
+    low = focus.assign(share=share)[(share < BLURRED) & enough]
+    detail = [f"{s:.0%} of the median sharpness" for s in low["share"]]
+    return low.assign(flag="out of focus", detail=detail).drop_duplicates(FIELD)
+
+
+def _blank(raw_spots: pd.DataFrame) -> pd.DataFrame:
+    many = raw_spots[raw_spots["n_raw"] >= BLANK]
+    detail = [f"{n} raw spots in its middle" for n in many["n_raw"]]
+    return many.assign(flag="enhancement blank", detail=detail)
+
+
+def _left_out(done: pd.DataFrame) -> pd.DataFrame:
+    many = done[(done["n_faint"] >= BLANK) & (done["n_faint"] > done["n_spots"])]
+    pairs = zip(many["n_faint"], many["n_spots"], strict=True)
+    detail = [f"{n} left out, {kept} kept" for n, kept in pairs]
+    return many.assign(flag="left out", detail=detail)
+
+
+def _at_border(cells: pd.DataFrame) -> pd.DataFrame:
+    each = cells.drop_duplicates([*FIELD, "t", "cell"])
+    border = each["touches_border"].astype(bool)
+    counts = each.assign(border=border).groupby(FIELD)["border"].agg(["sum", "size"])
+    share = counts["sum"] / counts["size"]
+    many = counts[(share > BORDER) & (counts["size"] >= FEWEST_CELLS)].reset_index()
+    pairs = zip(many["sum"], many["size"], strict=True)
+    detail = [f"{n} of {of} cells" for n, of in pairs]
+    return many.assign(flag="border cells", detail=detail)
+
+
+def _evenly(fields: pd.DataFrame) -> pd.DataFrame:
+    """Return up to `MOST_MEASURED` fields, spread evenly over the plate."""
+    n = min(len(fields), MOST_MEASURED)
+    return fields.iloc[np.linspace(0, len(fields) - 1, n).round().astype(int)]
+
+
+def _each_field(
+    fields: pd.DataFrame, plate: Plate, measure: Callable[[Field], pd.DataFrame]
+) -> list[pd.DataFrame]:
+    """Return the answers of the fields that can be read, in their order."""
+
+    def answer(names: tuple[str, str, str]) -> pd.DataFrame | None:
+        try:
+            return measure(plate.open(FieldAddress(*names).path))
+        except DeepspotError:  # damaged or gone since: the run's own reason is shown
+            return None
+
+    lines: Iterator[Any] = fields[FIELD].itertuples(index=False, name=None)
+    with ThreadPoolExecutor(4) as pool:  # a plate in the cloud answers slowly
+        return [table for table in pool.map(answer, lines) if table is not None]
+
+
+def _middle(field: Field, settings: Settings) -> Iterator[xr.DataArray]:
+    """Yield the middle of the first plane of each channel of the run."""
+    starts = [max(0, (size - WINDOW) // 2) for size in field.shape_yx]
+    rows, columns = (slice(start, start + WINDOW) for start in starts)
+    z = 0 if settings.project == "none" else settings.project
+    for name in settings.channels:
+        number = field.channel_index(name)
+        pixels = field.read(channel=number, z=z, window=(rows, columns))
+        yield xr.DataArray(
+            pixels,
+            dims=("y", "x"),
+            coords={"c": field.channels[number], "z": 0 if z == 0 else PROJECTED},
+            attrs={"address": field.address.path},
+        )

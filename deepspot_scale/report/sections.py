@@ -1,0 +1,135 @@
+"""Which figures a report has: tables of a run in, figures with numbers and words out.
+
+Nothing here draws, measures or writes files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import escape
+
+import pandas as pd
+
+from deepspot_scale.report.figures import (
+    BLUE,
+    GREY,
+    ORANGE,
+    draw_plate,
+    draw_polarity,
+    draw_wells,
+)
+from deepspot_scale.report.html import Plot
+from deepspot_scale.report.roses import KEYS, MOST_ROSES, draw_roses, measure_roses
+from deepspot_scale.report.run_tables import Findings, RunTables
+
+_WELL = ["row", "column"]
+
+
+def plate_maps(run: RunTables) -> Iterator[Plot]:
+    """Yield the heat maps of a plate, those of spots and polarity for each channel."""
+    on_plate = run.wells[run.wells["row"] != ""]
+    several = on_plate["channel"].nunique() > 1
+    for channel, wells in on_plate.groupby("channel", sort=False):
+        yield from _channel_maps(wells, str(channel), several=several)
+    fields = run.fields[run.fields["row"] != ""]
+    failed = (fields["status"] == "failed").groupby([fields[c] for c in _WELL])
+    if failed.sum().any():
+        share = failed.sum().rename("n_failed").reset_index()
+        yield _map(share, "n_failed", "failed fields", "plate_failures")
+    spent = fields.groupby(_WELL, as_index=False)[["seconds", "n_planes"]].sum()
+    spent["seconds_per_image"] = spent["seconds"] / spent["n_planes"].where(
+        spent["n_planes"] > 0
+    )
+    if spent["seconds"].any():
+        yield _map(spent, "seconds_per_image", "seconds per image", "plate_seconds")
+
+
+def _channel_maps(
+    wells: pd.DataFrame, channel: str, *, several: bool
+) -> Iterator[Plot]:
+    end = f"_{_file_word(channel)}" if several else ""
+    word = f"{channel}, " if several else ""
+    if wells["spots_per_cell"].notna().any():
+        title = f"{word}spots per cell"
+        yield _map(wells, "spots_per_cell", title, f"plate_spots{end}")
+    elif wells["n_spots"].any():
+        fields = wells["n_fields"].where(wells["n_fields"] > 0)
+        each = wells.assign(spots_per_field=wells["n_spots"] / fields)
+        title = f"{word}spots per field"
+        yield _map(each, "spots_per_field", title, f"plate_spots{end}")
+    if wells["polarity_corrected"].notna().any():
+        title = f"{word}polarity minus its null"
+        name = f"plate_polarity{end}"
+        yield _map(wells, "polarity_corrected", title, name, signed=True)
+
+
+def _map(
+    wells: pd.DataFrame, column: str, title: str, name: str, *, signed: bool = False
+) -> Plot:
+    figure = draw_plate(wells, wells[column], title, signed=signed)
+    caption = f"{escape(title[:1].upper() + title[1:])} of each well."
+    return Plot(
+        name, figure, wells[[*_WELL, column]], f"Plate heat map of {title}", caption
+    )
+
+
+def polarity_figures(run: RunTables, findings: Findings) -> Iterator[Plot]:
+    """Yield the figure of indices and the one of roses."""
+    yield Plot(
+        "polarity",
+        draw_polarity(findings.polarity, run.wells),
+        findings.polarity,
+        "Polarity index of each condition, raw and minus its null",
+        f"{_key(BLUE, '●')} index of a condition's cells; thick: its 95 % interval "
+        f"over cells, thin: over wells. {_key(ORANGE, '●')} index of each well. "
+        f"{_key(GREY, '◇')} and grey: what uniform spots in the same cells give, "
+        "95 % of draws.",
+    )
+    roses = measure_roses(run.cells, run.plate_map, findings.index)
+    if roses.empty:
+        return
+    n = len(roses[KEYS].drop_duplicates())
+    left = f" The first {MOST_ROSES} of {n} are drawn." if n > MOST_ROSES else ""
+    yield Plot(
+        "roses",
+        draw_roses(roses, findings.index.sectors),
+        roses,
+        "Roses: where about the nucleus the spots of each condition lie",
+        "How dense spots are in each direction about the nucleus, over what uniform "
+        f"spots in the same cytoplasm give (circle). {_key(BLUE, '■')} reference "
+        f"sector; lines: 95 % intervals over cells.{left}",
+    )
+
+
+def well_figures(run: RunTables) -> Iterator[Plot]:
+    """Yield every well as a point, by condition, for each channel."""
+    values = {
+        "spots_per_cell": "spots per cell (mean of a well)",
+        "n_cells": "cells of a well",
+        "polarity_corrected": "polarity index minus its null",
+    }
+    on_plate = run.wells[run.wells["row"] != ""]
+    several = on_plate["channel"].nunique() > 1
+    for channel, wells in on_plate.groupby("channel", sort=False):
+        shown = {c: w for c, w in values.items() if wells[c].notna().any()}
+        if not wells["n_cells"].any():
+            shown = {"n_spots": "spots of a well"}
+        end = f"_{_file_word(str(channel))}" if several else ""
+        yield Plot(
+            f"wells_by_condition{end}",
+            draw_wells(wells, shown),
+            wells[[*_WELL, "channel", "condition", "gene", "replicate", *shown]],
+            f"Every well by condition, {channel}",
+            f"{escape(str(channel))}: {_key(ORANGE, '●')} one well, {_key(BLUE, '|')} "
+            "the condition's middle well. Heights within a condition mean nothing.",
+        )
+
+
+def _key(colour: str, mark: str) -> str:
+    return f"<span class='key' style='color:{colour}'>{mark}</span>"
+
+
+def _file_word(word: str) -> str:
+    """Return a user's word as part of a file's name and of an HTML id."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") or "channel"

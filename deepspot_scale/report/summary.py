@@ -1,0 +1,197 @@
+"""What a run came to, in words: tables in, sentences as HTML out.
+
+Every word that a user gave is escaped. Nothing here computes statistics.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any, Final
+
+import pandas as pd
+
+from deepspot_scale.report.html import number, plural, probability
+from deepspot_scale.report.run_tables import Findings, RunTables
+
+_ALPHA: Final = 0.05
+_MOST_SAID: Final = 12
+"""More conditions are a table's business."""
+_MOST_PAIRS: Final = 3
+"""More pairs are counted, and only those that differ are named."""
+_GROUP: Final = ["channel", "condition", "gene"]
+
+
+def headline(run: RunTables) -> list[tuple[str, str]]:
+    """Return the few numbers that everybody asks for, each with its word."""
+    n_spots = int(run.wells["n_spots"].sum())
+    numbers = [
+        (f"{len(run.done):,} of {len(run.fields):,}", "fields done"),
+        (f"{n_spots:,}", "spots"),
+    ]
+    n_cells = max(run.wells.groupby("channel")["n_cells"].sum(), default=0)
+    if n_cells:
+        inside = (run.wells["spots_per_cell"] * run.wells["n_cells"]).sum()
+        each = inside / run.wells["n_cells"].sum()
+        numbers += [(f"{n_cells:,}", "cells"), (f"{each:.3g}", "spots per cell")]
+    wells = run.fields[["row", "column"]].drop_duplicates()
+    if len(wells) > 1:
+        numbers.append((f"{len(wells):,}", "wells"))
+    return numbers
+
+
+def sentences(run: RunTables, findings: Findings, flags: pd.DataFrame) -> Iterator[str]:
+    """Say in words what the tables say."""
+    if len(run.failed):
+        yield f"{plural(len(run.failed), 'field')} failed; the reasons are below."
+    if run.fields.empty:
+        yield "No field was processed."
+    yield from _channel_sentences(run.wells)
+    yield from _polarity_sentences(run, findings)
+    yield from comparison_sentences(findings.comparisons)
+    other = flags[flags["flag"] != "failed"]
+    n_flagged = len(other[["row", "column", "field"]].drop_duplicates())
+    if n_flagged:
+        kinds = escape(", ".join(dict.fromkeys(other["flag"])))
+        yield (
+            f"{plural(n_flagged, 'field')} {'has' if n_flagged == 1 else 'have'} a "
+            f"<a href='#quality'>quality flag</a>: {kinds}."
+        )
+
+
+def _channel_sentences(wells: pd.DataFrame) -> Iterator[str]:
+    for channel, group in wells.groupby("channel", sort=False):
+        n_spots, n_cells = int(group["n_spots"].sum()), int(group["n_cells"].sum())
+        inside = float((group["spots_per_cell"] * group["n_cells"]).sum())
+        text = f"{escape(str(channel))}: {plural(n_spots, 'spot')}"
+        if n_cells:
+            text += f", and {plural(n_cells, 'cell')} with {inside / n_cells:.3g} each"
+        yield f"{text}."
+
+
+def _polarity_sentences(run: RunTables, findings: Findings) -> Iterator[str]:
+    if run.cells.empty:
+        yield "No cells were measured, so there are no spots per cell and no polarity."
+        return
+    if findings.polarity.empty:
+        yield "No reference was given, so there is no polarity."
+        return
+    lines = by_group(findings.polarity)
+    told = lines["index"].notna()
+    for line in lines[told].head(_MOST_SAID).to_dict("records"):
+        yield _polarity_sentence(line)
+    left = int(told.sum()) - _MOST_SAID
+    if left > 0:
+        yield f"{plural(left, 'more condition')}: see the table of polarity."
+    untold = lines[~told].to_dict("records")
+    if untold:
+        names = "; ".join(group_name(line) for line in untold[:_MOST_SAID])
+        more = f" and {len(untold) - _MOST_SAID} more" * (len(untold) > _MOST_SAID)
+        yield (
+            f"{names}{more}: polarity can not be told, because fewer than two cells "
+            f"have {findings.index.min_spots} spots in their cytoplasm and a reference."
+        )
+
+
+def by_group(polarity: pd.DataFrame) -> pd.DataFrame:
+    """Return one line for each group, with what the page shows of it.
+
+    Columns: channel, condition, gene, n_cells, n_wells, index, low, high, low_wells,
+    high_wells, null, corrected, p_value, q_value, least_p, p_rotation.
+    """
+    measures = dict(iter(polarity.groupby("measure")))
+    kept = ["value", "low", "high", "low_wells", "high_wells", "n_cells", "n_wells"]
+    table = measures["index"][[*_GROUP, *kept]].rename(columns={"value": "index"})
+    parts = {
+        "uniform_null": {"value": "null"},
+        "index_corrected": {
+            "value": "corrected",
+            "p_value": "p_value",
+            "p_adjusted": "q_value",
+            "least_p": "least_p",
+        },
+        "rotation_null": {"p_value": "p_rotation"},
+    }
+    for name, columns in parts.items():
+        own = measures[name][[*_GROUP, *columns]].rename(columns=columns)
+        table = table.merge(own, how="left", on=_GROUP)
+    return table
+
+
+def readable(polarity: pd.DataFrame) -> pd.DataFrame:
+    """Return one line for each group as people read it, ends of intervals together."""
+    table = by_group(polarity)
+    lines = table.to_dict("records")
+    shown = table[_GROUP].assign(
+        n_cells=table["n_cells"],
+        n_wells=table["n_wells"],
+        index=table["index"],
+        over_cells=[_range(line) for line in lines],
+        over_wells=[_range(line, "_wells") for line in lines],
+    )
+    rest = ["null", "corrected", "p_value", "q_value", "p_rotation"]
+    shown[rest] = table[rest]
+    return shown if shown["channel"].nunique() > 1 else shown.drop(columns="channel")
+
+
+def group_name(line: Mapping[Any, Any]) -> str:
+    """Return a group's name, escaped."""
+    words = [line["condition"], line["gene"], line["channel"]]
+    return escape(" · ".join(filter(None, words)))
+
+
+def _polarity_sentence(line: Mapping[Any, Any]) -> str:
+    # Adjusted over the conditions, since the eye goes to the smallest of many.
+    sure = line["q_value"] <= _ALPHA
+    side = "towards" if line["corrected"] > 0 else "away from"
+    verdict = (
+        f"spots lie {side} the reference"
+        if sure
+        else "spots lie no more towards or away from the reference than chance allows"
+    )
+    wells = (
+        f", over {line['n_wells']} wells {_range(line, '_wells')}"
+        if not math.isnan(line["low_wells"])
+        else ""
+    )
+    return (
+        f"<b>{group_name(line)}</b>: {verdict}. Index {number(line['index'])} (95 % "
+        f"interval over {plural(line['n_cells'], 'cell')} {_range(line)}{wells}); "
+        f"minus its uniform null of {number(line['null'])}: "
+        f"<b>{number(line['corrected'])}</b>, p&nbsp;"
+        f"{probability(line['p_value'], line['least_p'])}, q "
+        f"{probability(line['q_value'])}."
+    )
+
+
+def _range(line: Mapping[Any, Any], ending: str = "") -> str:
+    low, high = line[f"low{ending}"], line[f"high{ending}"]
+    return "-" if math.isnan(low) else f"{number(low)} to {number(high)}"
+
+
+def comparison_sentences(comparisons: pd.DataFrame) -> Iterator[str]:
+    """Say of each pair whether it differs; of many pairs, which ones do."""
+    shown = comparisons
+    if len(comparisons) > _MOST_PAIRS:
+        shown = comparisons[comparisons["p_adjusted"] <= _ALPHA]
+        yield (
+            f"Of {len(comparisons)} pairs of conditions {len(shown)} differ in "
+            f"polarity (q ≤ {_ALPHA}, wells permuted)."
+        )
+    for line in shown.head(_MOST_SAID).to_dict("records"):
+        about = " · ".join(filter(None, [line.get("gene", ""), line["channel"]]))
+        pair = f"{escape(line['condition'])} against {escape(line['versus'])}"
+        start = f"<b>{pair}</b> ({escape(about)})"
+        if math.isnan(line["p_value"]):
+            yield f"{start}: too few wells to compare; two of each are needed."
+            continue
+        verdict = "differ" if line["p_adjusted"] <= _ALPHA else "do not differ surely"
+        text = (
+            f"{start}: {verdict} in polarity; difference {number(line['difference'])}, "
+            f"p = {number(line['p_value'])}, q = {number(line['p_adjusted'])} by "
+            f"permuting {line['n_wells']} and {line['n_wells_versus']} wells"
+        )
+        if line["least_p"] > _ALPHA:
+            text += f"; so few wells can not give p below {number(line['least_p'])}"
+        yield f"{text}."

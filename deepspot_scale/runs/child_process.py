@@ -1,0 +1,212 @@
+"""Fields in a process of their own: one that kills it is known, and alone in that.
+
+Suspects come in, one row for each goes out. A child process takes them one by one; if
+it dies, the field in hand is the culprit, and a new child goes on with the next. The
+worker that waits for the child, and whatever else it does, is not touched. Nothing here
+knows why the fields are suspected.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import IO, Any, NamedTuple
+
+import pandas as pd
+
+from deepspot_scale.cluster.shutdown import is_wanted
+from deepspot_scale.errors import FieldError
+from deepspot_scale.execution.planes import FieldTask
+from deepspot_scale.runs.process import Job, fail_batch, run_batch
+from deepspot_scale.tables import join_tables
+from deepspot_scale.vocabulary import FIELDS
+
+POLL = 0.2
+"""Seconds between two looks at the child's memory."""
+_ENOUGH = 0.95
+"""Of a worker's memory; above it, Dask would kill the worker itself."""
+
+
+def run_isolated(
+    tasks: list[FieldTask], job: Job, *, wanted: Callable[[], bool] | None = None
+) -> pd.DataFrame:
+    """Process fields like `run_batch`, each where it can harm no other.
+
+    Parameters
+    ----------
+    tasks
+        The fields.
+    job
+        What to do with them.
+    wanted
+        Asked before each field whether it should be begun; None asks the worker.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each field that was begun; failed for one that killed its process.
+    """
+    wanted = wanted or partial(is_wanted, job.token)
+    waiting, rows = list(tasks), list[pd.DataFrame]()
+    while waiting and wanted():
+        with _child(job) as child:
+            while waiting and wanted():
+                task = waiting.pop(0)
+                rows.append(_run_in(child, task, job))
+                if child.process.poll() is not None:
+                    break
+    return join_tables(rows, FIELDS)
+
+
+class _Child(NamedTuple):
+    process: subprocess.Popen[bytes]
+    requests: IO[bytes]
+    answers: SimpleQueue[Any]
+
+
+@contextmanager
+def _child(job: Job) -> Iterator[_Child]:
+    """Start a process that waits for fields; at the end it is gone."""
+    import cloudpickle
+
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"from {__name__} import serve; serve()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
+    assert process.stdin is not None  # for mypy: it was asked for
+    assert process.stdout is not None
+    answers: SimpleQueue[Any] = SimpleQueue()
+    listener = threading.Thread(target=_listen, args=(process.stdout, answers.put))
+    listener.start()
+    try:
+        _send(process.stdin, cloudpickle.dumps(job))
+        yield _Child(process, process.stdin, answers)
+    finally:
+        # With all that it started: who is left would hold the pipe open.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        listener.join()
+        process.stdout.close()
+        process.stdin.close()
+
+
+def _send(stream: IO[bytes], message: bytes) -> None:
+    try:
+        stream.write(message)
+        stream.flush()
+    except BrokenPipeError:  # it is dead: whoever waits for its answer will see
+        return
+
+
+def _listen(stream: IO[bytes], take: Callable[[Any], None]) -> None:
+    """Pass on what comes through a pipe; None at its end."""
+    try:
+        while True:
+            take(pickle.load(stream))
+    except (EOFError, pickle.UnpicklingError):
+        take(None)
+
+
+def _run_in(child: _Child, task: FieldTask, job: Job) -> pd.DataFrame:
+    """Return the row of a field that the child did, or that killed it."""
+    import cloudpickle
+
+    _send(child.requests, cloudpickle.dumps(task))
+    limit = _memory_limit()
+    while True:
+        try:
+            answer = child.answers.get(timeout=POLL)
+        except Empty:
+            if limit and _memory(child.process.pid) > limit:
+                child.process.kill()
+                child.process.wait()
+                return fail_batch([task], _too_large(limit), job)
+            # What it had started may hold the pipe open, so that no end comes by it.
+            if child.process.poll() is None or not child.answers.empty():
+                continue
+            answer = None
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer is not None:
+            rows: pd.DataFrame = answer
+            return rows
+        return fail_batch([task], _explain_end(child.process.wait()), job)
+
+
+def _too_large(limit: float) -> FieldError:
+    return FieldError(
+        f"it needs more than the {limit / 1e9:.1f} GB of memory that a worker has; use "
+        "fewer workers on this machine, or a smaller block"
+    )
+
+
+def _explain_end(code: int) -> FieldError:
+    if code >= 0:
+        return FieldError(
+            f"the process that worked on it ended by itself with code {code}; is it "
+            "the detector that does so?"
+        )
+    name = signal.Signals(-code).name
+    likely = (
+        "most likely the machine had no memory left; use fewer workers, or a smaller "
+        "block"
+        if name == "SIGKILL"
+        else "a compiled library failed on it; look at the image, or leave it out"
+    )
+    return FieldError(f"it killed the process that worked on it ({name}): {likely}")
+
+
+def _memory_limit() -> float | None:
+    from distributed import get_worker
+
+    try:
+        limit = get_worker().memory_manager.memory_limit
+    except ValueError:
+        return None
+    return limit * _ENOUGH if limit else None
+
+
+def _memory(pid: int) -> float:
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0.0
+
+
+def serve() -> None:
+    """Be the child: take a job, then fields, and answer each with its row."""
+    answers, fields = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
+    os.dup2(2, 1)  # whatever libraries print is no answer
+    # A library that forks closes its copy of stdin, which waits while we read from it.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    requests: SimpleQueue[Any] = SimpleQueue()
+
+    def take(message: Any) -> None:
+        if message is None:  # the worker is gone or has no more fields
+            os._exit(0)
+        requests.put(message)
+
+    threading.Thread(target=_listen, args=(fields, take), daemon=True).start()
+    job = requests.get()
+    while True:
+        try:
+            answer: Any = run_batch([requests.get()], job, wanted=lambda: True)
+        except BaseException as error:  # what ends a run ends it here too
+            answer = error
+        pickle.dump(answer, answers)
+        answers.flush()

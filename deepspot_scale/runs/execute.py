@@ -1,0 +1,226 @@
+"""A run over a screen: fields go out, rows come in, and are counted and summed up.
+
+A prepared run comes in; how it stands goes out, again and again. Nothing here knows
+how a field is processed, or how it reaches a worker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+import pandas as pd
+
+from deepspot_scale.cluster.liveness import cluster_errors
+from deepspot_scale.cluster.shutdown import Shutdown, ShutdownNanny
+from deepspot_scale.cluster.worker import EngineLoader, field_resources
+from deepspot_scale.dashboard.publisher import announce_run
+from deepspot_scale.errors import PlateError, RunError
+from deepspot_scale.execution.planes import FieldTask
+from deepspot_scale.io.tables import Folder, write_table
+from deepspot_scale.networks.engines import Device
+from deepspot_scale.runs import manifest
+from deepspot_scale.runs.dispatch import batch_fields, distribute
+from deepspot_scale.runs.lease import hold_run
+from deepspot_scale.runs.prepare import Prepared, Selection, prepare_run
+from deepspot_scale.runs.process import Job, fail_batch, run_batch
+from deepspot_scale.settings import Settings
+from deepspot_scale.statistics.sector_index import SectorIndex
+from deepspot_scale.statistics.summaries import summarise_conditions, summarise_wells
+from deepspot_scale.vocabulary import CONDITIONS, DONE, FIELDS, WELLS
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands."""
+
+    total: int
+    """Fields of this run, without those skipped."""
+    skipped: int
+    """Fields that were settled before."""
+    done: int = 0
+    failed: int = 0
+    n_spots: int = 0
+    seconds: float = 0.0
+    """Since the first field was handed out."""
+    last: pd.DataFrame | None = None
+    """Rows of the fields that came in last."""
+    n_images: int = 0
+    """Planes of the fields that are done."""
+
+    @property
+    def left(self) -> int:
+        """Fields that are neither done nor failed."""
+        return self.total - self.done - self.failed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, for whoever asks how far the run is."""
+        finished = self.done + self.failed
+        return {
+            "total": self.total,
+            "skipped": self.skipped,
+            "done": self.done,
+            "failed": self.failed,
+            "seconds": round(self.seconds, 1),
+            "images_per_second": finished / self.seconds if self.seconds else None,
+        }
+
+    def after(self, rows: pd.DataFrame, seconds: float) -> Progress:
+        """Return the progress once these rows have come in."""
+        good = int((rows["status"] == DONE).sum())
+        return Progress(
+            self.total,
+            self.skipped,
+            self.done + good,
+            self.failed + len(rows) - good,
+            self.n_spots + int(rows["n_spots"].sum()),
+            seconds,
+            rows,
+            self.n_images + int(rows["n_planes"].sum()),
+        )
+
+
+def execute_run(
+    prepared: Prepared,
+    client: Any = None,
+    *,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Progress:
+    """Do what is left of a run, then write its summary tables.
+
+    Parameters
+    ----------
+    prepared
+        From `prepare_run`.
+    client
+        `distributed.Client`; None runs here, one field after the other.
+    on_progress
+        Called at the start and each time fields have come in.
+    stop
+        Asked now and then. Once it says yes the fields in hand are done and written;
+        summary tables are left to the run that goes on.
+
+    Returns
+    -------
+    Progress
+        Where the run stands at its end.
+
+    Raises
+    ------
+    DeviceError, WeightsError
+        What every field would meet alike.
+    ClusterError
+        Scheduler or workers are gone for good.
+    """
+    prepared = replace(prepared, job=replace(prepared.job, token=uuid4().hex))
+    job = prepared.job
+    total = len(prepared.tasks) + len(prepared.missing)
+    progress = Progress(total, prepared.skipped)
+    began = time.monotonic()
+    on_progress(progress)
+    left = [task.entry.address for task in (*prepared.tasks, *prepared.missing)]
+    with announce_run(client, job.out.url, left, prepared.before) as announce:
+        for rows in _iter_rows(prepared, client, stop):
+            announce(rows)
+            progress = progress.after(rows, time.monotonic() - began)
+            on_progress(progress)
+    if progress.left:
+        return progress
+    manifest.sweep(job.out)
+    summarise_run(job.out, job.settings, prepared.plate_map, prepared.channels)
+    return progress
+
+
+def _iter_rows(
+    prepared: Prepared, client: Any, stop: Callable[[], bool]
+) -> Iterator[pd.DataFrame]:
+    job = prepared.job
+    for task in prepared.missing:
+        error = PlateError("the plate lists this well, but it is not there")
+        yield fail_batch([task], error, job)
+    if client is None:
+        yield from _run_here(batch_fields(prepared.tasks, prepared.plate), job, stop)
+        return
+    with cluster_errors():
+        n_threads = sum(map(int, client.nthreads().values()))
+        engine = prepared.engine
+        demand = field_resources(client, engine.device) if engine else {}
+        client.register_plugin(EngineLoader(engine, demand))
+        client.register_plugin(Shutdown())
+        client.register_plugin(ShutdownNanny())
+    batches = batch_fields(prepared.tasks, prepared.plate, n_threads)
+    yield from distribute(batches, client, job, demand, stop)
+
+
+def _run_here(
+    batches: Iterator[list[FieldTask]], job: Job, stop: Callable[[], bool]
+) -> Iterator[pd.DataFrame]:
+    for batch in batches:
+        left = batch
+        while left and not stop():
+            rows = run_batch(left, job, wanted=lambda: not stop())
+            left = left[len(rows) :]
+            if len(rows):
+                yield rows
+
+
+def summarise_run(
+    out: Folder,
+    settings: Settings,
+    plate_map: pd.DataFrame,
+    channels: Sequence[str],
+) -> None:
+    """Write ``fields``, ``wells`` and ``conditions`` from the parts that count.
+
+    Each of `channels` has its rows, also where nothing was found.
+    """
+    fields = manifest.read_fields(out)
+    write_table(out, "fields.parquet", fields, FIELDS)
+    cells = manifest.read_part_table(out, "cells")
+    spots = manifest.count_spots(out)
+    found = (*spots["channel"].unique(), *cells["channel"].unique())
+    channels = list(dict.fromkeys((*channels, *found)))
+    index = SectorIndex(
+        settings.sectors,
+        settings.min_spots,
+        settings.rotation,
+        settings.exclude_border,
+    )
+    tables = (fields, cells, plate_map)
+    wells = summarise_wells(*tables, channels=channels, spots=spots, index=index)
+    write_table(out, "wells.parquet", wells, WELLS)
+    groups = summarise_conditions(*tables, channels=channels, spots=spots, index=index)
+    write_table(out, "conditions.parquet", groups, CONDITIONS)
+
+
+def run(  # noqa: PLR0913 - see `prepare_run`
+    source: Any,
+    out: str,
+    settings: Settings,
+    *,
+    client: Any = None,
+    selection: Selection = Selection(),
+    device: Device = "auto",
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Progress:
+    """Find every spot of a plate and measure every cell; write a run folder.
+
+    Parameters, errors and result are those of `prepare_run` and `execute_run`.
+    """
+    with hold_run(Folder(str(out))) as lease:
+        prepared = prepare_run(
+            source, out, settings, selection=selection, device=device
+        )
+
+        def note(progress: Progress) -> None:
+            lease.progress = progress.to_dict()
+            on_progress(progress)
+
+        end = execute_run(prepared, client, on_progress=note, stop=lambda: lease.lost)
+    if lease.lost:
+        raise RunError(f"another client has taken {out} over")
+    return end

@@ -1,0 +1,102 @@
+"""Spots of loose image files: no plate, no run folder, one table.
+
+Nothing here knows how a field is processed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from deepspot_scale.errors import DeepspotError
+from deepspot_scale.execution.field import run_field
+from deepspot_scale.execution.planes import FieldTask
+from deepspot_scale.io.field import open_field
+from deepspot_scale.io.plate import open_plate
+from deepspot_scale.networks.engines import Device
+from deepspot_scale.pipeline import assemble
+from deepspot_scale.runs.process import FATAL, explain
+from deepspot_scale.settings import Settings
+from deepspot_scale.tables import join_tables
+from deepspot_scale.vocabulary import SPOTS
+
+DROPPED = ["row", "column", "cell", "nucleus"]
+"""Columns of the spot table that mean nothing outside a plate."""
+
+
+@dataclass(frozen=True)
+class ImageSpots:
+    """What came of some image files."""
+
+    table: pd.DataFrame
+    """Columns image, y, x and the rest of `vocabulary.SPOTS`."""
+    n_images: int
+    """Images that were processed."""
+    failed: dict[str, str]
+    """Reason by path."""
+    channels: tuple[str, ...]
+    """Those of the image that has most."""
+
+
+def detect_images(
+    paths: Iterable[Any],
+    settings: Settings,
+    *,
+    device: Device = "auto",
+    on_image: Callable[[pd.DataFrame], None] = lambda _: None,
+) -> ImageSpots:
+    """Find every spot in image files.
+
+    Parameters
+    ----------
+    paths
+        TIFF or PNG files, folders of them, or OME-Zarr images.
+    settings
+        What is measured; labels are not looked for.
+    device
+        Where the network runs.
+    on_image
+        Called with each image's rows when it is done.
+
+    Raises
+    ------
+    DeviceError, SettingsError, WeightsError
+        What every image would meet alike.
+    """
+    pipeline = assemble(settings, device=device)
+    tables, names, failed, n_images = [], set[str](), {}, 0
+    channels: tuple[str, ...] = ()
+    for path in paths:
+        try:
+            entries = open_plate(path).entries
+        except (DeepspotError, OSError) as error:
+            failed[str(path)] = explain(error)
+            continue
+        for entry in entries:
+            try:
+                channels = max(channels, open_field(entry).channels, key=len)
+                planes = run_field(FieldTask(entry), settings, pipeline)
+            except FATAL:
+                raise
+            except Exception as error:  # named for the user; the other images go on
+                failed[entry.source] = explain(error)
+                continue
+            n_images += 1
+            # Two folders may hold files of one name; then the path tells them apart.
+            name = entry.address.path
+            name = entry.source if name in names else name
+            names.add(name)
+            spots = join_tables((plane.spots for plane in planes), SPOTS)
+            tables.append(spots.assign(field=name))
+            on_image(_as_shown(tables[-1]))
+    table = _as_shown(join_tables(tables, SPOTS))
+    return ImageSpots(table, n_images, failed, channels)
+
+
+def _as_shown(spots: pd.DataFrame) -> pd.DataFrame:
+    table = spots.drop(columns=DROPPED).rename(columns={"field": "image"})
+    front = ["image", "y", "x"]
+    return table[front + [name for name in table if name not in front]]

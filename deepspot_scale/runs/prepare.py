@@ -1,0 +1,292 @@
+"""A run made ready: everything that can be checked before the first field is read.
+
+A plate, settings and a folder come in; the fields that are left to do go out, each
+with all that its task needs. Nothing here runs a field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deepspot_scale.errors import (
+    FieldError,
+    RunError,
+    SettingsError,
+    did_you_mean,
+)
+from deepspot_scale.execution.planes import FieldTask
+from deepspot_scale.io.plate import FieldEntry, Plate, open_plate
+from deepspot_scale.io.tables import Folder
+from deepspot_scale.networks.engines import Device, EngineChoice
+from deepspot_scale.networks.weights import find_weights
+from deepspot_scale.pipeline import assemble, choose_engine
+from deepspot_scale.plugins import DETECTORS, ENGINES, hash_plugin, installed_versions
+from deepspot_scale.runs import manifest
+from deepspot_scale.runs.enhanced import create_enhanced_plate
+from deepspot_scale.runs.process import Job
+from deepspot_scale.runs.user_tables import read_plate_map, read_references
+from deepspot_scale.settings import Settings, read_settings
+from deepspot_scale.vocabulary import FieldAddress, same_well
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which fields of the plate a run takes on; the rest may follow later."""
+
+    wells: tuple[str, ...] = ()
+    """Wells such as B03; none means all."""
+    limit: int | None = None
+    """Only so many fields, the first of the plate."""
+    failed: bool = False
+    """Only fields that failed before."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is checked and ready to start."""
+
+    plate: Plate
+    tasks: list[FieldTask]
+    """Fields left to do."""
+    skipped: int
+    """Fields settled before."""
+    plate_map: pd.DataFrame
+    job: Job
+    engine: EngineChoice | None
+    """What workers load before their first task; None without enhancement."""
+    missing: list[FieldTask]
+    """Wells that the plate lists and does not have."""
+    channels: tuple[str, ...]
+    """Names of the settings' channels, as far as a field tells them."""
+    failed_before: int
+    """Fields among the skipped that had failed."""
+    before: pd.DataFrame
+    """Rows of the fields that are skipped, columns `vocabulary.FIELDS`."""
+
+
+def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the work is done
+    source: Any,
+    out: str,
+    settings: Settings,
+    *,
+    selection: Selection = Selection(),
+    device: Device = "auto",
+    threads: int = 0,
+    retry_failed: bool = False,
+) -> Prepared:
+    """Check everything that can be checked before the first field is read.
+
+    Parameters
+    ----------
+    source
+        Plate, image or folder of images, see `open_plate`.
+    out
+        Run folder, path or fsspec URL; made, or taken up again.
+    settings
+        What is measured.
+    selection
+        Which fields.
+    device, threads
+        Where the network runs, see `EngineChoice`.
+    retry_failed
+        Whether fields that failed before are tried again.
+
+    Raises
+    ------
+    PlateError, SettingsError, RunError, WeightsError
+        The plate can not be opened, a setting is unfit, the folder holds another run.
+    """
+    plate = open_plate(source)
+    chosen = select_fields(plate, selection)
+    fields = [entry.address for entry in plate.entries]
+    plate_map = read_plate_map(settings.plate_map, _one_a_well(fields))
+    references = read_references(settings.reference, fields)
+    folder = Folder(str(out))
+    pipeline = assemble(settings, device=device, threads=threads)
+    channels = _name_channels(plate, chosen, settings)
+    manifest.open_run(folder, settings)
+    manifest.open_provenance(folder, _provenance(plate, settings))
+    tried = manifest.read_fields(folder)
+    good = manifest.settled(tried, retry_failed=True)
+    settled = good if retry_failed or selection.failed else _all_tried(tried)
+    if settings.keep_enhanced:
+        create_enhanced_plate(folder, fields)
+    missing = _missing_wells(plate, selection)
+    if selection.failed:
+        failed = _all_tried(tried) - good
+        chosen, missing = (
+            [entry for entry in entries if _is_among(entry.address, failed)]
+            for entries in (chosen, missing)
+        )
+    skipped = settled & {entry.address for entry in (*chosen, *missing)}
+    tasks = [
+        FieldTask(entry, references(entry.address))
+        for entry in chosen
+        if entry.address not in skipped
+    ]
+    job = Job(settings, pipeline, folder)
+    engine = choose_engine(settings, device=device, threads=threads)
+    return Prepared(
+        plate,
+        tasks,
+        len(skipped),
+        plate_map,
+        job,
+        engine if settings.enhance else None,
+        [FieldTask(entry) for entry in missing if entry.address not in skipped],
+        channels,
+        len(skipped - good),
+        manifest.rows_of(tried, skipped),
+    )
+
+
+def _all_tried(tried: pd.DataFrame) -> set[FieldAddress]:
+    return manifest.settled(tried, retry_failed=False)
+
+
+def _is_among(address: FieldAddress, failed: set[FieldAddress]) -> bool:
+    """Return whether a field failed, or its well when it was absent as a whole."""
+    return address in failed or replace(address, field="") in failed
+
+
+def read_run(folder: Folder) -> tuple[Settings, dict[str, Any]]:
+    """Return the settings of a run and where its answers come from.
+
+    Raises
+    ------
+    RunError
+        The folder holds no run.
+    """
+    try:
+        settings = read_settings(folder.read("settings.toml").decode())
+        facts: dict[str, Any] = json.loads(folder.read("provenance.json"))
+    except (OSError, ValueError, ImportError) as error:
+        raise RunError(
+            f"{folder.url} holds no run: {error}; give the folder that run --out made"
+        ) from error
+    return settings, facts
+
+
+def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
+    """Return the fields that a selection means, in plate order.
+
+    Raises
+    ------
+    SettingsError
+        A well that the plate does not have, only absent ones, or a limit below 1.
+    """
+    entries = list(plate.entries)
+    absent = [_well_address(well) for well in plate.missing]
+    known = _one_a_well([entry.address for entry in entries])
+    for word in selection.wells:
+        if not any(same_well(word, address) for address in (*known, *absent)):
+            names = ", ".join(address.well for address in known[:12])
+            more = " ..." if len(known) > 12 else ""
+            near = did_you_mean(word, [address.well for address in known])
+            raise SettingsError(f"no well {word!r}: the plate has {names}{more}.{near}")
+    if selection.wells:
+        entries = [e for e in entries if _is_selected(e.address, selection)]
+    if selection.limit is not None and selection.limit < 1:
+        raise SettingsError(f"the limit is at least 1, got {selection.limit}")
+    chosen = entries[: selection.limit]
+    if not chosen:
+        raise SettingsError(
+            f"of the wells {', '.join(selection.wells)} that {plate.source} lists none "
+            "is there; give others"
+        )
+    return chosen
+
+
+def _one_a_well(addresses: list[FieldAddress]) -> list[FieldAddress]:
+    return list({(a.row, a.column): a for a in reversed(addresses)}.values())[::-1]
+
+
+def _missing_wells(plate: Plate, selection: Selection) -> list[FieldEntry]:
+    """Return an entry for each selected well that is listed and not there."""
+    if selection.limit is not None:
+        return []
+    entries = []
+    for well in plate.missing:
+        address = _well_address(well)
+        if not selection.wells or _is_selected(address, selection):
+            entries.append(FieldEntry(address, f"{plate.source}/{well}"))
+    return entries
+
+
+def _well_address(well: str) -> FieldAddress:
+    row, _, column = well.partition("/")
+    return FieldAddress(row, column, "")
+
+
+def _is_selected(address: FieldAddress, selection: Selection) -> bool:
+    return any(same_well(word, address) for word in selection.wells)
+
+
+def _name_channels(
+    plate: Plate, chosen: list[FieldEntry], settings: Settings
+) -> tuple[str, ...]:
+    """Return the channels' names in the first field that opens.
+
+    A channel that this field does not have is likely a typo: fail early.
+    """
+    for entry in chosen:
+        try:
+            opened = plate.open(entry.address.path)
+        except FieldError:  # damaged; its own task will say so
+            continue
+        try:
+            indices = [opened.channel_index(name) for name in settings.channels]
+        except FieldError as error:
+            raise SettingsError(str(error)) from error
+        if len(set(indices)) < len(indices):
+            raise SettingsError(f"channels {settings.channels} name one channel twice")
+        names = tuple(opened.channels[index] for index in indices)
+        if len(set(names)) < len(names):
+            raise SettingsError(
+                f"channels {', '.join(settings.channels)} are all called "
+                f"{names[0]!r}, and tables could not tell them apart; give each a run "
+                "of its own, or a name of its own in the plate"
+            )
+        return names
+    return settings.channels
+
+
+def _provenance(plate: Plate, settings: Settings) -> dict[str, Any]:
+    packages = ("deepspot-scale", "keras", "tensorflow", "openvino", "dask", "zarr")
+    facts: dict[str, Any] = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "working_folder": os.getcwd(),
+        "input": {
+            "source": str(plate.source),
+            "name": plate.name,
+            "n_fields": len(plate.entries) + len(plate.missing),
+        },
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": installed_versions(packages),
+    }
+    if settings.enhance:
+        weights = find_weights(settings.model)
+        facts["weights"] = {"name": weights.name, "sha256": weights.sha256}
+    named = {
+        "detector": (settings.detector_name, DETECTORS),
+        "engine": (settings.engine, ENGINES),
+    }
+    for part, (name, group) in named.items():
+        plugin = hash_plugin(name, group)
+        if plugin is not None:
+            facts[part] = {"name": name, "sha256": plugin}
+    reference = Path(settings.reference or "")
+    if reference.is_file():
+        digest = hashlib.sha256(reference.read_bytes()).hexdigest()
+        facts["reference"] = {"sha256": digest}
+    return facts

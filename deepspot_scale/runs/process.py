@@ -1,0 +1,219 @@
+"""What a worker does with a batch of fields: process, write, report.
+
+Each field ends as one row, done or failed with its reason; tables are written before
+the rows that make them count. Nothing here knows clusters or progress.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from deepspot_scale.blockwise.rounds import Pipeline
+from deepspot_scale.cluster.shutdown import is_wanted
+from deepspot_scale.dashboard.events import this_worker
+from deepspot_scale.errors import (
+    DeviceError,
+    SettingsError,
+    StoreError,
+    WeightsError,
+)
+from deepspot_scale.execution.field import run_fields
+from deepspot_scale.execution.planes import FieldTask, PlaneAnswer
+from deepspot_scale.io.tables import Folder
+from deepspot_scale.pipeline import STAGES
+from deepspot_scale.runs.manifest import commit_part, part_name
+from deepspot_scale.settings import Settings
+from deepspot_scale.tables import empty_table, join_tables, make_table
+from deepspot_scale.vocabulary import CELLS, DONE, FAILED, FIELDS, SPOTS
+
+BATCH_SECONDS = 5.0
+"""A batch that has lasted this long is written, and its rest handed out anew."""
+FATAL = (
+    DeviceError,
+    WeightsError,
+    SettingsError,
+    StoreError,
+    KeyboardInterrupt,
+    SystemExit,
+)
+"""Errors that every field would meet alike: they end the run."""
+GROUPS = 4
+"""Of a full batch; the fields of a group are run together, in the memory of one large
+field, and their windows may share a call."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all fields of a run have in common."""
+
+    settings: Settings
+    """What is measured."""
+    pipeline: Pipeline
+    """How."""
+    out: Folder
+    """The run folder."""
+    token: str = ""
+    """Tells this client's work from that of any other on the same workers."""
+
+
+def run_batch(
+    tasks: list[FieldTask], job: Job, *, wanted: Callable[[], bool] | None = None
+) -> pd.DataFrame:
+    """Process some fields, a few side by side, and write them as one part.
+
+    Parameters
+    ----------
+    tasks
+        The fields.
+    job
+        What to do with them.
+    wanted
+        Asked before each few whether they should be begun; None asks the worker.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each field that was begun, columns `vocabulary.FIELDS`. Those
+        after `BATCH_SECONDS`, or no longer wanted, are left to be handed out anew, so
+        that a worker that dies takes little with it.
+    """
+    wanted = wanted or partial(is_wanted, job.token)
+    began = time.monotonic()
+    outcomes: list[list[PlaneAnswer] | Exception] = []
+    seconds: list[float] = []
+    most = max(1, len(tasks) // GROUPS)
+    side_by_side = 1  # then more, unless these few show that fields take their time
+    while group := tasks[len(outcomes) :][:side_by_side]:
+        if not wanted() or (outcomes and time.monotonic() - began > BATCH_SECONDS):
+            break
+        side_by_side = min(2 * side_by_side, most)
+        for end in run_fields(group, job.settings, job.pipeline):
+            if isinstance(end.answer, FATAL):
+                raise end.answer
+            outcomes.append(end.answer)
+            seconds.append(end.seconds)
+    if not outcomes:
+        return empty_table(FIELDS)
+    return finish_batch(tasks[: len(outcomes)], outcomes, seconds, job)
+
+
+def finish_batch(
+    tasks: list[FieldTask],
+    outcomes: list[Any],
+    seconds: list[float],
+    job: Job,
+) -> pd.DataFrame:
+    """Write the tables of a batch, then its rows; return the rows.
+
+    Parameters
+    ----------
+    tasks
+        The fields.
+    outcomes
+        For each the answers of its planes, or the error that stopped it.
+    seconds
+        Time that each took.
+    job
+        Where to write to.
+    """
+    name = part_name([task.entry.address for task in tasks])
+    outcomes = [
+        _write_enhanced(*pair, job) for pair in zip(tasks, outcomes, strict=True)
+    ]
+    rows = [
+        describe_field(task, outcome, time_taken, name)
+        for task, outcome, time_taken in zip(tasks, outcomes, seconds, strict=True)
+    ]
+    good = [planes for planes in outcomes if not isinstance(planes, Exception)]
+    tables = {
+        "spots": join_tables((plane.spots for each in good for plane in each), SPOTS),
+        "cells": join_tables((plane.cells for each in good for plane in each), CELLS),
+    }
+    fields = make_table(rows, FIELDS)
+    commit_part(job.out, name, tables, fields)
+    return fields
+
+
+def fail_batch(batch: list[FieldTask], error: Exception, job: Job) -> pd.DataFrame:
+    """Write down that a batch failed as a whole, and why; return its rows."""
+    try:
+        return finish_batch(batch, [error] * len(batch), [0.0] * len(batch), job)
+    except StoreError:
+        raise
+    except OSError as refused:  # whatever else fails to be written will not be either
+        raise StoreError(f"{job.out.url} can not be written to: {refused}") from error
+
+
+def describe_field(
+    task: FieldTask, outcome: Any, seconds: float, part: str
+) -> dict[str, Any]:
+    """Return the row of one field, done or failed."""
+    failed = isinstance(outcome, Exception)
+    planes: list[PlaneAnswer] = [] if failed else outcome
+    address = task.entry.address
+    return {
+        "row": address.row,
+        "column": address.column,
+        "field": address.field,
+        "acquisition": task.entry.acquisition,
+        "status": FAILED if failed else DONE,
+        "reason": explain(outcome) if failed else "",
+        "n_planes": len(planes),
+        "n_spots": sum(len(plane.spots) for plane in planes),
+        "n_cells": _count_cells(planes),
+        "n_dropped": sum(plane.n_dropped for plane in planes),
+        "n_faint": sum(plane.n_faint for plane in planes),
+        "seconds": seconds,
+        **stage_seconds(planes),
+        "worker": this_worker(),
+        "part": part,
+    }
+
+
+def _count_cells(planes: list[PlaneAnswer]) -> int:
+    """Return how many cells there are, those seen in several channels once."""
+    keys = ["t", "z", "cell"]
+    tables = [plane.cells[keys] for plane in planes if len(plane.cells)]
+    if len(tables) < 2:
+        return sum(map(len, tables))
+    return len(pd.concat(tables).drop_duplicates())
+
+
+def stage_seconds(planes: list[PlaneAnswer]) -> dict[str, float]:
+    """Return the seconds of each stage, NaN where they are not known."""
+    known = [plane.seconds for plane in planes if plane.seconds is not None]
+    return {
+        f"seconds_{stage}": (
+            float(sum(spent.get(name, 0.0) for spent in known for name in names))
+            if known
+            else float("nan")
+        )
+        for stage, names in STAGES.items()
+    }
+
+
+def explain(error: Exception) -> str:
+    """Return why a field failed, in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = text.encode("utf-8", "backslashreplace").decode()  # odd file names
+    own = type(error).__module__.startswith("deepspot_scale")
+    return text if own else f"{type(error).__name__}: {text}"
+
+
+def _write_enhanced(task: FieldTask, outcome: Any, job: Job) -> Any:
+    """Write the enhanced planes of a field, when they are kept; return the outcome."""
+    if isinstance(outcome, Exception) or not job.settings.keep_enhanced:
+        return outcome
+    from deepspot_scale.runs.enhanced import write_enhanced
+
+    try:
+        write_enhanced(task, outcome, job.settings, job.out)
+    except Exception as error:  # a full disk must show as this field's failure
+        return error
+    return outcome

@@ -1,0 +1,145 @@
+"""How a run stands, read from its folder alone, whether it goes, died or ended.
+
+A run folder comes in, plain values go out that can be written as JSON. Nothing is
+changed, no plate is opened, and no worker is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from deepspot_scale.io.tables import Folder
+from deepspot_scale.runs.lease import is_gone, read_holder
+from deepspot_scale.runs.manifest import read_fields
+from deepspot_scale.runs.prepare import read_run
+from deepspot_scale.vocabulary import DONE, FieldAddress
+
+_SHOWN = 12
+"""Fields of one reason that are named in text."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Fields that failed alike."""
+
+    reason: str
+    fields: tuple[str, ...]
+    """Paths, such as B/03/0."""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a run is."""
+
+    run: str
+    plate: str
+    """Path or URL of the input."""
+    total: int
+    """Fields of the whole plate; a run with --wells or --limit takes fewer."""
+    done: int
+    failed: int
+    left: int
+    """Neither done nor failed."""
+    n_spots: int
+    failures: tuple[Failure, ...]
+    """Most frequent reason first."""
+    holder: dict[str, Any] | None
+    """Client that works on it, or did last: host, pid, since, at (its last sign of
+    life by its own clock), released (it ended in good order), gone (its process was on
+    this machine and is no more); None: never any."""
+    progress: dict[str, Any]
+    """What this client last told: done, failed, total, images_per_second."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def read_status(folder: Folder) -> RunStatus:
+    """Read how a run stands.
+
+    Raises
+    ------
+    RunError
+        The folder holds no run.
+    """
+    _, facts = read_run(folder)
+    fields = read_fields(folder)
+    failed = fields[fields["status"] != DONE]
+    done = len(fields) - len(failed)
+    source = facts.get("input", {})
+    total = max(int(source.get("n_fields", 0)), len(fields))
+    holder = read_holder(folder)
+    told = dict(holder.facts) if holder else {}
+    if holder is not None and told:
+        told["gone"] = not holder.released and is_gone(holder)
+    names = ("host", "pid", "since", "at", "released", "gone")
+    return RunStatus(
+        folder.url,
+        str(source.get("source", "")),
+        total,
+        done,
+        len(failed),
+        total - len(fields),
+        int(fields["n_spots"].sum()),
+        tuple(_group(failed)),
+        {name: told.get(name) for name in names} if told else None,
+        dict(told.get("progress") or {}),
+    )
+
+
+def _group(failed: pd.DataFrame) -> list[Failure]:
+    groups = [
+        Failure(
+            str(reason),
+            tuple(
+                FieldAddress(*row).path
+                for row in zip(rows["row"], rows["column"], rows["field"], strict=True)
+            ),
+        )
+        for reason, rows in failed.groupby("reason", sort=False)
+    ]
+    return sorted(groups, key=lambda group: (-len(group.fields), group.reason))
+
+
+def describe_status(standing: RunStatus) -> list[str]:
+    """Return how a run stands in lines of text."""
+    lines = [
+        f"{standing.plate}: {standing.done} of {standing.total} fields done, "
+        f"{standing.failed} failed, {standing.left} left, {standing.n_spots} spots",
+        _describe_holder(standing),
+    ]
+    for failure in standing.failures:
+        shown = ", ".join(failure.fields[:_SHOWN])
+        more = len(failure.fields) - _SHOWN
+        rest = f" and {more} more" if more > 0 else ""
+        lines.append(f"{len(failure.fields)} failed: {failure.reason} ({shown}{rest})")
+    if standing.failed:
+        lines.append(
+            f"to try these again: deepspot-scale retry {standing.run} --failed"
+        )
+    if standing.left and _is_free(standing):
+        lines.append(f"to go on: deepspot-scale retry {standing.run}")
+    return lines
+
+
+def _is_free(standing: RunStatus) -> bool:
+    holder = standing.holder
+    return holder is None or bool(holder["released"] or holder["gone"])
+
+
+def _describe_holder(standing: RunStatus) -> str:
+    holder, told = standing.holder, standing.progress
+    if holder is None:
+        return "no client works on it"
+    who = f"{holder['host']}, process {holder['pid']}"
+    if holder["released"]:
+        return f"no client works on it; the last was {who} until {holder['at']}"
+    if holder["gone"]:
+        return f"no client works on it; the last, {who}, died after {holder['at']}"
+    line = f"{who} works on it since {holder['since']}, last heard of {holder['at']}"
+    rate = told.get("images_per_second")
+    return line + (f", {rate:.2f} images/s" if rate else "")

@@ -1,0 +1,38 @@
+"""Images of spots whose truth is known: what the network learns from, what tests use.
+
+A seeded generator comes in, an image and its true spots go out, as plain arrays.
+Nothing here knows networks, files or plates.
+"""
+
+from deepspot_scale.simulation.broad import broad_image
+from deepspot_scale.simulation.drawing import (
+    Image,
+    Points,
+    Truth,
+    elastic_grid,
+    ellipse,
+    log_uniform,
+    perlin_noise,
+    render_spots,
+    rescale,
+    smooth_noise,
+)
+from deepspot_scale.simulation.paper import paper_image
+from deepspot_scale.simulation.sets import SETS, simulate_image
+
+__all__ = [
+    "SETS",
+    "Image",
+    "Points",
+    "Truth",
+    "broad_image",
+    "elastic_grid",
+    "ellipse",
+    "log_uniform",
+    "paper_image",
+    "perlin_noise",
+    "render_spots",
+    "rescale",
+    "simulate_image",
+    "smooth_noise",
+]

@@ -1,0 +1,1 @@
+"""What groups of cells say, and how sure that is."""

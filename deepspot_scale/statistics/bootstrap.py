@@ -1,0 +1,202 @@
+"""How sure an index is: concentrations of cells in, intervals out.
+
+Over cells: cells are drawn anew with replacement, as if each were independent of the
+others. Over wells: whole wells are drawn anew, so what the cells of a well have in
+common counts as chance too; it is the interval to compare conditions with.
+
+The bootstrap gives the variance; the interval itself is Wilson's. An index is a share
+of cells in disguise, ``(1 + index) / 2`` of them being above the others' median, and
+a share near 0 or 1 has a skewed error that quantiles of a bootstrap miss: measured at
+an index of .92, the 95 % percentile interval held the truth for 66 of 100 groups of 20
+cells and for 93 of 400 cells; over 3 wells, at any index, for 73. So the share gets
+Wilson's score interval for as many independent cells as would vary like the bootstrap
+(their *effective number*, https://pmc.ncbi.nlm.nih.gov/articles/PMC6690503), over wells
+with Student's t because wells are few. Nothing here knows tables, bins or nulls.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepspot_scale.kernels.sectors import polarity_index
+from deepspot_scale.statistics.null_models import Concentrations, batches
+
+_COUNTED: Final = 4
+"""Numbers held for each weight: its draw, its copies in two orders, their sums."""
+LEVEL: Final = 0.95
+
+
+class Interval(NamedTuple):
+    """An interval of the index; NaN where it can not be told."""
+
+    low: float = np.nan
+    high: float = np.nan
+
+    def shifted(self, by: float) -> Interval:
+        """Return the interval of the index plus a constant."""
+        return Interval(self.low + by, self.high + by)
+
+
+class Ranked(NamedTuple):
+    """Concentrations in ascending order, and which cell each belongs to."""
+
+    reference: NDArray[np.float64]
+    owner: NDArray[np.int64]
+    others: NDArray[np.float64]
+    owner_of_other: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, concentrations: Concentrations) -> Ranked:
+        """Rank the concentrations (n, n_sectors) of cells; NaN is left out."""
+        return cls(*_in_order(concentrations[:, :1]), *_in_order(concentrations[:, 1:]))
+
+
+def _in_order(
+    values: Concentrations,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    cell, sector = np.nonzero(np.isfinite(values))
+    found = values[cell, sector].astype(np.float64)
+    order = np.argsort(found, kind="stable")
+    return found[order], cell[order]
+
+
+def weighted_index(ranked: Ranked, weights: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the index of groups in which each cell occurs as often as its weight.
+
+    It is `kernels.sectors.polarity_index` of the repeated cells, without repeating
+    them: concentrations are ranked once, and each group adds up its weights.
+
+    Parameters
+    ----------
+    ranked
+        Concentrations of n cells.
+    weights
+        (groups, n) how often each cell occurs.
+
+    Returns
+    -------
+    ndarray
+        (groups,); NaN where nothing is left to compare.
+    """
+    if len(ranked.reference) == 0 or len(ranked.others) == 0:
+        return np.full(len(weights), np.nan)
+    below = np.cumsum(weights.take(ranked.owner_of_other, axis=1), 1, np.int32)
+    total = below[:, -1:]
+    # The two middle ones of `total` values, the same one twice if total is odd.
+    low = (below < (total + 1) // 2).sum(axis=1)
+    high = (below < total // 2 + 1).sum(axis=1)
+    last = len(ranked.others) - 1
+    middle = (
+        ranked.others[np.minimum(low, last)] + ranked.others[np.minimum(high, last)]
+    )
+    up_to = np.cumsum(weights.take(ranked.owner, axis=1), 1, np.int32)
+    n = up_to[:, -1]
+    # Halved as `polarity_index` does, so that equal values stay equal.
+    first_above = np.searchsorted(ranked.reference, middle / 2, side="right")
+    last_not = up_to[np.arange(len(up_to)), np.maximum(first_above - 1, 0)]
+    above = n - np.where(first_above > 0, last_not, 0)
+    known = (n > 0) & (total[:, 0] > 0)
+    return np.where(known, 2.0 * above / np.maximum(n, 1) - 1.0, np.nan)
+
+
+def _count(picked: NDArray[np.int64], n: int) -> NDArray[np.int32]:
+    """Return how often each of n occurs in each row."""
+    flat = picked + n * np.arange(len(picked))[:, None]
+    counts = np.bincount(flat.ravel(), minlength=n * len(picked))
+    return counts.reshape(len(picked), n).astype(np.int32)
+
+
+def interval_over_cells(
+    concentrations: Concentrations, n_boot: int, rng: np.random.Generator
+) -> Interval:
+    """Return the 95 % interval of the index if all cells are independent.
+
+    Parameters
+    ----------
+    concentrations
+        (n, n_sectors), the reference sector first; at least two cells.
+    n_boot
+        How often n cells are drawn; 0: no interval.
+    rng
+        Random numbers.
+    """
+    from scipy.stats import norm
+
+    n, n_sectors = concentrations.shape
+    ranked = Ranked.of(concentrations)
+    drawn = [
+        weighted_index(ranked, _count(rng.integers(0, n, (rows, n)), n))
+        for rows in batches(n_boot, n * n_sectors * _COUNTED)
+    ]
+    quantile = float(norm.ppf((1 + LEVEL) / 2))
+    return _score_interval(concentrations, _variance(drawn), quantile)
+
+
+def interval_over_wells(
+    concentrations: Concentrations,
+    wells: NDArray[np.int64],
+    n_boot: int,
+    rng: np.random.Generator,
+) -> Interval:
+    """Return the 95 % interval of the index if wells, not cells, are independent.
+
+    Parameters
+    ----------
+    concentrations
+        (n, n_sectors), the reference sector first.
+    wells
+        (n,) number of each cell's well, from 0, none left out.
+    n_boot
+        How often wells are drawn; 0: no interval.
+    rng
+        Random numbers.
+
+    Returns
+    -------
+    Interval
+        NaN with fewer than two wells.
+    """
+    from scipy.stats import t
+
+    n_wells = len(np.unique(wells))
+    if n_wells < 2:
+        return Interval()
+    ranked, drawn = Ranked.of(concentrations), []
+    for rows in batches(n_boot, concentrations.size * _COUNTED):
+        times = _count(rng.integers(0, n_wells, (rows, n_wells)), n_wells)
+        drawn.append(weighted_index(ranked, times[:, wells]))
+    # Drawing from the wells at hand shows (n - 1) / n of the variance between wells.
+    variance = _variance(drawn) * n_wells / (n_wells - 1)
+    quantile = float(t.ppf((1 + LEVEL) / 2, n_wells - 1))
+    return _score_interval(concentrations, variance, quantile)
+
+
+def _variance(drawn: list[NDArray[np.float64]]) -> float:
+    """Return the variance of drawn indices; NaN with fewer than two."""
+    indices = np.concatenate([np.empty(0), *drawn])
+    indices = indices[np.isfinite(indices)]
+    return float(indices.var(ddof=1)) if len(indices) > 1 else np.nan
+
+
+def _score_interval(
+    concentrations: Concentrations, variance: float, quantile: float
+) -> Interval:
+    """Return Wilson's interval for the effective number of cells, as an index."""
+    n = int(np.isfinite(concentrations[:, 0]).sum())
+    index = float(polarity_index(concentrations))
+    if not np.isfinite(variance + index):
+        return Interval()
+    share = (1 + index) / 2
+    # Off 0 and 1, where cells at hand vary no more but those not seen do.
+    inner = (n * share + 1) / (n + 2)
+    effective = inner * (1 - inner) / max(variance / 4, inner * (1 - inner) / n)
+    square = quantile**2 / effective
+    centre = (share + square / 2) / (1 + square)
+    half = np.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)
+    return Interval(
+        max(float(2 * (centre - half) - 1), -1.0),
+        min(float(2 * (centre + half) - 1), 1.0),
+    )

@@ -1,0 +1,279 @@
+"""What a plate says about polarity, with how sure it is: tables of cells in and out.
+
+Groups of cells (a condition, a gene, a well, the plate) get the index with intervals
+over cells and over wells, both nulls and DypFISH's Mann-Whitney test. All comes from
+the angular histograms of `vocabulary.CELLS`; no image is read. Nothing here draws or
+reads files.
+
+Which number to trust for what: whether a group is polarised at all, the corrected
+index and its uniform p value, and the rotation null where spots cluster; how far a
+number would move in another experiment, the interval over wells. The Mann-Whitney p
+value is given because it is published: it takes the sectors of a cell for independent,
+which they are not, and of groups with uniform spots a tenth had p below 0.05.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import SettingsError, did_you_mean
+from deepspot_scale.kernels.sectors import polarity_index
+from deepspot_scale.statistics.bootstrap import (
+    Interval,
+    interval_over_cells,
+    interval_over_wells,
+)
+from deepspot_scale.statistics.groups import (
+    merge_planes,
+    natural_order,
+    number_wells,
+    with_plate_map,
+    with_reference,
+)
+from deepspot_scale.statistics.null_models import (
+    STEP_DEG,
+    Bins,
+    Concentrations,
+    draw_indices,
+    rotation_pool,
+    throw_indices,
+    two_sided,
+)
+from deepspot_scale.statistics.sector_index import (
+    CellBins,
+    SectorIndex,
+    stream,
+    thrown_pool,
+)
+from deepspot_scale.tables import empty_table
+from deepspot_scale.vocabulary import MEASURES, N_BINS, POLARITY, Column
+
+Line = dict[str, Any]
+
+
+def polarity_statistics(
+    cells: pd.DataFrame,
+    plate_map: pd.DataFrame | None = None,
+    *,
+    by: Sequence[str] = ("condition", "gene"),
+    index: SectorIndex | None = None,
+) -> pd.DataFrame:
+    """Measure the polarity of each group of cells, with intervals and p values.
+
+    Parameters
+    ----------
+    cells
+        `vocabulary.CELLS`.
+    plate_map
+        Columns row, column and any of condition, gene, replicate. None: `cells` has
+        the columns of `by` itself.
+    by
+        Columns that name a group: ``("condition", "gene")``, ``("gene",)``, ``("row",
+        "column")`` for wells, ``()`` for the plate. Channels are never mixed.
+    index
+        How polarity is measured; `SectorIndex()` when None.
+
+    Returns
+    -------
+    DataFrame
+        The columns ``channel``, those of `by`, then `vocabulary.POLARITY`; for each
+        group one line for each of `vocabulary.MEASURES`.
+
+    Raises
+    ------
+    SettingsError
+        A column of `by` that is not there; an unfit plate map.
+    """
+    index = index or SectorIndex()
+    keys = list(dict.fromkeys(["channel", *by]))
+    lines: list[Line] = []
+    for key, group in iter_groups(cells, plate_map, keys):
+        names = dict(zip(keys, key, strict=True))
+        lines += [names | line for line in _lines(group, index, key)]
+    return finish_table(lines, keys, POLARITY, within="measure")
+
+
+def iter_groups(
+    cells: pd.DataFrame, plate_map: pd.DataFrame | None, keys: list[str]
+) -> Any:
+    """Yield the name and the cells of each group, z planes of a cell as one cell.
+
+    Raises
+    ------
+    SettingsError
+        A key that the cells do not have.
+    """
+    named = merge_planes(cells)
+    if plate_map is not None:
+        named = with_plate_map(named, plate_map)
+    for key in keys:
+        if key not in named:
+            raise SettingsError(
+                f"cells have no column {key!r} to group by."
+                + did_you_mean(key, named.columns)
+                + " Pass a plate map for condition, gene and replicate."
+            )
+    ordered = named.sort_values(keys, key=natural_order, kind="stable")
+    return ordered.groupby(keys, sort=False)
+
+
+def usable_cells(cells: pd.DataFrame, index: SectorIndex) -> tuple[CellBins, Any]:
+    """Return the bins of the cells that count for the index, and their rows."""
+    known = with_reference(cells)
+    if index.exclude_border:
+        known = known[~known["touches_border"].astype(bool)]
+    bins = CellBins(known["spot_bins"].tolist(), known["area_bins"].tolist())
+    which = bins.usable(index)
+    return bins.only(which), known.iloc[which]
+
+
+def _lines(
+    cells: pd.DataFrame, index: SectorIndex, key: Sequence[object]
+) -> list[Line]:
+    """Return the lines of one group, one for each measure."""
+    bins, used = usable_cells(cells, index)
+    wells = number_wells(used)
+    about = {
+        "n_cells": len(used),
+        "n_wells": len(np.unique(wells)),
+        "sectors": index.sectors,
+        "rotation": index.rotation,
+    }
+    measured = _measure(bins, wells, index, key) if len(used) > 1 else {}
+    return [{"measure": m} | measured.get(m, {}) | about for m in MEASURES]
+
+
+def _measure(
+    bins: CellBins, wells: NDArray[np.int64], index: SectorIndex, key: Sequence[object]
+) -> dict[str, Line]:
+    """Return the numbers of each measure of one group."""
+    pool = thrown_pool(bins, index, key)
+    concentrations = pool[:, 0].copy()
+    value = float(polarity_index(concentrations))
+    uniform = _uniform(value, pool, index, stream(index, key))
+    del pool  # the largest of all: free it before the next one
+    rotation = _rotation(value, bins, index, stream(index, key, "turns"))
+    over_cells = interval_over_cells(
+        concentrations, index.n_boot, stream(index, key, "cells")
+    )
+    over_wells = interval_over_wells(
+        concentrations, wells, index.n_boot, stream(index, key, "wells")
+    )
+    null = uniform.get("value", np.nan)
+    p_uniform = {name: uniform.pop(name) for name in _P if name in uniform}
+    return {
+        "index": {"value": value} | _ends(over_cells, over_wells),
+        "index_corrected": {"value": value - null}
+        | _ends(over_cells.shifted(-null), over_wells.shifted(-null))
+        | p_uniform,
+        "uniform_null": uniform,
+        "rotation_null": rotation,
+        "mann_whitney": _mann_whitney(concentrations),
+    }
+
+
+_P = ("p_value", "least_p")
+
+
+def _ends(over_cells: Interval, over_wells: Interval) -> Line:
+    return {
+        "low": over_cells.low,
+        "high": over_cells.high,
+        "low_wells": over_wells.low,
+        "high_wells": over_wells.high,
+    }
+
+
+def _uniform(
+    value: float, pool: Concentrations, index: SectorIndex, rng: np.random.Generator
+) -> Line:
+    """Return middle, range and p value of the uniform null; nothing without throws."""
+    thrown = throw_indices(pool)
+    if len(thrown) == 0:
+        return {}
+    middle, spread = float(thrown.mean()), 1.96 * float(thrown.std())
+    line = {"value": middle, "low": middle - spread, "high": middle + spread}
+    return line | _p_value(value, draw_indices(pool, index.n_draws, rng))
+
+
+def _rotation(
+    value: float, bins: CellBins, index: SectorIndex, rng: np.random.Generator
+) -> Line:
+    """Return middle, range and p value of the rotation null; nothing without draws."""
+    if index.n_draws == 0:
+        return {}
+
+    def fill(spots: Bins, areas: Bins) -> Concentrations:
+        return rotation_pool(spots, areas, index.sectors, index.rotation)
+
+    turned = bins.pool(N_BINS // STEP_DEG, index.sectors, fill)
+    drawn = draw_indices(turned, index.n_draws, rng)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    line = {"value": float(drawn.mean()), "low": float(low), "high": float(high)}
+    return line | _p_value(value, drawn)
+
+
+def _p_value(value: float, drawn: NDArray[np.float64]) -> Line:
+    if len(drawn) == 0:
+        return {}
+    return {"p_value": two_sided(value, drawn), "least_p": 1 / (len(drawn) + 1)}
+
+
+def _mann_whitney(concentrations: Concentrations) -> Line:
+    """Return how often a reference sector exceeds another, and DypFISH's p value."""
+    from scipy.stats import mannwhitneyu
+
+    reference, others = concentrations[:, 0], concentrations[:, 1:].ravel()
+    reference = reference[np.isfinite(reference)]
+    others = others[np.isfinite(others)]
+    if len(reference) == 0 or len(others) == 0:
+        return {}
+    answer = mannwhitneyu(reference, others)
+    chance = float(answer.statistic) / (len(reference) * len(others))
+    return {"value": chance, "p_value": float(answer.pvalue)}
+
+
+def finish_table(
+    lines: list[Line], keys: list[str], columns: tuple[Column, ...], *, within: str = ""
+) -> pd.DataFrame:
+    """Return lines as a table of `keys` and `columns`, with adjusted p values.
+
+    Parameters
+    ----------
+    lines
+        One mapping a line; what is left out is NaN.
+    keys
+        Columns that name the group, as text.
+    columns
+        The other columns.
+    within
+        Column of the families of tests that are adjusted together; empty: all lines.
+    """
+    own = {c.name for c in columns}
+    named = tuple(Column(k, "string", "") for k in keys if k not in own)
+    declared = (*named, *columns)
+    empty = empty_table(declared)
+    if not lines:
+        return empty
+    table = pd.DataFrame(lines, columns=list(empty.columns))
+    families = table[within] if within else pd.Series("", index=table.index)
+    table["p_adjusted"] = table.groupby(families)["p_value"].transform(_adjusted)
+    return table.astype(
+        {c.name: c.dtype for c in columns if c.dtype not in {"string", "bins"}}
+    )
+
+
+def _adjusted(p: pd.Series) -> pd.Series:
+    """Return Benjamini and Hochberg's adjusted p values; NaN is no test."""
+    from scipy.stats import false_discovery_control
+
+    adjusted = p.astype(float)
+    known = adjusted.notna()
+    if known.any():
+        adjusted[known] = false_discovery_control(adjusted[known])
+    return adjusted

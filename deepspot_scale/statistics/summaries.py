@@ -1,0 +1,182 @@
+"""What wells and conditions say together: tables of cells and fields in, summaries out.
+
+Takes the tables of a run (`vocabulary.CELLS`, `vocabulary.FIELDS`) and a plate map,
+returns `vocabulary.WELLS` and `vocabulary.CONDITIONS`. Nothing here reads images or
+files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.statistics.groups import (
+    FIELD,
+    MAP,
+    WELL,
+    merge_planes,
+    natural_order,
+    with_plate_map,
+    with_reference,
+)
+from deepspot_scale.statistics.sector_index import SectorIndex, measure_group
+from deepspot_scale.tables import as_table
+from deepspot_scale.vocabulary import CONDITIONS, DONE, FAILED, WELLS
+
+
+def summarise_wells(
+    fields: pd.DataFrame,
+    cells: pd.DataFrame,
+    plate_map: pd.DataFrame,
+    *,
+    channels: Sequence[str],
+    spots: pd.DataFrame | None = None,
+    index: SectorIndex | None = None,
+) -> pd.DataFrame:
+    """Summarise each well and channel.
+
+    Parameters
+    ----------
+    fields
+        `vocabulary.FIELDS`, one row per field, done or failed.
+    cells
+        `vocabulary.CELLS`; may be empty.
+    plate_map
+        Columns row, column and any of condition, gene, replicate; B and 3 means the
+        same well as B and 03. May be empty; wells that it leaves out get empty words.
+    channels
+        The run's channels; each well has a row for each.
+    spots
+        Columns row, column, field, channel, n_spots: how many spots each channel of a
+        field has. Needed with several channels only, since `fields` counts them
+        together.
+    index
+        How polarity is measured; `SectorIndex()` when None.
+
+    Returns
+    -------
+    DataFrame
+        `vocabulary.WELLS`, wells in plate order.
+
+    Raises
+    ------
+    SettingsError
+        The plate map lacks row or column, or names a well twice; `spots` is missing
+        with several channels.
+    """
+    index = index or SectorIndex()
+    prepared = _prepare(fields, cells, plate_map, channels, spots)
+    keys = [*WELL, "channel", *MAP]
+    return as_table(_summarise(*prepared, keys, index), WELLS)
+
+
+def summarise_conditions(
+    fields: pd.DataFrame,
+    cells: pd.DataFrame,
+    plate_map: pd.DataFrame,
+    *,
+    channels: Sequence[str],
+    spots: pd.DataFrame | None = None,
+    index: SectorIndex | None = None,
+) -> pd.DataFrame:
+    """Summarise each condition, gene and channel over the pooled cells of its wells.
+
+    Parameters, errors: as for `summarise_wells`.
+
+    Returns
+    -------
+    DataFrame
+        `vocabulary.CONDITIONS`, in order of channel, condition, gene.
+    """
+    index = index or SectorIndex()
+    prepared = _prepare(fields, cells, plate_map, channels, spots)
+    keys = ["channel", "condition", "gene"]
+    return as_table(_summarise(*prepared, keys, index), CONDITIONS)
+
+
+def _prepare(
+    fields: pd.DataFrame,
+    cells: pd.DataFrame,
+    plate_map: pd.DataFrame,
+    channels: Sequence[str],
+    spots: pd.DataFrame | None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return fields (one row per field and channel) and cells, both with the map."""
+    per_channel = _fields_by_channel(fields, channels, spots)
+    return (
+        with_plate_map(per_channel, plate_map),
+        with_plate_map(merge_planes(cells), plate_map),
+    )
+
+
+def _fields_by_channel(
+    fields: pd.DataFrame, channels: Sequence[str], spots: pd.DataFrame | None
+) -> pd.DataFrame:
+    names = pd.DataFrame({"channel": list(channels)})
+    crossed = fields[[*FIELD, "status", "n_spots"]].merge(names, how="cross")
+    if spots is None:
+        if len(names) > 1:
+            raise SettingsError(
+                f"with several channels ({', '.join(channels)}) the spots of each are "
+                "needed: pass spots= with row, column, field, channel, n_spots"
+            )
+        return crossed
+    counts = spots.groupby([*FIELD, "channel"], as_index=False)["n_spots"].sum()
+    crossed = crossed.drop(columns="n_spots").merge(counts, how="left")
+    return crossed.fillna({"n_spots": 0})
+
+
+def _summarise(
+    fields: pd.DataFrame, cells: pd.DataFrame, keys: list[str], index: SectorIndex
+) -> pd.DataFrame:
+    """Return one row per group of `keys`, with every column that summaries have."""
+    known = with_reference(cells)
+    if index.exclude_border:
+        known = known[~known["touches_border"].astype(bool)]
+    of_cells, of_known = _places(cells, keys), _places(known, keys)
+    # Columns as arrays: pandas takes milliseconds for each of hundreds of wells.
+    field, cell, bins = (_columns(table) for table in (fields, cells, known))
+    rows = []
+    for key, group in _places(fields, keys).items():
+        members, measured = (of.get(key, _NOBODY) for of in (of_cells, of_known))
+        spots, areas = (bins[n][measured].tolist() for n in ("spot_bins", "area_bins"))
+        rows.append(
+            dict(zip(keys, key, strict=True))
+            | _counts(field, group, cell["n_spots"][members])
+            | vars(measure_group(spots, areas, index, key))
+        )
+    columns = [c.name for c in (*WELLS, *CONDITIONS)]
+    table = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
+    return table.sort_values(keys, key=natural_order, ignore_index=True)
+
+
+_NOBODY = np.zeros(0, np.int64)
+
+
+def _places(table: pd.DataFrame, keys: list[str]) -> dict[Any, Any]:
+    """Return the places of each group's rows."""
+    return dict(table.groupby(keys, sort=False).indices) if len(table) else {}
+
+
+def _columns(table: pd.DataFrame) -> dict[Any, Any]:
+    return {name: table[name].to_numpy() for name in table.columns}
+
+
+def _counts(
+    fields: dict[Any, Any], group: NDArray[np.int64], of_cells: NDArray[np.int64]
+) -> dict[str, float]:
+    done = group[fields["status"][group] == DONE]
+    wells = zip(*(fields[name][group] for name in WELL), strict=True)
+    return {
+        "n_wells": len(set(wells)),
+        "n_fields": len(done),
+        "n_failed": int((fields["status"][group] == FAILED).sum()),
+        "n_spots": int(fields["n_spots"][done].sum()),
+        "n_cells": len(of_cells),
+        "spots_per_cell": float(of_cells.mean()) if len(of_cells) else np.nan,
+    }

@@ -1,0 +1,186 @@
+"""Simulated images in a folder, with their truth, as data sets are read.
+
+    OUT/images/000000.tif ...   one plane each
+    OUT/spots.csv               image, y, x, snr, sigma, group; one row a spot
+    OUT/set.json                what to call again for the same files
+
+The name of a set and a seed come in. Nothing here knows what is drawn, or learns from
+it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+import tifffile
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import RunError, SettingsError, did_you_mean
+from deepspot_scale.io.image_files.annotated_images import IMAGES_FOLDER, SPOTS_FILE
+from deepspot_scale.io.tables import Folder
+from deepspot_scale.simulation import SETS, Image, Truth, simulate_image
+
+SET_FILE: Final = "set.json"
+LEAST_SIZE: Final = 16
+"""Of an image's edge in pixels; less has no room for spots and what is around them."""
+_COLUMNS: Final = ("image", "y", "x", "snr", "sigma", "group")
+_OF_THE_PAPER: Final = ("fixed", "var", "paper")
+"""Sets whose counts are the integers 0 to 255, and whose number of spots is given."""
+
+
+class Stored(NamedTuple):
+    """What a file holds of an image: ``round((counts + offset) * scale)``."""
+
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    offset: int = 0
+    """Added, so that no count is negative."""
+    scale: float = 1.0
+    """Below 1 only where counts would not fit."""
+
+
+def write_simulated_set(  # noqa: PLR0913 - where, what, how many, by what chance
+    out: Path,
+    name: str,
+    *,
+    images: int,
+    spots: int | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write simulated images and their true spots into a folder.
+
+    Parameters
+    ----------
+    out
+        The folder; made if absent, empty if not. Its ``spots.csv`` is written last, so
+        a folder that has it is whole.
+    name
+        ``fixed`` and ``var``, the paper's sets, ``paper``, either of them at random,
+        or ``broad``, as microscopes do.
+    images
+        How many, 1 or more. Image i depends on the set, its options, the seed and i
+        alone: a longer set begins with the shorter one.
+    spots
+        Spots in each image of the paper's sets; 10, 20 ... 100 in turn if not given.
+        The column ``group`` repeats the number. ``broad`` draws its own.
+    size
+        Edge of the square images in pixels, 256 if not given.
+    seed
+        Of everything that is left to chance; 0 or more.
+    progress
+        Called with the number of images written and of all, after each.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    SettingsError
+        A set that there is not, or a number out of range.
+    RunError
+        The folder is not empty or can not be written to.
+
+    Notes
+    -----
+    The paper's images are stored as uint8, as they are. Those of ``broad`` are uint16:
+    rounded, raised by a whole number where a count is negative, and scaled down where
+    the largest would not fit, all of which leaves signal to noise ratios as they are.
+    ``set.json`` lists offset and scale of the images that were changed so.
+    """
+    out, size = Path(out), 256 if size is None else size
+    _check_settings(name, images=images, spots=spots, size=size, seed=seed)
+    _make_folder(out)
+    tables, changed = [], {}
+    for number in range(images):
+        truth = simulate_image(name, seed, number, spots=spots, size=size)
+        file = f"{number:06d}.tif"
+        stored = _store(truth.image, name)
+        tifffile.imwrite(
+            out / IMAGES_FOLDER / file,
+            stored.pixels,
+            photometric="minisblack",
+            metadata=None,
+        )
+        if (stored.offset, stored.scale) != (0, 1.0):
+            changed[file] = {"offset": stored.offset, "scale": stored.scale}
+        tables.append(_tabulate(truth, file, name))
+        if progress is not None:
+            progress(number + 1, images)
+    about = {
+        "set": name,
+        "seed": seed,
+        "size": size,
+        "images": images,
+        "spots": spots,
+        "version": version("deepspot-scale"),
+        "changed": changed,
+    }
+    folder, table = Folder(str(out)), pd.concat(tables)
+    folder.write(SET_FILE, json.dumps(about, indent=1).encode())
+    folder.write(SPOTS_FILE, table.to_csv(index=False, lineterminator="\n").encode())
+    return out
+
+
+def store_counts(counts: Image) -> Stored:
+    """Return counts of any range as the integers of a 16-bit file."""
+    offset = max(0, -int(np.floor(counts.min())))
+    raised = counts.astype(np.float64) + offset
+    scale = float(min(1.0, np.iinfo(np.uint16).max / max(raised.max(), 1.0)))
+    return Stored(np.round(raised * scale).astype(np.uint16), offset, scale)
+
+
+def _store(counts: Image, name: str) -> Stored:
+    if name in _OF_THE_PAPER:
+        return Stored(counts.astype(np.uint8))
+    return store_counts(counts)
+
+
+def _tabulate(truth: Truth, file: str, name: str) -> pd.DataFrame:
+    y, x = truth.points.T
+    group = str(len(truth.points)) if name in _OF_THE_PAPER else ""
+    columns = (file, y, x, truth.snr, truth.sigma, group)
+    return pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True)))
+
+
+def _check_settings(
+    name: str, *, images: int, spots: int | None, size: int, seed: int
+) -> None:
+    if name not in SETS:
+        raise SettingsError(
+            f"There is no simulated set {name!r}; expected is one of "
+            f"{', '.join(SETS)}.{did_you_mean(name, SETS)}"
+        )
+    if spots is not None and name not in _OF_THE_PAPER:
+        raise SettingsError(
+            f"The set {name!r} draws its own number of spots for each image, but "
+            f"spots={spots} was given. Leave it out, or choose fixed or var."
+        )
+    for what, value, least in (
+        ("images", images, 1),
+        ("spots", spots, 0),
+        ("size", size, LEAST_SIZE),
+        ("seed", seed, 0),
+    ):
+        if value is not None and value < least:
+            raise SettingsError(f"expected {what} of {least} or more, got {value}")
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        if out.exists() and any(out.iterdir()):
+            raise RunError(
+                f"{out} is not empty: expected a new folder. Choose another one, or "
+                "remove it, also where an earlier writing was interrupted."
+            )
+        (out / IMAGES_FOLDER).mkdir(parents=True)
+    except OSError as error:
+        raise RunError(f"{out} can not be written to: {error}") from error

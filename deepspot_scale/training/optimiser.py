@@ -1,0 +1,210 @@
+"""A network that learns: its optimiser, averages and state, as plain arrays.
+
+A recipe comes in, a compiled Keras model goes out; everything that a step changes can
+be taken out and put back, random generators of dropout included. Any Keras backend.
+Nothing here knows files, or where batches come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import RunError, WeightsError
+from deepspot_scale.networks.caso_resnet import build
+from deepspot_scale.networks.weights import (
+    Weights,
+    find_weights,
+    load_weights,
+    read_arrays,
+)
+from deepspot_scale.training.losses import deepspot_loss
+from deepspot_scale.training.patches import Batch
+from deepspot_scale.training.recipe import Recipe
+
+Array = NDArray[Any]
+
+
+def compile_network(recipe: Recipe) -> Any:
+    """Return the network of a recipe before its first step.
+
+    The seed is set for all of Keras, which sets Python's and NumPy's too.
+
+    Raises
+    ------
+    WeightsError
+        The weights to start from are missing, damaged, or of another architecture.
+    """
+    import keras
+
+    start = recipe.start_from and _start(recipe, recipe.start_from)
+    keras.utils.set_random_seed(recipe.seed)
+    model = build(recipe.architecture, dtype=recipe.dtype)
+    if start and recipe.take == "leading":
+        take_leading(model, read_arrays(start))
+    elif start:
+        load_weights(model, start)
+    optimiser = keras.optimizers.AdamW(
+        _schedule(recipe), weight_decay=recipe.weight_decay, clipnorm=recipe.clip
+    )
+    if recipe.dtype == "mixed_float16":
+        # Keras does so by itself only where the whole model has this policy.
+        optimiser = keras.optimizers.LossScaleOptimizer(optimiser)
+    model.compile(optimiser, loss=_loss(recipe))
+    optimiser.build(model.trainable_variables)
+    return model
+
+
+def _start(recipe: Recipe, name: str) -> Weights:
+    weights = find_weights(name)
+    wanted = recipe.architecture
+    if recipe.take == "leading":
+        return weights
+    if replace(weights.architecture, dropout=wanted.dropout) != wanted:
+        raise WeightsError(
+            f"start_from {name} is of another architecture: {weights.architecture}, "
+            f"the recipe has {wanted}. Write those numbers in [architecture], or take "
+            'only what fits with take = "leading".'
+        )
+    return weights
+
+
+def take_leading(model: Any, arrays: Sequence[Array]) -> int:
+    """Fill a network with the arrays of another one, up to the first that differs.
+
+    Weights stand in the order of the layers, so two networks of equal stems share
+    those and the residual blocks that both have.
+
+    Returns
+    -------
+    int
+        Arrays that were taken.
+
+    Raises
+    ------
+    WeightsError
+        Not even the first one fits.
+    """
+    pairs = list(zip(model.weights, arrays, strict=False))
+    fits = [tuple(own.shape) == other.shape for own, other in pairs]
+    n = fits.index(False) if False in fits else len(fits)
+    if n == 0:
+        raise WeightsError(
+            "start_from has no weights that fit: the first stem of the recipe's "
+            "architecture is of another width"
+        )
+    for own, other in pairs[:n]:
+        own.assign(other)
+    return n
+
+
+def _schedule(recipe: Recipe) -> Any:
+    from keras.optimizers.schedules import CosineDecay
+
+    warm = round(recipe.warm_up * recipe.steps)
+    if warm == 0:
+        return CosineDecay(recipe.learning_rate, recipe.steps)
+    return CosineDecay(
+        recipe.learning_rate / 100,
+        max(1, recipe.steps - warm),
+        warmup_target=recipe.learning_rate,
+        warmup_steps=warm,
+    )
+
+
+def _loss(recipe: Recipe) -> Any:
+    return partial(
+        deepspot_loss, cross_entropy=recipe.cross_entropy, maximum=recipe.maximum
+    )
+
+
+def learning_rate(model: Any) -> float:
+    """Return the rate of the next step."""
+    from keras import ops
+
+    return float(
+        ops.convert_to_numpy(ops.convert_to_tensor(model.optimizer.learning_rate))
+    )
+
+
+def take_step(model: Any, batch: Batch) -> float:
+    """Learn from one batch and return its loss before that."""
+    model.reset_metrics()  # or older Keras returns the mean over all steps
+    return float(model.train_on_batch(*batch))
+
+
+def blend(
+    average: Sequence[Array], now: Sequence[Array], step: int, keep: float
+) -> list[Array]:
+    """Return the average moved toward the weights after step number `step`.
+
+    Early averages follow fast, or the random start would linger.
+    """
+    keep = min(keep, step / (step + 10))
+    pairs = zip(average, now, strict=True)
+    return [keep * old + (1 - keep) * new for old, new in pairs]
+
+
+def validation_loss(
+    model: Any, weights: Sequence[Array], batch: Batch, recipe: Recipe
+) -> float:
+    """Return the loss of `weights` on `batch`; the model keeps its own."""
+    own = take_weights(model)
+    model.set_weights(weights)
+    try:
+        pieces = range(0, len(batch[0]), recipe.batch)
+        losses = [
+            len(images) * float(_loss(recipe)(targets, model.predict_on_batch(images)))
+            for images, targets in (
+                [array[start : start + recipe.batch] for array in batch]
+                for start in pieces
+            )
+        ]
+    finally:
+        model.set_weights(own)
+    return float(np.sum(losses)) / len(batch[0])
+
+
+def take_weights(model: Any) -> list[Array]:
+    """Return copies of the weights; on torch they would share the model's memory."""
+    return [_array(variable) for variable in model.weights]
+
+
+def take_state(model: Any) -> dict[str, list[Array]]:
+    """Return copies of all that a step changes: weights, generators, optimiser."""
+    return {
+        "model": [_array(variable) for variable in model.variables],
+        "optimiser": [_array(variable) for variable in model.optimizer.variables],
+    }
+
+
+def _array(variable: Any) -> Array:
+    return np.array(variable.numpy())
+
+
+def put_state(model: Any, state: dict[str, list[Array]]) -> None:
+    """Put back what `take_state` took.
+
+    Raises
+    ------
+    RunError
+        The state is of another network, or of another version of Keras.
+    """
+    pairs = (
+        (model.variables, state.get("model", [])),
+        (model.optimizer.variables, state.get("optimiser", [])),
+    )
+    for variables, arrays in pairs:
+        if [tuple(each.shape) for each in variables] != [each.shape for each in arrays]:
+            raise RunError(
+                f"the checkpoint holds {len(arrays)} arrays where this version of "
+                f"Keras has {len(variables)} or other shapes: go on with the version "
+                "it was written with, or train anew with its weights as start_from"
+            )
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)

@@ -1,0 +1,256 @@
+"""Where images with known spots come from: simulated as needed, or from a folder.
+
+A recipe comes in, sources to draw from go out, some to learn from and others to
+validate on: simulated images of other seeds, annotated images held out whole, never
+patch by patch. Nothing here knows networks, steps or targets.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import FieldError, SettingsError, did_you_mean
+from deepspot_scale.io.image_files.annotated_images import (
+    AnnotatedImage,
+    read_annotated,
+)
+from deepspot_scale.kernels.normalisation import Scale, quantile_scale
+from deepspot_scale.simulation import SETS, Points
+from deepspot_scale.training.recipe import Part, Recipe
+
+KEPT_BYTES = 1 << 30
+"""Annotated images kept in memory, all folders together; others are read each time."""
+
+
+class Scene(NamedTuple):
+    """One image and what is known of it."""
+
+    image: NDArray[np.generic]
+    """(y, x), in any counts."""
+    points: Points
+    """(n, 2), the true spots."""
+    scale: Scale
+    """The normalisation of the whole image."""
+
+
+class Source(Protocol):
+    """Where images and their true spots come from."""
+
+    @property
+    def cuts(self) -> int:
+        """Most patches to cut from one image."""
+
+    def draw(self, rng: np.random.Generator) -> Scene:
+        """Return one image, chosen or made by chance."""
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Images simulated as they are needed."""
+
+    name: str
+    """A name of `artificial.SETS`."""
+    spots: tuple[int, int] = (10, 150)
+    """Fewest and most spots of an image of the paper's sets."""
+    size: int = 256
+    """Edge of an image in pixels."""
+
+    @property
+    def cuts(self) -> int:
+        """Three patches: drawing an image costs more than cutting it."""
+        return 3
+
+    def draw(self, rng: np.random.Generator) -> Scene:
+        """Simulate one image."""
+        n_spots = int(rng.integers(self.spots[0], self.spots[1] + 1))
+        truth = SETS[self.name](rng, n_spots, self.size)
+        return Scene(truth.image, truth.points, quantile_scale(truth.image))
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """Annotated images, one as likely as another; made by `open_annotated`."""
+
+    images: tuple[AnnotatedImage, ...]
+    """What to choose from."""
+    scales: tuple[Scale, ...]
+    """Normalisation of each image."""
+    kept: dict[int, NDArray[Any]]
+    """Pixels of the images for which there is room in memory, by number."""
+    edge: int
+    """Smaller images are mirrored up to this many pixels, spots too."""
+
+    @property
+    def cuts(self) -> int:
+        """One patch: as many images as possible in each batch."""
+        return 1
+
+    def draw(self, rng: np.random.Generator) -> Scene:
+        """Choose one image, and read it if it is not in memory."""
+        number = int(rng.integers(len(self.images)))
+        chosen = self.images[number]
+        pixels = self.kept.get(number)
+        pixels = chosen.read() if pixels is None else pixels
+        image, points = mirror_up(pixels, chosen.points, self.edge)
+        return Scene(image, points, self.scales[number])
+
+
+def open_annotated(
+    images: Sequence[AnnotatedImage], edge: int, room: int = KEPT_BYTES
+) -> Annotated:
+    """Read every image once, for its scale, and keep the pixels that there is room for.
+
+    Parameters
+    ----------
+    images
+        One at least.
+    edge
+        Least edge of the images that are drawn, in pixels.
+    room
+        Bytes of pixels to keep.
+
+    Raises
+    ------
+    FieldError
+        An image can not be read, has pixels that are no numbers, or a point outside.
+    """
+    scales, kept = [], {}
+    for number, image in enumerate(images):
+        pixels = image.read()
+        if not np.isfinite(pixels).all():
+            raise FieldError(
+                f"{image.path} has pixels that are no finite numbers; a network can "
+                "not learn from them. Replace them, or leave the image out."
+            )
+        scales.append(quantile_scale(pixels))
+        if pixels.nbytes <= room:
+            kept[number] = pixels
+            room -= pixels.nbytes
+    return Annotated(tuple(images), tuple(scales), kept, edge)
+
+
+def mirror_up(
+    image: NDArray[Any], points: Points, edge: int
+) -> tuple[NDArray[Any], Points]:
+    """Return an image of at least `edge` pixels a side, mirrored past its far ends.
+
+    Parameters
+    ----------
+    image
+        (y, x).
+    points
+        (n, 2), spots in the image; the mirrored image has their mirrored twins too.
+    edge
+        Least edge in pixels; larger images come back as they are.
+    """
+    missing = [max(0, edge - length) for length in image.shape]
+    if not any(missing):
+        return image, points
+    for axis, (length, more) in enumerate(zip(image.shape, missing, strict=True)):
+        tiles = [points]
+        for tile in range(1, -(-more // length) + 1):
+            place = points[:, axis]
+            twin = points.copy()
+            # The border lies half a pixel before the first pixel's centre.
+            twin[:, axis] = tile * length + (
+                length - 1 - place if tile % 2 else place  # every other one is turned
+            )
+            tiles.append(twin)
+        points = np.concatenate(tiles)
+        points = points[points[:, axis] < length + more - 0.5]
+    padded = np.pad(image, [(0, more) for more in missing], mode="symmetric")
+    return padded, points
+
+
+class Sources(NamedTuple):
+    """What a recipe draws from, by the entries of its mixture."""
+
+    learn: tuple[Source, ...]
+    """To learn from, one for each entry."""
+    validate: tuple[Source | None, ...]
+    """To validate on; None for a folder of which nothing is held out."""
+    split: str
+    """CSV of which annotated image serves for what; only the header if there are
+    none."""
+
+
+def open_sources(recipe: Recipe) -> Sources:
+    """Open the sources of a recipe, held-out images apart from the others.
+
+    Raises
+    ------
+    SettingsError
+        A source that is neither a simulated set nor a folder, a folder with too few
+        images to hold any out, or nothing to validate on.
+    PlateError
+        A folder that is no set of annotated images.
+    FieldError
+        An image that can not be read or has a point outside it.
+    """
+    n_folders = sum(part.source not in SETS for part in recipe.mixture)
+    room = KEPT_BYTES // max(1, n_folders)
+    learn: list[Source] = []
+    validate: list[Source | None] = []
+    rows = io.StringIO()
+    table = csv.writer(rows, lineterminator="\n")
+    table.writerow(["source", "image", "use"])
+    for part in recipe.mixture:
+        if part.source in SETS:
+            simulated = Simulated(part.source, part.spots, _size(part, recipe))
+            learn.append(simulated)
+            validate.append(simulated)
+            continue
+        seen, held = _split(_images(part.source), recipe)
+        learn.append(open_annotated(seen, recipe.patch, room))
+        # Held-out images are drawn from once, so none is worth keeping.
+        validate.append(open_annotated(held, recipe.patch, 0) if held else None)
+        for use, images in (("learn", seen), ("validate", held)):
+            table.writerows((part.source, image.name, use) for image in images)
+    if recipe.validation.every and not any(validate):
+        raise SettingsError(
+            "there is nothing to validate on: the mixture has no simulated set and "
+            "validation.held_out is 0. Hold images out, or set validation.every = 0"
+        )
+    return Sources(tuple(learn), tuple(validate), rows.getvalue())
+
+
+def _size(part: Part, recipe: Recipe) -> int:
+    return part.size or max(256, recipe.patch)
+
+
+def _images(source: str) -> tuple[AnnotatedImage, ...]:
+    if not Path(source).is_dir():
+        raise SettingsError(
+            f"source is a simulated set ({', '.join(SETS)}) or a folder of annotated "
+            f"images, got {source!r}.{did_you_mean(Path(source).name, SETS)}"
+        )
+    return read_annotated(Path(source)).images
+
+
+def _split(
+    images: tuple[AnnotatedImage, ...], recipe: Recipe
+) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
+    """Return the images to learn from and those held out, each in their order."""
+    share = recipe.validation.held_out if recipe.validation.every else 0.0
+    if not share:
+        return list(images), []
+    if len(images) < 2:
+        raise SettingsError(
+            f"{images[0].path} is its folder's only image, so it can not be held out "
+            "for validation: add images, or set validation.held_out = 0"
+        )
+    n_held = min(max(1, round(share * len(images))), len(images) - 1)
+    order = np.random.default_rng(recipe.seed).permutation(len(images))
+    held = set(order[:n_held].tolist())
+    return (
+        [image for number, image in enumerate(images) if number not in held],
+        [image for number, image in enumerate(images) if number in held],
+    )

@@ -1,0 +1,118 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.statistics.sector_index import SectorIndex
+from deepspot_scale.statistics.summaries import summarise_conditions, summarise_wells
+from deepspot_scale.tables import empty_table
+from deepspot_scale.vocabulary import CELLS, CONDITIONS, FIELDS, WELLS
+
+QUICK = SectorIndex(n_boot=50, n_null=20, n_draws=49)
+
+
+def fields_table(*addresses, status="done", n_spots=100):
+    rows = [
+        {"row": r, "column": c, "field": f, "status": status, "n_spots": n_spots}
+        for r, c, f in addresses
+    ]
+    return pd.DataFrame(rows)
+
+
+NO_MAP = pd.DataFrame()
+NO_CELLS = empty_table(CELLS)
+
+
+def test_cells_with_few_spots_or_without_reference_are_not_used(cell_pool):
+    rng = np.random.default_rng(5)
+    areas = cell_pool.uneven_areas(rng, 6)
+    spots = cell_pool.thrown(rng, areas, n_spots=12)
+    spots[0] = 0
+    spots[0, :9] = 1  # one short of ten
+    reference = [0.0, np.nan, 0.0, 0.0, 0.0, 0.0]
+    cells = cell_pool.cells_table(spots, areas, reference_deg=reference)
+    fields = fields_table(("B", "02", "0"))
+    got = summarise_wells(fields, cells, NO_MAP, channels=["FISH"], index=QUICK)
+    assert got["n_cells"].item() == 6
+    assert got["n_cells_used"].item() == 4
+
+
+def test_wells_and_conditions_count_fields_spots_and_cells(cell_pool):
+    rng = np.random.default_rng(7)
+    areas = cell_pool.uneven_areas(rng, 8)
+    spots = cell_pool.thrown(rng, areas)
+    cells = pd.concat(
+        [
+            cell_pool.cells_table(spots[:4], areas[:4], column="02"),
+            cell_pool.cells_table(spots[4:], areas[4:], column="03"),
+        ]
+    )
+    fields = pd.concat(
+        [
+            fields_table(("B", "02", "0"), ("B", "03", "0"), ("C", "10", "0")),
+            fields_table(("B", "02", "1"), status="failed", n_spots=0),
+        ]
+    )
+    plate_map = pd.DataFrame(
+        {"row": ["b", "B"], "column": [2, 3], "condition": "x", "replicate": [1, 2]}
+    )
+    inputs = (fields, cells, plate_map)
+    wells = summarise_wells(*inputs, channels=["FISH"], index=QUICK)
+    assert list(wells) == [c.name for c in WELLS]
+    assert wells["column"].tolist() == ["02", "03", "10"]
+    assert wells["condition"].tolist() == ["x", "x", ""]
+    assert wells["replicate"].tolist() == ["1", "2", ""]
+    assert wells["n_fields"].tolist() == [1, 1, 1]
+    assert wells["n_failed"].tolist() == [1, 0, 0]
+    assert wells["n_spots"].tolist() == [100, 100, 100]
+    assert wells["spots_per_cell"].tolist()[:2] == [60, 60]
+    conditions = summarise_conditions(*inputs, channels=["FISH"], index=QUICK)
+    assert list(conditions) == [c.name for c in CONDITIONS]
+    assert conditions["condition"].tolist() == ["", "x"]
+    assert conditions["n_wells"].tolist() == [1, 2]
+    assert conditions["n_cells_used"].tolist() == [0, 8]
+
+
+def test_a_plate_without_cells_has_spots_only():
+    fields = fields_table(("B", "02", "0"))
+    got = summarise_wells(fields, NO_CELLS, NO_MAP, channels=["FISH"])
+    assert got["n_spots"].item() == 100
+    assert got["n_cells"].item() == 0
+    assert np.isnan(got["spots_per_cell"].item())
+
+
+def test_no_fields_give_empty_tables():
+    inputs = (empty_table(FIELDS), NO_CELLS, NO_MAP)
+    assert len(summarise_wells(*inputs, channels=["FISH"])) == 0
+    assert len(summarise_conditions(*inputs, channels=["FISH"])) == 0
+
+
+def test_several_channels_need_their_own_spot_counts():
+    fields = fields_table(("B", "02", "0"), ("B", "02", "1"))
+    with pytest.raises(SettingsError, match="several channels"):
+        summarise_wells(fields, NO_CELLS, NO_MAP, channels=["a", "b"])
+    spots = fields.assign(channel="a", n_spots=30)
+    got = summarise_wells(fields, NO_CELLS, NO_MAP, channels=["a", "b"], spots=spots)
+    assert got[["channel", "n_spots"]].to_numpy().tolist() == [["a", 60], ["b", 0]]
+
+
+def test_planes_of_a_stack_are_one_cell(cell_pool):
+    rng = np.random.default_rng(8)
+    areas = cell_pool.uneven_areas(rng, 5)
+    spots = cell_pool.thrown(rng, areas, n_spots=6)  # enough only when planes are added
+    cells = pd.concat([cell_pool.cells_table(spots, areas, z=z) for z in range(3)])
+    fields = fields_table(("B", "02", "0"))
+    got = summarise_wells(fields, cells, NO_MAP, channels=["FISH"], index=QUICK)
+    assert got["n_cells"].item() == got["n_cells_used"].item() == 5
+    assert got["spots_per_cell"].item() == 18
+
+
+def test_a_plate_map_that_names_a_well_twice_is_refused():
+    fields = fields_table(("B", "02", "0"))
+    twice = pd.DataFrame({"row": ["B", "B"], "column": ["2", "02"]})
+    with pytest.raises(SettingsError, match="B2 twice"):
+        summarise_wells(fields, NO_CELLS, twice, channels=["FISH"])
+    with pytest.raises(SettingsError, match="row and column"):
+        summarise_wells(
+            fields, NO_CELLS, pd.DataFrame({"well": ["B2"]}), channels=["FISH"]
+        )
