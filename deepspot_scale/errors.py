@@ -19,7 +19,7 @@ class PlateError(DeepspotError, ValueError):
 
 
 class FieldError(DeepspotError, ValueError):
-    """One field can not be processed; the others of a run go on."""
+    """One field cannot be processed; the others of a run go on."""
 
 
 class SettingsError(DeepspotError, ValueError):
@@ -27,7 +27,7 @@ class SettingsError(DeepspotError, ValueError):
 
 
 class RunError(DeepspotError, RuntimeError):
-    """A run folder can not be used as asked."""
+    """A run folder cannot be used as asked."""
 
 
 class WeightsError(DeepspotError, ValueError):

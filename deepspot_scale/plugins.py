@@ -50,7 +50,7 @@ def load_plugin(name: str, group: str, *, known: Iterable[str] = ()) -> Any:
     Raises
     ------
     SettingsError
-        No plug-in of that name, or one that can not be imported.
+        No plug-in of that name, or one that cannot be imported.
     """
     place = _place(name, group)
     if place is None:
@@ -64,7 +64,7 @@ def load_plugin(name: str, group: str, *, known: Iterable[str] = ()) -> Any:
         return _follow(import_module(module), attribute)
     except ImportError as error:
         raise SettingsError(
-            f"{_noun(group)} {name!r} can not be imported: {error}; install its "
+            f"{_noun(group)} {name!r} cannot be imported: {error}; install its "
             "package, or start where its module lies"
         ) from error
     except AttributeError as error:

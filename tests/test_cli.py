@@ -208,7 +208,7 @@ USAGE_ERRORS: list[tuple[tuple[str, ...], str]] = [
     (("-c", "FISH", "--detector", "best"), "no detector 'best'"),
     (("-c", "FISH", "--detector", "papper"), "Did you mean 'paper'?"),
     (("-c", "FISH", "--detector", "json:loads"), "loads is no detector, it has no on"),
-    (("-c", "FISH", "--detector", "nowhere:it"), "'nowhere:it' can not be imported"),
+    (("-c", "FISH", "--detector", "nowhere:it"), "'nowhere:it' cannot be imported"),
     (("-c", "FISH", "--detector", "json:lods"), "no 'lods'. Did you mean 'loads'?"),
     (("-c", "FISH", "--detector", "raw"), "is for raw images"),
     (("-c", "FISH", "--no-enhance", "--detector", "paper"), "is for enhanced images"),

@@ -177,7 +177,7 @@ class Loose:
 
 @dataclass(frozen=True)
 class Holding(Own):
-    """One that holds what can not travel."""
+    """One that holds what cannot travel."""
 
     file: Any = field(default_factory=lambda: (n for n in range(3)))
 
@@ -198,7 +198,7 @@ def test_a_class_of_ones_own_passes_without_inheriting() -> None:
         (Own("order"), "order of blocks changes.*finalize must sort"),
         (Own("columns"), "spots lie outside"),
         (Loose(), "frozen=True"),
-        (Holding(), "can not be sent to workers.*generator"),
+        (Holding(), "cannot be sent to workers.*generator"),
     ],
 )
 def test_a_slip_in_a_class_is_named_and_mended(detector: Any, reason: str) -> None:

@@ -5,7 +5,7 @@
 A simulated plate of 200 fields is run once undisturbed and once on 4 worker processes
 while this program kills processes with SIGKILL at random times (``--seed``) in the
 midst of their work: reading, inferring or writing. Scheduler, nannies, workers and
-client are processes of their own, and whatever died is started anew, as a queue would,
+client are processes of their own, and whatever died is started again, as a queue would,
 by the same command. Reading, inference and writing take a fixed time (`paced`), which
 keeps two cores free for what is tried here. The time between kills is drawn at random,
 and its mean follows how far the run is, so that the kills are spread over all of it.

@@ -1,4 +1,4 @@
-"""The processes of a run, each started anew when it is gone.
+"""The processes of a run, each started again when it is gone.
 
 Nothing here knows who kills them, or what their tables hold.
 """
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 
 @dataclass
 class Troupe:
-    """Scheduler, workers and client, each started anew when it is gone."""
+    """Scheduler, workers and client, each started again when it is gone."""
 
     root: Path
     out: str

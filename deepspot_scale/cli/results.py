@@ -32,7 +32,7 @@ MovedPlate = Annotated[
 
 @app.command()
 def report(run: Run, plate: MovedPlate = None) -> None:
-    """Write the report of a run anew: one HTML file that needs no network.
+    """Write the report of a run again: one HTML file that needs no network.
 
     Example: deepspot-scale report RUN
     """

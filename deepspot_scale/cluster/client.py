@@ -96,7 +96,7 @@ def open_client(
     Raises
     ------
     SettingsError
-        No such cluster, or one that can not be had like this.
+        No such cluster, or one that cannot be had like this.
     DeviceError
         A cluster of GPUs on a machine that has none.
     """

@@ -4,7 +4,7 @@ Checked options come in, the operator's manifest, then a client go out; the pods
 gone at the end. Nothing here knows what is computed.
 
 The operator, and dask-kubernetes on the client, speak plain TCP to the scheduler: TLS
-can not be asked of them. What the pods listen on is the pods' own network;
+cannot be asked of them. What the pods listen on is the pods' own network;
 ``deploy/kubernetes/network.yaml`` lets nobody else there in.
 """
 

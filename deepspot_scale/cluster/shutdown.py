@@ -35,7 +35,7 @@ def without_signals() -> Iterator[None]:
 
     Local workers share the client's terminal and job. The client alone answers to
     Ctrl-C and to the queue; the workers go when it tells them to, or when it is gone.
-    What the queue can not hold back, SIGKILL, still reaches them.
+    What the queue cannot hold back, SIGKILL, still reaches them.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

@@ -69,7 +69,7 @@ class EngineLoader(WorkerPlugin):
         """Import in this one thread, then load the network beside the event loop.
 
         Two task threads that import compiled libraries at the same moment have been
-        seen to block a worker for good. What can not be loaded is not said here, where
+        seen to block a worker for good. What cannot be loaded is not said here, where
         a queue would replace the worker for ever: the first field says it again, and
         ends the run.
         """
@@ -88,7 +88,7 @@ class EngineLoader(WorkerPlugin):
 def _keep_memory() -> None:
     """Use the memory of one field's arrays for the next.
 
-    Dask has glibc give all of it back at once, to be fetched anew page by page: that
+    Dask has glibc give all of it back at once, to be fetched again page by page: that
     took a third of a worker's time for fields of 2048 px without a network.
     """
     if sys.platform != "linux":

@@ -206,7 +206,7 @@ def _table(
 
 
 def plain_page(numbers: Snapshot | None, problem: str) -> str:
-    """Return a whole page without drawings, which asks for itself anew.
+    """Return a whole page without drawings, which asks for itself again.
 
     Parameters
     ----------

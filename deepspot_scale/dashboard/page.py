@@ -104,7 +104,7 @@ def fill_document(document: Any, runs: Runs) -> None:
 
 
 def _try_update(page: LivePage, stop: Callable[[], None]) -> None:
-    """Update; a page that can not be drawn says so, once, and stands still."""
+    """Update; a page that cannot be drawn says so, once, and stands still."""
     try:
         page.update()
     except Exception as error:  # the scheduler that shows it must go on

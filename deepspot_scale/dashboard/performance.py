@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_report(file: Path | None) -> None:
-    """Refuse a file that can not be written, before the run.
+    """Refuse a file that cannot be written, before the run.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def write_performance(client: Any, file: Path | None) -> Iterator[None]:
     client
         `distributed.Client`.
     file
-        HTML file; None writes none. When it can not be made, this is logged, and the
+        HTML file; None writes none. When it cannot be made, this is logged, and the
         run is not the worse for it.
     """
     if file is None:

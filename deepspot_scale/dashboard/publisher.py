@@ -2,7 +2,7 @@
 
 Tables of fields come in; messages leave twice a second from the client's own loop, so
 handing out fields never waits for them. Whatever goes wrong is logged once, and the run
-goes on without a page. Nothing here knows what is shown.
+continues without a page. Nothing here knows what is shown.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def page_address(client: Any) -> str:
 
 
 class _Publisher:
-    """Sends what it is told from the client's loop, in order, until it can not."""
+    """Sends what it is told from the client's loop, in order, until it cannot."""
 
     def __init__(self, client: Any, run: str) -> None:
         self.client, self.run = client, run
@@ -121,7 +121,7 @@ class _Publisher:
             await asyncio.sleep(SECONDS)
             try:
                 await self._send_rows()
-            except Exception as error:  # the run goes on without its page
+            except Exception as error:  # the run continues without its page
                 self._give_up(error)
 
     async def _send_rows(self) -> None:
@@ -143,7 +143,7 @@ class _Publisher:
         self.stopped = True
         self.waiting.clear()
         logger.warning(
-            "the run goes on without its live page: %s: %s",
+            "the run continues without its live page: %s: %s",
             type(error).__name__,
             " ".join(str(error).split()),
         )

@@ -5,7 +5,7 @@ fields' files or networks.
 
 Dask promises `SchedulerPlugin` and the event log to its users; how its dashboard is
 put together it does not. Each part that needs the latter is added by itself, and what
-can not be added is logged (`FAULTS`) and left out: the page falls back to a plain one,
+cannot be added is logged (`FAULTS`) and left out: the page falls back to a plain one,
 and a run never waits for any of it.
 
     http://HOST:8787/deepspot         the page
@@ -115,7 +115,7 @@ def add_page(scheduler: Any, runs: Runs) -> None:
 
     from deepspot_scale.dashboard.page import fill_document
 
-    fill_document(Document(), runs)  # one that can not be drawn shall fail here
+    fill_document(Document(), runs)  # one that cannot be drawn shall fail here
     template = env.get_template("simple.html")
 
     def fill(_: Any, variables: dict[str, Any], document: Any) -> None:

@@ -103,7 +103,7 @@ def list_cases(data: Sequence[str | Path], sample: Sample) -> list[Case]:
     SettingsError
         No data, or neither a folder nor a word.
     PlateError
-        A folder that can not be read.
+        A folder that cannot be read.
     """
     cases: list[Case] = []
     taken: set[str] = set()

@@ -97,7 +97,7 @@ def evaluate(
     SettingsError
         No model or data, or settings that do not go together.
     PlateError, WeightsError, DeviceError
-        Data, a model or a device that can not be used.
+        Data, a model or a device that cannot be used.
     RunError
         Not one image could be measured.
     """
@@ -139,7 +139,7 @@ def score_models(
     Returns
     -------
     Scores
-        An image that can not be measured is a row of ``failed``.
+        An image that cannot be measured is a row of ``failed``.
     """
     pipelines = _pipelines(models, terms)
     images: list[dict[str, Any]] = []

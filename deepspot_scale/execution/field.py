@@ -46,7 +46,7 @@ def run_field(
     Raises
     ------
     FieldError
-        The field can not be processed.
+        The field cannot be processed.
     """
     answers: list[PlaneAnswer] = run_alone(_iter_field(task, settings, pipeline))
     return answers

@@ -64,7 +64,7 @@ class RunResults:
             return open_plate(self.source)
         except PlateError as error:
             raise PlateError(
-                f"the input of the run {self.folder.url} can not be opened: {error} "
+                f"the input of the run {self.folder.url} cannot be opened: {error} "
                 "If it was moved, say where it is now (plate)."
             ) from error
 

@@ -163,6 +163,6 @@ def view_field(run: Source, field: str, *, plate: Source | None = None) -> None:
     except ImportError as error:  # napari comes without a windowing library
         reason = str(error).split("\n", maxsplit=1)[0]
         raise SettingsError(
-            f"napari can not open a window: {reason} Run: pip install "
+            f"napari cannot open a window: {reason} Run: pip install "
             "'deepspot-scale[napari]'"
         ) from error

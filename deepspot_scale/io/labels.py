@@ -75,12 +75,12 @@ class LabelImage:
         return labels[np.ix_(rows - rows[0], columns - columns[0])]
 
     def _check(self, labels: NDArray[Any]) -> None:
-        """Refuse labels that the tables can not hold, or that would pass for cells."""
+        """Refuse labels that the tables cannot hold, or that would pass for cells."""
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high > _LARGEST:
             raise FieldError(
                 f"labels at {self.stored.source} go from {low} to {high}; expected 0 "
-                f"for background and labels up to {_LARGEST}. Number them anew."
+                f"for background and labels up to {_LARGEST}. Number them again."
             )
 
 
@@ -177,7 +177,7 @@ def _axis_index(
     # Writers that halve odd sizes lose up to one coarse pixel.
     if abs(covered[0] - covered[1]) > max(sizes) * (1 + _ROUNDING):
         raise FieldError(
-            f"labels {name} can not match the image: along {axis} they cover "
+            f"labels {name} cannot match the image: along {axis} they cover "
             f"{covered[1]:g} ({n_labels} pixels of {sizes[1]:g}) and the image "
             f"{covered[0]:g} ({n_image} pixels of {sizes[0]:g}). Correct the labels or "
             "their coordinateTransformations."

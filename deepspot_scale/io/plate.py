@@ -60,7 +60,7 @@ class Plate(Mapping[str, xr.DataTree]):
     entries: tuple[FieldEntry, ...]
     """Every field in plate order: row, column, then as listed in its well."""
     missing: tuple[str, ...] = ()
-    """Paths of wells that the plate lists but whose metadata can not be read."""
+    """Paths of wells that the plate lists but whose metadata cannot be read."""
 
     @cached_property
     def _by_path(self) -> dict[str, FieldEntry]:
@@ -203,7 +203,7 @@ def _open_zarr(source: str) -> Plate:
         raise PlateError(f"{error}. Check the path.") from error
     except Exception as error:  # zarr raises many kinds on damaged metadata
         raise PlateError(
-            f"the Zarr metadata of {source} can not be read: {error}. Copy it again."
+            f"the Zarr metadata of {source} cannot be read: {error}. Copy it again."
         ) from error
     name = _base_name(source)
     if isinstance(node, zarr.Array):
@@ -247,7 +247,7 @@ def _open_wells(source: str, block: Attributes, zarr_format: ZarrFormat) -> Plat
 def _read_well(
     source: str, well: str, *, zarr_format: ZarrFormat
 ) -> tuple[tuple[str, int], ...] | None:
-    """Return path and acquisition of a well's fields; None when it can not be read."""
+    """Return path and acquisition of a well's fields; None when it cannot be read."""
     path = join(source, well)
     try:
         node = open_node(path, zarr_format)

@@ -39,7 +39,7 @@ def check_axes(axes: str) -> None:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image that can be read piece by piece; FieldError when it can not be one."""
+    """An image that can be read piece by piece; FieldError when it cannot be one."""
 
     source: str
     """Path or URL, for messages."""
@@ -59,7 +59,7 @@ class StoredImage:
     """Pixel size in micrometres along those of z, y, x where it is known."""
 
     def __post_init__(self) -> None:
-        """Refuse what can not be an image before anything is read."""
+        """Refuse what cannot be an image before anything is read."""
         check_axes(self.axes)
         if len(self.shape) != len(self.axes):
             raise FieldError(

@@ -3,7 +3,7 @@
 In goes one normalised channel ``(n, y, x, 1)``, out comes the enhanced image of
 the same shape in [0, 1], in which every spot is equally bright. `Architecture`
 says what is built; `reach` and `GRID` follow from the same numbers, so a change
-of the network can not leave the halo behind. Nothing here knows weights files,
+of the network cannot leave the halo behind. Nothing here knows weights files,
 plates or Dask.
 
     image --+-- max-pool stem --+

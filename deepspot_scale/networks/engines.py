@@ -121,7 +121,7 @@ def get_engine(choice: EngineChoice) -> Engine:
     DeviceError
         A GPU was asked for and none can be used.
     SettingsError
-        There is no such engine, or it can not run as asked.
+        There is no such engine, or it cannot run as asked.
     WeightsError
         The model is missing or damaged.
     """
@@ -134,7 +134,7 @@ _LOADING = threading.Lock()
 
 
 def _state_of_file(model: str) -> tuple[int, int] | None:
-    """Return what changes as a user trains anew into the same file."""
+    """Return what changes as a user trains again into the same file."""
     try:
         state = os.stat(model)
     except OSError:  # a model by name, or none: who loads it says so
@@ -173,7 +173,7 @@ def _usable_gpu() -> bool:
         return True
     if sys.platform.startswith("linux"):  # elsewhere a driver proves nothing
         _LOGGER.warning(
-            "this machine has a GPU that the network can not use, so it runs on the "
+            "this machine has a GPU that the network cannot use, so it runs on the "
             "processors; see pip install 'deepspot-scale[gpu]', or ask for --device cpu"
         )
     return False

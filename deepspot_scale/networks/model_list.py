@@ -18,7 +18,7 @@ class CachedExport(NamedTuple):
     """A network that was exported to OpenVINO once and is kept."""
 
     folder: Path
-    """Where it lies; it may be removed at any time, and is then made anew."""
+    """Where it lies; it may be removed at any time, and is then made again."""
     model: str
     """Name of the shipped model; empty for other weights."""
     n_bytes: int

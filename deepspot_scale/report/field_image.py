@@ -68,7 +68,7 @@ def draw_field(run: RunTables, field: Field, number: int = 0) -> str:
     Raises
     ------
     FieldError
-        The image can not be read.
+        The image cannot be read.
     """
     spots, settings = run.spots_of(field.address), run.settings
     plane = _first_plane(spots, field, settings)

@@ -70,13 +70,13 @@ def typical_field(fields: pd.DataFrame) -> FieldAddress | None:
 
 
 def gallery(run: RunTables, plate: Plate, chosen: dict[FieldAddress, list[str]]) -> str:
-    """Return the pictures of the chosen fields; what can not be read says why."""
+    """Return the pictures of the chosen fields; what cannot be read says why."""
     parts = []
     for number, (address, reasons) in enumerate(chosen.items()):
         try:
             picture = draw_field(run, plate.open(address.path), number)
         except DeepspotError as error:  # a report without a picture is still a report
-            picture = f"<p>It can not be shown: {escape(str(error))}</p>"
+            picture = f"<p>It cannot be shown: {escape(str(error))}</p>"
         why = escape("; ".join(reasons))
         parts.append(
             f"<h3>{escape(address.path)} <span class='soft'>{why}</span></h3>{picture}"

@@ -68,7 +68,7 @@ class Plot(NamedTuple):
     numbers: pd.DataFrame
     """What is drawn, one line for each mark."""
     title: str
-    """What it shows, in plain text; also said to those who can not see it."""
+    """What it shows, in plain text; also said to those who cannot see it."""
     caption: str = ""
     """How to read it, HTML."""
 
@@ -168,7 +168,7 @@ def number(value: object) -> str:
 
 
 def probability(p: float, least: float = 0.0) -> str:
-    """Write a p value with its sign; one that can not be smaller says so."""
+    """Write a p value with its sign; one that cannot be smaller says so."""
     if math.isnan(p):
         return "not known"
     if p <= least:

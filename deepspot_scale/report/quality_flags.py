@@ -73,7 +73,7 @@ def measure_fields(run: RunTables, plate: Plate | None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        No rows where nothing is known. Fields that can not be read are left out.
+        No rows where nothing is known. Fields that cannot be read are left out.
     """
     written = run.folder / "quality.parquet"
     if written.is_file():

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 KEYS: Final = ["channel", "condition", "gene"]
 MOST_ROSES: Final = 24
-"""More can not be told apart on a page; all are in the table."""
+"""More cannot be told apart on a page; all are in the table."""
 _NEAR: Final = 18
 """About so many petals a rose."""
 _COLUMNS = (

@@ -89,7 +89,7 @@ def _polarity_sentences(run: RunTables, findings: Findings) -> Iterator[str]:
         names = "; ".join(group_name(line) for line in untold[:_MOST_SAID])
         more = f" and {len(untold) - _MOST_SAID} more" * (len(untold) > _MOST_SAID)
         yield (
-            f"{names}{more}: polarity can not be told, because fewer than two cells "
+            f"{names}{more}: polarity cannot be told, because fewer than two cells "
             f"have {findings.index.min_spots} spots in their cytoplasm and a reference."
         )
 
@@ -193,5 +193,5 @@ def comparison_sentences(comparisons: pd.DataFrame) -> Iterator[str]:
             f"permuting {line['n_wells']} and {line['n_wells_versus']} wells"
         )
         if line["least_p"] > _ALPHA:
-            text += f"; so few wells can not give p below {number(line['least_p'])}"
+            text += f"; so few wells cannot give p below {number(line['least_p'])}"
         yield f"{text}."

@@ -1,7 +1,7 @@
 """Fields in a process of their own: one that kills it is known, and alone in that.
 
 Suspects come in, one row for each goes out. A child process takes them one by one; if
-it dies, the field in hand is the culprit, and a new child goes on with the next. The
+it dies, the field in hand is the culprit, and a new child takes the next. The
 worker that waits for the child, and whatever else it does, is not touched. Nothing here
 knows why the fields are suspected.
 """

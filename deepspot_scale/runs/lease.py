@@ -48,7 +48,7 @@ class Holder:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Host, process and the rest; empty when the file can not be read."""
+        """Host, process and the rest; empty when the file cannot be read."""
         try:
             facts = json.loads(self.content)
         except ValueError:
@@ -125,7 +125,7 @@ def hold_run(
     Raises
     ------
     RunError
-        Another client works on it, or it can not be used as run folder.
+        Another client works on it, or it cannot be used as run folder.
     """
     check_place(folder)
     with place_errors(folder):

@@ -65,7 +65,7 @@ def place_errors(folder: Folder) -> Iterator[None]:
         raise
     except (OSError, ValueError, ImportError) as error:  # file systems' many kinds
         raise RunError(
-            f"{folder.url} can not be used as run folder: {error}; give another one "
+            f"{folder.url} cannot be used as run folder: {error}; give another one "
             "with --out"
         ) from error
 
@@ -86,7 +86,7 @@ def open_run(folder: Folder, settings: Settings) -> None:
     Raises
     ------
     RunError
-        The folder holds a run with other settings, or something else, or can not be
+        The folder holds a run with other settings, or something else, or cannot be
         written to.
     """
     check_place(folder)

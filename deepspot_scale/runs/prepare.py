@@ -103,7 +103,7 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     Raises
     ------
     PlateError, SettingsError, RunError, WeightsError
-        The plate can not be opened, a setting is unfit, the folder holds another run.
+        The plate cannot be opened, a setting is unfit, the folder holds another run.
     """
     plate = open_plate(source)
     chosen = select_fields(plate, selection)

@@ -33,7 +33,7 @@ from deepspot_scale.tables import empty_table, join_tables, make_table
 from deepspot_scale.vocabulary import CELLS, DONE, FAILED, FIELDS, SPOTS
 
 BATCH_SECONDS = 5.0
-"""A batch that has lasted this long is written, and its rest handed out anew."""
+"""A batch that has lasted this long is written, and its rest handed out again."""
 FATAL = (
     DeviceError,
     WeightsError,
@@ -80,7 +80,7 @@ def run_batch(
     -------
     pandas.DataFrame
         One row for each field that was begun, columns `vocabulary.FIELDS`. Those
-        after `BATCH_SECONDS`, or no longer wanted, are left to be handed out anew, so
+        after `BATCH_SECONDS`, or no longer wanted, are left to be handed out again, so
         that a worker that dies takes little with it.
     """
     wanted = wanted or partial(is_wanted, job.token)
@@ -147,7 +147,7 @@ def fail_batch(batch: list[FieldTask], error: Exception, job: Job) -> pd.DataFra
     except StoreError:
         raise
     except OSError as refused:  # whatever else fails to be written will not be either
-        raise StoreError(f"{job.out.url} can not be written to: {refused}") from error
+        raise StoreError(f"{job.out.url} cannot be written to: {refused}") from error
 
 
 def describe_field(

@@ -71,7 +71,7 @@ def read_references(text: str | None, fields: Iterable[FieldAddress]) -> Referen
     Raises
     ------
     SettingsError
-        Text or table that can not be read so, or a table that has no field of the
+        Text or table that cannot be read so, or a table that has no field of the
         plate.
     """
     if text is None:

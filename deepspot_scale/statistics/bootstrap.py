@@ -1,7 +1,7 @@
 """How sure an index is: concentrations of cells in, intervals out.
 
-Over cells: cells are drawn anew with replacement, as if each were independent of the
-others. Over wells: whole wells are drawn anew, so what the cells of a well have in
+Over cells: cells are drawn again with replacement, as if each were independent of the
+others. Over wells: whole wells are drawn again, so what the cells of a well have in
 common counts as chance too; it is the interval to compare conditions with.
 
 The bootstrap gives the variance; the interval itself is Wilson's. An index is a share
@@ -30,7 +30,7 @@ LEVEL: Final = 0.95
 
 
 class Interval(NamedTuple):
-    """An interval of the index; NaN where it can not be told."""
+    """An interval of the index; NaN where it cannot be told."""
 
     low: float = np.nan
     high: float = np.nan

@@ -3,7 +3,7 @@
 A well is the unit: each gives one number, its corrected index, and the labels of wells
 are permuted. Cells of a well share plating, staining and focus, so a test over cells
 would find differences between any two wells. With n and m wells there are
-``(n + m)! / n! m!`` permutations, and p can not be below two over that (three wells
+``(n + m)! / n! m!`` permutations, and p cannot be below two over that (three wells
 against three: 0.1, four against four: 0.029); `least_p` says so in each line. Nothing
 here draws or reads files.
 """

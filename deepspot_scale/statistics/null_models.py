@@ -1,6 +1,6 @@
 r"""What chance alone would give: bins of cells in, indices of the two nulls out.
 
-*Uniform*: the spots of each cell are thrown anew, each onto any pixel of the cell's own
+*Uniform*: the spots of each cell are thrown again, each onto any pixel of its own
 cytoplasm alike. *Rotation*: spots and mask stay as they are and each cell's reference
 turns by a multiple of ten degrees of its own, so clusters of spots stay clusters.
 
@@ -142,7 +142,7 @@ def uniform_pool(
     rotation: Rotation,
     throws: tuple[int, np.random.Generator],
 ) -> Concentrations:
-    """Return the measured concentrations and those of spots thrown anew.
+    """Return the measured concentrations and those of spots thrown again.
 
     Parameters
     ----------

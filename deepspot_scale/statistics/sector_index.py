@@ -1,7 +1,7 @@
 """The polarity of a group of cells: their bins in, index, interval and null out.
 
 Each index comes with an interval over cells and with its own null: the same cells,
-their spots thrown anew, uniformly over their cytoplasm. Nothing here knows tables,
+their spots thrown again, uniformly over their cytoplasm. Nothing here knows tables,
 wells or images.
 """
 
@@ -57,7 +57,7 @@ class SectorIndex:
     n_boot: int = 199
     """Bootstrap samples for an interval; 0: no interval."""
     n_null: int = 63
-    """How often each cell's spots are thrown anew; 0: no uniform null."""
+    """How often each cell's spots are thrown again; 0: no uniform null."""
     n_draws: int = 999
     """Draws and permutations of a p value, which is then at least 1 / (draws + 1)."""
     seed: int = 0
@@ -83,7 +83,7 @@ class SectorIndex:
 
 @dataclass(frozen=True)
 class Polarity:
-    """The polarity of one group of cells; NaN where it can not be told."""
+    """The polarity of one group of cells; NaN where it cannot be told."""
 
     n_cells_used: int
     polarity_index: float = np.nan

@@ -83,7 +83,7 @@ def send_copy(method: Any) -> Any:
         return cloudpickle.loads(cloudpickle.dumps(method))
     except Exception as error:  # whatever a part of it raises
         raise ContractError(
-            f"it can not be sent to workers: {type(error).__name__}: {error}; hold "
+            f"it cannot be sent to workers: {type(error).__name__}: {error}; hold "
             "plain values and functions, and open models and files inside the call"
         ) from error
 

@@ -87,7 +87,7 @@ def write_simulated_set(  # noqa: PLR0913 - where, what, how many, by what chanc
     SettingsError
         A set that there is not, or a number out of range.
     RunError
-        The folder is not empty or can not be written to.
+        The folder is not empty or cannot be written to.
 
     Notes
     -----
@@ -183,4 +183,4 @@ def _make_folder(out: Path) -> None:
             )
         (out / IMAGES_FOLDER).mkdir(parents=True)
     except OSError as error:
-        raise RunError(f"{out} can not be written to: {error}") from error
+        raise RunError(f"{out} cannot be written to: {error}") from error

@@ -204,7 +204,7 @@ def put_state(model: Any, state: dict[str, list[Array]]) -> None:
             raise RunError(
                 f"the checkpoint holds {len(arrays)} arrays where this version of "
                 f"Keras has {len(variables)} or other shapes: go on with the version "
-                "it was written with, or train anew with its weights as start_from"
+                "it was written with, or train again with its weights as start_from"
             )
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)

@@ -120,7 +120,7 @@ def open_annotated(
     Raises
     ------
     FieldError
-        An image can not be read, has pixels that are no numbers, or a point outside.
+        An image cannot be read, has pixels that are no numbers, or a point outside.
     """
     scales, kept = [], {}
     for number, image in enumerate(images):
@@ -193,7 +193,7 @@ def open_sources(recipe: Recipe) -> Sources:
     PlateError
         A folder that is no set of annotated images.
     FieldError
-        An image that can not be read or has a point outside it.
+        An image that cannot be read or has a point outside it.
     """
     n_folders = sum(part.source not in SETS for part in recipe.mixture)
     room = KEPT_BYTES // max(1, n_folders)
@@ -244,7 +244,7 @@ def _split(
         return list(images), []
     if len(images) < 2:
         raise SettingsError(
-            f"{images[0].path} is its folder's only image, so it can not be held out "
+            f"{images[0].path} is its folder's only image, so it cannot be held out "
             "for validation: add images, or set validation.held_out = 0"
         )
     n_held = min(max(1, round(share * len(images))), len(images) - 1)

@@ -127,7 +127,7 @@ def scaled_mixture(recipe: Recipe, batch: int) -> list[dict[str, Any]]:
         if rest or patches < 1:
             wanted = " : ".join(str(each.patches) for each in recipe.mixture)
             raise ValueError(
-                f"a batch of {batch} can not hold whole patches in the proportions "
+                f"a batch of {batch} cannot hold whole patches in the proportions "
                 f"{wanted} of the mixture"
             )
         mixture.append({**part.model_dump(), "patches": patches})

@@ -90,9 +90,9 @@ def train(
         `out` holds a training and `resume` was not given, a training of another
         recipe, or one whose images have changed; or the loss is no finite number.
     SettingsError, PlateError, FieldError
-        The recipe's images can not be used.
+        The recipe's images cannot be used.
     WeightsError
-        The weights to start from can not be used.
+        The weights to start from cannot be used.
     """
     folder = Folder(str(out))
     course, arrays = take_up(folder, recipe, resume=resume)

@@ -81,7 +81,7 @@ def tune(
     Raises
     ------
     SettingsError
-        Optuna is missing, no worker has the resources, or a trial's recipe can not be
+        Optuna is missing, no worker has the resources, or a trial's recipe cannot be
         used.
     RunError
         The folder holds another tuning, or no trial came to its end.

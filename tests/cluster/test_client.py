@@ -85,7 +85,7 @@ def test_another_word_for_a_cluster_is_refused(cluster: str) -> None:
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="can not be read"):
+    with pytest.raises(SettingsError, match="cannot be read"):
         read_cluster(str(tmp_path / "absent.toml"))
     place = f"file:{tmp_path / 'scheduler.json'}"
     with pytest.raises(SettingsError, match="there is no file"), open_client(place):

@@ -37,7 +37,7 @@ replace_after = 2
 
 @pytest.fixture(scope="module", autouse=True)
 def overdue(slurm: Any, start_driver: Callable[..., Any]) -> Any:
-    """A run in a job of its own that can not end within its minute of wall time.
+    """A run in a job of its own that cannot end within its minute of wall time.
 
     It goes on beside the other tests, which saves the minute.
     """
@@ -135,7 +135,7 @@ def torque(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         words = [*command, *(found and [*found, str(tmp_path)])]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, check=False)
         if done.returncode:
-            pytest.skip(f"{package} can not be had: {done.stderr.decode().strip()}")
+            pytest.skip(f"{package} cannot be had: {done.stderr.decode().strip()}")
     for command in ("sbatch", "scancel"):  # which they look for beside themselves
         (tmp_path / "usr/bin" / command).symlink_to(str(shutil.which(command)))
     monkeypatch.setenv("PATH", str(tmp_path / "usr/bin"), prepend=os.pathsep)

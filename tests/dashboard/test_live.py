@@ -323,7 +323,7 @@ def test_a_scheduler_without_this_package_runs_without_a_page(
         announce_run(client, "RUN", []) as announce,
     ):
         announce(rows("B/03/0"))
-    assert "goes on without its live page: ModuleNotFoundError" in caplog.text
+    assert "continues without its live page: ModuleNotFoundError" in caplog.text
 
 
 def test_a_scheduler_of_its_own_process_shows_the_run(
@@ -377,4 +377,4 @@ def test_a_scheduler_that_dies_lets_the_teller_go_on(
             time.sleep(1.5)
             announce(rows("B/03/1"))
         assert time.monotonic() - died < 30
-        assert "goes on without its live page" in caplog.text
+        assert "continues without its live page" in caplog.text

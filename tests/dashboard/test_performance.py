@@ -1,4 +1,4 @@
-"""Dask's own report of a run, on the command line and when it can not be made."""
+"""Dask's own report of a run, on the command line and when it cannot be made."""
 
 from __future__ import annotations
 

@@ -166,5 +166,5 @@ def test_a_napari_without_windows_says_so(run: Path) -> None:
     pytest.importorskip("napari")
     if any(map(find_spec, ("PyQt5", "PyQt6", "PySide2", "PySide6"))):
         pytest.skip("a window would open")
-    with pytest.raises(SettingsError, match=r"can not open a window.*\[napari\]"):
+    with pytest.raises(SettingsError, match=r"cannot open a window.*\[napari\]"):
         view_field(run, "B/03/0")

@@ -232,7 +232,7 @@ def test_labels_that_can_not_match_are_an_error(
         multiscales[0]["axes"] = [{"name": "y"}, {"name": "x"}]
     _edit(attributes, multiscales=multiscales)
     field = open_plate(plate_folder).open("B/03/0")
-    with pytest.raises(FieldError, match="can not match the image: along y"):
+    with pytest.raises(FieldError, match="cannot match the image: along y"):
         field.read_labels("crop")
 
 

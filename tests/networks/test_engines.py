@@ -171,7 +171,7 @@ def test_a_gpu_that_can_not_be_used_is_told(monkeypatch, caplog):
     monkeypatch.setattr(engines, "gpu_names", list)
     choice = EngineChoice(engine="auto", precision="float32", threads=2)
     assert get_engine(choice).name.endswith("cpu")
-    assert "a GPU that the network can not use" in caplog.text
+    assert "a GPU that the network cannot use" in caplog.text
     caplog.clear()
     get_engine(EngineChoice(precision="float32", device="cpu", threads=2))
     assert not caplog.text

@@ -110,7 +110,7 @@ def cells_table(spot_bins, area_bins, **columns):
 
 @pytest.fixture(scope="session")
 def cell_pool():
-    """All of the above, since test files can not import each other."""
+    """All of the above, since test files cannot import each other."""
     return SimpleNamespace(
         draw_masks=draw_masks,
         throw_cells=throw_cells,

@@ -198,7 +198,7 @@ def test_without_a_reference_there_is_no_polarity_and_the_page_says_so(
 def test_cells_without_enough_spots_are_said_to_have_no_polarity(tmp_path, draw_cells):
     few = draw_cells().head(1)
     text = read(write_run(tmp_path / "RUN", fields_of(), cells=few))
-    assert "polarity can not be told" in text
+    assert "polarity cannot be told" in text
 
 
 def test_failed_fields_are_listed_and_no_word_of_a_user_is_html(
@@ -239,7 +239,7 @@ def test_a_field_that_can_not_be_shown_leaves_the_rest_of_the_page(tmp_path, pla
     run = write_run(tmp_path / "RUN", fields_of())
     (run / "settings.toml").write_text('channels = ["Cy5"]\n')
     text = read(run, plate=plate)
-    assert "It can not be shown" in text
+    assert "It cannot be shown" in text
     assert "Cy5" in text
 
 

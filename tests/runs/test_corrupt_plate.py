@@ -150,7 +150,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     ),
     "labels of another size": (
         _array("labels/nuclei/0", np.ones((50, 64), np.uint16)),
-        "labels nuclei can not match the image",
+        "labels nuclei cannot match the image",
     ),
     "negative labels": (
         _array("labels/cells/0", np.full(SHAPE, -1, np.int32)),
@@ -158,7 +158,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     ),
     "labels too large": (
         _array("labels/cells/0", np.full(SHAPE, 2**63 + 1, np.uint64)),
-        "Number them anew",
+        "Number them again",
     ),
     "NaN": (_array("0", _pixel(np.nan, np.float64)), "1 pixels that are NaN or inf"),
     "infinite": (_array("0", _pixel(-np.inf, np.float32)), "that are NaN or infinite"),

@@ -140,19 +140,19 @@ def test_a_folder_with_other_things_in_it_is_left_alone(
 @pytest.mark.parametrize("below", ["", "/run"])
 def test_a_file_is_no_run_folder(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(RunError, match="can not be used as run folder"):
+    with pytest.raises(RunError, match="cannot be used as run folder"):
         open_run(Folder(f"{tmp_path}/file{below}"), SETTINGS)
 
 
 def test_an_unknown_protocol_is_no_run_folder() -> None:
-    with pytest.raises(RunError, match="can not be used as run folder"):
+    with pytest.raises(RunError, match="cannot be used as run folder"):
         open_run(Folder("nowhere://bucket/run"), SETTINGS)
 
 
 @pytest.mark.parametrize("text", ["[tool.black", "line-length = 88"])
 def test_the_settings_of_another_program_are_no_run(folder: Folder, text: str) -> None:
     folder.write("settings.toml", text.encode())
-    with pytest.raises(RunError, match="can not be used as run folder"):
+    with pytest.raises(RunError, match="cannot be used as run folder"):
         open_run(folder, SETTINGS)
 
 

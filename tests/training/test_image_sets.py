@@ -169,7 +169,7 @@ def test_a_folder_that_is_not_empty_is_refused_and_left_alone(tmp_path):
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "set").write_text("a file")
-    with pytest.raises(RunError, match="can not be written to"):
+    with pytest.raises(RunError, match="cannot be written to"):
         write_simulated_set(tmp_path / "set", "broad", images=1, size=SIZE)
 
 

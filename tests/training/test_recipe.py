@@ -120,7 +120,7 @@ def test_a_file_that_is_no_toml_is_named(text, tmp_path):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(SettingsError, match=r"train\.toml can not be read"):
+    with pytest.raises(SettingsError, match=r"train\.toml cannot be read"):
         read_recipe(tmp_path / "train.toml")
 
 

@@ -103,7 +103,7 @@ def natural_order(text: str) -> list[tuple[int, str]]:
 
 
 def check_pattern(pattern: str) -> None:
-    """Refuse a user's pattern that can not place a file.
+    """Refuse a user's pattern that cannot place a file.
 
     Raises
     ------

@@ -172,7 +172,7 @@ def plan_conversion(
     Raises
     ------
     PlateError
-        No images; names that can not be read; two files for one place; a stack with
+        No images; names that cannot be read; two files for one place; a stack with
         holes; a mask that belongs to no field or to several.
     """
     conversion = conversion or Conversion()

@@ -54,7 +54,7 @@ def create_plate(
     Raises
     ------
     PlateError
-        The target exists, or addresses or acquisitions can not make a plate.
+        The target exists, or addresses or acquisitions cannot make a plate.
     """
     source = source_text(target)
     numbers = dict(acquisitions or {})
@@ -78,7 +78,7 @@ def complete_plate(target: Source, addresses: Sequence[FieldAddress]) -> None:
     Raises
     ------
     PlateError
-        Addresses that can not make a plate.
+        Addresses that cannot make a plate.
     """
     _check_addresses(addresses, {})
     root = zarr.open_group(source_text(target), mode="r+")
@@ -150,7 +150,7 @@ def _check_free(source: str, *, overwrite: bool) -> None:
         overwrite, is_plate = False, False
     except Exception as error:  # zarr raises many kinds on damaged metadata
         raise PlateError(
-            f"{source} exists and its metadata can not be read ({error}). Delete it or "
+            f"{source} exists and its metadata cannot be read ({error}). Delete it or "
             "choose another place."
         ) from error
     else:

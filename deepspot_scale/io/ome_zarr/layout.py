@@ -48,7 +48,7 @@ class ImageLayout:
         object.__setattr__(self, "channels", tuple(self.channels))
         problem = _layout_problem(self)
         if problem:
-            raise SettingsError(f"an image can not be stored so: {problem}")
+            raise SettingsError(f"an image cannot be stored so: {problem}")
 
     @property
     def n_channels(self) -> int:

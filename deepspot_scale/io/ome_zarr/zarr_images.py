@@ -56,7 +56,7 @@ def open_level(
     *,
     zarr_format: ZarrFormat | None = None,
 ) -> StoredImage:
-    """Open one level of a multiscale image; FieldError when it can not be read."""
+    """Open one level of a multiscale image; FieldError when it cannot be read."""
     path = join(source, listing.levels[level].path)
     array = _array(open_image_node(path, zarr_format), path)
     return StoredImage(

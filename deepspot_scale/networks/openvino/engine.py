@@ -64,7 +64,7 @@ def load(choice: EngineChoice) -> OpenVinoEngine:
         OpenVINO is not installed, this processor lacks the number format, or NNCF,
         which makes int8, is not installed.
     WeightsError
-        The model is missing or damaged, or can not be exported.
+        The model is missing or damaged, or cannot be exported.
     """
     if find_spec("openvino") is None:
         raise SettingsError("the openvino engine needs: pip install openvino")

@@ -341,7 +341,7 @@ def test_shards_in_version_04_are_refused(tmp_path: Path) -> None:
 )
 def test_a_layout_that_can_not_be_stored_is_refused(wrong: dict[str, object]) -> None:
     good = {"axes": "yx", "shape": (8, 8), "dtype": "uint8"}
-    with pytest.raises(SettingsError, match="can not be stored"):
+    with pytest.raises(SettingsError, match="cannot be stored"):
         ImageLayout(**{**good, **wrong})
 
 
