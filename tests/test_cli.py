@@ -217,7 +217,7 @@ USAGE_ERRORS: list[tuple[tuple[str, ...], str]] = [
     (("-c", "FISH", "--reference", "angle:north"), "more than numbers"),
     (("-c", "FISH", "--plate-map", "wells.csv"), "no file wells.csv"),
     (("-c", "FISH", "--cluster", "moon"), "tcp://host:port"),
-    (("-c", "FISH", "--workers", "0"), "1 worker at least"),
+    (("-c", "FISH", "--workers", "0"), "at least 1 worker"),
 ]
 
 

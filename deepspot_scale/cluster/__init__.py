@@ -1,1 +1,1 @@
-"""Where the workers come from."""
+"""Where workers come from: this machine, a queue, Kubernetes, a scheduler."""

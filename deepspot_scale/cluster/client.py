@@ -1,6 +1,6 @@
-"""A client of workers, wherever they are: the one door to every kind of cluster.
+"""A client for every kind of cluster: the one entry point to workers.
 
-A word, an address, or a TOML file comes in; checked options, then a client go out.
+A word, an address or a TOML file comes in; checked options, then a client, go out.
 Nothing here knows what is computed.
 """
 
@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from deepspot_scale.cluster.external import PREFIXES, External, open_existing
+from deepspot_scale.cluster.external import PREFIXES, External, open_external
 from deepspot_scale.cluster.gpu import Gpus, open_gpus
 from deepspot_scale.cluster.kubernetes import Kubernetes, open_kubernetes
 from deepspot_scale.cluster.local import Local, open_local
@@ -34,22 +34,22 @@ KINDS: dict[str, type[Options]] = {
 
 
 def read_cluster(cluster: str, *, workers: int | None = None) -> Options:
-    """Return the checked options that a word, an address or a file stands for.
+    """Return the checked options for a word, an address or a file.
 
     Parameters
     ----------
     cluster
         ``local``, ``gpu``, a queue such as ``slurm``, ``srun``, ``kubernetes``;
         ``tcp://host:port``, ``tls://host:port`` or ``file:scheduler.json`` of a
-        scheduler that runs; or a TOML file whose key ``cluster`` is one of these and
+        running scheduler; or a TOML file whose key ``cluster`` is one of these and
         whose other keys are its options.
     workers
-        Processes, jobs or pods; None: as the file or the kind has it.
+        Processes, jobs or pods; None: what the file says, or the kind's default.
 
     Raises
     ------
     SettingsError
-        Another word, or an option that is unknown or unfit.
+        An unknown word, an unknown option, or an invalid value.
     """
     where = "--cluster"
     values: dict[str, Any] = {"cluster": cluster}
@@ -57,11 +57,11 @@ def read_cluster(cluster: str, *, workers: int | None = None) -> Options:
         where, values = cluster, read_values(Path(cluster))
     if workers is not None:
         if workers < 1:
-            raise SettingsError(f"a run needs 1 worker at least, got {workers}")
+            raise SettingsError(f"a run needs at least 1 worker, got {workers}")
         values["workers"] = workers
     word = values["cluster"]
     if word.startswith(PREFIXES):
-        # Where the workers are another's, their number is not ours to say.
+        # An external scheduler has its own workers; we cannot set their number.
         values = {k: v for k, v in values.items() if k != "workers"}
         return check_options(External, values, where)
     if word not in KINDS:
@@ -87,7 +87,7 @@ def open_client(
     cluster, workers
         As for `read_cluster`, or what it returned.
     say
-        Told what a user who waits should know.
+        Called with each message for a waiting user.
 
     Yields
     ------
@@ -96,7 +96,7 @@ def open_client(
     Raises
     ------
     SettingsError
-        No such cluster, or one that cannot be had like this.
+        There is no such cluster, or it cannot be opened with these options.
     DeviceError
         A cluster of GPUs on a machine that has none.
     """
@@ -121,12 +121,12 @@ def _opened(
         case Kubernetes():
             return open_kubernetes(cluster, say=say)
         case External():
-            return open_existing(cluster)
+            return open_external(cluster)
     raise SettingsError(f"no way to open {cluster!r}")
 
 
 def serve(cluster: Options) -> bool:
-    """Be a worker of another process's run, where this one was started for that.
+    """Serve as a worker of another process's run, if this one was started for that.
 
     Parameters
     ----------
@@ -136,6 +136,6 @@ def serve(cluster: Options) -> bool:
     Returns
     -------
     bool
-        Whether it was a worker, and the run is over now.
+        True: this process was a worker, and the run is over.
     """
     return isinstance(cluster, Allocation) and serve_allocation(cluster)

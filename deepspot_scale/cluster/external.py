@@ -1,6 +1,7 @@
-"""The scheduler that runs already: a client to use, and to leave it running.
+"""A client of a scheduler that is already running, and keeps running afterwards.
 
-Nothing here knows where its workers are.
+An address or a scheduler file comes in, a client goes out. Nothing here knows where
+the workers are.
 """
 
 from __future__ import annotations
@@ -21,37 +22,37 @@ TIMEOUT = "15s"
 
 
 class External(Options):
-    """A scheduler by its address, or by the file that it wrote."""
+    """The address of a scheduler, or the file that it wrote."""
 
     cluster: str
     """``tcp://host:port``, ``tls://host:port``, or ``file:`` and a path."""
     tls: Certificates | None = None
-    """For ``tls://``; None: those of Dask's own configuration."""
+    """For ``tls://``; None: those in Dask's configuration."""
     workers: None = Field(None)
-    """Its workers are its own."""
+    """Never set: the scheduler has its own workers."""
 
     @field_validator("cluster")
     @classmethod
-    def _is_place(cls, cluster: str) -> str:
+    def _has_prefix(cls, cluster: str) -> str:
         if not cluster.startswith(PREFIXES):
             raise ValueError(f"expected one of {', '.join(PREFIXES)}, got {cluster!r}")
         return cluster
 
 
 @contextmanager
-def open_existing(options: External) -> Iterator[Any]:
+def open_external(options: External) -> Iterator[Any]:
     """Connect and yield the client; leave scheduler and workers running.
 
     Raises
     ------
     SettingsError
-        Nobody answers, or there is no such file.
+        No scheduler answers, or there is no such file.
     """
     from distributed import Client
 
-    place = options.cluster
-    if place.startswith("file:"):
-        path = Path(place.removeprefix("file:").removeprefix("//")).expanduser()
+    address = options.cluster
+    if address.startswith("file:"):
+        path = Path(address.removeprefix("file:").removeprefix("//")).expanduser()
         if not path.is_file():
             raise SettingsError(
                 f"there is no file {path}; a scheduler started with "
@@ -59,12 +60,12 @@ def open_existing(options: External) -> Iterator[Any]:
             )
         where: dict[str, Any] = {"scheduler_file": str(path)}
     else:
-        where = {"address": place}
+        where = {"address": address}
     if options.tls is not None:
         where["security"] = options.tls.security()
     try:
         client = Client(**where, timeout=TIMEOUT, set_as_default=False)
     except (OSError, ValueError, RuntimeError, TypeError) as error:
-        raise SettingsError(f"no scheduler answers at {place}: {error}") from error
+        raise SettingsError(f"no scheduler answers at {address}: {error}") from error
     with client:
         yield client

@@ -1,8 +1,8 @@
-"""One worker for each GPU of this machine, each seeing its own GPU only.
+"""One worker for each GPU of this machine; each worker sees only its own GPU.
 
-Which GPUs there are comes from the environment, the driver's tool, or the devices;
-a client goes out. Everything listens on loopback. Nothing here imports a network:
-what a process sees of the GPUs must be set before it does.
+The GPUs are found through the environment, the driver's tool or the device files; a
+client goes out. Everything listens on loopback. Nothing here imports a network: which
+GPUs a process sees must be set before it imports one.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ MEMORY_SHARE = 0.9
 
 
 class Gpus(Options):
-    """GPUs of this machine, a worker process each."""
+    """GPUs of this machine, with one worker process for each."""
 
     cluster: Literal["gpu"] = "gpu"
     workers: int | None = Field(None, ge=1)
-    """Only so many of the GPUs."""
+    """How many of the GPUs to use; None: all."""
     threads: int = Field(TASKS_AT_A_TIME, ge=1)
-    """Fields that a worker has in hand at a time: one runs, others are read."""
+    """Fields that a worker has in hand at a time: one computes, the others load."""
 
     @property
     def on_gpus(self) -> bool:
@@ -49,22 +49,22 @@ def find_gpus(environment: Mapping[str, str] | None = None) -> list[str]:
     """Return the ids of this machine's NVIDIA GPUs.
 
     ``CUDA_VISIBLE_DEVICES`` decides where it is set, as for every CUDA program; then
-    ``nvidia-smi``; then the devices ``/dev/nvidia0`` and on.
+    ``nvidia-smi``; then the devices ``/dev/nvidia0``, ``/dev/nvidia1`` and so on.
 
     Raises
     ------
     DeviceError
-        There is none; the message says what was looked for.
+        There is none; the message says where we looked.
     """
     environment = os.environ if environment is None else environment
-    told = environment.get(VISIBLE)
-    if told is not None:
-        # As CUDA reads it: what follows an id that is none does not count.
-        ids = [each.strip() for each in told.split(",")]
+    visible = environment.get(VISIBLE)
+    if visible is not None:
+        # As CUDA reads it: everything after an empty id or -1 is ignored.
+        ids = [each.strip() for each in visible.split(",")]
         gpus = ids[
             : next((i for i, each in enumerate(ids) if each in ("", "-1")), None)
         ]
-        looked = f"{VISIBLE}={told!r} hides all"
+        looked = f"{VISIBLE}={visible!r} hides all"
     else:
         gpus = _ask_driver() or _find_devices()
         looked = (
@@ -75,7 +75,7 @@ def find_gpus(environment: Mapping[str, str] | None = None) -> list[str]:
     if not gpus:
         raise DeviceError(
             f"a cluster of GPUs was asked for, but this machine has none: {looked}; "
-            "install the driver, go to a machine that has one, or leave --cluster out"
+            "install the driver, use a machine with a GPU, or omit --cluster"
         )
     return gpus
 
@@ -109,7 +109,7 @@ def open_gpus(options: Gpus) -> Iterator[Any]:
     gpus = find_gpus()
     if options.workers is not None and options.workers > len(gpus):
         raise DeviceError(
-            f"{options.workers} workers of a GPU each were asked for, but there are "
+            f"{options.workers} workers, each with one GPU, were asked for; there are "
             f"{len(gpus)} GPUs: {', '.join(gpus)}"
         )
     gpus = gpus[: options.workers]

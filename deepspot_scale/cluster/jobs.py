@@ -1,6 +1,7 @@
-"""Jobs of a queue once they are described: submitted, watched until one works.
+"""Submits the jobs of a queue and reports while none of them has started a worker.
 
-Nothing here knows which queue it is.
+A cluster of dask-jobqueue comes in; what the queue refuses is an error. Nothing here
+knows which queue it is.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Any
 
 from deepspot_scale.errors import SettingsError
 
-FIRST_WORD, NEXT_WORD = 30.0, 300.0
-"""Seconds without a worker before the first message and between the others."""
+FIRST_MESSAGE, NEXT_MESSAGE = 30.0, 300.0
+"""Seconds without a worker until the first message, and between later ones."""
 
 
 def import_jobqueue() -> ModuleType:
-    """Import dask-jobqueue, and keep what Ctrl-C does, which its import changes.
+    """Import dask-jobqueue and restore the Ctrl-C handler, which its import replaces.
 
     Raises
     ------
@@ -43,31 +44,31 @@ def import_jobqueue() -> ModuleType:
 
 
 def submit(cluster: Any, n: int, queue: str) -> None:
-    """Submit the first jobs and see that the queue takes them.
+    """Submit the first jobs and check that the queue accepts them.
 
-    Later ones are submitted in the background, where nobody would hear a refusal.
+    Later jobs are submitted in the background, where a refusal is not reported.
 
     Raises
     ------
     SettingsError
-        What the queue answered.
+        The queue refused a job; the message has its answer.
     """
     from distributed.core import Status
 
     with _no_tracebacks():
         cluster.scale(n)
-        while len(cluster.workers) < n:  # until the queue has answered about each
+        while len(cluster.workers) < n:  # until the queue has answered for each job
             time.sleep(0.05)
     refused = [job for job in cluster.workers.values() if job.job_id is None]
-    answer = _refusal(cluster, refused[0]) if refused else ""
+    answer = _reason_of_refusal(cluster, refused[0]) if refused else ""
     if answer:
         for job in refused:
-            job.status = Status.failed  # or closing the cluster stumbles over them
+            job.status = Status.failed  # otherwise closing the cluster raises
         raise SettingsError(f"{queue} refused a job: {answer}")
 
 
-def _refusal(cluster: Any, job: Any) -> str:
-    """Submit a job once more, to hear what the queue says."""
+def _reason_of_refusal(cluster: Any, job: Any) -> str:
+    """Submit a job once more and return the queue's answer; empty: it was accepted."""
     try:
         cluster.sync(job.start)
     except (RuntimeError, ValueError, OSError) as error:
@@ -76,15 +77,15 @@ def _refusal(cluster: Any, job: Any) -> str:
 
 
 def _answer(error: Exception) -> str:
-    """Return what the queue itself said, of all that dask-jobqueue says."""
-    told, _, errors = str(error).partition("stderr:")
-    _, _, printed = told.partition("stdout:")
+    """Return the queue's own words out of dask-jobqueue's message."""
+    before, _, errors = str(error).partition("stderr:")
+    _, _, printed = before.partition("stdout:")
     return " ".join((errors.strip() or printed.strip() or str(error)).split())
 
 
 @contextmanager
 def _no_tracebacks() -> Iterator[None]:
-    """Keep a refusal, which is told in one line, from being logged as a fault too."""
+    """Suppress tornado's traceback of a refusal, which we report in one line."""
     log = logging.getLogger("tornado.application")
     before = log.level
     log.setLevel(logging.CRITICAL)
@@ -95,24 +96,24 @@ def _no_tracebacks() -> Iterator[None]:
 
 
 @contextmanager
-def tell_while_waiting(
+def report_waiting(
     client: Any, folder: Path, say: Callable[[str], None]
 ) -> Iterator[None]:
-    """Say now and then that no worker has come yet, and what the jobs' logs end with.
+    """Report regularly while no worker has started, with the last line of a job's log.
 
-    A job that dies before its worker starts looks to Dask like one that still waits.
+    To Dask, a job that dies before its worker starts looks like a waiting job.
     """
     done = threading.Event()
-    began = time.time()
+    started = time.time()
 
     def watch() -> None:
-        pause = FIRST_WORD
+        pause = FIRST_MESSAGE
         while not done.wait(pause):
             if client.scheduler_info(n_workers=1)["workers"]:
                 return
-            minutes = (time.time() - began) / 60
-            say(f"no worker after {minutes:.1f} min: {last_word(folder, began)}")
-            pause = NEXT_WORD
+            minutes = (time.time() - started) / 60
+            say(f"no worker after {minutes:.1f} min: {last_log_line(folder, started)}")
+            pause = NEXT_MESSAGE
 
     thread = threading.Thread(target=watch, name="deepspot-waiting", daemon=True)
     thread.start()
@@ -123,8 +124,8 @@ def tell_while_waiting(
         thread.join()
 
 
-def last_word(folder: Path, since: float) -> str:
-    """Return the last line of the newest log of a job, or that there is none."""
+def last_log_line(folder: Path, since: float) -> str:
+    """Return a sentence with the last line of the newest job log, or without a log."""
     logs = [path for path in folder.iterdir() if path.is_file()]
     fresh = [p for p in logs if p.stat().st_mtime >= since and p.stat().st_size]
     if not fresh:

@@ -1,11 +1,11 @@
-"""Workers in the pods of a Kubernetes cluster, made by Dask's operator.
+"""Workers in the pods of a Kubernetes cluster, created by Dask's operator.
 
-Checked options come in, the operator's manifest, then a client go out; the pods are
-gone at the end. Nothing here knows what is computed.
+Checked options come in; the operator's manifest, then a client, go out. The pods are
+deleted at the end. Nothing here knows what is computed.
 
-The operator, and dask-kubernetes on the client, speak plain TCP to the scheduler: TLS
-cannot be asked of them. What the pods listen on is the pods' own network;
-``deploy/kubernetes/network.yaml`` lets nobody else there in.
+The operator, and dask-kubernetes in the client, speak plain TCP to the scheduler and
+do not support TLS. The pods listen on the cluster's pod network;
+``deploy/kubernetes/network.yaml`` blocks every other client there.
 """
 
 from __future__ import annotations
@@ -29,39 +29,40 @@ SCHEDULER_PORT, DASHBOARD_PORT = 8786, 8787
 
 
 class Kubernetes(Options):
-    """Pods that the operator of dask-kubernetes makes."""
+    """Pods that the operator of dask-kubernetes creates."""
 
     cluster: Literal["kubernetes"] = "kubernetes"
     image: str = "deepspot-scale:latest"
     """Container image with this package, for scheduler and workers."""
     namespace: str | None = None
-    """None: that of the current context."""
+    """None: the namespace of the current context."""
     name: str = Field("deepspot-scale", pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")
-    """Begins the names of all that is made."""
+    """Prefix of the names of all created resources."""
     workers: int = Field(1, ge=1)
-    """Most pods of workers."""
+    """Maximum number of worker pods."""
     minimum: int | None = Field(None, ge=0)
-    """Fewest pods; None: as many as `workers`, all the time."""
+    """Minimum number of worker pods; None: always `workers`."""
     cores: int = Field(2, ge=1)
     """Processors of each worker's pod."""
     memory: str = Field("8Gi", pattern=QUANTITY)
     """Memory of each worker's pod, as Kubernetes writes it."""
     scheduler_memory: str = Field("2Gi", pattern=QUANTITY)
-    """Memory of the scheduler's pod; it needs no GPU and one processor."""
+    """Memory of the scheduler's pod; it needs one processor and no GPU."""
     gpus: int = Field(0, ge=0, le=1)
-    """GPUs of each worker's pod, of which a worker uses one."""
+    """GPUs of each worker's pod; a worker uses one at most."""
     env: dict[str, str] = Field(default_factory=dict)
-    """More variables of the pods' environment."""
+    """Additional environment variables of the pods."""
     secrets: tuple[str, ...] = ()
     """Secrets whose keys become variables, such as an object store's credentials."""
     volumes: dict[str, str] = Field(default_factory=dict)
-    """Persistent volume claims and where workers see them: ``plates = "/data"``."""
+    """Persistent volume claims and their mount points: ``plates = "/data"``."""
     node_selector: dict[str, str] = Field(default_factory=dict)
     """Labels of the nodes that workers may run on."""
     user: int = Field(1000, ge=1)
-    """User and group that the pods run as, and that files belong to."""
+    """User and group id of the pods and of the files that they write."""
     idle_timeout: int = Field(900, ge=0)
-    """Seconds without work after which all is deleted: a client may die. 0: never."""
+    """Seconds without work until everything is deleted, in case the client has died.
+    0: never."""
 
     @property
     def network_threads(self) -> int:
@@ -80,7 +81,7 @@ def open_kubernetes(
 ) -> Iterator[Any]:
     """Ask the operator for a cluster and yield its client; delete it at the end.
 
-    A cluster of the same name that a dead client left behind is taken over.
+    If a dead client left a cluster of the same name behind, that one is used.
 
     Raises
     ------
@@ -113,7 +114,7 @@ def open_kubernetes(
 
 
 def cluster_manifest(options: Kubernetes) -> Manifest:
-    """Return the ``DaskCluster`` that the operator makes pods and a service of."""
+    """Return the ``DaskCluster`` from which the operator creates pods and a service."""
     return {
         "apiVersion": "kubernetes.dask.org/v1",
         "kind": "DaskCluster",
@@ -136,11 +137,11 @@ def cluster_manifest(options: Kubernetes) -> Manifest:
 
 
 def scheduler_container(options: Kubernetes) -> Manifest:
-    """Return the container of the scheduler, which the operator asks for its health."""
-    asked = {"cpu": "1", "memory": options.scheduler_memory}
+    """Return the scheduler's container, with probes for its health."""
+    resources = {"cpu": "1", "memory": options.scheduler_memory}
     health = {"path": "/health", "port": "http-dashboard"}
     return {
-        **_container(options, "scheduler", asked),
+        **_container(options, "scheduler", resources),
         "args": ["scheduler", "--host", "0.0.0.0"],
         "ports": [
             {"name": "tcp-comm", "containerPort": SCHEDULER_PORT},
@@ -157,17 +158,17 @@ def scheduler_container(options: Kubernetes) -> Manifest:
 
 
 def worker_container(options: Kubernetes) -> Manifest:
-    """Return the container of a worker: one process that reads beside its network."""
-    asked = {"cpu": str(options.cores), "memory": options.memory}
+    """Return a worker's container: one process that reads while its network runs."""
+    resources = {"cpu": str(options.cores), "memory": options.memory}
     threads = str(TASKS_AT_A_TIME)
     args = ["worker", "--name", "$(DASK_WORKER_NAME)", "--nthreads", threads]
-    # Its own dashboard has no password and is asked for nothing.
+    # A worker's own dashboard has no password, and nobody needs it.
     args += ["--no-dashboard", "--death-timeout", "120"]
     if options.gpus:
-        asked[GPU_RESOURCE] = str(options.gpus)
+        resources[GPU_RESOURCE] = str(options.gpus)
         args += ["--resources", f"{GPU}={options.gpus}"]
     return {
-        **_container(options, "worker", asked),
+        **_container(options, "worker", resources),
         "args": args,
         "volumeMounts": [
             {"name": claim, "mountPath": path}
@@ -177,7 +178,7 @@ def worker_container(options: Kubernetes) -> Manifest:
 
 
 def scheduler_service(options: Kubernetes) -> Manifest:
-    """Return the service by which workers, operator and client find the scheduler."""
+    """Return the service through which the others reach the scheduler."""
     ports = {"tcp-comm": SCHEDULER_PORT, "http-dashboard": DASHBOARD_PORT}
     return {
         "type": "ClusterIP",
@@ -192,17 +193,17 @@ def scheduler_service(options: Kubernetes) -> Manifest:
     }
 
 
-def _container(options: Kubernetes, name: str, asked: dict[str, str]) -> Manifest:
-    """Return what both have in common; what is asked for is also the limit."""
+def _container(options: Kubernetes, name: str, resources: dict[str, str]) -> Manifest:
+    """Return what both containers share; requested resources are also the limits."""
     env = {**ENVIRONMENT, **options.env}
     return {
         "name": name,
         "image": options.image,
-        # Whatever the image starts by itself.
+        # Replaces the image's own entry point.
         "command": ["dask"],
         "env": [{"name": key, "value": value} for key, value in env.items()],
         "envFrom": [{"secretRef": {"name": secret}} for secret in options.secrets],
-        "resources": {"requests": asked, "limits": asked},
+        "resources": {"requests": resources, "limits": resources},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -225,16 +226,16 @@ def _pod(options: Kubernetes, container: Manifest) -> Manifest:
 
 
 def _placement(options: Kubernetes) -> Manifest:
-    """Return what only workers have: data, and nodes with GPUs."""
-    placed: Manifest = {
+    """Return what only worker pods have: volumes, and the choice of nodes."""
+    placement: Manifest = {
         "volumes": [
             {"name": claim, "persistentVolumeClaim": {"claimName": claim}}
             for claim in options.volumes
         ],
         "nodeSelector": options.node_selector,
     }
-    if options.gpus:  # such nodes are often closed to all that does not ask
-        placed["tolerations"] = [
+    if options.gpus:  # GPU nodes are often tainted against other pods
+        placement["tolerations"] = [
             {"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}
         ]
-    return placed
+    return placement

@@ -1,7 +1,7 @@
-"""Whether there is still hope: workers that are gone for good, schedulers that are.
+"""Whether a run can continue: detects lost schedulers and permanently lost workers.
 
-A client comes in; an error with what to do comes out, or nothing. Nothing here knows
-what the workers do.
+A client comes in; an error that says what to do goes out, or nothing. Nothing here
+knows what the workers do.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from typing import Any
 
 from deepspot_scale.errors import ClusterError
 
-PATIENCE = 120.0
-"""Seconds without a single local worker after which none is expected any more."""
-
+NO_WORKER_TIMEOUT = 120.0
+"""Seconds without any local worker until we give up."""
 
 LOST_AFTER = "10 minutes"
-"""A local worker that died and is not back after so long is given up; Dask's 15 s are
-less than a busy machine may take to start one again."""
+"""How long a local worker that died may take to restart. Dask's default of 15 s is
+too short for a busy machine."""
 
 
 @contextmanager
 def local_workers_expected() -> Iterator[None]:
-    """Start and use local workers so that one that dies is waited for."""
+    """Give local workers that die `LOST_AFTER` to restart, while inside."""
     import dask
 
     changed = {"distributed.deploy.lost-worker-timeout": LOST_AFTER}
@@ -35,7 +34,7 @@ def local_workers_expected() -> Iterator[None]:
 
 @contextmanager
 def cluster_errors() -> Iterator[None]:
-    """Turn what a client raises once its scheduler is gone into a ClusterError."""
+    """Turn the client's errors about a lost scheduler into ClusterError."""
     from distributed.client import ClosedClientError
     from distributed.comm.core import CommClosedError
 
@@ -43,17 +42,17 @@ def cluster_errors() -> Iterator[None]:
         yield
     except (CommClosedError, ClosedClientError, CancelledError) as error:
         raise ClusterError(
-            "the scheduler is gone; what is done is kept. Start the cluster again and "
-            "give the same command"
+            "the scheduler is gone; finished fields are kept. Start the cluster again "
+            "and give the same command"
         ) from error
 
 
 def watch_workers(
     client: Any, *, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[], None]:
-    """Return a function that raises ClusterError once no local worker can be expected.
+    """Return a function that raises ClusterError once all local workers are lost.
 
-    Workers of a queue may wait for hours, so nothing is said about them.
+    Jobs in a queue may wait for hours, so their workers are not checked.
     """
     from distributed import Nanny, Status
 
@@ -63,20 +62,20 @@ def watch_workers(
         for each in getattr(cluster, "workers", {}).values()
         if isinstance(each, Nanny)
     ]
-    seen = clock()
+    last_seen = clock()
 
     def check() -> None:
-        nonlocal seen
+        nonlocal last_seen
         if not nannies:
             return
         gone = all(each.status in {Status.closed, Status.failed} for each in nannies)
         if cluster.scheduler.workers:
-            seen = clock()
-        if gone or clock() - seen > PATIENCE:
+            last_seen = clock()
+        if gone or clock() - last_seen > NO_WORKER_TIMEOUT:
             raise ClusterError(
-                "all workers are gone, and none comes back; what is done is kept. "
-                "Likely the machine has too little memory for --workers so many: give "
-                "the same command with fewer"
+                "all workers are gone and do not restart; finished fields are kept. "
+                "The machine probably has too little memory for this many --workers: "
+                "give the same command with fewer"
             )
 
     return check

@@ -1,7 +1,7 @@
 """Workers on this machine's processors.
 
-Scheduler, workers and dashboard listen on loopback only. Nothing here knows what is
-computed.
+Checked options come in, a client goes out. Scheduler, workers and dashboard listen on
+loopback only. Nothing here knows what is computed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class Local(Options):
-    """Processes of this machine."""
+    """Worker processes on this machine."""
 
     cluster: Literal["local"] = "local"
     workers: int = Field(1, ge=1)

@@ -1,7 +1,7 @@
-"""The words and values that describe a cluster, checked as they come in.
+"""Options that describe a cluster, and their check.
 
-A word such as ``slurm``, or a TOML file of the same word and its options, comes in; a
-frozen value goes out. Each kind of cluster declares its own options in the file that
+A word such as ``slurm``, or a TOML file with that word and its options, comes in; a
+frozen value goes out. Each kind of cluster declares its options in the module that
 opens it. Nothing here starts anything.
 """
 
@@ -14,21 +14,21 @@ from deepspot_scale.config import Strict, checked, read_toml
 from deepspot_scale.errors import SettingsError
 
 GPU = "GPU"
-"""Dask's name for what a worker with a GPU has, and a field that needs one asks for."""
+"""Dask resource of a worker with a GPU; fields that need a GPU request it."""
 
 TASKS_AT_A_TIME = 2
-"""Threads of a worker: one reads and writes while the other's network runs."""
+"""Threads of a worker: one reads and writes while the other runs the network."""
 
 
 class Options(Strict):
-    """What every kind of cluster has in common."""
+    """What all kinds of cluster share."""
 
     cluster: str
-    """The word."""
+    """The word or address that names it."""
 
     @property
     def network_threads(self) -> int:
-        """Processor threads that each worker's network may use; 0: all there are."""
+        """Processor threads that each worker's network may use; 0: all."""
         return 0
 
     @property
@@ -46,16 +46,16 @@ def check_options(kind: type[Kind], values: dict[str, Any], where: str) -> Kind:
     Parameters
     ----------
     kind
-        What they are for.
+        The class that declares them.
     values
-        By name.
+        Options by name.
     where
-        Where they come from, for the message.
+        Their source (option or file), for the message.
 
     Raises
     ------
     SettingsError
-        Which value is unfit and why; an unknown name with the nearest known one.
+        A value is invalid, or a name is unknown; the message suggests the nearest.
     """
     try:
         return checked(kind, values, noun="option")
@@ -69,12 +69,12 @@ def read_values(path: Path) -> dict[str, Any]:
     Raises
     ------
     SettingsError
-        No such file, no TOML, or no word that says what cluster it is.
+        There is no such file, it is not TOML, or it lacks the key ``cluster``.
     """
     values = read_toml(path)
     if not isinstance(values.get("cluster"), str):
         raise SettingsError(
-            f"{path} does not say what cluster it describes; begin it with a line such "
-            'as cluster = "slurm"'
+            f"{path} does not say which cluster it describes; add a first line such as "
+            'cluster = "slurm"'
         )
     return values

@@ -1,9 +1,10 @@
-"""Workers as jobs of a batch queue: every queue that dask-jobqueue knows.
+"""Workers as jobs of a batch queue: every queue that dask-jobqueue supports.
 
 Checked options come in, a client goes out; the jobs are cancelled at the end. A queue
-is a line of `QUEUES`, not a class, and what the options leave open is taken from the
-site's own ``jobqueue.yaml``. One job is one worker process: of a job of several, those
-that are lost are never replaced. Nothing here knows what is computed.
+is an entry of `QUEUES`, not a class; options that are not set are taken from the
+site's ``jobqueue.yaml``. One job runs one worker process, because dask-jobqueue never
+replaces a single lost worker of a job with several. Nothing here knows what is
+computed.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from deepspot_scale.cluster.jobs import import_jobqueue, submit, tell_while_waiting
+from deepspot_scale.cluster.jobs import import_jobqueue, report_waiting, submit
 from deepspot_scale.cluster.local import LOOPBACK
 from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
 from deepspot_scale.cluster.security import (
     Certificates,
-    made_certificates,
+    temporary_certificates,
     where_to_listen,
 )
 from deepspot_scale.cluster.walltime import clock, lifetime, seconds_of
@@ -32,25 +33,25 @@ from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.errors import SettingsError
 
 DEFAULTS = {"cores": 4, "memory": "16GB"}
-"""Of a job, where neither the options nor the site's configuration say."""
+"""Of a job, if neither the options nor the site's configuration set them."""
 IDLE_CHECKS = 60
-"""Seconds, one check each, that a worker idles before an adaptive cluster ends it."""
+"""Checks, one per second, that a worker idles before an adaptive cluster ends it."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one queue says what all queues know."""
+    """How one queue spells the options that all queues have."""
 
     cluster: str
-    """Class of dask-jobqueue."""
+    """Name of the class in dask-jobqueue."""
     account: str | None
-    """Its option for who pays."""
+    """Option for the account that pays; None: there is none."""
     gpus: tuple[str, str]
-    """Its option that asks for GPUs, and the usual value."""
+    """Option that requests GPUs, and its usual value."""
     has_limits: bool = True
     """Whether it has named queues and wall times."""
-    also: dict[str, Any] = field(default_factory=dict)
-    """Options without which dask-jobqueue refuses, or warns."""
+    required: dict[str, Any] = field(default_factory=dict)
+    """Options without which dask-jobqueue raises or warns."""
 
 
 QUEUES = {
@@ -73,14 +74,14 @@ QUEUES = {
         "OARCluster",
         "project",
         ("resource_spec", "/nodes=1/gpu={gpus}"),
-        also={"memory_per_core_property_name": "not_applicable"},
+        required={"memory_per_core_property_name": "not_applicable"},
     ),
     "htcondor": Dialect(
         "HTCondorCluster",
         None,
         ("job_extra_directives", "request_gpus = {gpus}"),
         has_limits=False,
-        also={"disk": "4GB"},
+        required={"disk": "4GB"},
     ),
 }
 
@@ -91,50 +92,49 @@ class Queue(Options):
     cluster: Literal["slurm", "pbs", "sge", "lsf", "htcondor", "oar", "moab"]
     """The queue."""
     workers: int = Field(1, ge=1)
-    """Most jobs at a time."""
+    """Maximum number of jobs at a time."""
     minimum: int | None = Field(None, ge=0)
-    """Fewest jobs; None: as many as `workers` all the time. Lost ones are replaced."""
+    """Minimum number of jobs; None: always `workers`. Lost jobs are replaced."""
     queue: str | None = None
     """Queue or partition."""
     account: str | None = None
     """Account or project that pays."""
     walltime: str | None = None
-    """Of each job, ``[days-]hours:minutes:seconds``."""
+    """Wall time of each job, ``[days-]hours:minutes:seconds``."""
     cores: int | None = Field(None, ge=1)
-    """Processors of each job; all serve the network."""
+    """Processors of each job; the network uses all of them."""
     memory: str | None = None
     """Memory of each job, such as ``16GB``."""
     threads: int = Field(TASKS_AT_A_TIME, ge=1)
     """Fields that a worker has in hand at a time."""
     gpus: int = Field(0, ge=0, le=1)
-    """GPUs of each job. A node of several in one job is for ``allocation``."""
+    """GPUs of each job. For a node with several GPUs in one job use ``srun``."""
     gpu_request: str | None = None
-    """How the site asks for a GPU, where it is not the queue's usual way."""
+    """The site's request for a GPU, if it is not the queue's usual one."""
     interface: str | None = None
     """Network interface that scheduler and workers use, such as ``ib0``."""
     scheduler_interface: str | None = None
-    """That of the scheduler, where its machine names it otherwise."""
+    """The scheduler's interface, if it has another name on that machine."""
     tls: bool | Certificates = True
-    """Certificates to use; true: made for this run. false: anyone on the network may
-    run code as you."""
+    """Certificates to use; true: create some for this run; false: none, then anyone on
+    the network may run code as you."""
     prologue: tuple[str, ...] = ()
-    """Lines of shell before the worker starts, such as the activation of an
-    environment."""
+    """Shell lines before the worker's command, such as ``source .../activate``."""
     python: str | None = None
-    """Python on the workers; None: the path of this one."""
+    """Python on the workers; None: the path of the running one."""
     scratch: str | None = None
-    """Folder on the node's own disk for what does not fit in memory; may be
+    """Folder on the node's local disk for data that does not fit in memory; may be
     ``$TMPDIR``."""
     directives: tuple[str, ...] = ()
-    """More lines for the head of the job script, without their ``#SBATCH``."""
+    """Additional directives of the job script, without ``#SBATCH``."""
     skip_directives: tuple[str, ...] = ()
-    """Lines of the head that the site refuses: any that hold one of these texts."""
+    """Directives to leave out: those that contain one of these texts."""
     folder: Path = Path("deepspot-jobs")
-    """Of the jobs' logs and the run's certificates; on a disk that all nodes share."""
+    """For the jobs' logs and the run's certificates; on a disk that all nodes share."""
     replace_after: float = Field(10.0, gt=0)
-    """Seconds that a worker may be gone before its job is replaced."""
+    """Seconds that a worker may be lost before its job is replaced."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """More options of dask-jobqueue's class, by its own names; they win."""
+    """Additional options of dask-jobqueue's class; they override all others."""
 
     @field_validator("walltime")
     @classmethod
@@ -144,15 +144,15 @@ class Queue(Options):
         return walltime
 
     @model_validator(mode="after")
-    def _is_known(self) -> Queue:
+    def _fits_queue(self) -> Queue:
         known = QUEUES[self.cluster]
         if not known.has_limits and (self.queue, self.walltime) != (None, None):
-            raise ValueError(f"{self.cluster} knows neither queue nor walltime")
+            raise ValueError(f"{self.cluster} has neither queue nor walltime")
         if known.account is None and self.account is not None:
-            raise ValueError(f"{self.cluster} knows no account; use directives")
+            raise ValueError(f"{self.cluster} has no account; use directives")
         if self.minimum is not None and self.minimum > self.workers:
             raise ValueError(
-                f"minimum is at most workers, {self.workers}; got {self.minimum}"
+                f"minimum must not exceed workers, {self.workers}; got {self.minimum}"
             )
         return self
 
@@ -167,7 +167,7 @@ class Queue(Options):
         return self.gpus > 0
 
     def of_job(self, name: str) -> Any:
-        """Return an option of each job: given here, by the site, or built in."""
+        """Return an option of each job: the user's, the site's, or the default."""
         from dask import config
 
         given = getattr(self, name)
@@ -177,18 +177,18 @@ class Queue(Options):
 
 
 def job_options(options: Queue, *, folder: Path) -> dict[str, Any]:
-    """Return the keywords of dask-jobqueue's class that make these jobs.
+    """Return the keyword arguments for dask-jobqueue's class.
 
     Parameters
     ----------
     options
-        What is wanted.
+        The user's options.
     folder
-        Of the logs.
+        Folder for the logs.
     """
     known = QUEUES[options.cluster]
     made: dict[str, Any] = {
-        **known.also,
+        **known.required,
         "job_name": "deepspot",
         "processes": 1,
         "cores": options.of_job("cores"),
@@ -206,16 +206,16 @@ def job_options(options: Queue, *, folder: Path) -> dict[str, Any]:
         made[known.account] = options.account
     if known.has_limits:
         made["queue"] = options.queue
-        made["walltime"] = _written(options)
+        made["walltime"] = _walltime_text(options)
     if options.gpus:
-        _ask_for_gpus(options, made)
+        _request_gpus(options, made)
     if options.cluster == "htcondor":
         pairs = (line.partition("=") for line in made["job_extra_directives"])
         made["job_extra_directives"] = {k.strip(): v.strip() for k, _, v in pairs}
     return {**{k: v for k, v in made.items() if v is not None}, **options.options}
 
 
-def _ask_for_gpus(options: Queue, made: dict[str, Any]) -> None:
+def _request_gpus(options: Queue, made: dict[str, Any]) -> None:
     from dask.utils import parse_bytes
 
     name, usual = QUEUES[options.cluster].gpus
@@ -230,8 +230,8 @@ def _ask_for_gpus(options: Queue, made: dict[str, Any]) -> None:
         made[name] = text
 
 
-def _written(options: Queue) -> str | None:
-    """Return the wall time as this queue reads it; None: the site's own."""
+def _walltime_text(options: Queue) -> str | None:
+    """Return the wall time in the queue's own format; None: the site's default."""
     if options.walltime is None:
         return None
     lsf = options.cluster == "lsf"
@@ -239,11 +239,11 @@ def _written(options: Queue) -> str | None:
 
 
 def worker_arguments(options: Queue) -> list[str]:
-    """Return what is added to the worker's command."""
-    # The last word on threads counts: all of the job's processors serve the network,
-    # few of them a field each.
+    """Return additional arguments of the worker's command."""
+    # The last --nthreads wins. A worker runs few fields at a time; the network of each
+    # uses all processors of the job.
     words = ["--nthreads", str(options.threads)]
-    # Its own page has no password.
+    # A worker's own dashboard has no password.
     words += ["--dashboard-address", f"{LOOPBACK}:0"]
     if options.gpus:
         words += ["--resources", f"{GPU}={options.gpus}"]
@@ -255,13 +255,13 @@ def worker_arguments(options: Queue) -> list[str]:
 
 
 def prologue(options: Queue) -> list[str]:
-    """Return the lines of shell that come before the worker's command."""
+    """Return the shell lines before the worker's command."""
     environment = {
         **ENVIRONMENT,
         **{name: os.environ[name] for name in ("KERAS_BACKEND",) if name in os.environ},
     }
     return [
-        # Relative paths and own detectors are found as they are here.
+        # Relative paths and the user's own detectors are found as they are here.
         f"cd {shlex.quote(os.getcwd())}",
         *(f"export {name}={shlex.quote(text)}" for name, text in environment.items()),
         *options.prologue,
@@ -277,7 +277,8 @@ def open_queue(
     Raises
     ------
     SettingsError
-        dask-jobqueue is not installed, there is no such queue here, or it refuses.
+        dask-jobqueue is not installed, this machine has no such queue, or the queue
+        refuses a job.
     """
     import dask
     from distributed import Client
@@ -287,7 +288,7 @@ def open_queue(
     if shutil.which(command) is None:
         raise SettingsError(
             f"--cluster {options.cluster}: there is no {command} on the PATH; start "
-            "where jobs can be submitted, such as a login node"
+            "on a machine that can submit jobs, such as a login node"
         )
     folder = options.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -300,7 +301,7 @@ def open_queue(
         made = {"scheduler_options": {**listen, "dashboard_address": f"{LOOPBACK}:0"}}
         if options.tls is not False:
             given = options.tls if isinstance(options.tls, Certificates) else None
-            files = given or stack.enter_context(made_certificates(folder))
+            files = given or stack.enter_context(temporary_certificates(folder))
             made["security"] = files.security()
         try:
             cluster = kind(**made, **job_options(options, folder=folder))
@@ -316,5 +317,5 @@ def open_queue(
             wait_count=IDLE_CHECKS,
         )
         client = stack.enter_context(Client(cluster, set_as_default=False))
-        stack.enter_context(tell_while_waiting(client, folder, say))
+        stack.enter_context(report_waiting(client, folder, say))
         yield client

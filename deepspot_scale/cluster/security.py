@@ -1,9 +1,9 @@
-"""Who may talk to the workers: certificates, and the way in from outside.
+"""Certificates of a cluster, its network address, and access to its dashboard.
 
-Dask's wire carries code, so whoever can write to it can run anything as the user. On
-loopback that is this machine; on a network every connection shows a certificate. The
-dashboard has no password at all and never leaves loopback. Nothing here starts a
-cluster.
+Dask's messages carry code, so whoever can send one can run anything as the user. On
+loopback only users of this machine can; on a network every connection must present a
+certificate. The dashboard has no password and listens on loopback only. Nothing here
+starts a cluster.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from deepspot_scale.errors import SettingsError
 
 
 class Certificates(Strict):
-    """Files in PEM format that every process of a cluster shows and expects."""
+    """PEM files that every process of a cluster presents and requires."""
 
     ca: Path
     """Certificate of the authority that signed the others."""
@@ -40,7 +40,7 @@ class Certificates(Strict):
         Raises
         ------
         SettingsError
-            A file that is not there.
+            A file does not exist.
         """
         from distributed import Security
 
@@ -57,18 +57,18 @@ class Certificates(Strict):
 
 
 def certificates_in(folder: Path) -> Certificates:
-    """Return the certificates that `write_certificates` wrote into a folder."""
+    """Return the certificates that `write_certificates` wrote to a folder."""
     cert = folder / "cert.pem"
     return Certificates(ca=cert, cert=cert, key=folder / "key.pem")
 
 
 def write_certificates(folder: Path) -> Certificates:
-    """Make a key and its certificate that only this user can read.
+    """Create a key and its certificate, readable by this user only.
 
     Parameters
     ----------
     folder
-        New; made for this user alone, on a file system that the workers see too.
+        Created here with mode 700; must be on a file system that the workers share.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def write_certificates(folder: Path) -> Certificates:
         made = Security.temporary()
     except ImportError as error:
         raise SettingsError(
-            "making certificates needs: pip install 'deepspot-scale[queue]'; or name "
+            "creating certificates needs: pip install 'deepspot-scale[queue]'; or give "
             "your own under [tls]"
         ) from error
     folder.mkdir(mode=0o700, parents=True)
@@ -96,8 +96,8 @@ def write_certificates(folder: Path) -> Certificates:
 
 
 @contextmanager
-def made_certificates(folder: Path) -> Iterator[Certificates]:
-    """Give certificates made for one cluster, in a folder that is gone at the end."""
+def temporary_certificates(folder: Path) -> Iterator[Certificates]:
+    """Create certificates for one cluster and delete them at the end."""
     own = folder / f"tls-{secrets.token_hex(8)}"
     try:
         yield write_certificates(own)
@@ -108,7 +108,7 @@ def made_certificates(folder: Path) -> Iterator[Certificates]:
 def where_to_listen(interface: str | None) -> dict[str, str]:
     """Return Dask's option for the one address that a process listens on.
 
-    Without a named interface it is the address by which this machine reaches others.
+    Without an interface it is the address from which this machine reaches others.
 
     Raises
     ------
@@ -127,12 +127,12 @@ def where_to_listen(interface: str | None) -> dict[str, str]:
 
 
 def dashboard_lines(client: Any) -> list[str]:
-    """Return where the live page is, and how to see it from another machine."""
+    """Return the address of the live page, and how to reach it from elsewhere."""
     services = client.scheduler_info(n_workers=0)["services"]
     port = services.get("dashboard")
     if port is None:
         return []
-    # Another's scheduler, or one in a pod: it says where.
+    # An external scheduler, or one in a pod, reports its own address.
     if not hasattr(getattr(client, "cluster", None), "scheduler_spec"):
         return [f"live page: {page_address(client)}"]
     lines = [f"live page: http://127.0.0.1:{port}/deepspot"]

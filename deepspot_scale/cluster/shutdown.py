@@ -1,9 +1,9 @@
-"""Leaving in good order: a worker ends the field in hand, hands back the rest, goes.
+"""Graceful shutdown: a worker finishes the field in hand and returns the rest.
 
-A task asks `is_wanted` before each further field. The answer turns to no when its run
-was told to stop, when nobody waits for it any more, or when the queue has warned the
-worker's job (SIGTERM or SIGUSR1); then the worker takes no more tasks, waits for those
-in hand and leaves. Nothing here knows what a field is.
+A task calls `is_wanted` before each further field. It returns False when the run was
+told to stop, when the task was cancelled, or when the queue has warned the worker's
+job (SIGTERM or SIGUSR1). A warned worker accepts no more tasks, waits for its running
+ones and closes. Nothing here knows what a field is.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 
 from distributed import NannyPlugin, Status, WorkerPlugin, get_worker
 
-NAME = "deepspot-leaving"
-PATIENCE = 600.0
-"""Seconds that a leaving worker waits at most for the fields in hand."""
+NAME = "deepspot-shutdown"
+TIMEOUT = 600.0
+"""Maximum seconds that a closing worker waits for the fields in hand."""
 POLL = 0.05
 _WARNINGS = [
     getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)
@@ -31,19 +31,19 @@ _WARNINGS = [
 
 @contextmanager
 def without_signals() -> Iterator[None]:
-    """Start processes that get none of the terminal's or queue's signals.
+    """Start processes that ignore the signals of terminal and queue.
 
-    Local workers share the client's terminal and job. The client alone answers to
-    Ctrl-C and to the queue; the workers go when it tells them to, or when it is gone.
-    What the queue cannot hold back, SIGKILL, still reaches them.
+    Local workers share the client's terminal and job. Only the client handles Ctrl-C
+    and the queue's signals; the workers end when the client tells them to, or is gone.
+    SIGKILL cannot be blocked and still reaches them.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    # Threads and processes inherit the mask, so those that restart workers have it too.
+    # Threads and processes inherit the mask, also those that restart workers.
     numbers = [signal.SIGINT, *_WARNINGS]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    # Python's own helper gets none either; its start lifts part of the mask again.
+    # Python's resource tracker must inherit it too; starting it unblocks some signals.
     resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
@@ -53,7 +53,7 @@ def without_signals() -> Iterator[None]:
 
 
 class Shutdown(WorkerPlugin):
-    """Lets a worker know what it need not begin any more."""
+    """Tells a worker which runs have stopped, and closes it on a queue's warning."""
 
     name = NAME
 
@@ -63,61 +63,61 @@ class Shutdown(WorkerPlugin):
         self.client = os.getpid()
 
     async def setup(self, worker: Any) -> None:
-        """Answer to the queue's warnings, unless the client's own process started us.
+        """Handle the queue's warnings, unless the client's own process started us.
 
         Local workers do not get these signals at all, see `without_signals`.
         """
         self.worker = worker
-        self.led = False
-        self.going: asyncio.Task[None] | None = None
-        worker.handlers["deepspot_leave"] = self.leave
+        self.nanny_closes = False
+        self.shutdown: asyncio.Task[None] | None = None
+        worker.handlers["deepspot_shutdown"] = self.prepare_to_close
         if _in_main_thread() and os.getppid() != self.client:
             loop = asyncio.get_running_loop()
             for number in _WARNINGS:
-                loop.add_signal_handler(number, self._begin_leaving)
+                loop.add_signal_handler(number, self._begin_shutdown)
 
-    def _begin_leaving(self) -> None:
-        if self.going is None:
-            self.going = asyncio.create_task(self._leave())
+    def _begin_shutdown(self) -> None:
+        if self.shutdown is None:
+            self.shutdown = asyncio.create_task(self._shut_down())
 
-    async def leave(self) -> None:
-        """Make ready for the nanny to close us; returns when that is so."""
-        self.led = True
-        self._begin_leaving()
-        if self.going is not None:
-            # Unshielded, the end of this call would cancel what it waits for, and a
-            # worker that closes on its own account ends its calls first: for ever.
-            await asyncio.shield(self.going)
+    async def prepare_to_close(self) -> None:
+        """Finish the running tasks, so that the nanny can close this worker."""
+        self.nanny_closes = True
+        self._begin_shutdown()
+        if self.shutdown is not None:
+            # A worker that closes itself cancels its open calls first. Without the
+            # shield that would cancel the shutdown, and it would never finish.
+            await asyncio.shield(self.shutdown)
 
-    async def _leave(self) -> None:
+    async def _shut_down(self) -> None:
         worker = self.worker
         if worker.status not in {Status.running, Status.paused}:
             return
-        worker.status = Status.closing_gracefully  # from now on it gets no tasks
-        deadline = time.monotonic() + PATIENCE
+        worker.status = Status.closing_gracefully  # it gets no more tasks
+        deadline = time.monotonic() + TIMEOUT
         while worker.active_threads and time.monotonic() < deadline:
             await asyncio.sleep(POLL)
-        # Rows that nobody has fetched yet go to another worker.
+        # Results that nobody has fetched yet move to another worker.
         await worker.scheduler.retire_workers(
             workers=[worker.address],
             close_workers=False,
             remove=True,
             stimulus_id=f"{NAME}-{time.time()}",
         )
-        if not self.led:
+        if not self.nanny_closes:
             await worker.close(nanny=True, reason=NAME)
 
 
 class ShutdownNanny(NannyPlugin):
-    """Makes the parent of a queue's worker wait for it when the job is warned."""
+    """Makes a nanny wait for its worker's shutdown when the queue warns the job."""
 
     name = NAME
 
     def setup(self, nanny: Any) -> None:
-        """Take note of warnings, then let them do what they did before."""
+        """Record warnings, then call the handler that was there before."""
         self.warned = False
         self.nanny = nanny
-        if not _in_main_thread():  # a local cluster: the client answers
+        if not _in_main_thread():  # a local cluster: the client handles signals
             return
         before = signal.getsignal(signal.SIGTERM)
 
@@ -130,13 +130,13 @@ class ShutdownNanny(NannyPlugin):
             signal.signal(number, note)
 
     async def teardown(self, nanny: Any) -> None:
-        """Wait until the worker has left in good order."""
+        """Wait until the worker is ready to close."""
         if not self.warned or not nanny.worker_address:
             return
         try:
             async with nanny.rpc(nanny.worker_address) as worker:
-                await asyncio.wait_for(worker.deepspot_leave(), PATIENCE)
-        except (OSError, TimeoutError):  # it has gone already
+                await asyncio.wait_for(worker.deepspot_shutdown(), TIMEOUT)
+        except (OSError, TimeoutError):  # the worker has already ended
             return
 
 
@@ -147,7 +147,7 @@ def _in_main_thread() -> bool:
 def is_wanted(run: str) -> bool:
     """Return whether a task should begin another field of a run.
 
-    Outside a worker the answer is always yes.
+    Always True outside a worker.
     """
     try:
         worker = get_worker()

@@ -1,10 +1,9 @@
-"""The tasks of one Slurm allocation: ``srun`` starts the same command many times.
+"""Workers as the tasks of one Slurm allocation: ``srun`` starts a command many times.
 
-Task 0 is the run: its scheduler, its client, and a worker beside them. Every other
-task is a worker until the run ends, so no processor and no GPU of the allocation only
-waits. They meet in a folder that all nodes share, by the scheduler's file and its
-certificates. A worker sees one GPU, by its number on the node. Nothing here knows what
-is computed.
+Task 0 runs the scheduler, the client and a worker. Every other task is a worker until
+the run ends, so no processor and no GPU of the allocation is idle. The tasks exchange
+the scheduler's address and certificates through a folder that all nodes share. A worker
+sees one GPU, by its number on the node. Nothing here knows what is computed.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ from deepspot_scale.cluster.shutdown import without_signals
 from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.errors import DeviceError, RunError, SettingsError
 
-PATIENCE = 600.0
-"""Seconds that a worker waits for task 0, which looks through the plate first."""
+TIMEOUT = 600.0
+"""Seconds that a worker waits for task 0, which first opens the plate."""
 SCHEDULER, KEYS, OVER = "scheduler.json", "tls", "over"
-"""What the tasks leave each other where they meet."""
+"""Files and folder in the shared folder of the tasks."""
 
 
 class Allocation(Options):
@@ -50,18 +49,18 @@ class Allocation(Options):
 
     cluster: Literal["srun"] = "srun"
     workers: None = None
-    """As many as ``srun`` has tasks."""
+    """Never set: ``srun`` decides how many tasks there are."""
     threads: int = Field(TASKS_AT_A_TIME, ge=1)
     """Fields that a worker has in hand at a time."""
     interface: str | None = None
-    """Network interface that all use, such as ``ib0``."""
+    """Network interface of all tasks, such as ``ib0``."""
     tls: bool | Certificates = True
-    """Certificates to use; true: made for this run. false: anyone on the network may
-    run code as you."""
+    """Certificates to use; true: create some for this run; false: none, then anyone on
+    the network may run code as you."""
     scratch: str | None = None
-    """Folder on the node's own disk for what does not fit in memory."""
+    """Folder on the node's local disk for data that does not fit in memory."""
     folder: Path = Path("deepspot-jobs")
-    """Where the tasks meet; on a disk that all nodes share."""
+    """For addresses and certificates of the tasks; on a disk that all nodes share."""
 
     @property
     def network_threads(self) -> int:
@@ -76,19 +75,19 @@ class Allocation(Options):
 
 @dataclass(frozen=True)
 class Task:
-    """Which of the tasks this process is."""
+    """The Slurm task that this process is."""
 
     job: str
-    """Names the allocation and the ``srun`` in it."""
+    """Id of the job, the ``srun`` in it, and the restart."""
     rank: int
     n_tasks: int
     local_rank: int
-    """Among those on the same node."""
+    """Number among the tasks on the same node."""
     n_local: int
 
 
 def find_task(environment: Mapping[str, str]) -> Task:
-    """Return which task Slurm says that this process is.
+    """Return the Slurm task that this process is, from its environment.
 
     Raises
     ------
@@ -97,10 +96,10 @@ def find_task(environment: Mapping[str, str]) -> Task:
     """
     try:
         on_nodes = environment["SLURM_STEP_TASKS_PER_NODE"]
-        # A job that is put back into the queue keeps its number, and files remain.
-        again = environment.get("SLURM_RESTART_COUNT", "0")
+        # A requeued job keeps its number, and its files remain.
+        restart = environment.get("SLURM_RESTART_COUNT", "0")
         return Task(
-            f"{environment['SLURM_JOB_ID']}.{environment['SLURM_STEP_ID']}-{again}",
+            f"{environment['SLURM_JOB_ID']}.{environment['SLURM_STEP_ID']}-{restart}",
             int(environment["SLURM_PROCID"]),
             int(environment["SLURM_STEP_NUM_TASKS"]),
             int(environment["SLURM_LOCALID"]),
@@ -108,13 +107,13 @@ def find_task(environment: Mapping[str, str]) -> Task:
         )
     except KeyError as error:
         raise SettingsError(
-            "--cluster srun is for what srun starts, as in srun -n 4 deepspot-scale "
+            "--cluster srun works only under srun, as in srun -n 4 deepspot-scale "
             f"run ... --cluster srun; {error.args[0]} is not set here"
         ) from error
 
 
 def tasks_of_node(text: str, node: int) -> int:
-    """Return the tasks on one node, of Slurm's list such as ``4(x2),3``.
+    """Return the number of tasks on a node from Slurm's list such as ``4(x2),3``.
 
     Examples
     --------
@@ -129,14 +128,14 @@ def tasks_of_node(text: str, node: int) -> int:
 
 
 def pin(task: Task, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what a worker's environment says of its GPU; nothing without any.
+    """Return the environment variable for a worker's GPU; empty without GPUs.
 
-    One that Slurm itself has bound to the task stays.
+    A GPU that Slurm itself has bound to the task is kept.
 
     Raises
     ------
     DeviceError
-        More tasks than GPUs on the node.
+        There are more tasks than GPUs on the node.
     """
     if not environment.get(VISIBLE):
         return {}
@@ -168,7 +167,7 @@ def _nanny_options(options: Allocation, task: Task, security: Any) -> dict[str, 
 
 
 def _memory(task: Task) -> float:
-    """Return the bytes of one task, or its share of the node where Slurm says none."""
+    """Return a task's memory in bytes, or as a share of the node if Slurm sets none."""
     node = int(os.environ.get("SLURM_MEM_PER_NODE", "0"))
     processor = int(os.environ.get("SLURM_MEM_PER_CPU", "0"))
     processors = int(os.environ.get("SLURM_CPUS_PER_TASK", "1"))
@@ -176,13 +175,13 @@ def _memory(task: Task) -> float:
     return megabytes * 2**20 or 1 / task.n_local
 
 
-def _meeting_place(options: Allocation, task: Task) -> Path:
+def _shared_folder(options: Allocation, task: Task) -> Path:
     return options.folder.absolute() / f"srun-{task.job}"
 
 
 @contextmanager
 def open_allocation(options: Allocation) -> Iterator[Any]:
-    """Be task 0: start the scheduler and one worker, and yield the client.
+    """As task 0, start the scheduler and one worker, and yield the client.
 
     Raises
     ------
@@ -192,7 +191,7 @@ def open_allocation(options: Allocation) -> Iterator[Any]:
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
     task = find_task(os.environ)
-    place = _meeting_place(options, task)
+    place = _shared_folder(options, task)
     security = _security(options, place, make=True)
     scheduler = {
         **where_to_listen(options.interface),
@@ -225,34 +224,39 @@ def _security(options: Allocation, place: Path, *, make: bool) -> Any:
 
 
 def serve_allocation(options: Allocation) -> bool:
-    """Be a worker until the run ends, in every task but 0; return whether it was one.
+    """In every task but 0, serve as a worker until the run ends.
+
+    Returns
+    -------
+    bool
+        Whether this task was a worker.
 
     Raises
     ------
     SettingsError
         ``srun`` did not start this process.
     RunError
-        Task 0 says nothing at all.
+        Task 0 neither starts a scheduler nor ends within `TIMEOUT`.
     """
     task = find_task(os.environ)
-    place = _meeting_place(options, task)
+    place = _shared_folder(options, task)
     if task.rank == 0:
         place.mkdir(mode=0o700, parents=True)
-        # However this process ends, the others must not wait for it.
-        atexit.register(_leave, place)
+        # The other tasks must not wait, however this process ends.
+        atexit.register(_end_run, place)
         return False
     address = _wait_for_scheduler(place)
     if address is not None:
         security = _security(options, place, make=False)
         logging.getLogger("distributed").setLevel(logging.WARNING)
-        with without_signals():  # Slurm's warning would end Python's own helper
+        with without_signals():  # Slurm's signal would kill Python's resource tracker
             resource_tracker.ensure_running()
         asyncio.run(_serve(address, _nanny_options(options, task, security)))
     return True
 
 
-def _leave(place: Path) -> None:
-    """Take the keys away, and say that the run is over."""
+def _end_run(place: Path) -> None:
+    """Delete the keys and mark the run as over."""
     shutil.rmtree(place / KEYS, ignore_errors=True)
     (place / SCHEDULER).unlink(missing_ok=True)
     (place / OVER).touch()
@@ -260,17 +264,17 @@ def _leave(place: Path) -> None:
 
 def _wait_for_scheduler(place: Path) -> str | None:
     """Return the scheduler's address; None if task 0 ended without one."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while time.monotonic() < end:
         try:
             return str(json.loads((place / SCHEDULER).read_text())["address"])
-        except (OSError, ValueError):  # not there, or not whole yet
+        except (OSError, ValueError):  # not there, or incomplete
             if (place / OVER).exists():
                 return None
             time.sleep(0.5)
     raise RunError(
-        f"task 0 started no scheduler within {PATIENCE:.0f} s and did not end; see "
-        f"what it said, and whether all nodes see {place.parent}"
+        f"task 0 started no scheduler within {TIMEOUT:.0f} s and did not end; check "
+        f"its output, and that all nodes see {place.parent}"
     )
 
 

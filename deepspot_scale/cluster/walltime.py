@@ -1,6 +1,6 @@
-"""Wall times as queues write them, and how long a worker may live within one.
+"""Wall times in the formats of queues, and the lifetime of a worker within one.
 
-Text comes in, seconds go out.
+Text comes in, seconds go out, and back. Nothing here knows a queue.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 FORM = re.compile(r"(?:(\d+)-)?(\d+):(\d\d)(?::(\d\d))?")
 
 MARGIN, LONGEST_MARGIN = 0.1, 300.0
-"""Part of the wall time, and seconds at most, that are left for a worker's end."""
+"""Share of the wall time, and maximum seconds, reserved for a worker's shutdown."""
 STAGGER, LONGEST_STAGGER = 0.05, 240.0
-"""Part of the wall time, and seconds at most, by which workers end apart."""
+"""Share of the wall time, and maximum seconds, by which lifetimes vary."""
 
 
 def seconds_of(walltime: str) -> int:
@@ -21,7 +21,7 @@ def seconds_of(walltime: str) -> int:
     Raises
     ------
     ValueError
-        Another form.
+        The text has another form.
 
     Examples
     --------
@@ -36,9 +36,9 @@ def seconds_of(walltime: str) -> int:
 
 
 def clock(seconds: int, *, with_seconds: bool = True) -> str:
-    """Return ``hours:minutes:seconds``, which every queue but LSF reads.
+    """Return ``hours:minutes:seconds``, which every queue but LSF accepts.
 
-    LSF reads ``hours:minutes``; seconds count as a whole minute there.
+    LSF accepts ``hours:minutes``; seconds are rounded up to a minute for it.
 
     Examples
     --------
@@ -55,9 +55,9 @@ def clock(seconds: int, *, with_seconds: bool = True) -> str:
 def lifetime(walltime: int) -> tuple[int, int]:
     """Return a worker's mean lifetime and its spread to either side, in seconds.
 
-    The longest-lived worker still ends before the queue would kill it, by a tenth of
-    the wall time or five minutes; workers that started together do not all end at
-    once.
+    The longest-lived worker shuts down a tenth of the wall time, or five minutes,
+    before the queue would kill it; workers that started together end at different
+    times.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""What every worker is given and does before its first task.
+"""How a worker is prepared before its first task: environment, imports, network.
 
-Its environment, its imports, and the network: loaded once in each process, also on
-workers that join late or restart. Nothing here knows fields.
+The network is loaded once in each process, also on workers that join late or restart.
+Nothing here knows fields.
 """
 
 from __future__ import annotations
@@ -20,41 +20,42 @@ from deepspot_scale.errors import DeepspotError
 from deepspot_scale.networks.engines import Device, EngineChoice, get_engine
 
 ENVIRONMENT = {
-    # TensorFlow's start-up lines of every worker would bury the progress.
+    # Otherwise each worker's start-up messages of TensorFlow hide the progress line.
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    # Neither TensorFlow nor JAX takes the whole GPU: others may share it.
+    # Neither TensorFlow nor JAX may reserve the whole GPU: others may share it.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-    # Dask looks at every thread's stack so often; 10 ms cost 5 % of a worker.
+    # Interval of Dask's profiler; its default of 10 ms costs 5 % of a worker's time.
     "DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL": "50ms",
 }
-"""Set before a worker imports anything: later is too late."""
+"""Variables that must be set before a worker imports anything."""
 
 KEPT_BLOCK_BYTES = 1 << 25
-"""Largest array whose memory is used again, beyond 2048 x 2048 float32; that of others
-goes back to the system. glibc takes no more."""
+"""Arrays up to this size reuse freed memory; larger ones return theirs to the system.
+More than 2048 x 2048 float32, and the maximum that glibc accepts."""
 KEPT_BYTES = 1 << 26
-"""Free memory at the end of the heap that a worker keeps."""
+"""Free memory at the end of the heap that is not returned to the system."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Names of glibc's parameters, see mallopt(3)."""
 
 SHARE = 2.0**-10
-"""Part of its worker's GPU that a field asks for.
+"""Share of a worker's GPU that a field requests.
 
-It must be there, and no more: how many fields a worker has in hand at a time, one
-reading while the other's network runs, is for its threads to say.
+It only restricts fields to workers with a GPU. It is tiny so that the worker's number
+of threads, not this resource, limits how many fields it has in hand at a time.
 """
 
 
 class EngineLoader(WorkerPlugin):
-    """Makes a worker ready for its fields.
+    """Prepares a worker for its fields.
 
     Parameters
     ----------
     choice
-        What to load; None: nothing.
+        The network to load; None: nothing.
     demand
-        From `field_resources`; a worker without it takes no field and loads nothing.
+        From `field_resources`; a worker without these resources gets no field and
+        loads nothing.
     """
 
     name = "deepspot-engine"
@@ -66,12 +67,12 @@ class EngineLoader(WorkerPlugin):
         self.demand = demand or {}
 
     async def setup(self, worker: Any) -> None:
-        """Import in this one thread, then load the network beside the event loop.
+        """Import in this one thread, then load the network outside the event loop.
 
-        Two task threads that import compiled libraries at the same moment have been
-        seen to block a worker for good. What cannot be loaded is not said here, where
-        a queue would replace the worker for ever: the first field says it again, and
-        ends the run.
+        Two task threads that import compiled libraries at the same moment can block a
+        worker forever. A network that cannot be loaded is no error here, because a
+        queue would replace the worker again and again: the first field raises the
+        same error and ends the run.
         """
         _keep_memory()
         import_module("deepspot_scale.runs.process")
@@ -86,10 +87,10 @@ class EngineLoader(WorkerPlugin):
 
 
 def _keep_memory() -> None:
-    """Use the memory of one field's arrays for the next.
+    """Let the next field reuse the memory of one field's arrays.
 
-    Dask has glibc give all of it back at once, to be fetched again page by page: that
-    took a third of a worker's time for fields of 2048 px without a network.
+    Under Dask's settings glibc returns all of it to the system at once and fetches it
+    again page by page: a third of a worker's time for 2048 px fields without network.
     """
     if sys.platform != "linux":
         return
@@ -100,15 +101,15 @@ def _keep_memory() -> None:
 
 
 def field_resources(client: Any, device: Device) -> dict[str, float]:
-    """Return what a field that runs the network must ask of its worker.
+    """Return the Dask resources that a field needs to run the network.
 
     Parameters
     ----------
     client
-        Of the workers, which may all be yet to come.
+        Client of the workers; none of them may have started yet.
     device
-        What the run asks for. cpu: no GPU. gpu: one, unless all there are are workers
-        that do not say whether they have one. auto: one where any worker has one.
+        The run's setting. cpu: no GPU. gpu: one, unless workers are there and none of
+        them declares a GPU. auto: one, if any worker declares one.
     """
     if device == "cpu":
         return {}

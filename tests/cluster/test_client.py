@@ -58,12 +58,12 @@ BAD = [
     ('cluster = "slurm"\nworker = 3', "no option 'worker'. Did you mean 'workers'?"),
     ('cluster = "slurn"', "got 'slurn'. Did you mean 'slurm'?"),
     ('cluster = "slurm"\nwalltime = "4h"', "expected .days-.hours:minutes:seconds"),
-    ('cluster = "slurm"\nworkers = 2\nminimum = 3', "minimum is at most workers, 2"),
+    ('cluster = "slurm"\nworkers = 2\nminimum = 3', "must not exceed workers, 2"),
     ('cluster = "slurm"\ngpus = 4', "gpus: Input should be less than or equal to 1"),
-    ('cluster = "htcondor"\nqueue = "long"', "htcondor knows neither queue nor wall"),
-    ('cluster = "htcondor"\naccount = "lab"', "htcondor knows no account"),
+    ('cluster = "htcondor"\nqueue = "long"', "htcondor has neither queue nor wall"),
+    ('cluster = "htcondor"\naccount = "lab"', "htcondor has no account"),
     ('cluster = "local"\nworkers = 0', "workers: "),
-    ("workers = 3", 'begin it with a line such as cluster = "slurm"'),
+    ("workers = 3", 'add a first line such as cluster = "slurm"'),
     ("workers 3", "is no TOML"),
 ]
 
@@ -94,7 +94,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_without_workers_is_refused() -> None:
     with (
-        pytest.raises(SettingsError, match="1 worker at least"),
+        pytest.raises(SettingsError, match="at least 1 worker"),
         open_client(workers=0),
     ):
         pass
@@ -114,7 +114,7 @@ def test_a_task_of_srun_is_a_worker_or_the_run(monkeypatch: pytest.MonkeyPatch) 
     assert (task.job, task.rank, task.local_rank, task.n_local) == ("12.0-0", 5, 1, 4)
     assert find_task({**TASK, "SLURM_RESTART_COUNT": "1"}).job == "12.0-1"
     monkeypatch.delenv("SLURM_PROCID", raising=False)
-    with pytest.raises(SettingsError, match="is for what srun starts"):
+    with pytest.raises(SettingsError, match="works only under srun"):
         serve(Allocation())
     assert not serve(Local())
 

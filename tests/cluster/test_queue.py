@@ -10,7 +10,7 @@ import dask_jobqueue
 import pytest
 
 from deepspot_scale.cluster.client import open_client
-from deepspot_scale.cluster.jobs import last_word
+from deepspot_scale.cluster.jobs import last_log_line
 from deepspot_scale.cluster.queue import QUEUES, Queue, job_options
 from deepspot_scale.cluster.walltime import lifetime, seconds_of
 from deepspot_scale.errors import SettingsError
@@ -128,7 +128,7 @@ def test_a_queue_that_is_not_here_is_an_error(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     with (
-        pytest.raises(SettingsError, match="no bsub on the PATH; start where"),
+        pytest.raises(SettingsError, match="no bsub on the PATH; start on a machine"),
         open_client("lsf"),
     ):
         pass
@@ -136,10 +136,10 @@ def test_a_queue_that_is_not_here_is_an_error(
 
 
 def test_who_waits_is_told_what_the_newest_log_ends_with(tmp_path: Path) -> None:
-    assert "wait in the queue" in last_word(tmp_path, 0.0)
+    assert "wait in the queue" in last_log_line(tmp_path, 0.0)
     (tmp_path / "deepspot-1.err").write_text("")
-    assert "wait in the queue" in last_word(tmp_path, 0.0)
+    assert "wait in the queue" in last_log_line(tmp_path, 0.0)
     log = tmp_path / "deepspot-2.err"
     log.write_text("a line\nNo module named deepspot_scale\n")
-    assert last_word(tmp_path, 0.0).endswith("No module named deepspot_scale")
-    assert "wait in the queue" in last_word(tmp_path, log.stat().st_mtime + 60)
+    assert last_log_line(tmp_path, 0.0).endswith("No module named deepspot_scale")
+    assert "wait in the queue" in last_log_line(tmp_path, log.stat().st_mtime + 60)

@@ -17,7 +17,7 @@ from deepspot_scale.cluster.client import open_client, read_cluster
 from deepspot_scale.cluster.security import (
     Certificates,
     dashboard_lines,
-    made_certificates,
+    temporary_certificates,
     where_to_listen,
     write_certificates,
 )
@@ -42,7 +42,7 @@ def guarded(certificates: Certificates) -> Iterator[str]:
 
 
 def test_only_this_user_can_read_the_key(tmp_path: Path) -> None:
-    with made_certificates(tmp_path) as made:
+    with temporary_certificates(tmp_path) as made:
         assert stat.S_IMODE(made.key.stat().st_mode) == 0o600
         assert stat.S_IMODE(made.key.parent.stat().st_mode) == 0o700
         assert "PRIVATE KEY" in made.key.read_text()

@@ -202,7 +202,7 @@ def test_jobs_that_die_too_early_are_told_of_and_need_not_be_waited_for(
     slurm: Any, wide_plate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(jobs, "FIRST_WORD", 2.0)
+    monkeypatch.setattr(jobs, "FIRST_MESSAGE", 2.0)
     lines = 'prologue = ["module load python || exit 1"]\n'
     (tmp_path / "typo.toml").write_text(JOBS + lines)
     settings = make_settings(channels=("FISH",), enhance=False)
