@@ -29,14 +29,14 @@ from bokeh.client import pull_session
 
 import deepspot_scale as ds
 from deepspot_scale.cluster.client import open_client
-from deepspot_scale.dashboard import publisher as announcement
+from deepspot_scale.dashboard import publisher
 from deepspot_scale.dashboard import scheduler_plugin as plugin
 from deepspot_scale.dashboard.page import LivePage
 from deepspot_scale.dashboard.publisher import page_address
 from deepspot_scale.dashboard.state import Runs
 from deepspot_scale.io.ome_zarr.writing import ImageLayout, create_plate, write_image
 from deepspot_scale.runs import dispatch as distribution
-from deepspot_scale.runs import execute as screen
+from deepspot_scale.runs import execute
 from deepspot_scale.runs.execute import execute_run
 from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.settings import make_settings
@@ -75,7 +75,7 @@ def without_page() -> Iterator[None]:
     def silent(*_: Any, **__: Any) -> Iterator[Callable[[Any], None]]:
         yield lambda _: None
 
-    with patch.object(screen, "announce_run", silent):
+    with patch.object(execute, "announce_run", silent):
         yield
 
 
@@ -97,7 +97,7 @@ def page_seconds() -> Iterator[Counter[str]]:
         return call
 
     with (
-        patch.object(announcement, "tell_rows", timed("field", announcement.tell_rows)),
+        patch.object(publisher, "rows_message", timed("field", publisher.rows_message)),
         patch.object(Runs, "take", timed("field", Runs.take)),
         patch.object(LivePage, "update", timed("look", LivePage.update)),
     ):

@@ -15,7 +15,7 @@ from typing import Any
 from distributed import WorkerPlugin
 
 from deepspot_scale.cluster.options import GPU
-from deepspot_scale.dashboard.events import TOPIC, tell_device, this_worker
+from deepspot_scale.dashboard.events import TOPIC, device_message, this_worker
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.networks.engines import Device, EngineChoice, get_engine
 
@@ -83,7 +83,7 @@ class EngineLoader(WorkerPlugin):
                 device = (await asyncio.to_thread(get_engine, self.choice)).name
             except DeepspotError:
                 return
-        worker.log_event(TOPIC, tell_device(this_worker(), device))
+        worker.log_event(TOPIC, device_message(this_worker(), device))
 
 
 def _keep_memory() -> None:

@@ -1,1 +1,1 @@
-"""A run as it can be watched on the scheduler's dashboard: knows no network."""
+"""The live page of a run on the scheduler's dashboard."""

@@ -1,7 +1,7 @@
-"""What a run tells the scheduler about itself, as plain words and numbers.
+"""Messages of a run to the scheduler, as plain texts and numbers.
 
-Rows of fields come in, messages go out that the scheduler's public event log can
-carry. Nothing here knows a scheduler, or what becomes of the numbers.
+Rows of fields come in, messages for the scheduler's public event log go out. Nothing
+here knows a scheduler, or how the numbers are used.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import pandas as pd
 from deepspot_scale.vocabulary import DONE, FIELDS, FieldAddress
 
 TOPIC = "deepspot"
-"""Name under which the scheduler logs our messages."""
+"""Topic of our messages in the scheduler's event log."""
 STAGES = tuple(
     name.removeprefix("seconds_")
     for name in (column.name for column in FIELDS)
     if name.startswith("seconds_")
 )
-"""Those of the columns ``seconds_<stage>`` of the table of fields."""
+"""Stages with a column ``seconds_<stage>`` in the table of fields."""
 Message = dict[str, Any]
 How = Literal["finished", "stopped"]
 
 
 class FieldRow(NamedTuple):
-    """What is told of one field: columns of `vocabulary.FIELDS`."""
+    """The part of a field's row that is sent: columns of `vocabulary.FIELDS`."""
 
     row: str
     column: str
@@ -49,12 +49,12 @@ class FieldRow(NamedTuple):
 
     @property
     def address(self) -> FieldAddress:
-        """Where the field is."""
+        """Address of the field."""
         return FieldAddress(self.row, self.column, self.field)
 
 
 class WellRow(NamedTuple):
-    """How one well stands as a run begins."""
+    """The status of one well when a run begins."""
 
     row: str
     column: str
@@ -63,12 +63,12 @@ class WellRow(NamedTuple):
     n_done: int
     """Fields done by an earlier start of the same run."""
     n_failed: int
-    """Fields that failed then, and are not tried again."""
+    """Fields that failed in an earlier start, and are not tried again."""
     n_spots: int
     n_cells: int
 
 
-def tell_begin(
+def begin_message(
     run: str, left: Iterable[FieldAddress], before: pd.DataFrame | None = None
 ) -> Message:
     """Return the message that a run begins.
@@ -76,11 +76,11 @@ def tell_begin(
     Parameters
     ----------
     run
-        The run folder: the name that all messages of this run carry.
+        The run folder, which identifies the run in all its messages.
     left
         The fields to do.
     before
-        Rows of the fields that are settled already, columns `vocabulary.FIELDS`.
+        Rows of the fields already done or failed, columns `vocabulary.FIELDS`.
     """
     waiting = Counter((address.row, address.column) for address in left)
     settled: dict[tuple[str, str], list[int]] = {}
@@ -96,36 +96,36 @@ def tell_begin(
     return {"kind": "begin", "run": run, "wells": wells}
 
 
-def tell_rows(run: str, rows: pd.DataFrame) -> Message:
-    """Return the message that these fields have come in.
+def rows_message(run: str, rows: pd.DataFrame) -> Message:
+    """Return the message that these fields are finished.
 
-    As text, since the event log keeps its messages: lists would take five times the
-    scheduler's memory.
+    The rows are one JSON text, because the event log keeps its messages, and lists
+    would take five times as much of the scheduler's memory.
     """
     return {"kind": "rows", "run": run, "rows": json.dumps(list(field_rows(rows)))}
 
 
 def read_rows(message: Message) -> list[FieldRow]:
-    """Return the fields that a message of `tell_rows` tells of."""
+    """Return the rows of a message of `rows_message`."""
     return [FieldRow(*row) for row in json.loads(message["rows"])]
 
 
-def tell_end(run: str, how: How) -> Message:
+def end_message(run: str, how: How) -> Message:
     """Return the message that a run has ended."""
     return {"kind": "end", "run": run, "how": how}
 
 
-def tell_device(worker: str, device: str) -> Message:
-    """Return the message that says what a worker's network runs on.
+def device_message(worker: str, device: str) -> Message:
+    """Return the message with the device of a worker's network.
 
     Parameters
     ----------
     worker
-        As in column ``worker`` of the table of fields.
+        Name of the worker, as in column ``worker`` of the table of fields.
     device
         The engine's name.
     """
-    # The scheduler writes the worker's address under the key worker.
+    # Not under the key "worker": the scheduler puts the worker's address there.
     return {"kind": "device", "name": worker, "device": device}
 
 
@@ -135,6 +135,6 @@ def this_worker() -> str:
 
 
 def field_rows(rows: pd.DataFrame) -> Iterable[FieldRow]:
-    """Return what is told of each field of a table."""
+    """Return the `FieldRow` of each row of a table."""
     columns = [rows[name].tolist() for name in FieldRow._fields]
     return map(FieldRow._make, zip(*columns, strict=True))

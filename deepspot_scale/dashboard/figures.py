@@ -1,6 +1,6 @@
-"""The two pictures of the live page: the plate's wells, and the rate over time.
+"""The two figures of the live page: the plate's wells, and the rate over time.
 
-Numbers of `RunState.snapshot` come in and go into Bokeh figures. Nothing here knows
+Numbers of `RunState.snapshot` come in, Bokeh figures are updated. Nothing here knows
 documents, sessions or a scheduler.
 """
 
@@ -59,7 +59,7 @@ def _source(*names: str, called: str | None = None) -> Any:
 
 @dataclass
 class PlateDrawing:
-    """The wells where they stand, coloured by progress or by spots."""
+    """The wells at their positions, coloured by progress or by spots."""
 
     empty: Any = field(default_factory=lambda: _source("x", "y"))
     wells: Any = field(
@@ -94,12 +94,12 @@ class PlateDrawing:
             width=10,
             major_label_text_color=INK,
             background_fill_color=None,
-            formatter=NumeralTickFormatter(),  # a new one each time would cost 10 ms
+            formatter=NumeralTickFormatter(),  # creating one per update costs 10 ms
         )
         made.add_layout(self.bar, "right")
 
     def show(self, numbers: Snapshot, shown: Panel) -> None:
-        """Draw the wells as they stand."""
+        """Draw the current numbers of the wells."""
         shape = plate_shape(numbers["wells"])
         self.figure.visible = shape is not None
         if shape is None:
@@ -136,9 +136,9 @@ class PlateDrawing:
         known = [value for value in values if not isnan(value)]
         top = 1.0 if shown == "progress" else max([*known, 0.0]) or 1.0
         low = 0.0 if shown == "progress" else min([*known, top * 0.99])
-        wanted = list(PROGRESS if shown == "progress" else Viridis256)
-        if list(self.colours.palette) != wanted:
-            self.colours.palette = wanted
+        palette = list(PROGRESS if shown == "progress" else Viridis256)
+        if list(self.colours.palette) != palette:
+            self.colours.palette = palette
         self.colours.update(low=low, high=top)
         self.bar.formatter.format = "0%" if shown == "progress" else "0,0.[0]"
 

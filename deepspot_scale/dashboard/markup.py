@@ -1,7 +1,7 @@
-"""The words and numbers of the live page as HTML, all text escaped.
+"""Texts and numbers of the live page as HTML; every text is escaped.
 
-Numbers of `RunState.snapshot` come in, HTML goes out. Nothing here draws, or knows who
-shows it.
+Numbers of `RunState.snapshot` come in, HTML goes out. Nothing here draws, or knows how
+the HTML is served.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ STAGE_COLOURS = {
     "cells": "#6b46c1",
 }
 MAX_WORKERS = 32
-"""Lines of the table; the page of Dask's workers shows all."""
+"""Maximum rows of the table; Dask's own page shows all workers."""
 
 
 def write_count(number: float | None) -> str:
-    """Return a number as people read it: 12,345; 0.0123; a dash for none.
+    """Return a number for people: 12,345; 0.0123; a dash for None.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def write_count(number: float | None) -> str:
 
 
 def write_time(seconds: float | None) -> str:
-    """Return hours, minutes and seconds; a dash for unknown.
+    """Return hours, minutes and seconds; a dash for None.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def head(numbers: Snapshot) -> str:
 
 
 def spots_per(numbers: Snapshot, what: str) -> float | None:
-    """Return spots found per cell, or per field done; None without any."""
+    """Return spots per cell, or per field done; None without cells or fields."""
     return numbers["spots"] / numbers[what] if numbers[what] else None
 
 
@@ -124,7 +124,7 @@ def _name(run: str) -> str:
 
 def _earlier(numbers: Snapshot) -> str:
     before = numbers["before"]
-    return f"{before:,} fields were settled by an earlier start" if before else ""
+    return f"{before:,} fields were finished by an earlier start" if before else ""
 
 
 def _card(name: str, value: Any, words: str, *, bad: bool = False) -> str:
@@ -137,7 +137,7 @@ def _card(name: str, value: Any, words: str, *, bad: bool = False) -> str:
 
 
 def stages(numbers: Snapshot) -> str:
-    """Return where the workers' time goes, as one bar."""
+    """Return the share of each stage in the workers' time, as one bar."""
     seconds: dict[str, float] = numbers["stages"]
     total = sum(seconds.values())
     if not total:
@@ -150,11 +150,11 @@ def stages(numbers: Snapshot) -> str:
     )
     images = max(numbers["images"], 1)
     words = ", ".join(
-        f"{name} {spent / images:.3g} s" for name, spent in seconds.items() if spent
+        f"{name} {spent / images:.3g}" for name, spent in seconds.items() if spent
     )
     return (
         f'<h2>Time by stage</h2><div class="stages">{parts}</div>'
-        f'<p class="note" style="margin:0">an image takes: {words}</p>'
+        f'<p class="note" style="margin:0">seconds per image: {words}</p>'
     )
 
 
@@ -180,13 +180,13 @@ def workers(numbers: Snapshot) -> str:
 
 
 def failures(numbers: Snapshot) -> str:
-    """Return a table of the fields that failed last, with their reasons."""
+    """Return a table of the fields that failed most recently, with the reasons."""
     lines = [
         (escape(line["field"]), escape(line["reason"])) for line in numbers["failures"]
     ]
     if not lines:
-        return '<h2>Failed fields</h2><p class="note">none in this start</p>'
-    return "<h2>Failed fields, the last first</h2>" + _table(
+        return '<h2>Failed fields</h2><p class="note">none since this start</p>'
+    return "<h2>Failed fields, latest first</h2>" + _table(
         ("field", "reason"), lines, numbers_from=2
     )
 
@@ -194,7 +194,7 @@ def failures(numbers: Snapshot) -> str:
 def _table(
     names: Sequence[str], lines: Sequence[Sequence[str]], *, numbers_from: int
 ) -> str:
-    """Return a table of escaped cells; those from one column on are numbers."""
+    """Return a table of escaped cells; columns from `numbers_from` are numbers."""
 
     def cells(tag: str, words: Sequence[str]) -> str:
         kinds = ["" if i < numbers_from else ' class="n"' for i in range(len(words))]
@@ -206,14 +206,14 @@ def _table(
 
 
 def plain_page(numbers: Snapshot | None, problem: str) -> str:
-    """Return a whole page without drawings, which asks for itself again.
+    """Return a whole page without figures that reloads itself every two seconds.
 
     Parameters
     ----------
     numbers
         None: no run has begun.
     problem
-        Why the drawings are missing.
+        Why the figures are missing.
     """
     parts = "<p>No run has begun.</p>"
     if numbers is not None:
@@ -223,6 +223,6 @@ def plain_page(numbers: Snapshot | None, problem: str) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>DeepSpot</title>'
         '<meta http-equiv="refresh" content="2">'
         f"<style>{STYLE} section {{ margin: 16px; }}</style>"
-        f'<body class="deepspot">{parts}<section class="note">Plain page, since the '
-        f"drawn one could not be made: {escape(problem)}</section></body></html>"
+        f'<body class="deepspot">{parts}<section class="note">Plain page, because '
+        f"the figures could not be drawn: {escape(problem)}</section></body></html>"
     )

@@ -1,7 +1,7 @@
-"""How runs stand as Prometheus reads it: gauges of every run, with its name.
+"""The status of runs for Prometheus: gauges of every run, labelled with its name.
 
-Runs of any number of schedulers in this process come in, one set of metrics goes out:
-Prometheus' registry is the process's, and a name can stand in it once. Nothing here
+Runs of any number of schedulers in this process come in, one set of metrics goes out,
+because the process has one registry, in which a name can occur once. Nothing here
 knows a scheduler or HTTP.
 """
 
@@ -19,41 +19,41 @@ from deepspot_scale.dashboard.state import Runs, Snapshot
 
 GAUGES = {
     "fields_total": ("total", "Fields of the run"),
-    "fields_done": ("done", "Fields done, by earlier starts of the run too"),
-    "fields_failed": ("failed", "Fields failed, in earlier starts of the run too"),
-    "images_per_second": ("images_per_second", "Images per second, lately"),
-    "seconds_left": ("seconds_left", "Seconds until the run ends; NaN: not known"),
+    "fields_done": ("done", "Fields done, including earlier starts of the run"),
+    "fields_failed": ("failed", "Fields failed, including earlier starts of the run"),
+    "images_per_second": ("images_per_second", "Recent images per second"),
+    "seconds_left": ("seconds_left", "Seconds until the run ends; NaN: unknown"),
     "spots": ("spots", "Spots found"),
     "cells": ("cells", "Cells measured"),
 }
-"""Metric after ``deepspot_``: its name in `RunState.snapshot`, and what it is."""
+"""Metric without ``deepspot_``: its key in `RunState.snapshot`, and its meaning."""
 
 
 class RunMetrics(Collector):
-    """All runs that this process' schedulers were told of."""
+    """All runs on the schedulers of this process."""
 
     def __init__(self) -> None:
         self.watched: list[tuple[str, Runs]] = []
 
     def watch(self, scheduler: str, runs: Runs) -> None:
-        """Show the runs of one more scheduler, under its address."""
+        """Add the runs of a scheduler, labelled with its address."""
         if not self.watched:
             REGISTRY.register(self)
         self.watched.append((scheduler, runs))
 
     def forget(self, runs: Runs) -> None:
-        """Show the runs of a scheduler no more."""
+        """Remove the runs of a scheduler."""
         left = [pair for pair in self.watched if pair[1] is not runs]
         if self.watched and not left:
             REGISTRY.unregister(self)
         self.watched = left
 
     def describe(self) -> Iterable[Any]:
-        """Return the metrics without values, which Prometheus compares."""
+        """Return the metrics without values, to let Prometheus find duplicates."""
         return self._families([])
 
     def collect(self) -> Iterable[Any]:
-        """Return the metrics as they are now."""
+        """Return the metrics with their current values."""
         now = time.time()
         return self._families(
             [
@@ -75,7 +75,7 @@ class RunMetrics(Collector):
             families.append(family)
         stages = GaugeMetricFamily(
             "deepspot_stage_seconds",
-            "Seconds of work of this start of the run, by stage",
+            "Seconds of work since this start of the run, by stage",
             labels=[*labels, "stage"],
         )
         for scheduler, numbers in found:
@@ -85,4 +85,4 @@ class RunMetrics(Collector):
 
 
 METRICS = RunMetrics()
-"""The one of this process, as the registry is."""
+"""The only instance of this process, like the registry."""

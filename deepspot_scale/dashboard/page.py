@@ -1,7 +1,7 @@
 """The live page as a Bokeh document: numbers, the plate, the rate, and tables.
 
-Runs come in; a document is filled that looks at them every two seconds. Nothing here
-knows a scheduler, or how a run's numbers reach it.
+Runs come in; a document is filled and updated every two seconds. Nothing here knows a
+scheduler, or how a run's numbers reach it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deepspot_scale.dashboard.plate_map import Panel
 from deepspot_scale.dashboard.state import Runs, Snapshot
 
 INTERVAL_MS = 2000
-"""Each look costs the scheduler six to ten milliseconds, at 96 wells."""
+"""Each update costs the scheduler six to ten milliseconds, with 96 wells."""
 LATEST = "the latest run"
 TEXTS = {
     "head": markup.head,
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class LivePage:
-    """What one browser tab shows."""
+    """The content of one browser tab."""
 
     def __init__(self, runs: Runs, clock: Callable[[], float] = time.time) -> None:
         self.runs, self.clock = runs, clock
@@ -52,7 +52,7 @@ class LivePage:
 
     @property
     def root(self) -> Any:
-        """The whole page, to be put into a document."""
+        """The whole page, as a Bokeh layout."""
         wide = {"sizing_mode": "stretch_width"}
         left = column(self.shown, self.plate.figure, self.texts["workers"], **wide)
         right = column(
@@ -68,7 +68,7 @@ class LivePage:
         )
 
     def update(self) -> None:
-        """Show how the chosen run stands now."""
+        """Show the current numbers of the chosen run."""
         self.chosen.options = [LATEST, *reversed(self.runs.by_name)]
         self.chosen.visible = len(self.runs.by_name) > 1
         name = None if self.chosen.value == LATEST else self.chosen.value
@@ -77,7 +77,7 @@ class LivePage:
             self._show(numbers)
 
     def _on_choice(self, attr: str, old: Any, new: Any) -> None:
-        """Show at once what was chosen; the parameters are Bokeh's."""
+        """Update at once after a choice; the parameters are Bokeh's."""
         del attr, old, new
         self.update()
 
@@ -92,7 +92,7 @@ class LivePage:
 
 
 def fill_document(document: Any, runs: Runs) -> None:
-    """Put the page into a document and keep it up to date."""
+    """Add the page to a document and keep it up to date."""
     page = LivePage(runs)
     document.title = "DeepSpot"
     document.add_root(page.root)
@@ -104,10 +104,10 @@ def fill_document(document: Any, runs: Runs) -> None:
 
 
 def _try_update(page: LivePage, stop: Callable[[], None]) -> None:
-    """Update; a page that cannot be drawn says so, once, and stands still."""
+    """Update; on an error show it, log it once, and stop updating."""
     try:
         page.update()
-    except Exception as error:  # the scheduler that shows it must go on
+    except Exception as error:  # the scheduler must continue
         stop()
-        logger.warning("the live page stands still", exc_info=True)
+        logger.warning("the live page has stopped updating", exc_info=True)
         page.texts["head"].text = f"<h1>This page broke: {escape(repr(error))}</h1>"

@@ -1,4 +1,4 @@
-"""Dask's own report of a run: every task, transfer and profile as one HTML file.
+"""Dask's performance report of a run: tasks, transfers and profiles as one HTML file.
 
 A client comes in, a file goes out when the run ends. Nothing here knows what a task
 does.
@@ -18,12 +18,12 @@ logger = logging.getLogger(__name__)
 
 
 def check_report(file: Path | None) -> None:
-    """Refuse a file that cannot be written, before the run.
+    """Check before the run that the file can be written.
 
     Raises
     ------
     SettingsError
-        Its folder is not there, or it is a folder itself.
+        Its folder does not exist, or it is a folder itself.
     """
     if file is None:
         return
@@ -37,15 +37,15 @@ def check_report(file: Path | None) -> None:
 
 @contextmanager
 def write_performance(client: Any, file: Path | None) -> Iterator[None]:
-    """Write the report of all that a client's workers do within.
+    """Write Dask's report of all work between entering and leaving.
 
     Parameters
     ----------
     client
         `distributed.Client`.
     file
-        HTML file; None writes none. When it cannot be made, this is logged, and the
-        run is not the worse for it.
+        HTML file; None: no report. An error in making it is logged and does not
+        affect the run.
     """
     if file is None:
         yield
@@ -65,7 +65,7 @@ def _attempt(client: Any, step: Any, *values: Any) -> bool:
     try:
         with client.as_current():
             step(*values)
-    except Exception as error:  # a scheduler that has gone; a disk that is full
+    except Exception as error:  # such as a lost scheduler or a full disk
         logger.warning("no performance report: %s: %s", type(error).__name__, error)
         return False
     return True

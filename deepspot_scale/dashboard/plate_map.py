@@ -1,9 +1,9 @@
-"""The wells of a plate as a drawing needs them: places, and a value for each.
+"""The wells of a plate for a drawing: a position and a value for each.
 
 Rows of `RunState.snapshot` come in, columns of numbers go out. Nothing here draws.
 
-Wells stand where they stand on the smallest plate of the trade that holds them all, so
-the eye knows where it is; names that are none of a plate's get places of their own.
+Wells are placed on the smallest standard plate format that contains them all, so that
+users recognise the position. Names that fit no format are placed in sorted order.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))
 
 @dataclass(frozen=True)
 class PlateShape:
-    """Names of the rows and columns, in the order in which they are drawn."""
+    """Names of the rows and columns, in the order of drawing."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
 
 
 def letters(number: int) -> str:
-    """Return the name of a plate's row, from 0.
+    """Return the name of a plate's row, counted from 0.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def letters(number: int) -> str:
 
 
 def plate_shape(wells: list[Snapshot]) -> PlateShape | None:
-    """Return the plate that these wells are of; None for images outside a plate."""
+    """Return the plate of these wells; None for images outside a plate."""
     if not any(well["row"] or well["column"] for well in wells):
         return None
     rows = {well["row"] for well in wells}
@@ -56,14 +56,14 @@ def plate_shape(wells: list[Snapshot]) -> PlateShape | None:
 
 
 def short_column(column: str) -> str:
-    """Return a column's name without zeros before it: 3 for 03."""
+    """Return a column's name without leading zeros: 3 for 03."""
     return str(int(column)) if re.fullmatch(r"[0-9]{1,4}", column) else column
 
 
 def well_columns(
     wells: list[Snapshot], shape: PlateShape, shown: Panel
 ) -> dict[str, list[Any]]:
-    """Return the wells as columns of a drawing: places, value, words.
+    """Return the wells as columns for a drawing: positions, values, names.
 
     Parameters
     ----------
@@ -72,12 +72,13 @@ def well_columns(
     shape
         From `plate_shape`.
     shown
-        What `value` is; NaN where it is not known.
+        Quantity of `value`; NaN: unknown.
 
     Returns
     -------
     dict
-        x and y (place, 0 for the first row and column), well, value, and the numbers.
+        x and y (position, 0 for the first column and row), well, value, and the
+        counts total, done, failed, spots, cells.
     """
     row_place = {name: i for i, name in enumerate(shape.rows)}
     column_place = {name: i for i, name in enumerate(shape.columns)}

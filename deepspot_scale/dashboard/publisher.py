@@ -1,8 +1,8 @@
-"""The client's side: tells the scheduler how a run stands, without waiting for it.
+"""The client's side: sends the status of a run to the scheduler, without waiting.
 
-Tables of fields come in; messages leave twice a second from the client's own loop, so
-handing out fields never waits for them. Whatever goes wrong is logged once, and the run
-continues without a page. Nothing here knows what is shown.
+Tables of fields come in; messages are sent twice a second from the client's event
+loop, so dispatching fields never waits for them. Any error is logged once, and the run
+continues without a page. Nothing here knows what the page shows.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from deepspot_scale.dashboard.events import (
     TOPIC,
     How,
     Message,
-    tell_begin,
-    tell_end,
-    tell_rows,
+    begin_message,
+    end_message,
+    rows_message,
 )
 from deepspot_scale.vocabulary import FieldAddress
 
-SECONDS = 0.5
-"""Rows that come in within this time leave as one message."""
-PATIENCE = 5.0
-"""Seconds that the end of a run waits for the scheduler to hear of it."""
+INTERVAL = 0.5
+"""Seconds between messages; rows that come in meanwhile are sent as one."""
+END_TIMEOUT = 5.0
+"""Maximum seconds that the end of a run waits for its last message to be sent."""
 Announce = Callable[[pd.DataFrame], None]
 logger = logging.getLogger(__name__)
 
@@ -41,45 +41,46 @@ def announce_run(
     left: Iterable[FieldAddress],
     before: pd.DataFrame | None = None,
 ) -> Iterator[Announce]:
-    """Tell a client's scheduler of a run, from its beginning to its end.
+    """Publish a run on a client's scheduler, from its beginning to its end.
 
     Parameters
     ----------
     client
-        `distributed.Client`; None tells nobody.
+        `distributed.Client`; None: nothing is published.
     run
         The run folder.
     left
         The fields to do.
     before
-        Rows of the fields that are settled already, columns `vocabulary.FIELDS`.
+        Rows of the fields that are already done or failed, columns
+        `vocabulary.FIELDS`.
 
     Yields
     ------
     callable
-        Takes the rows of fields that have come in; returns at once.
+        Takes the rows of finished fields; returns at once.
     """
     if client is None:
         yield lambda _: None
         return
-    teller = _Publisher(client, run)
-    teller.begin(left, before)
+    publisher = _Publisher(client, run)
+    publisher.begin(left, before)
     how: How = "stopped"
     try:
-        yield teller.tell
+        yield publisher.publish
         how = "finished"
     finally:
-        teller.end(how)
+        publisher.end(how)
 
 
 def page_address(client: Any) -> str:
-    """Return where a client's scheduler shows its runs."""
+    """Return the address of the page on a client's scheduler."""
     link = str(client.dashboard_link or "")
     return link.removesuffix("/").removesuffix("/status") + "/deepspot"
 
 
 class _Publisher:
-    """Sends what it is told from the client's loop, in order, until it cannot."""
+    """Sends messages from the client's event loop, in order, until one fails."""
 
     def __init__(self, client: Any, run: str) -> None:
         self.client, self.run = client, run
@@ -87,38 +88,38 @@ class _Publisher:
         self.stopped = True
 
     def begin(self, left: Iterable[FieldAddress], before: pd.DataFrame | None) -> None:
-        """Open the page and say that the run begins."""
+        """Register the page and publish that the run begins."""
         from deepspot_scale.dashboard.scheduler_plugin import FAULTS, RunPage
 
         try:
             self.client.register_plugin(RunPage())
             for _, problem in self.client.get_events(FAULTS):
                 logger.warning("the live page lacks %s", problem)
-            self.client.log_event(TOPIC, tell_begin(self.run, left, before))
+            self.client.log_event(TOPIC, begin_message(self.run, left, before))
         except Exception as error:  # such as a scheduler without this package
             self._give_up(error)
         else:
             self.stopped = False
             self.lock = asyncio.Lock()
-            self.client.loop.add_callback(self._keep_telling)
+            self.client.loop.add_callback(self._send_regularly)
 
-    def tell(self, rows: pd.DataFrame) -> None:
-        """Take rows, to be sent soon."""
+    def publish(self, rows: pd.DataFrame) -> None:
+        """Queue rows for the next message."""
         if not self.stopped:
             self.waiting.append(rows)
 
     def end(self, how: How) -> None:
-        """Send what is left, and how the run ended."""
+        """Send the remaining rows, and how the run ended."""
         if self.stopped:
             return
         try:
-            self.client.sync(self._finish, how, callback_timeout=PATIENCE)
-        except Exception as error:  # the scheduler has gone: the run says so itself
+            self.client.sync(self._finish, how, callback_timeout=END_TIMEOUT)
+        except Exception as error:  # the scheduler is gone: the run itself reports it
             self._give_up(error)
 
-    async def _keep_telling(self) -> None:
+    async def _send_regularly(self) -> None:
         while not self.stopped:
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(INTERVAL)
             try:
                 await self._send_rows()
             except Exception as error:  # the run continues without its page
@@ -129,12 +130,12 @@ class _Publisher:
             rows = [self.waiting.popleft() for _ in range(len(self.waiting))]
             if rows:
                 table = pd.concat(rows, ignore_index=True)
-                await self._send(tell_rows(self.run, table))
+                await self._send(rows_message(self.run, table))
 
     async def _finish(self, how: How) -> None:
         self.stopped = True
         await self._send_rows()
-        await self._send(tell_end(self.run, how))
+        await self._send(end_message(self.run, how))
 
     async def _send(self, message: Message) -> None:
         await self.client.scheduler.log_event(topic=TOPIC, msg=message)

@@ -1,7 +1,7 @@
-"""How fast something comes in: now, and over time, in bounded memory.
+"""Rates of arrival, now and over time, in bounded memory.
 
-Times and amounts come in, rates go out. The clock is the caller's: nothing here asks
-what time it is.
+Times and amounts come in, rates go out. The caller gives every time; nothing here
+reads a clock.
 """
 
 from __future__ import annotations
@@ -10,28 +10,28 @@ from collections import deque
 from dataclasses import dataclass, field
 
 WINDOW_SECONDS = 30.0
-"""*Now* is the last half minute,"""
+"""The current rate is that of this many last seconds, ..."""
 WINDOW_ARRIVALS = 20
-"""or the last twenty arrivals, if these took longer: slow fields come one by one."""
+"""... or of this many last arrivals, if they took longer, as slow fields do."""
 MAX_BINS = 240
-"""A curve of more points than a screen shows apart is made coarser."""
+"""Maximum points of a curve; with more, neighbours are joined."""
 
 
 @dataclass
 class RecentRate:
-    """The rate of the last arrivals; decays when nothing comes any more."""
+    """The rate of the last arrivals; decays when no more arrive."""
 
     began: float
-    """When counting began."""
+    """Time when counting began."""
     arrivals: deque[tuple[float, int]] = field(default_factory=deque)
-    """(time, amount) of the last ones."""
+    """(time, amount) of the last arrivals."""
     amount: int = 0
     """Sum over `arrivals`."""
     since: float | None = None
-    """Time of the arrival before the first of `arrivals`; None: they are all."""
+    """Time of the last dropped arrival; None: none was dropped."""
 
     def add(self, amount: int, now: float) -> None:
-        """Count what has come in now."""
+        """Count an arrival."""
         self.arrivals.append((now, amount))
         self.amount += amount
         self._forget(now)
@@ -40,7 +40,7 @@ class RecentRate:
         """Return the rate; 0 before the first arrival."""
         self._forget(now)
         since = self.began if self.since is None else self.since
-        # Clocks may be set back; a rate of the first millisecond says nothing.
+        # At least a millisecond: clocks may be set back.
         return self.amount / max(now - since, 1e-3) if self.amount else 0.0
 
     def _forget(self, now: float) -> None:
@@ -56,8 +56,8 @@ class RecentRate:
 class RateHistory:
     """The rate since the beginning, as a curve of at most `MAX_BINS` points.
 
-    Amounts are kept in bins of one width. When there are too many, neighbours are
-    joined and the width doubles, so memory stays the same however long a run lasts.
+    Amounts are kept in bins of equal width. When there are too many bins, neighbours
+    are joined and the width doubles, so memory stays bounded however long a run lasts.
     """
 
     began: float
@@ -67,7 +67,7 @@ class RateHistory:
     n_arrivals: int = 0
 
     def add(self, amount: int, now: float) -> None:
-        """Count what has come in now."""
+        """Count an arrival."""
         place = self._place(now)
         while place >= MAX_BINS:
             pairs = zip(self.amounts[::2], [*self.amounts[1::2], 0], strict=False)
@@ -79,10 +79,10 @@ class RateHistory:
         self.n_arrivals += 1
 
     def curve(self, now: float) -> list[tuple[float, float]]:
-        """Return (seconds since the beginning, rate), over whole bins only.
+        """Return (seconds since the beginning, rate), over complete bins only.
 
-        Each point is the mean of the bins before it that hold about ten arrivals: a
-        bin of a second that gets one image now and then would show teeth, no rate.
+        Each point is the mean over as many previous bins as hold about ten arrivals on
+        average; single bins with one image now and then would give a jagged curve.
         """
         n_whole = min(self._place(now), MAX_BINS)
         amounts = [*self.amounts, *([0] * n_whole)][:n_whole]

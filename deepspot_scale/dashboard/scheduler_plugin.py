@@ -1,16 +1,16 @@
-"""The scheduler's side: listens to runs, and serves page, JSON and metrics.
+"""The scheduler's side: counts the messages of runs; serves page, JSON and metrics.
 
 Messages of the event log come in, HTTP answers go out. Nothing here knows workers,
-fields' files or networks.
+files or networks.
 
-Dask promises `SchedulerPlugin` and the event log to its users; how its dashboard is
-put together it does not. Each part that needs the latter is added by itself, and what
-cannot be added is logged (`FAULTS`) and left out: the page falls back to a plain one,
-and a run never waits for any of it.
+`SchedulerPlugin` and the event log are public interfaces of Dask; the structure of its
+dashboard is not. Each part that depends on the latter is added separately; a part that
+cannot be added is logged (`FAULTS`) and left out. The page then falls back to a plain
+one, and the run never waits for any of it.
 
     http://HOST:8787/deepspot         the page
-    http://HOST:8787/deepspot.json    its numbers; ?run=RUN for another than the last
-    http://HOST:8787/metrics          with Dask's own, for Prometheus
+    http://HOST:8787/deepspot.json    its numbers, of the latest run or of ?run=RUN
+    http://HOST:8787/metrics          for Prometheus, together with Dask's own
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from deepspot_scale.dashboard.events import TOPIC
 from deepspot_scale.dashboard.state import Runs
 
 FAULTS = "deepspot-page"
-"""Name under which the scheduler logs what could not be served, and why."""
+"""Topic under which the scheduler logs which parts are missing, and why."""
 PAGE = "deepspot"
 logger = logging.getLogger(__name__)
 
 
 class RunPage(SchedulerPlugin):
-    """Counts what runs tell a scheduler, and shows it.
+    """Counts the messages of runs and serves the results.
 
-    Registered by the client of a run, or with the scheduler itself:
+    Registered by the client of a run, or when the scheduler starts:
     ``dask scheduler --preload deepspot_scale.dashboard.scheduler_plugin``.
     """
 
@@ -45,12 +45,12 @@ class RunPage(SchedulerPlugin):
     idempotent = True
 
     async def start(self, scheduler: Any) -> None:
-        """Catch up with what was told before, then serve whatever can be served."""
+        """Process earlier messages, then add all parts that can be added."""
         self.scheduler = scheduler
         self.runs = Runs()
         self.problems: set[str] = set()
-        for told, message in scheduler.get_events(TOPIC):
-            self._take(message, told)
+        for time_, message in scheduler.get_events(TOPIC):
+            self._take(message, time_)
         problem = self._attempt("page", add_page)
         if problem:
             self._attempt("plain page", partial(add_plain_page, problem=problem))
@@ -58,11 +58,11 @@ class RunPage(SchedulerPlugin):
         self._attempt("metrics", add_metrics)
 
     async def close(self) -> None:
-        """Take the metrics away: the process may go on with another scheduler."""
-        self._attempt("an end of its metrics", drop_metrics)
+        """Remove the metrics: the process may start another scheduler."""
+        self._attempt("removal of its metrics", drop_metrics)
 
     def log_event(self, topic: str, msg: Any) -> None:
-        """Count what a run tells."""
+        """Process a message of a run."""
         if topic == TOPIC:
             self._take(msg, time.time())
 
@@ -70,17 +70,17 @@ class RunPage(SchedulerPlugin):
         try:
             self.runs.take(message, now)
         except Exception as error:  # from another version of this package
-            self._complain("a message", error)
+            self._report("a message", error)
 
     def _attempt(self, what: str, add: Any) -> str:
-        """Add a part; return why it could not be, or nothing."""
+        """Add a part; return why it failed, or an empty text."""
         try:
             add(self.scheduler, self.runs)
-        except Exception as error:  # Dask or Bokeh changed: the run matters more
-            return self._complain(what, error)
+        except Exception as error:  # Dask or Bokeh changed: the run must not fail
+            return self._report(what, error)
         return ""
 
-    def _complain(self, what: str, error: Exception) -> str:
+    def _report(self, what: str, error: Exception) -> str:
         problem = f"{what}: {type(error).__name__}: {error}"
         if problem in self.problems:
             return problem
@@ -91,12 +91,12 @@ class RunPage(SchedulerPlugin):
 
 
 def dask_setup(scheduler: Any) -> None:
-    """Register the page as the scheduler starts (``--preload``)."""
+    """Register the page when the scheduler starts (``--preload``)."""
     scheduler.add_plugin(RunPage())
 
 
 def dashboard_prefix(scheduler: Any) -> str:
-    """Return what stands before the dashboard's paths: ``/`` or ``/prefix/``."""
+    """Return the prefix of the dashboard's paths: ``/`` or ``/prefix/``."""
     prefixes = (
         getattr(application, "prefix", None)
         for application in scheduler.http_application.applications
@@ -106,7 +106,7 @@ def dashboard_prefix(scheduler: Any) -> str:
 
 
 def add_page(scheduler: Any, runs: Runs) -> None:
-    """Add the page to the scheduler's dashboard, and its name to the menu."""
+    """Add the page and its menu entry to the scheduler's dashboard."""
     from bokeh.document import Document
     from distributed.dashboard import scheduler as dashboard
     from distributed.dashboard.components.scheduler import env
@@ -115,7 +115,7 @@ def add_page(scheduler: Any, runs: Runs) -> None:
 
     from deepspot_scale.dashboard.page import fill_document
 
-    fill_document(Document(), runs)  # one that cannot be drawn shall fail here
+    fill_document(Document(), runs)  # raise here if the page cannot be drawn
     template = env.get_template("simple.html")
 
     def fill(_: Any, variables: dict[str, Any], document: Any) -> None:
@@ -138,7 +138,7 @@ def add_page(scheduler: Any, runs: Runs) -> None:
 
 
 def add_plain_page(scheduler: Any, runs: Runs, problem: str) -> None:
-    """Add the page that needs no Bokeh."""
+    """Add the page without Bokeh."""
     extra = {"runs": runs, "problem": problem}
     _add_route(scheduler, PAGE, PlainPage, extra)
 
@@ -149,14 +149,14 @@ def add_json(scheduler: Any, runs: Runs) -> None:
 
 
 def add_metrics(scheduler: Any, runs: Runs) -> None:
-    """Add the numbers to what Prometheus reads."""
+    """Add the numbers to the metrics for Prometheus."""
     from deepspot_scale.dashboard.metrics import METRICS
 
     METRICS.watch(scheduler.address, runs)
 
 
 def drop_metrics(_: Any, runs: Runs) -> None:
-    """Take the numbers from what Prometheus reads."""
+    """Remove the numbers from the metrics for Prometheus."""
     from deepspot_scale.dashboard.metrics import METRICS
 
     METRICS.forget(runs)
@@ -169,10 +169,10 @@ def _add_route(scheduler: Any, path: str, handler: Any, extra: dict[str, Any]) -
 
 
 class Numbers(RequestHandler):
-    """Answers with the numbers of a run."""
+    """Serves the numbers of a run."""
 
     def get(self) -> None:
-        """Write them as JSON, or null before the first run."""
+        """Write them as JSON; null before the first run."""
         run = self.get_query_argument("run", None)
         numbers = self.extra["runs"].snapshot(time.time(), run)
         self.set_header("Content-Type", "application/json")
@@ -180,9 +180,9 @@ class Numbers(RequestHandler):
 
 
 class PlainPage(RequestHandler):
-    """Answers with the page that needs no Bokeh."""
+    """Serves the page without Bokeh."""
 
     def get(self) -> None:
-        """Write it."""
+        """Write the page."""
         numbers = self.extra["runs"].snapshot(time.time())
         self.write(markup.plain_page(numbers, self.extra["problem"]))

@@ -1,8 +1,8 @@
-"""Where runs stand, as numbers: messages in, numbers out.
+"""The status of runs as numbers: messages in, numbers out.
 
-A field is counted once, however often it is told of: one that is done stays done, one
-that failed and is done later is done. Times are the caller's. Nothing here knows a
-scheduler, a page or a file.
+A field is counted once, however often its row arrives: a field that is done stays
+done, and one that failed and is done later counts as done. The caller gives every
+time. Nothing here knows a scheduler, a page or a file.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from deepspot_scale.dashboard.rates import RateHistory, RecentRate
 from deepspot_scale.vocabulary import DONE
 
 MAX_RUNS = 8
-"""Runs of one scheduler that are remembered; the oldest is forgotten first."""
+"""Maximum number of runs kept for a scheduler; the oldest is dropped first."""
 MAX_FAILURES = 20
 Snapshot = dict[str, Any]
-"""Numbers and words as JSON knows them."""
+"""Numbers and texts that JSON can hold."""
 
 
 @dataclass
 class Counts:
-    """What fields add up to, in a well, on a worker, or in all."""
+    """Sums over fields of a well, of a worker, or of the run."""
 
     n_done: int = 0
     n_failed: int = 0
@@ -40,10 +40,10 @@ class Counts:
     n_spots: int = 0
     n_cells: int = 0
     seconds: float = 0.0
-    """Work, summed over fields."""
+    """Seconds of work, summed over fields."""
 
     def add(self, row: FieldRow, sign: int = 1) -> None:
-        """Count a field in; or out again, with sign -1."""
+        """Add a field, or subtract it with sign -1."""
         done = row.status == DONE
         self.n_done += sign * done
         self.n_failed += sign * (not done)
@@ -55,28 +55,28 @@ class Counts:
 
 @dataclass
 class WorkerCounts:
-    """What one worker did."""
+    """The work of one worker."""
 
     counts: Counts
-    pace: RecentRate
+    rate: RecentRate
     last: float
-    """When a field of it last came in."""
+    """Time of its last finished field."""
 
 
 @dataclass
 class RunState:
-    """Where one run stands."""
+    """The status of one run."""
 
     run: str
     began: float
     wells: dict[tuple[str, str], tuple[int, Counts]]
-    """By row and column: fields of the well, and what those settled add up to."""
+    """By row and column: number of fields, and sums over those done or failed."""
     counts: Counts = field(default_factory=Counts)
-    """Of this start of the run; earlier starts' are in `wells` only."""
+    """Sums since this start of the run; earlier starts are in `wells` only."""
     done: set[tuple[str, str, str]] = field(default_factory=set)
-    """Row, column and field of those that came in done: they count once."""
+    """Row, column and field of the fields done: each counts once."""
     failed: dict[tuple[str, str, str], FieldRow] = field(default_factory=dict)
-    """Those that failed; they are taken back if they are done after all."""
+    """Rows of the failed fields; subtracted again if the field is done later."""
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     """Seconds of work by stage."""
     workers: dict[str, WorkerCounts] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class RunState:
 
     @classmethod
     def begin(cls, run: str, wells: list[WellRow], now: float) -> RunState:
-        """Return the state of a run that has just begun."""
+        """Return the state of a new run."""
         return cls(
             run,
             now,
@@ -114,10 +114,10 @@ class RunState:
         )
 
     def add(self, rows: list[FieldRow], now: float) -> None:
-        """Count fields that have come in; those known already do not count again."""
+        """Count finished fields; a field that is already known is not counted again."""
         n_new = n_images = 0
         for row in rows:
-            if self._is_news(row):
+            if self._is_new(row):
                 self._count(row, now)
                 n_new, n_images = n_new + 1, n_images + row.n_planes
         if n_new:
@@ -126,13 +126,13 @@ class RunState:
             self.history.add(n_images, now)
 
     def end(self, how: str, now: float) -> None:
-        """Stop the clock; a run that was told to leave has fields left."""
+        """Stop the clock; a run with fields left counts as stopped."""
         settled = (well.n_done + well.n_failed for _, well in self.wells.values())
         left = sum(total for total, _ in self.wells.values()) - sum(settled)
         self.ended, self.how = now, "stopped" if left else how
 
-    def _is_news(self, row: FieldRow) -> bool:
-        """Return whether a row counts; take back the failure that it makes up for."""
+    def _is_new(self, row: FieldRow) -> bool:
+        """Return whether a row counts; subtract an earlier failure of its field."""
         key = (row.row, row.column, row.field)
         if key in self.done or (key in self.failed and row.status != DONE):
             return False
@@ -152,7 +152,7 @@ class RunState:
     def _count(self, row: FieldRow, now: float) -> None:
         self.counts.add(row)
         place = (row.row, row.column)
-        # A field that was not announced makes its well larger.
+        # A field that the first message did not list makes its well larger.
         total, well = self.wells.get(place, (0, Counts()))
         well.add(row)
         self.wells[place] = (max(total, well.n_done + well.n_failed), well)
@@ -165,20 +165,20 @@ class RunState:
             worker = WorkerCounts(Counts(), RecentRate(start), now)
             self.workers[row.worker] = worker
         worker.counts.add(row)
-        worker.pace.add(row.n_planes, now)
+        worker.rate.add(row.n_planes, now)
         worker.last = now
         if row.status != DONE:
             self.failures.append(row)
 
     def snapshot(self, now: float, devices: dict[str, str] | None = None) -> Snapshot:
-        """Return all numbers at a moment.
+        """Return all numbers at a time.
 
         Parameters
         ----------
         now
-            The moment; a run that has ended shows its last one.
+            The time; for a run that has ended, its end is used instead.
         devices
-            What each worker's network runs on.
+            Device of each worker's network.
         """
         now = now if self.ended is None else self.ended
         seconds = max(now - self.began, 0.0)
@@ -186,7 +186,7 @@ class RunState:
         done = sum(well.n_done for _, well in self.wells.values())
         failed = sum(well.n_failed for _, well in self.wells.values())
         left = total - done - failed
-        pace = self.settled.per_second(now)
+        rate = self.settled.per_second(now)
         mean = self.counts.n_images / seconds if seconds > 0 else 0.0
         return {
             "run": self.run,
@@ -202,7 +202,7 @@ class RunState:
                 self.images.per_second(now) if self.ended is None else mean
             ),
             "images_per_second_mean": mean,
-            "seconds_left": left / pace if pace and left else (None if left else 0.0),
+            "seconds_left": left / rate if rate and left else (None if left else 0.0),
             "spots": sum(well.n_spots for _, well in self.wells.values()),
             "cells": sum(well.n_cells for _, well in self.wells.values()),
             "stages": dict(self.stages),
@@ -234,7 +234,7 @@ class RunState:
                 "done": worker.counts.n_done,
                 "failed": worker.counts.n_failed,
                 "images": worker.counts.n_images,
-                "images_per_second": worker.pace.per_second(now),
+                "images_per_second": worker.rate.per_second(now),
                 "seconds": worker.counts.seconds,
                 "quiet_seconds": max(now - worker.last, 0.0),
             }
@@ -248,15 +248,15 @@ def _failure(row: FieldRow) -> Snapshot:
 
 @dataclass
 class Runs:
-    """All runs that a scheduler was told of, and the devices of its workers."""
+    """All runs on a scheduler, and the devices of its workers."""
 
     by_name: dict[str, RunState] = field(default_factory=dict)
-    """The one that began last comes last."""
+    """In the order in which they began."""
     devices: dict[str, str] = field(default_factory=dict)
-    """By worker as in the table of fields."""
+    """By worker, named as in the table of fields."""
 
     def take(self, message: Message, now: float) -> None:
-        """Count what a message tells."""
+        """Update the numbers from a message."""
         kind, run = message["kind"], message.get("run", "")
         if kind == "device":
             self.devices[message["name"]] = message["device"]
@@ -273,12 +273,12 @@ class Runs:
                 self.by_name[run].end(message["how"], now)
 
     def find(self, run: str | None = None) -> RunState | None:
-        """Return the run of this name, or the one that began last; None: no run."""
+        """Return the run of this name, by default the latest; None: there is none."""
         if run is not None:
             return self.by_name.get(run)
         return next(reversed(self.by_name.values()), None)
 
     def snapshot(self, now: float, run: str | None = None) -> Snapshot | None:
-        """Return the numbers of one run, see `RunState.snapshot` and `find`."""
+        """Return the numbers of one run; see `RunState.snapshot` and `find`."""
         state = self.find(run)
         return None if state is None else state.snapshot(now, self.devices)

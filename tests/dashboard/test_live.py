@@ -361,7 +361,7 @@ def test_a_scheduler_may_be_given_the_page_as_it_starts(
         assert read_metrics(page)["deepspot_fields_done"] == 1
 
 
-def test_a_scheduler_that_dies_lets_the_teller_go_on(
+def test_a_scheduler_that_dies_lets_the_publisher_continue(
     tmp_path: Path, rows: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     with (

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from deepspot_scale.dashboard import markup
-from deepspot_scale.dashboard.events import tell_begin, tell_device, tell_rows
+from deepspot_scale.dashboard.events import begin_message, device_message, rows_message
 from deepspot_scale.dashboard.state import Runs
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -23,12 +23,14 @@ def numbers(rows: Rows, failed: Rows) -> dict[str, Any]:
     runs = Runs()
     paths = [f"B/03/{i}" for i in range(12)]
     left = [FieldAddress.from_path(path) for path in paths]
-    runs.take(tell_begin(f"s3://bucket/{EVIL}", left), 0.0)
-    runs.take(tell_device("a:1", EVIL), 0.0)
+    runs.take(begin_message(f"s3://bucket/{EVIL}", left), 0.0)
+    runs.take(device_message("a:1", EVIL), 0.0)
     name = f"s3://bucket/{EVIL}"
-    runs.take(tell_rows(name, rows(*paths[:8], n_spots=4321, seconds_enhance=2)), 4.0)
+    runs.take(
+        rows_message(name, rows(*paths[:8], n_spots=4321, seconds_enhance=2)), 4.0
+    )
     bad = failed("B/03/8", reason=EVIL).assign(worker=EVIL, field=EVIL)
-    runs.take(tell_rows(name, bad), 4.0)
+    runs.take(rows_message(name, bad), 4.0)
     found = runs.snapshot(4.0)
     assert found is not None
     return found
@@ -55,13 +57,13 @@ def test_the_head_shows_the_main_numbers(numbers: dict[str, Any]) -> None:
 def test_every_stage_is_named_with_its_seconds_an_image(
     numbers: dict[str, Any],
 ) -> None:
-    assert "enhance 2 s" in markup.stages(numbers)
+    assert "enhance 2" in markup.stages(numbers)
     nothing = numbers | {"stages": dict.fromkeys(numbers["stages"], 0.0)}
     assert "nothing measured yet" in markup.stages(nothing)
 
 
 def test_a_run_without_a_fault_says_so(numbers: dict[str, Any]) -> None:
-    assert "none in this start" in markup.failures(numbers | {"failures": []})
+    assert "none since this start" in markup.failures(numbers | {"failures": []})
 
 
 def test_a_long_list_of_workers_is_cut_and_says_so(numbers: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from deepspot_scale.dashboard.events import tell_begin, tell_rows
+from deepspot_scale.dashboard.events import begin_message, rows_message
 from deepspot_scale.dashboard.metrics import METRICS
 from deepspot_scale.dashboard.state import Runs
 from deepspot_scale.vocabulary import FieldAddress
@@ -20,7 +20,7 @@ Rows = Callable[..., pd.DataFrame]
 
 def begin() -> Runs:
     runs = Runs()
-    runs.take(tell_begin("RUN", [FieldAddress.from_path("B/03/0")]), 0.0)
+    runs.take(begin_message("RUN", [FieldAddress.from_path("B/03/0")]), 0.0)
     return runs
 
 
@@ -32,8 +32,8 @@ def test_two_schedulers_of_a_process_have_their_own_numbers(
     rows: Rows, failed: Rows
 ) -> None:
     one, two = begin(), begin()
-    one.take(tell_rows("RUN", rows("B/03/0", seconds_enhance=3.0)), 1.0)
-    two.take(tell_rows("RUN", failed("B/03/0")), 1.0)
+    one.take(rows_message("RUN", rows("B/03/0", seconds_enhance=3.0)), 1.0)
+    two.take(rows_message("RUN", failed("B/03/0")), 1.0)
     try:
         METRICS.watch("tcp://one", one)
         METRICS.watch("tcp://two", two)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from bokeh.document import Document
 
-from deepspot_scale.dashboard.events import tell_begin, tell_rows
+from deepspot_scale.dashboard.events import begin_message, rows_message
 from deepspot_scale.dashboard.page import LivePage, _try_update, fill_document
 from deepspot_scale.dashboard.state import Runs
 from deepspot_scale.vocabulary import FieldAddress
@@ -23,7 +23,7 @@ def runs() -> Runs:
     """A run that has begun."""
     runs = Runs()
     left = [FieldAddress.from_path(path) for path in PATHS]
-    runs.take(tell_begin("RUN", left), 0.0)
+    runs.take(begin_message("RUN", left), 0.0)
     return runs
 
 
@@ -38,7 +38,7 @@ def test_the_drawings_hold_the_numbers_of_the_run(
     runs: Runs, rows: Rows, failed: Rows
 ) -> None:
     page = LivePage(runs, clock=lambda: 20.0)
-    runs.take(tell_rows("RUN", pd.concat([rows("B/03/0"), failed("C/04/0")])), 10.0)
+    runs.take(rows_message("RUN", pd.concat([rows("B/03/0"), failed("C/04/0")])), 10.0)
     page.update()
     wells = page.plate.wells.data
     assert wells["well"] == ["B03", "C04"]
@@ -54,7 +54,7 @@ def test_choosing_spots_per_cell_colours_the_plate_at_once(
     runs: Runs, rows: Rows
 ) -> None:
     page = LivePage(runs, clock=lambda: 20.0)
-    runs.take(tell_rows("RUN", rows("B/03/0", "C/04/0")), 10.0)
+    runs.take(rows_message("RUN", rows("B/03/0", "C/04/0")), 10.0)
     page.update()
     page.shown.active = 1
     assert page.plate.wells.data["value"] == [5.0, 5.0]
@@ -64,7 +64,7 @@ def test_choosing_spots_per_cell_colours_the_plate_at_once(
 
 def test_a_smaller_plate_takes_the_place_of_a_larger_one(runs: Runs) -> None:
     page = LivePage(runs, clock=lambda: 20.0)
-    runs.take(tell_begin("LARGE", [FieldAddress.from_path("P/24/0")]), 1.0)
+    runs.take(begin_message("LARGE", [FieldAddress.from_path("P/24/0")]), 1.0)
     page.update()
     assert len(page.plate.empty.data["x"]) == 384
     assert (page.plate.figure.y_range.start, page.plate.figure.y_range.end) == (
@@ -79,8 +79,8 @@ def test_a_smaller_plate_takes_the_place_of_a_larger_one(runs: Runs) -> None:
 
 def test_images_outside_a_plate_show_no_plate(rows: Rows) -> None:
     runs = Runs()
-    runs.take(tell_begin("RUN", [FieldAddress.from_path("image.tif")]), 0.0)
-    runs.take(tell_rows("RUN", rows("image.tif")), 1.0)
+    runs.take(begin_message("RUN", [FieldAddress.from_path("image.tif")]), 0.0)
+    runs.take(rows_message("RUN", rows("image.tif")), 1.0)
     page = LivePage(runs)
     page.update()
     assert not page.plate.figure.visible
@@ -95,7 +95,7 @@ def test_a_document_is_filled_and_asks_again(runs: Runs) -> None:
     assert len(document.session_callbacks) == 1
 
 
-def test_a_page_that_can_not_be_drawn_says_so_and_stands_still(
+def test_a_page_that_cannot_be_drawn_says_so_and_stops_updating(
     runs: Runs, caplog: pytest.LogCaptureFixture
 ) -> None:
     page, stopped = LivePage(runs), []
@@ -103,5 +103,5 @@ def test_a_page_that_can_not_be_drawn_says_so_and_stands_still(
     with caplog.at_level(logging.WARNING):
         _try_update(page, lambda: stopped.append(1))
     assert stopped == [1]
-    assert "stands still" in caplog.text
+    assert "has stopped updating" in caplog.text
     assert "This page broke" in page.texts["head"].text

@@ -50,7 +50,7 @@ def test_a_run_leaves_the_report_of_its_tasks(
 
 
 @pytest.mark.cluster
-def test_a_report_that_can_not_be_written_is_said_and_no_more(
+def test_a_report_that_cannot_be_written_is_said_and_no_more(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (

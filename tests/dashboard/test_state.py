@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from deepspot_scale.dashboard.events import (
     FieldRow,
-    tell_begin,
-    tell_device,
-    tell_end,
-    tell_rows,
+    begin_message,
+    device_message,
+    end_message,
+    rows_message,
 )
 from deepspot_scale.dashboard.state import MAX_FAILURES, MAX_RUNS, Runs
 from deepspot_scale.vocabulary import FIELDS, FieldAddress
@@ -28,7 +28,7 @@ Rows = Callable[..., pd.DataFrame]
 def begin(paths: list[str] = PATHS, before: pd.DataFrame | None = None) -> Runs:
     runs = Runs()
     left = [FieldAddress.from_path(path) for path in paths]
-    runs.take(tell_begin("RUN", left, before), 0.0)
+    runs.take(begin_message("RUN", left, before), 0.0)
     return runs
 
 
@@ -55,7 +55,7 @@ def test_each_field_counts_once_and_done_wins(
     runs = begin()
     for path, good, worker in told:
         row = (rows if good else failed)(path).assign(worker=worker)
-        runs.take(tell_rows("RUN", row), 1.0)
+        runs.take(rows_message("RUN", row), 1.0)
     done = {path for path, good, _ in told if good}
     bad = {path for path, good, _ in told if not good} - done
     found = numbers(runs)
@@ -75,7 +75,7 @@ def test_the_order_of_messages_changes_no_sum(rows: Rows, order: list[int]) -> N
     parts = [rows(path, n_spots=7 + i, n_cells=i) for i, path in enumerate(PATHS)]
     runs = begin()
     for number in order:
-        runs.take(tell_rows("RUN", parts[number]), 1.0)
+        runs.take(rows_message("RUN", parts[number]), 1.0)
     found = numbers(runs)
     assert (found["spots"], found["cells"], found["done"]) == (34, 6, 4)
 
@@ -96,7 +96,7 @@ def test_fields_of_an_earlier_start_count_and_make_no_rate(
     assert (found["before"], found["left"]) == (2, 2)
     assert (found["spots"], found["images_per_second"]) == (10, 0.0)
     assert found["workers"] == []
-    runs.take(tell_rows("RUN", rows("B/03/1", "C/04/1")), 8.0)
+    runs.take(rows_message("RUN", rows("B/03/1", "C/04/1")), 8.0)
     found = numbers(runs)
     assert (found["done"], found["left"], found["before"]) == (3, 0, 2)
     assert (found["images"], found["spots"]) == (2, 30)
@@ -105,27 +105,27 @@ def test_fields_of_an_earlier_start_count_and_make_no_rate(
 
 def test_a_field_that_failed_before_and_is_done_now_is_done(rows: Rows) -> None:
     runs = begin(["B/03/0"])
-    runs.take(tell_rows("RUN", rows("B/03/0", n_planes=3)), 1.0)
+    runs.take(rows_message("RUN", rows("B/03/0", n_planes=3)), 1.0)
     assert numbers(runs)["images"] == 3
 
 
 def test_seconds_of_stages_add_up_and_unknown_ones_are_left_out(rows: Rows) -> None:
     runs = begin()
     known = {"seconds_enhance": 0.5, "seconds_detect": 0.25}
-    runs.take(tell_rows("RUN", rows(*PATHS[:2], **known)), 1.0)
+    runs.take(rows_message("RUN", rows(*PATHS[:2], **known)), 1.0)
     spread = rows(PATHS[2], seconds_enhance=2.0, seconds_cells=float("nan"))
-    runs.take(tell_rows("RUN", spread), 2.0)
+    runs.take(rows_message("RUN", spread), 2.0)
     stages = {"scale": 0, "enhance": 3.0, "detect": 0.5, "cells": 0}
     assert numbers(runs)["stages"] == stages
 
 
 def test_workers_have_their_own_rate_and_device(rows: Rows) -> None:
     runs = begin()
-    runs.take(tell_device("a:1", "keras float16 GPU:0"), 0.0)
+    runs.take(device_message("a:1", "keras float16 GPU:0"), 0.0)
     for second in range(2):
         told = rows(PATHS[second], seconds=1.0)
-        runs.take(tell_rows("RUN", told), 1.0 + second)
-    runs.take(tell_rows("RUN", rows(PATHS[2], worker="b:2", seconds=2.0)), 2.0)
+        runs.take(rows_message("RUN", told), 1.0 + second)
+    runs.take(rows_message("RUN", rows(PATHS[2], worker="b:2", seconds=2.0)), 2.0)
     one, two = numbers(runs, 4.0)["workers"]
     assert (one["worker"], one["device"]) == ("a:1", "keras float16 GPU:0")
     assert (one["images"], one["images_per_second"]) == (2, pytest.approx(0.5))
@@ -135,8 +135,8 @@ def test_workers_have_their_own_rate_and_device(rows: Rows) -> None:
 
 def test_an_end_stops_the_clock_and_shows_the_mean(rows: Rows) -> None:
     runs = begin()
-    runs.take(tell_rows("RUN", rows(*PATHS)), 2.0)
-    runs.take(tell_end("RUN", "finished"), 8.0)
+    runs.take(rows_message("RUN", rows(*PATHS)), 2.0)
+    runs.take(end_message("RUN", "finished"), 8.0)
     found = numbers(runs, 1e6)
     assert (found["state"], found["seconds"]) == ("finished", 8.0)
     assert found["images_per_second"] == pytest.approx(0.5)
@@ -145,16 +145,16 @@ def test_an_end_stops_the_clock_and_shows_the_mean(rows: Rows) -> None:
 
 def test_a_run_that_leaves_fields_undone_is_stopped_not_finished(rows: Rows) -> None:
     runs = begin()
-    runs.take(tell_rows("RUN", rows(*PATHS[:3])), 2.0)
-    runs.take(tell_end("RUN", "finished"), 3.0)
+    runs.take(rows_message("RUN", rows(*PATHS[:3])), 2.0)
+    runs.take(end_message("RUN", "finished"), 3.0)
     assert numbers(runs)["state"] == "stopped"
 
 
-def test_the_same_run_started_again_begins_anew(rows: Rows) -> None:
+def test_the_same_run_started_again_begins_again(rows: Rows) -> None:
     runs = begin()
-    runs.take(tell_rows("RUN", rows(*PATHS)), 2.0)
+    runs.take(rows_message("RUN", rows(*PATHS)), 2.0)
     left = [FieldAddress.from_path("C/04/9")]
-    runs.take(tell_begin("RUN", left, rows(*PATHS)), 5.0)
+    runs.take(begin_message("RUN", left, rows(*PATHS)), 5.0)
     found = numbers(runs, 6.0)
     assert (found["state"], found["total"], found["before"]) == ("running", 5, 4)
     assert len(runs.by_name) == 1
@@ -162,8 +162,8 @@ def test_the_same_run_started_again_begins_anew(rows: Rows) -> None:
 
 def test_the_run_that_began_last_is_shown_and_others_by_name(rows: Rows) -> None:
     runs = begin()
-    runs.take(tell_begin("OTHER", []), 1.0)
-    runs.take(tell_rows("RUN", rows(PATHS[0])), 2.0)
+    runs.take(begin_message("OTHER", []), 1.0)
+    runs.take(rows_message("RUN", rows(PATHS[0])), 2.0)
     assert numbers(runs)["run"] == "OTHER"
     older = runs.snapshot(3.0, "RUN")
     assert older is not None
@@ -174,41 +174,41 @@ def test_the_run_that_began_last_is_shown_and_others_by_name(rows: Rows) -> None
 def test_only_the_last_runs_and_failures_are_remembered(failed: Rows) -> None:
     runs = begin()
     many = failed(*(f"B/03/{i}" for i in range(50)))
-    runs.take(tell_rows("RUN", many), 1.0)
+    runs.take(rows_message("RUN", many), 1.0)
     found = numbers(runs)
     assert found["failed"] == 50
     assert len(found["failures"]) == MAX_FAILURES
     assert found["failures"][0]["field"] == "B/03/49"
     for number in range(MAX_RUNS):
-        runs.take(tell_begin(f"RUN {number}", []), 2.0)
+        runs.take(begin_message(f"RUN {number}", []), 2.0)
     assert runs.find("RUN") is None
 
 
 def test_rows_of_a_run_that_was_not_announced_are_passed_over(rows: Rows) -> None:
     runs = Runs()
-    runs.take(tell_rows("RUN", rows(*PATHS)), 1.0)
-    runs.take(tell_end("RUN", "stopped"), 1.0)
+    runs.take(rows_message("RUN", rows(*PATHS)), 1.0)
+    runs.take(end_message("RUN", "stopped"), 1.0)
     assert runs.find() is None
 
 
 def test_a_field_that_was_not_announced_makes_its_well_larger(rows: Rows) -> None:
     runs = begin()
-    runs.take(tell_rows("RUN", rows("D/05/0")), 1.0)
+    runs.take(rows_message("RUN", rows("D/05/0")), 1.0)
     found = numbers(runs)
     assert (found["total"], found["done"], found["left"]) == (5, 1, 4)
 
 
 def test_numbers_and_messages_are_plain(rows: Rows, failed: Rows) -> None:
-    told = tell_rows("RUN", pd.concat([rows(PATHS[0]), failed(PATHS[1])]))
+    told = rows_message("RUN", pd.concat([rows(PATHS[0]), failed(PATHS[1])]))
     assert json.loads(json.dumps(told)) == told
     runs = begin()
     runs.take(told, 3.0)
     json.dumps(numbers(runs), allow_nan=False)
 
 
-def test_time_left_is_that_of_the_fields_left_at_the_pace_of_now(rows: Rows) -> None:
+def test_time_left_is_that_of_the_fields_left_at_the_current_rate(rows: Rows) -> None:
     runs = begin()
-    runs.take(tell_rows("RUN", rows(*PATHS[:1])), 4.0)
+    runs.take(rows_message("RUN", rows(*PATHS[:1])), 4.0)
     found = numbers(runs, 5.0)
     assert found["images_per_second"] == pytest.approx(1 / 5)
     assert found["seconds_left"] == pytest.approx(3 * 5)
