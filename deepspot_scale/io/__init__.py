@@ -1,1 +1,1 @@
-"""Plates and tables, in and out."""
+"""Reading and writing plates, images and tables."""

@@ -1,8 +1,8 @@
 """One open field: planes, projections and windows of its image, and its labels.
 
-A FieldEntry comes in, small enough for a task to carry; NumPy arrays and lazy xarray
-datasets go out. Only metadata are kept; pixels are read when asked for. Nothing here
-knows the other fields of a plate.
+A FieldEntry, small enough to be part of a task, comes in; NumPy arrays and lazy xarray
+datasets go out. Only metadata are kept; pixels are read on request. Nothing here knows
+the other fields of a plate.
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ from deepspot_scale.io.stores import is_url, join
 from deepspot_scale.vocabulary import FieldAddress
 
 MAX_CHUNKS = 10**7
-"""Chunks of one image that a Dask graph is still built for."""
+"""Most chunks of an image for which a Dask graph is built."""
 
 
 @dataclass(frozen=True)
 class FieldEntry:
-    """Where the image of one field is: small and picklable, what a task carries."""
+    """Where the image of one field is; small and picklable, to be part of a task."""
 
     address: FieldAddress
     source: str
-    """Path or URL of the group, array or file that holds the image."""
+    """Path or URL of the group, array or file with the image."""
     acquisition: int = 0
-    """Number of the acquisition; 0 when not stated."""
+    """Number of the acquisition; 0 if not stated."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """An open image. Its methods read; nothing is cached but metadata."""
+    """An open image. Its methods read pixels; only metadata are cached."""
 
     address: FieldAddress
     image: StoredImage
     channels: tuple[str, ...]
-    """One name per channel, its number where it has none; one without a c axis."""
+    """One name per channel, or its number if it has none; without c axis one name."""
     label_names: tuple[str, ...] = ()
-    """Names of the label images that are listed for the image."""
+    """Names of the label images listed in the image's metadata."""
     listing: ImageListing | None = None
-    """OME metadata; None when there are none."""
+    """OME metadata; None: there are none."""
     group: str = ""
-    """Path or URL of the OME-Zarr group; empty when there is none."""
+    """Path or URL of the OME-Zarr group; empty: there is none."""
 
     @property
     def axes(self) -> str:
@@ -76,7 +76,7 @@ class Field:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the image, in native byte order."""
+        """Type of the pixels, in native byte order."""
         return self.image.dtype
 
     @property
@@ -101,17 +101,17 @@ class Field:
 
     @property
     def pixel_size_um(self) -> tuple[float, float] | None:
-        """(y, x) in micrometres; None when the metadata give no size with a unit."""
+        """(y, x) in micrometres; None if the metadata have no size with a unit."""
         spacing = self.image.spacing_um
         return (spacing["y"], spacing["x"]) if {"y", "x"} <= set(spacing) else None
 
     def channel_index(self, name: str) -> int:
-        """Return a channel's number, given its name, or the number as digits.
+        """Return the number of a channel from its name, or from the number as text.
 
         Raises
         ------
         FieldError
-            There is no such channel, or several have the name.
+            There is no such channel, or several have this name.
         """
         if self.channels.count(name) == 1:
             return self.channels.index(name)
@@ -141,7 +141,7 @@ class Field:
         Parameters
         ----------
         t, channel
-            Positions from 0; 0 where the image has no such axis.
+            Positions from 0; 0 if the image has no such axis.
         z
             Plane from 0, or ``"max"`` or ``"mean"`` over all planes.
         window
@@ -179,23 +179,23 @@ class Field:
         name
             One of `label_names`.
         t
-            Time point from 0; labels without t serve all of them.
+            Time point from 0; labels without t hold for all of them.
         z
-            Plane from 0, labels of one plane serve all of them; or the largest label
-            over all planes.
+            Plane from 0 (labels with one plane hold for all planes), or ``"max"``, the
+            largest label over all planes.
         window
             Slices (y, x) in pixels of the image without steps; None: the whole field.
 
         Returns
         -------
         ndarray
-            (y, x), integers, 0 where nothing is.
+            (y, x), integers, 0 for background.
 
         Raises
         ------
         FieldError
-            There are no such labels, they are damaged or no integers, or they do not
-            cover what the image covers.
+            There are no such labels, they are damaged, they are not integers, or they
+            do not cover the image.
         """
         self._check_position("t", t)
         if z != "max":
@@ -203,7 +203,7 @@ class Field:
         return self.open_labels(name).read(t, self._check_window(window), z)
 
     def open_labels(self, name: str) -> LabelImage:
-        """Open labels without reading them; FieldError as in `read_labels`."""
+        """Open labels without reading them; raises FieldError as `read_labels` does."""
         if name not in self.label_names or self.listing is None:
             raise FieldError(
                 f"field {self.address.path} has no labels {name!r}; it has "
@@ -228,9 +228,9 @@ class Field:
         coords: dict[str, Any] = {}
         for axis, size in zip(self.axes, self.shape, strict=True):
             step = self.image.spacing_um.get(axis)
-            places = np.arange(size)
-            said = {} if step is None else {"units": "micrometer"}
-            coords[axis] = (axis, places if step is None else places * step, said)
+            positions = np.arange(size)
+            unit = {} if step is None else {"units": "micrometer"}
+            coords[axis] = (axis, positions * (1 if step is None else step), unit)
         if "c" in coords:
             coords["c"] = list(self.channels)
         image = (tuple(self.axes), _lazy(self.image), attrs)
@@ -241,7 +241,7 @@ class Field:
         if not isinstance(position, int | np.integer) or not 0 <= position < n:
             raise FieldError(
                 f"field {self.address.path} has {n} positions along {axis}, counted "
-                f"from 0; {position!r} is none of them."
+                f"from 0; {position!r} is not one of them."
             )
 
     def _check_window(self, window: Window | None) -> Window:
@@ -271,14 +271,15 @@ def _lazy(image: StoredImage) -> da.Array:
 
 
 def _lazy_labels(labels: LabelImage, image: StoredImage) -> xr.DataArray:
-    """Return labels on the image's grid; an axis of size 1 serves the whole image."""
+    """Return labels on the image's grid; axes t and z of size 1 are dropped."""
     stored = labels.stored
     data = _lazy(stored)
     kept = [axis for axis in stored.axes if axis in "yx" or stored.size(axis) > 1]
     if not all(stored.size(a) == image.size(a) for a in kept if a not in "yx"):
         raise FieldError(
             f"labels at {stored.source} have the shape {stored.shape} along "
-            f"{stored.axes}, the image {image.shape} along {image.axes}."
+            f"{stored.axes}, but the image has {image.shape} along {image.axes}. Write "
+            "labels with the image's t and z, or without them."
         )
     data = data[tuple(slice(None) if axis in kept else 0 for axis in stored.axes)]
     if not labels.is_aligned:
@@ -292,7 +293,7 @@ def open_field(entry: FieldEntry) -> Field:
     Raises
     ------
     FieldError
-        Image or metadata are missing, damaged, or not what an image can be.
+        Image or metadata are missing, damaged or invalid.
     """
     source = entry.source
     if not is_url(source) and is_image_file(source):
@@ -311,7 +312,7 @@ def open_field(entry: FieldEntry) -> Field:
 
 
 def _root(source: str, address: FieldAddress) -> str:
-    """Return what an image's files must lie in: its plate, or else itself."""
+    """Return the folder that must contain the files: the plate, or the image."""
     return source.removesuffix(f"/{address.path}") if address.row else source
 
 

@@ -1,8 +1,8 @@
-"""Label images on the grid of their field's image, whatever resolution they have.
+"""Label images on the grid of their field's image, at any stored resolution.
 
-The group of an image and its grid come in; integer labels go out, one per pixel of
-the image, each taken from the nearest stored label pixel. Nothing here knows plates,
-or what the labels stand for.
+The group of labels and the image's grid come in; integer labels go out, one per pixel
+of the image, each from the nearest stored label pixel. Nothing here knows plates, or
+what the labels mean.
 
     image   |  0  |  1  |  2  |  3  |      image pixel i covers [i, i + 1) * image scale
     labels  |     0     |     1     |      and takes the label at its centre:
@@ -29,42 +29,42 @@ from deepspot_scale.io.ome_zarr.zarr_images import (
 from deepspot_scale.io.stored_image import StoredImage, Window
 
 _ROUNDING = 1e-6
-"""Pixels. Keeps a centre that falls on the edge of two label pixels on one side, when
-the ratio of two decimal pixel sizes is not exact in binary."""
+"""In pixels. A centre on the edge of two label pixels must always get the same one,
+although the ratio of two decimal pixel sizes is not exact in binary."""
 _LARGEST = 2**63 - 1
-"""Labels are int64 in tables."""
+"""Largest label that tables can hold: they store int64."""
 
 
 @dataclass(frozen=True)
 class LabelImage:
-    """Labels of one name, with the label row and column of every image pixel."""
+    """One label image, with the label row and column of every image pixel."""
 
     stored: StoredImage
     rows: NDArray[np.int64]
-    """(image's y,), row of the stored labels."""
+    """(height of the image,), row of the stored labels."""
     columns: NDArray[np.int64]
-    """(image's x,), column of the stored labels."""
+    """(width of the image,), column of the stored labels."""
 
     @property
     def n_z(self) -> int:
-        """Planes that the labels have."""
+        """Planes of the labels."""
         return self.stored.size("z")
 
     @property
     def is_aligned(self) -> bool:
-        """Whether the stored labels have the image's own grid."""
+        """Whether the stored labels have the image's grid."""
         return (len(self.rows), len(self.columns)) == self.stored.shape[-2:]
 
     def read(
         self, t: int, window: Window, z: int | Literal["max"] = "max"
     ) -> NDArray[Any]:
-        """Read (y, x) labels for a window of the image, of one plane or the largest."""
+        """Read (y, x) labels in a window of the image, in plane z or the maximum."""
         index = {"t": t if self.stored.size("t") > 1 else 0}
         z = z if self.n_z > 1 else "max"
         if z != "max" and z >= self.n_z:
             raise FieldError(
                 f"labels at {self.stored.source} have {self.n_z} planes, fewer than "
-                "the image"
+                "the image. Write labels for every plane, or one for all."
             )
         rows, columns = self.rows[window[0]], self.columns[window[1]]
         if rows.size == 0 or columns.size == 0:
@@ -75,7 +75,7 @@ class LabelImage:
         return labels[np.ix_(rows - rows[0], columns - columns[0])]
 
     def _check(self, labels: NDArray[Any]) -> None:
-        """Refuse labels that the tables cannot hold, or that would pass for cells."""
+        """Raise FieldError for labels below 0 or too large for the tables."""
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high > _LARGEST:
             raise FieldError(
@@ -85,19 +85,24 @@ class LabelImage:
 
 
 def nearest_index(n_image: int, n_labels: int, ratio: float) -> NDArray[np.int64]:
-    """Return for each image pixel the label pixel that holds its centre.
+    """Return for each image pixel the label pixel that contains its centre.
 
     Parameters
     ----------
     n_image, n_labels
         Pixels of image and labels along one axis.
     ratio
-        Size of an image pixel over that of a label pixel, above 0.
+        Size of an image pixel divided by that of a label pixel, above 0.
 
     Returns
     -------
     ndarray
         (n_image,), 0 to ``n_labels - 1``, ascending.
+
+    Examples
+    --------
+    >>> nearest_index(4, 2, 0.5)
+    array([0, 0, 1, 1])
     """
     centres = (np.arange(n_image) + 0.5) * ratio
     index: NDArray[np.int64] = np.floor(centres + _ROUNDING).astype(np.int64)
@@ -108,21 +113,21 @@ def nearest_index(n_image: int, n_labels: int, ratio: float) -> NDArray[np.int64
 def open_labels(
     group: str, name: str, image: StoredImage, listing: ImageListing
 ) -> LabelImage:
-    """Open the labels of this name below an image's group.
+    """Open a label image.
 
     Parameters
     ----------
     group
-        Path or URL of the group of labels.
+        Path or URL of the label image's group.
     name
-        Such as ``cells``; for messages.
+        Name such as ``cells``, for messages.
     image, listing
         The image at its finest level, and its metadata.
 
     Raises
     ------
     FieldError
-        The labels are missing, damaged, no integers, or do not cover the image.
+        The labels are missing or damaged, are not integers, or do not cover the image.
     """
     node = open_image_node(group)
     found = listing_of_node(node, group)
@@ -137,7 +142,8 @@ def open_labels(
     if stored.size("c") != 1 or n_t not in {1, image.size("t")}:
         raise FieldError(
             f"labels {name} have the shape {stored.shape} along {stored.axes}, which "
-            f"does not go with an image of shape {image.shape} along {image.axes}."
+            f"does not fit an image of shape {image.shape} along {image.axes}. "
+            "Write labels without c, and with t as in the image."
         )
     index = [
         _axis_index(name, axis, (image, listing), (stored, found, level))
@@ -149,7 +155,7 @@ def open_labels(
 def _choose_level(
     n_levels: int, stored_at: Callable[[int], StoredImage], image: StoredImage
 ) -> tuple[int, StoredImage]:
-    """Return the level with the image's own grid, or else the finest one."""
+    """Return the level with the image's grid, or else the finest one."""
     finest = stored_at(0)
     if finest.shape[-2:] == image.shape[-2:]:
         return 0, finest
@@ -174,7 +180,7 @@ def _axis_index(
     if sizes is None:
         return nearest_index(n_image, n_labels, n_labels / n_image)
     covered = (n_image * sizes[0], n_labels * sizes[1])
-    # Writers that halve odd sizes lose up to one coarse pixel.
+    # Some writers halve odd sizes and lose up to one coarse pixel.
     if abs(covered[0] - covered[1]) > max(sizes) * (1 + _ROUNDING):
         raise FieldError(
             f"labels {name} cannot match the image: along {axis} they cover "
@@ -188,7 +194,7 @@ def _axis_index(
 def _pixel_sizes(
     axis: str, listing: ImageListing, found: ImageListing, level: int
 ) -> tuple[float, float] | None:
-    """Return the pixel sizes of image and labels in one unit; None when not stated."""
+    """Return the pixel sizes of image and labels in one unit; None if not stated."""
     spacings = (listing.spacing_um(), found.spacing_um(level))
     if all(axis in spacing for spacing in spacings):
         return spacings[0][axis], spacings[1][axis]

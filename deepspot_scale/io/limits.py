@@ -1,7 +1,7 @@
-"""What stored arrays and paths may ask of us: no more memory, places or code than due.
+"""Limits for stored data that we do not trust: memory, paths, and code in codecs.
 
 An open Zarr array or a path from metadata comes in; a FieldError that says what is
-wrong goes out, or nothing. All is judged by metadata, before anything is allocated.
+wrong goes out, or nothing. Only metadata are checked, before anything is allocated.
 Nothing here knows images.
 """
 
@@ -18,34 +18,35 @@ from deepspot_scale.errors import FieldError
 from deepspot_scale.io.stores import is_url
 
 MAX_AXIS: Final = 1 << 31
-"""Pixels along one axis that are still believed."""
+"""Most pixels along one axis."""
 MAX_PLANE: Final = 1 << 36
-"""Pixels of one plane, 262144 squared: beyond any mosaic."""
+"""Most pixels of one plane, 262144 squared: larger than any mosaic."""
 MAX_PIXELS: Final = 1 << 43
 MAX_CHUNK_BYTES: Final = 1 << 31
-"""A chunk is unpacked as a whole. Blosc's own limit."""
+"""Most bytes of a chunk, which is decoded as a whole; also Blosc's limit."""
 FREE_CHUNK_BYTES: Final = 1 << 26
+"""Chunks up to this size are always accepted."""
 MAX_EXCESS: Final = 8
-"""Chunks above the free size may be larger than their array by this factor."""
+"""Larger chunks may exceed the size of their whole array by this factor."""
 CODE: Final = frozenset({"pickle"})
-"""Codecs that run whatever the file says."""
+"""Codecs that execute code from the file."""
 
 
 def check_array(array: zarr.Array[Any], source: str) -> None:
-    """Raise FieldError unless an array can be read without harm.
+    """Raise FieldError unless an array is safe to read.
 
     Parameters
     ----------
     array
-        Open; nothing of it was read.
+        An open array; its data are not read.
     source
-        For messages.
+        Its path or URL, for messages.
     """
     names = {_name(codec) for codec in _codecs(array)}
     if names & CODE or array.dtype.kind not in "biufc":
         raise FieldError(
             f"{source} holds {array.dtype}{' packed by pickle' * bool(names & CODE)}, "
-            "which is no image and may hide a program; it was not read. Write numbers."
+            "which is no image and may hide a program; it was not read. Store numbers."
         )
     shape, chunk = array.shape, array.chunks
     n_bytes = math.prod(shape) * array.dtype.itemsize
@@ -81,12 +82,12 @@ def _name(codec: Any) -> str:
 
 
 def check_within(path: str, root: str) -> None:
-    """Raise FieldError if a local path leads out of a folder, by links or otherwise.
+    """Raise FieldError if a local path leads out of a folder, for example by a link.
 
     Parameters
     ----------
     path
-        Of something below `root`; URLs are not looked at.
+        Path of something below `root`; URLs are not checked.
     root
         The folder.
     """
@@ -94,8 +95,8 @@ def check_within(path: str, root: str) -> None:
         return
     if os.path.islink(path) and not os.path.exists(path):
         raise FieldError(
-            f"{path} is a link that leads nowhere or to itself. Copy the images in its "
-            "place."
+            f"{path} is a link that leads nowhere or to itself. Replace it by a copy "
+            "of the images."
         )
     real, inside = os.path.realpath(path), os.path.realpath(root)
     if real != inside and not real.startswith(inside.rstrip(os.sep) + os.sep):

@@ -1,9 +1,9 @@
-"""Plates, images and folders of images, opened as one thing: a mapping of fields.
+"""Plates, images and folders of images, all opened as a mapping of fields.
 
-A path or URL comes in: an OME-Zarr plate (0.4 or 0.5), an OME-Zarr image, several
+A path or URL comes in: of an OME-Zarr plate (0.4 or 0.5), an OME-Zarr image, several
 images in bioformats2raw's layout, a plain Zarr array, an image file or a folder of
-them. Entries and lazy xarray trees go out. Only the metadata of plate and wells are
-read here; whatever a field holds is read when that field is opened.
+image files. Entries and lazy xarray trees go out. Only the metadata of plate and wells
+are read here; those of a field are read when it is opened.
 """
 
 from __future__ import annotations
@@ -42,32 +42,32 @@ from deepspot_scale.vocabulary import FieldAddress
 __all__ = ["Field", "FieldEntry", "Plate", "open_field", "open_plate"]
 
 _THREADS = 16
-"""Wells read at once; they wait for disks and networks, not for processors."""
+"""Wells read in parallel, since reading waits for disks and networks."""
 _ZARR_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 @dataclass(frozen=True)
 class Plate(Mapping[str, xr.DataTree]):
-    """The fields of a plate by path, such as ``B/03/0``; none is read before asked for.
+    """The fields of a plate by path, such as ``B/03/0``; read only on request.
 
-    Outside a plate the path is the image's name.
+    For an image outside a plate the path is the image's name.
     """
 
     source: str
     """Path or URL of the plate."""
     name: str
-    """As stored, or the folder's name."""
+    """Stored name, or the folder's name."""
     entries: tuple[FieldEntry, ...]
-    """Every field in plate order: row, column, then as listed in its well."""
+    """All fields in plate order: by row, by column, then as listed in the well."""
     missing: tuple[str, ...] = ()
-    """Paths of wells that the plate lists but whose metadata cannot be read."""
+    """Paths of listed wells whose metadata are absent or damaged."""
 
     @cached_property
     def _by_path(self) -> dict[str, FieldEntry]:
         return {entry.address.path: entry for entry in self.entries}
 
     def open(self, path: str) -> Field:
-        """Open one field: its metadata, not its pixels.
+        """Open one field; reads its metadata, not its pixels.
 
         Raises
         ------
@@ -89,14 +89,14 @@ class Plate(Mapping[str, xr.DataTree]):
         -------
         DataTree
             Variable ``image`` with axes in OME's order, a Dask array with one chunk
-            per stored piece; coordinates: channel names, y, x and z in micrometres
-            (pixels when no size is known), numbers of t. Children ``labels/<name>``
-            hold the variable ``labels`` on the image's grid.
+            per stored piece. Coordinates: channel names; y, x and z in micrometres, in
+            pixels if their size is unknown; numbers of t. Each child
+            ``labels/<name>`` has the variable ``labels`` on the image's grid.
 
         Raises
         ------
         KeyError
-            The plate has no such field, as in any mapping.
+            The plate has no such field.
         FieldError
             Its metadata are damaged.
         """
@@ -118,7 +118,7 @@ class Plate(Mapping[str, xr.DataTree]):
     def to_datatree(self) -> xr.DataTree:
         """Return all fields as one lazy tree of rows, columns and fields.
 
-        The metadata of every field are read, a few milliseconds each.
+        Reads the metadata of every field, which takes a few milliseconds each.
         """
         datasets = {
             f"{path}/{below}".rstrip("/"): dataset
@@ -136,22 +136,22 @@ def open_plate(source: Source) -> Plate:
     source
         Path, or any URL that fsspec opens, of an OME-Zarr plate or image (0.4 or
         0.5), of several images in bioformats2raw's layout, or of a plain Zarr array;
-        or the path of a TIFF or PNG file, of an ND2, CZI or LIF file (these through
-        bioio, an optional extra), or of a folder of such files.
+        or the path of an image file (TIFF, PNG; ND2, CZI and LIF with the extra
+        ``readers``), or of a folder of image files.
 
     Returns
     -------
     Plate
-        Wells that are listed but absent are named in its `missing`.
+        Its `missing` names listed wells that cannot be read.
 
     Raises
     ------
     PlateError
-        There is nothing of these kinds, or its metadata are damaged or unsafe.
+        There is none of these, or its metadata are damaged or unsafe.
     """
     text = source_text(source)
     if not is_url(text):
-        text = os.path.abspath(text)  # tasks may run in another working directory
+        text = os.path.abspath(text)  # tasks may have another working directory
         if not os.path.exists(text):
             raise PlateError(f"there is no file or folder {text}. Check the path.")
         if os.path.isfile(text):
@@ -219,7 +219,7 @@ def _open_zarr(source: str) -> Plate:
     raise PlateError(
         f"{source} is a Zarr v{zarr_format} group without the metadata of an OME-Zarr "
         f"plate or image {'0.4' if zarr_format == 2 else '0.5'}; it has "
-        f"{', '.join(sorted(block)) or 'none'}. Give the plate's own folder."
+        f"{', '.join(sorted(block)) or 'none'}. Give the plate's folder itself."
     )
 
 
@@ -247,7 +247,7 @@ def _open_wells(source: str, block: Attributes, zarr_format: ZarrFormat) -> Plat
 def _read_well(
     source: str, well: str, *, zarr_format: ZarrFormat
 ) -> tuple[tuple[str, int], ...] | None:
-    """Return path and acquisition of a well's fields; None when it cannot be read."""
+    """Return path and acquisition of a well's fields; None: it cannot be read."""
     path = join(source, well)
     try:
         node = open_node(path, zarr_format)

@@ -1,9 +1,9 @@
-"""Reads and writes that failed for a reason that passes are tried again.
+"""Retries reads and writes after transient errors.
 
-A call comes in, its answer goes out, or the last error with how often it was tried.
-Networks drop, servers are busy, a file handle turns stale: such errors are waited out,
-for some seconds in all. What will not pass (no such file, no right to it, a full disk,
-damaged data) is said at once. Nothing here knows what is read or written.
+A call comes in; its result goes out, or the last error with the number of tries. For
+lost connections, busy servers and stale file handles the call is repeated, within some
+seconds in all. Permanent errors (a missing file, no permission, a full disk, damaged
+data) are raised at once. Nothing here knows what is read or written.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 DELAYS: Final = (0.5, 2.0, 6.0)
-"""Seconds before the second, third and last try."""
-PASSING: Final = frozenset(
+"""Seconds before the second, third and fourth try."""
+TRANSIENT: Final = frozenset(
     getattr(errno, name)
     for name in (
         "EIO", "ESTALE", "ETIMEDOUT", "ECONNRESET", "ECONNABORTED", "ECONNREFUSED",
@@ -28,8 +28,8 @@ PASSING: Final = frozenset(
     if hasattr(errno, name)
 )  # fmt: skip
 FULL: Final = frozenset({errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", 122)})
-"""A disk without room, or that takes nothing: waiting does not help."""
-_PASSING_CLASSES: Final = frozenset(
+"""The disk is full or read-only: a retry does not help."""
+_TRANSIENT_CLASSES: Final = frozenset(
     {
         # aiohttp
         "ClientConnectionError", "ClientPayloadError", "ServerDisconnectedError",
@@ -43,54 +43,54 @@ _PASSING_CLASSES: Final = frozenset(
     }
 )  # fmt: skip
 _BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
-"""HTTP answers that ask to come again."""
+"""HTTP status codes after which a retry may succeed."""
 
 
-def is_passing(error: BaseException) -> bool:
-    """Return whether the same call may well succeed in a moment."""
+def is_transient(error: BaseException) -> bool:
+    """Return whether a retry may succeed."""
     if isinstance(error, TimeoutError | ConnectionError):
         return True
-    if isinstance(error, OSError) and error.errno in PASSING:
+    if isinstance(error, OSError) and error.errno in TRANSIENT:
         return True
     for name in ("status", "status_code", "code"):
         if str(getattr(error, name, "")) in map(str, _BUSY):
             return True
-    return any(each.__name__ in _PASSING_CLASSES for each in type(error).__mro__)
+    return any(each.__name__ in _TRANSIENT_CLASSES for each in type(error).__mro__)
 
 
 def _final(error: BaseException, tries: int) -> OSError:
     number = getattr(error, "errno", None)
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    told = f"{text} (tried {tries} times)"
-    return OSError(told) if number is None else OSError(number, told)
+    message = f"{text} (tried {tries} times)"
+    return OSError(message) if number is None else OSError(number, message)
 
 
 def retry(call: Callable[[], T], *, sleep: Callable[[float], object] = time.sleep) -> T:
-    """Return what `call` returns, trying again after errors that pass.
+    """Return the result of `call`; retry after transient errors.
 
     Parameters
     ----------
     call
-        May be called several times.
+        Called up to four times.
     sleep
-        Waits for some seconds.
+        Waits for a number of seconds.
 
     Raises
     ------
     OSError
-        It still failed in the end; the message says how often it was tried.
+        The last try failed too; the message has the number of tries.
     """
     for delay in DELAYS:
         try:
             return call()
         except Exception as error:
-            if not is_passing(error):
+            if not is_transient(error):
                 raise
         sleep(delay)
     try:
         return call()
     except Exception as error:
-        if not is_passing(error):
+        if not is_transient(error):
             raise
         raise _final(error, len(DELAYS) + 1) from error
 
@@ -100,17 +100,17 @@ async def retry_async(
     *,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> T:
-    """Do as `retry` for what is awaited."""
+    """Return the awaited result of `call`; the same as `retry`."""
     for delay in DELAYS:
         try:
             return await call()
         except Exception as error:
-            if not is_passing(error):
+            if not is_transient(error):
                 raise
         await sleep(delay)
     try:
         return await call()
     except Exception as error:
-        if not is_passing(error):
+        if not is_transient(error):
             raise
         raise _final(error, len(DELAYS) + 1) from error

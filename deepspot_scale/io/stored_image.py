@@ -1,8 +1,8 @@
-"""One stored image as an array: its axes and sizes, and reads that say what failed.
+"""One stored image as an array: axes, sizes, and reads whose errors name the image.
 
-A reader of slices comes in, whatever file it reads from; planes and windows go out
-as NumPy arrays in native byte order. Nothing is read before it is asked for, and
-nothing here knows plates, labels or metadata.
+A function that reads slices comes in, for any kind of file; planes and windows go out
+as NumPy arrays in native byte order. Pixels are read only on request. Nothing here
+knows plates, labels or metadata.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Reader = Callable[[tuple[slice, ...]], NDArray[Any]]
 
 
 MAX_SIZE = 2**31
-"""Pixels along one axis that are still believed."""
+"""Most pixels along one axis."""
 
 
 def check_axes(axes: str) -> None:
-    """Raise FieldError unless these are axes of OME in OME's order, y and x last."""
+    """Raise FieldError unless these are OME axes in OME's order that end with yx."""
     in_order = "".join(axis for axis in AXES if axis in axes)
     if axes != in_order or not axes.endswith("yx"):
         raise FieldError(
@@ -39,7 +39,7 @@ def check_axes(axes: str) -> None:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image that can be read piece by piece; FieldError when it cannot be one."""
+    """An image that can be read piece by piece; invalid values raise FieldError."""
 
     source: str
     """Path or URL, for messages."""
@@ -54,12 +54,12 @@ class StoredImage:
     reader: Reader
     """Given one slice per axis, reads those pixels. Picklable."""
     channels: tuple[str, ...] = ()
-    """Names as stored; may be fewer than there are channels."""
+    """Stored names; may be fewer than the channels."""
     spacing_um: Mapping[str, float] = field(default_factory=dict)
-    """Pixel size in micrometres along those of z, y, x where it is known."""
+    """Pixel size in micrometres by axis, for those of z, y, x where it is known."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be an image before anything is read."""
+        """Check the values before anything is read."""
         check_axes(self.axes)
         if len(self.shape) != len(self.axes):
             raise FieldError(
@@ -88,11 +88,11 @@ class StoredImage:
         return len(self.axes)
 
     def size(self, axis: str) -> int:
-        """Return the size along an axis; 1 where the image does not have it."""
+        """Return the size along an axis; 1 if the image does not have it."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
     def __getitem__(self, selection: tuple[slice | int, ...]) -> NDArray[Any]:
-        """Read what one slice or index per axis selects, as NumPy would."""
+        """Read the selection of one slice or index per axis, with NumPy's meaning."""
         slices = tuple(
             part if isinstance(part, slice) else slice(int(part), int(part) + 1)
             for part in selection
@@ -104,14 +104,14 @@ class StoredImage:
                 for part, size in zip(slices, self.shape, strict=True)
             )
             if data.shape != expected:
-                raise ValueError(f"{data.shape} pixels came instead of {expected}")
+                raise ValueError(f"got {data.shape} pixels instead of {expected}")
         kept = tuple(0 if not isinstance(s, slice) else slice(None) for s in selection)
         return data[kept].astype(self.dtype, copy=False)
 
     def plane(
         self, index: Mapping[str, int], z: int | Projection, window: Window
     ) -> NDArray[Any]:
-        """Read one (y, x) window at `index` of t and c, at plane z or over all planes.
+        """Read one (y, x) window at `index` of t and c, in plane z or projected over z.
 
         Returns
         -------

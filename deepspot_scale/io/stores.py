@@ -1,7 +1,7 @@
-"""Where Zarr hierarchies live: local folders and fsspec URLs, opened for reading.
+"""Opens Zarr hierarchies in local folders and at fsspec URLs for reading.
 
-A path or URL comes in, a zarr Group or Array goes out, whose reads notice damaged
-chunk files. This module knows nothing of OME metadata, plates or images.
+A path or URL comes in; a zarr Group or Array goes out, whose reads detect truncated
+chunk files. Nothing here knows OME metadata, plates or images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zarr.core.metadata import ArrayV2Metadata
 from zarr.storage import FsspecStore, LocalStore, StorePath, WrapperStore
 
 from deepspot_scale.errors import DeepspotError, FieldError
-from deepspot_scale.io.retry import FULL, is_passing, retry, retry_async
+from deepspot_scale.io.retry import FULL, is_transient, retry, retry_async
 
 Source = str | os.PathLike[str]
 Node = zarr.Group | zarr.Array[Any]
@@ -44,23 +44,22 @@ def source_text(source: Source) -> str:
 
 
 def join(source: str, *parts: str) -> str:
-    """Return the path or URL of something below `source`."""
+    """Return the path or URL of an item below `source`."""
     return "/".join((source.rstrip("/"), *(part for part in parts if part)))
 
 
 def is_safe_path(path: object) -> bool:
-    """Return whether a path read from metadata stays below where it was read."""
+    """Return whether a path from metadata stays below the folder of the metadata."""
     if not isinstance(path, str) or "\\" in path or "\0" in path or ":" in path:
         return False
     return all(part not in {"", ".", ".."} for part in path.split("/"))
 
 
 class CheckedStore(WrapperStore[Store]):
-    """A store whose truncated chunk files are errors.
+    """A store that raises an error for truncated chunk files.
 
-    Zarr takes an empty shard for a missing one, and Blosc reads past the end of a
-    truncated chunk and returns whatever lies in memory there. Both would be wrong
-    pixels without a word.
+    Zarr treats an empty shard as a missing one, and Blosc reads past the end of a
+    truncated chunk and returns arbitrary memory. Both would silently give wrong pixels.
     """
 
     def __init__(self, store: Store, *, blosc: bool = False) -> None:
@@ -76,7 +75,7 @@ class CheckedStore(WrapperStore[Store]):
         prototype: BufferPrototype,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        """Return the stored bytes; OSError when there are fewer than there must be."""
+        """Return the stored bytes; OSError if there are fewer than required."""
         value = await retry_async(partial(super().get, key, prototype, byte_range))
         if value is None or key.endswith(_ZARR_DOCUMENTS):
             return value
@@ -117,9 +116,9 @@ def open_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
     Raises
     ------
     FileNotFoundError
-        There is no Zarr node.
+        There is no Zarr group or array.
     ValueError
-        Its metadata is damaged; zarr raises other kinds too.
+        Its metadata are damaged; zarr raises other kinds too.
     """
     formats: tuple[ZarrFormat, ...] = (3, 2)
     for candidate in formats if zarr_format is None else (zarr_format,):
@@ -137,10 +136,10 @@ def open_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
 
 
 def _open_local_v3(source: str) -> Node:
-    """Open a local Zarr v3 node by its one document.
+    """Open a local Zarr v3 node from its ``zarr.json``.
 
-    `zarr.open` reads it twice, each time through another thread: for small images that
-    takes longer than their pixels.
+    `zarr.open` reads the document twice, each time in another thread, which takes
+    longer than the pixels of a small image.
     """
     try:
         document = retry((Path(source) / "zarr.json").read_bytes)
@@ -149,40 +148,40 @@ def _open_local_v3(source: str) -> Node:
     data = json.loads(document)
     if not isinstance(data, dict):
         raise ValueError(f"zarr.json holds {type(data).__name__} instead of metadata")
-    place = StorePath(_checked_store(source))
+    store = StorePath(_checked_store(source))
     if data.get("node_type") == "array":
-        array = zarr.Array(zarr.AsyncArray.from_dict(place, data))
+        array = zarr.Array(zarr.AsyncArray.from_dict(store, data))
         if _has_blosc_chunks(array):
-            place = StorePath(_checked_store(source, blosc=True))
-            array = zarr.Array(zarr.AsyncArray(array.metadata, place))
+            store = StorePath(_checked_store(source, blosc=True))
+            array = zarr.Array(zarr.AsyncArray(array.metadata, store))
         return array
-    return zarr.Group(zarr.AsyncGroup.from_dict(place, data))
+    return zarr.Group(zarr.AsyncGroup.from_dict(store, data))
 
 
 @contextmanager
 def field_errors(action: str) -> Iterator[None]:
-    """Turn whatever goes wrong inside into a FieldError that says during what."""
+    """Turn any error inside into a FieldError that names the action."""
     try:
         yield
     except (DeepspotError, MemoryError):
         raise
-    # Every codec, file format and remote store raises kinds of its own.
+    # Every codec, file format and remote store raises its own kinds of errors.
     except Exception as error:
         reason = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
         raise FieldError(f"{action} failed: {reason}. {_advise(error)}") from error
 
 
 def _advise(error: Exception) -> str:
-    """Return what to do about an error."""
+    """Return advice on an error."""
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, PermissionError):
         return "You have no right to read it: ask its owner, or change its mode."
     if "object_codec_id" in str(error):
-        return "It holds no numbers and may hide a program; it was not read."
+        return "It does not hold numbers and may hide a program; it was not read."
     if number == errno.ELOOP:
-        return "A link there leads to itself: copy the images in its place."
+        return "A link there leads to itself: replace it by a copy of the images."
     if number in FULL:
         return "Make room on that disk, then try the field again."
-    if is_passing(error):
+    if is_transient(error):
         return "The disk or the network failed: try the field again later."
     return "Copy or convert the file again."

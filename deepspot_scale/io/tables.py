@@ -1,9 +1,8 @@
-"""Tables on a store, whole or not at all: Parquet files in a folder at any URL.
+"""Atomic tables: Parquet files in a local folder or at a URL, complete or absent.
 
-A table and its declared columns come in, one file goes out under its final name only
-once it is complete. Any fsspec URL serves; on object stores an upload is whole by
-itself, anywhere else a file is renamed into place. Nothing here knows what a table
-means.
+A table and its declared columns come in; a file gets its final name only once it is
+complete. Any fsspec URL works: on object stores an upload is atomic, elsewhere a
+complete file is renamed. Nothing here knows what a table means.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ from deepspot_scale.tables import arrow_schema, as_table, empty_table
 from deepspot_scale.vocabulary import Column
 
 PARTIAL = ".partial-"
-"""In the name of every file that is not whole yet."""
+"""Part of the name of every incomplete file."""
 ATOMIC = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
-"""Stores on which a file shows only once it is whole."""
+"""Protocols of stores on which a file appears only once it is complete."""
 
 
 @dataclass(frozen=True)
@@ -41,29 +40,29 @@ class Folder:
     """Path or fsspec URL."""
 
     @cached_property
-    def _place(self) -> tuple[Any, str]:
+    def _store(self) -> tuple[Any, str]:
         return fsspec.core.url_to_fs(self.url)  # type: ignore[no-any-return]
 
     def _path(self, name: str) -> str:
-        return f"{self._place[1].rstrip('/')}/{name}" if name else self._place[1]
+        return f"{self._store[1].rstrip('/')}/{name}" if name else self._store[1]
 
     @property
     def is_local(self) -> bool:
-        """Whether the folder lies on a local disk."""
-        return "file" in _protocols(self._place[0])
+        """Whether the folder is on a local disk."""
+        return "file" in _protocols(self._store[0])
 
     @property
     def local_path(self) -> Path:
         """The folder on the local disk."""
-        return Path(self._place[1])
+        return Path(self._store[1])
 
     def exists(self, name: str) -> bool:
-        """Return whether there is such a file."""
-        return bool(self._place[0].exists(self._path(name)))
+        """Return whether a file exists."""
+        return bool(self._store[0].exists(self._path(name)))
 
     def names(self, folder: str) -> list[str]:
-        """Return the names of the whole files in a sub-folder, sorted."""
-        fs = self._place[0]
+        """Return the names of the complete files in a sub-folder, sorted."""
+        fs = self._store[0]
         fs.invalidate_cache()
         if not fs.isdir(self._path(folder)):
             return []
@@ -71,12 +70,12 @@ class Folder:
         return sorted(name for name in paths if PARTIAL not in name)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file so that its name never shows an incomplete one.
+        """Write a file atomically.
 
         Raises
         ------
         StoreError
-            There is no room left, or nothing may be written any more.
+            The disk is full or read-only.
         """
         try:
             retry(partial(self._write, name, content))
@@ -84,12 +83,12 @@ class Folder:
             if error.errno in FULL:
                 raise StoreError(
                     f"{self.url}: {error.strerror or error}. Make room, then give the "
-                    "same command again; what is done is kept"
+                    "same command again; finished fields are kept"
                 ) from error
             raise
 
     def _write(self, name: str, content: bytes) -> None:
-        fs, path = self._place[0], self._path(name)
+        fs, path = self._store[0], self._path(name)
         partial_path = f"{path}{PARTIAL}{uuid.uuid4().hex[:8]}"
         fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         if not ATOMIC.isdisjoint(_protocols(fs)):
@@ -108,7 +107,7 @@ class Folder:
 
     def _write_partial(self, path: str, content: bytes) -> None:
         if not self.is_local:
-            self._place[0].pipe_file(path, content)
+            self._store[0].pipe_file(path, content)
             return
         with open(path, "wb") as file:
             file.write(content)
@@ -116,39 +115,39 @@ class Folder:
             os.fsync(file.fileno())
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file unless there is one; return whether it was written.
+        """Write a file unless it exists; return whether it was written.
 
-        Of several that try at once one succeeds, where the store can tell: local disks
-        and object stores can.
+        Of several concurrent writers exactly one succeeds, on local disks and on
+        object stores with conditional writes.
         """
-        fs, path = self._place[0], self._path(name)
+        fs, path = self._store[0], self._path(name)
         fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
         try:
             if not self.is_local:
                 fs.pipe_file(path, content, mode="create")
                 return True
-            whole = f"{path}{PARTIAL}{uuid.uuid4().hex[:8]}"
+            partial_path = f"{path}{PARTIAL}{uuid.uuid4().hex[:8]}"
             try:
-                self._write_partial(whole, content)
-                _link(whole, path)
+                self._write_partial(partial_path, content)
+                _link(partial_path, path)
             finally:
-                Path(whole).unlink(missing_ok=True)
+                Path(partial_path).unlink(missing_ok=True)
         except FileExistsError:
             return False
         return True
 
     def read(self, name: str) -> bytes:
         """Read a whole file."""
-        return bytes(retry(partial(self._place[0].cat_file, self._path(name))))
+        return bytes(retry(partial(self._store[0].cat_file, self._path(name))))
 
     def remove(self, name: str) -> None:
-        """Remove a file; none is no error."""
+        """Remove a file if it exists."""
         if self.exists(name):
-            self._place[0].rm_file(self._path(name))
+            self._store[0].rm_file(self._path(name))
 
     def sweep(self, folder: str) -> int:
-        """Remove files that a killed writer left incomplete; return how many."""
-        fs = self._place[0]
+        """Remove the incomplete files of killed writers; return how many."""
+        fs = self._store[0]
         if not fs.isdir(self._path(folder)):
             return 0
         paths = fs.ls(self._path(folder), False)
@@ -159,7 +158,7 @@ class Folder:
 
 
 def _link(path: str, name: str) -> None:
-    """Give a whole file its name; FileExistsError where the name is taken."""
+    """Give a complete file its name; FileExistsError if the name exists."""
     try:
         os.link(path, name)
     except FileExistsError:
@@ -181,35 +180,35 @@ def write_table(
     Parameters
     ----------
     folder
-        Where to.
+        Folder to write to.
     name
-        File name, sub-folders with slashes.
+        File name; may include sub-folders.
     table
         Rows; must have all the columns.
     columns
-        Their order, types and meaning, from `vocabulary`.
+        Their order, types and meanings, from `vocabulary`.
     """
     schema = arrow_schema(columns)
     data = pa.Table.from_pandas(as_table(table, columns), schema, preserve_index=False)
-    # The index that pandas would add, and its version, have no place in a result.
+    # Without pandas' metadata (index, version), equal tables give equal files.
     buffer = io.BytesIO()
     pq.write_table(data.replace_schema_metadata(None), buffer, compression="zstd")
     folder.write(name, buffer.getvalue())
 
 
 def read_table(folder: Folder, name: str, columns: tuple[Column, ...]) -> pd.DataFrame:
-    """Read what `write_table` wrote, equal to what went in."""
+    """Read a table of `write_table`, equal to the one written."""
     return as_table(_read_arrow(folder, name).to_pandas(), columns)
 
 
 def _read_arrow(folder: Folder, name: str, columns: list[str] | None = None) -> Any:
-    # `pq.read_table` plans a data set first, which takes longer than a small file.
+    # `pq.read_table` first plans a data set: slower than reading a small file.
     file = pq.ParquetFile(io.BytesIO(folder.read(name)))
     return file.read(columns, use_threads=False)
 
 
 def read_columns(folder: Folder, name: str, columns: list[str]) -> pd.DataFrame:
-    """Return some columns of a table, nothing else of it being decoded."""
+    """Read some columns of a table; the others are not decoded."""
     frame: pd.DataFrame = _read_arrow(folder, name, columns).to_pandas()
     return frame
 
@@ -217,7 +216,7 @@ def read_columns(folder: Folder, name: str, columns: list[str]) -> pd.DataFrame:
 def read_tables(
     folder: Folder, names: list[str], columns: tuple[Column, ...]
 ) -> pd.DataFrame:
-    """Read several files as one table; no names give a table without rows."""
+    """Read several files as one table; without names it has no rows."""
     tables = [_read_arrow(folder, name) for name in names]
     kept = [table for table in tables if len(table)]
     if not kept:

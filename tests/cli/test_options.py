@@ -104,7 +104,7 @@ def test_a_single_channel_needs_no_list(
         ("sectors: 3", "is no TOML file"),
     ],
 )
-def test_a_file_that_can_not_be_meant_so_is_refused(
+def test_a_file_that_cannot_be_meant_so_is_refused(
     tmp_path: Path, command: Command, text: str, reason: str
 ) -> None:
     (tmp_path / "run.toml").write_text(text)

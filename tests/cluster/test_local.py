@@ -170,7 +170,7 @@ def test_an_existing_scheduler_is_used_and_left_running(
 
 
 @pytest.mark.cluster
-def test_a_worker_that_can_not_load_the_network_ends_the_run(
+def test_a_worker_that_cannot_load_the_network_ends_the_run(
     plate: str, client: Any, tmp_path: Path
 ) -> None:
     settings = make_settings(channels=("FISH",), model=str(tmp_path / "m.safetensors"))

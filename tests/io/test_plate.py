@@ -220,7 +220,7 @@ def test_labels_in_planes_are_projected_and_without_t_serve_all(
 
 
 @pytest.mark.parametrize("has_unit", [True, False])
-def test_labels_that_can_not_match_are_an_error(
+def test_labels_that_cannot_match_are_an_error(
     plate_folder: Path, has_unit: bool
 ) -> None:
     write_labels(plate_folder, B03, "crop", CELLS[:25, :35])

@@ -1,4 +1,4 @@
-"""Errors that pass are waited out; others are said at once."""
+"""Transient errors are retried; others are raised at once."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 import zarr
 
 from deepspot_scale.errors import FieldError, StoreError
-from deepspot_scale.io import retry as retrying
+from deepspot_scale.io import retry as retry_module
 from deepspot_scale.io import stores, tables
 from deepspot_scale.io.plate import FieldEntry, open_field
-from deepspot_scale.io.retry import DELAYS, is_passing, retry, retry_async
+from deepspot_scale.io.retry import DELAYS, is_transient, retry, retry_async
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -30,7 +30,7 @@ class AccessDeniedError(Exception):
     status = 403
 
 
-PASSING = [
+TRANSIENT = [
     OSError(errno.EIO, "Input/output error"),
     OSError(errno.ESTALE, "Stale file handle"),
     ConnectionResetError(),
@@ -38,7 +38,7 @@ PASSING = [
     ServerDisconnectedError(),
     SlowDownError(),
 ]
-LASTING = [
+PERMANENT = [
     FileNotFoundError(errno.ENOENT, "gone"),
     PermissionError(errno.EACCES, "no"),
     OSError(errno.ENOSPC, "No space left on device"),
@@ -48,8 +48,8 @@ LASTING = [
 ]
 
 
-@pytest.mark.parametrize("error", PASSING, ids=repr)
-def test_what_passes_is_tried_again(error: Exception) -> None:
+@pytest.mark.parametrize("error", TRANSIENT, ids=repr)
+def test_transient_errors_are_retried(error: Exception) -> None:
     answers, slept = [error, error, None], []
 
     def call() -> str:
@@ -61,15 +61,15 @@ def test_what_passes_is_tried_again(error: Exception) -> None:
     assert slept == list(DELAYS[:2])
 
 
-@pytest.mark.parametrize("error", LASTING, ids=repr)
-def test_what_does_not_pass_is_said_at_once(error: Exception) -> None:
+@pytest.mark.parametrize("error", PERMANENT, ids=repr)
+def test_other_errors_are_raised_at_once(error: Exception) -> None:
     def call() -> None:
         raise error
 
     with pytest.raises(type(error)) as caught:
         retry(call, sleep=pytest.fail)
     assert caught.value is error
-    assert not is_passing(error)
+    assert not is_transient(error)
 
 
 def test_the_last_error_says_how_often_it_was_tried() -> None:
@@ -98,7 +98,7 @@ def test_what_is_awaited_is_tried_again_too() -> None:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody wait."""
-    monkeypatch.setattr(retrying, "DELAYS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(retry_module, "DELAYS", (0.0, 0.0, 0.0))
 
 
 @pytest.mark.usefixtures("hasty")

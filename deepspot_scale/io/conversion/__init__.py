@@ -1,1 +1,1 @@
-"""A folder of image files becomes an OME-Zarr plate."""
+"""Conversion of a folder of image files to an OME-Zarr plate."""

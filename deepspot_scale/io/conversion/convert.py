@@ -1,9 +1,9 @@
-"""A folder of TIFF or PNG images becomes an OME-Zarr plate, field by field.
+"""Converts a folder of TIFF or PNG images to an OME-Zarr plate, field by field.
 
-A folder, a target and checked settings come in; a plate and beside it a table that
-says where each file went go out. One plane is in memory at a time. The plate gets its
-name when everything in it is whole; until then it is called ``<target>.part``. What
-names mean is `conversion_plan`'s matter, what lies in a file `planes`'s.
+A folder, a target and checked settings come in; a plate, and beside it a table with the
+place of each file, go out. One plane is in memory at a time. Until everything is
+complete the plate is named ``<target>.part``. Names are parsed in `plan`, files are
+read in `planes`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 _N_SHOWN = 10
-"""Failures that a message spells out."""
+"""Most failures that a message lists."""
 
 
 def convert(
@@ -62,35 +62,35 @@ def convert(
 ) -> ConversionPlan:
     """Convert a folder of images to an OME-Zarr plate.
 
-    Beside the plate, ``<target>.files.csv`` says which place each file has got. A bad
-    image does not stop the others, so that one message names all bad ones, but no
-    plate is made then; what was converted stays in ``<target>.part`` until the next
-    conversion.
+    Beside the plate, ``<target>.files.csv`` has the place of each file. A bad image
+    does not stop the conversion of others, so that one message names all bad ones;
+    but then no plate is created, and the converted fields stay in ``<target>.part``
+    until the next conversion.
 
     Parameters
     ----------
     folder
         Folder of TIFF and PNG images; subfolders are searched too.
     target
-        Folder of the new plate, on a disk of this machine (of all workers, too).
+        Folder of the new plate, on a local disk, or one shared with all workers.
     conversion
-        Settings; by default all of `Conversion`'s own.
+        Settings; None: the defaults of `Conversion`.
     progress
-        Called with fields done and fields in all, at the start and after each field.
+        Called with the numbers of finished and all fields, first at the start.
     overwrite
-        Replace an OME-Zarr plate that is there, once the new one is whole.
+        Replace an existing OME-Zarr plate once the new one is complete.
     client
-        Workers that do one field per task; None: this process.
+        Client of workers, one field per task; None: convert in this process.
 
     Returns
     -------
     ConversionPlan
-        What was done; `unmatched` lists the images that are in no field.
+        The executed plan; its `unmatched` lists images that belong to no field.
 
     Raises
     ------
     PlateError
-        The names make no plate, the target is taken, or some files are bad.
+        The names form no plate, the target exists, or some files are bad.
     """
     conversion = conversion or Conversion()
     place = _check_target(target, overwrite=overwrite)
@@ -107,7 +107,7 @@ def convert(
     if failures:
         raise PlateError(_failure_message(failures, len(plan.fields), part))
     _write_table(plan, place.with_name(f"{place.name}.files.csv"))
-    _give_name(part, place)
+    _rename(part, place)
     return plan
 
 
@@ -116,19 +116,19 @@ def convert_field(
 ) -> None:
     """Write one field, image and labels, into a plate that lists it.
 
-    Everything is plain and small, so that this can be a task on any worker. When it
-    fails, nothing of the field is left.
+    The arguments are small and picklable, so this can be a task on any worker. If it
+    fails, the partial field is deleted.
 
     Parameters
     ----------
     field
-        Its files.
+        The field's files.
     folder
-        Where the images' paths begin.
+        Folder to which the images' paths are relative.
     target
         The plate.
     conversion
-        The settings that `field` was planned with.
+        The settings with which `field` was planned.
 
     Raises
     ------
@@ -144,17 +144,17 @@ def convert_field(
         for label in sorted({mask.label for mask in field.masks}):
             labels, axes = stack.read_labels(label)
             write_labels(target, field.address, label, labels, axes=axes)
-    except BaseException:  # whatever stopped it, half a field must not look like one
+    except BaseException:  # also when killed: no partial field may remain
         shutil.rmtree(target / field.address.path, ignore_errors=True)
         raise
 
 
 def _check_target(target: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """Return the absolute place of the new plate, if it may be made there."""
+    """Return the absolute path of the new plate, after checking that it is free."""
     if is_url(os.fspath(target)):
         raise PlateError(
-            f"A conversion needs a local folder, because its plate is renamed when it "
-            f"is whole, not {os.fspath(target)}. Convert locally and copy the plate."
+            f"A conversion needs a local folder, not {os.fspath(target)}, because the "
+            f"complete plate is renamed. Convert locally and copy the plate."
         )
     place = Path(target).absolute()
     if not os.path.lexists(place):
@@ -166,7 +166,7 @@ def _check_target(target: str | os.PathLike[str], *, overwrite: bool) -> Path:
     try:
         node = open_node(os.fspath(place))
         block = metadata.read_block(node.attrs.asdict(), node.metadata.zarr_format)
-    except Exception as error:  # zarr raises many kinds; none means a plate
+    except Exception as error:  # zarr raises many kinds if this is no plate
         raise _no_plate(place) from error
     if "plate" not in block:
         raise _no_plate(place)
@@ -186,7 +186,7 @@ def _convert_all(
     progress: Callable[[int, int], None] | None,
     client: distributed.Client | None,
 ) -> dict[FieldAddress, str]:
-    """Convert all fields; return the reasons of those that failed, in plate order."""
+    """Convert all fields; return the errors of failed ones, in plate order."""
     task = partial(_attempt, folder=plan.folder, target=part, conversion=conversion)
     outcomes = (
         map(task, plan.fields)
@@ -207,7 +207,7 @@ def _convert_all(
 def _attempt(
     field: FieldFiles, folder: Path, target: Path, conversion: Conversion
 ) -> tuple[FieldAddress, str]:
-    """Convert a field; return why it failed, empty when it did not."""
+    """Convert a field; return its error message, empty on success."""
     try:
         convert_field(field, folder, target, conversion)
     except DeepspotError as error:
@@ -222,7 +222,7 @@ def _map_on_workers(
 ) -> Iterator[tuple[FieldAddress, str]]:
     from distributed import as_completed  # slow to import, rarely needed
 
-    # Impure: the same conversion again has to write again.
+    # Impure, because a repeated conversion must write again.
     futures = client.map(task, fields, pure=False)
     try:
         for _, outcome in as_completed(futures, with_results=True):
@@ -243,7 +243,7 @@ def _failure_message(
     return "\n".join(
         [
             f"{len(failures)} of {n_fields} fields could not be converted, so no plate "
-            f"was made. Mend or remove these files and convert again. The other fields "
+            f"was created. Repair or remove these files and convert again. The others "
             f"are in {part} until then.",
             *shown,
         ]
@@ -257,8 +257,8 @@ def _write_table(plan: ConversionPlan, path: Path) -> None:
         writer.writerows(plan.rows())
 
 
-def _give_name(part: Path, place: Path) -> None:
-    """Move a whole plate to its place; one that stood there goes only then."""
+def _rename(part: Path, place: Path) -> None:
+    """Rename the complete plate; delete an existing one only after that."""
     if os.path.lexists(place):
         old = place.with_name(f"{place.name}.old")
         place.rename(old)

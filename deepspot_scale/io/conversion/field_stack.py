@@ -1,8 +1,8 @@
-"""The files of one field, as one image (t, c, z, y, x) and its labels.
+"""The files of one field as one image (t, c, z, y, x) and its labels.
 
-The plan of a field comes in; planes and labels go out, read when they are asked for,
-one plane at a time. That files fit together, in shape, dtype and pixel size, is checked
-here, from their headers. Nothing here knows how a plate is stored.
+The plan of a field comes in; planes and labels go out, read on request, one plane at a
+time. The headers of the files are checked for equal shape, dtype and pixel size.
+Nothing here knows how a plate is stored.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from deepspot_scale.io.image_files.planes import (
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.vocabulary import AXES
 
-# Tags hold pixel sizes as rounded fractions.
+# Relative tolerance: tags store pixel sizes as rounded fractions.
 _SAME_SIZE = 1e-3
 _WORDS = {"t": "time points", "c": "channels", "z": "planes"}
 
 
 @dataclass(frozen=True)
 class FieldStack:
-    """One field's files; `read_stack` makes one and checks that they fit."""
+    """One field's files; `read_stack` creates one and checks that they fit."""
 
     field: FieldFiles
     conversion: Conversion
     headers: dict[tuple[str, int, int], ImageHeader]
-    """By channel, time point and plane as the names have them; alike in shape."""
+    """By channel, time point and plane as in the names; all have the same shape."""
     sizes: dict[str, int]
-    """Along t, c and z, before projection."""
+    """Sizes along t, c and z, before projection."""
 
     @property
     def shape_yx(self) -> tuple[int, ...]:
@@ -51,14 +51,14 @@ class FieldStack:
 
     @property
     def axes(self) -> str:
-        """Axes of the stored image: c always, t and z where there are several."""
+        """Axes of the stored image: always c; t and z if there are several."""
         projected = self.conversion.project != "none"
         several_t, several_z = self.sizes["t"] > 1, self.sizes["z"] > 1
         return ("t" * several_t) + "c" + "z" * (several_z and not projected) + "yx"
 
     @property
     def layout(self) -> ImageLayout:
-        """How the image is to be stored."""
+        """Layout of the stored image."""
         conversion = self.conversion
         size = conversion.pixel_size_um
         sizes = (header.pixel_size_um for header in self.headers.values())
@@ -74,7 +74,7 @@ class FieldStack:
         )
 
     def planes(self) -> Iterator[tuple[dict[str, int], Plane]]:
-        """Yield every plane to be stored and its index along the axes before y, x.
+        """Yield every plane to store, and its index along the axes before y, x.
 
         Raises
         ------
@@ -92,19 +92,19 @@ class FieldStack:
             yield {axis: index[axis] for axis in self.axes[:-2]}, plane
 
     def read_labels(self, label: str) -> tuple[NDArray[Any], str]:
-        """Read the label image of one name, from all its files.
+        """Read one label image from all its files.
 
         Returns
         -------
         ndarray
             Integers on the image's grid.
         str
-            Its axes, ``yx`` and those of t and z along which there are several masks.
+            Its axes: ``yx``, and t or z if there are several masks along it.
 
         Raises
         ------
         FieldError
-            A mask is damaged, has no labels in it, or does not fit the image.
+            A mask is damaged, is not an image of labels, or does not fit the image.
         """
         masks = [mask for mask in self.field.masks if mask.label == label]
         masks.sort(key=lambda mask: (mask.t or 0, mask.z or 0))
@@ -127,7 +127,7 @@ class FieldStack:
         return next(iter(self.headers.values()))
 
     def _channels(self) -> tuple[str, ...]:
-        """Return names from the file names, else from the files, else numbers."""
+        """Return channel names from the file names, else the files, else numbers."""
         named = self.field.channels
         if len(named) == self.sizes["c"] and any(named):
             return tuple(name or "0" for name in named)
@@ -150,7 +150,7 @@ class FieldStack:
                 yield index, opened.read(inside)
 
     def _locate(self, index: dict[str, int]) -> tuple[ImageHeader, dict[str, int]]:
-        """Return the file that holds a plane, and the plane's index in it."""
+        """Return the file with a plane, and the plane's index in it."""
         field = self.field
         channels, times, planes = field.channels, field.times, field.planes
         key = (
@@ -158,13 +158,13 @@ class FieldStack:
             times[index["t"] if len(times) > 1 else 0],
             planes[index["z"] if len(planes) > 1 else 0],
         )
-        # Along an axis that the names do not count, the index is one inside the file.
+        # Along an axis that is not in the names, the index is inside the file.
         counted = dict(zip("ctz", (channels, times, planes), strict=True))
         inside = {a: 0 if len(counted[a]) > 1 else index[a] for a in "tcz"}
         return self.headers[key], inside
 
     def _check_mask(self, header: ImageHeader, named: str) -> None:
-        """Raise FieldError unless a mask has the image's grid along its own axes."""
+        """Raise FieldError unless a mask has the image's grid along its axes."""
         expected = {axis: self.sizes[axis] for axis in self.axes if axis in "tz"}
         inside = dict(zip(header.axes[:-2], header.shape[:-2], strict=True))
         fits = all(
@@ -175,32 +175,32 @@ class FieldStack:
             raise FieldError(
                 f"The mask {header.path} has shape {header.shape} ({header.axes}), but "
                 f"its image {self._header.path} has {self.shape_yx} (yx) and is stored "
-                f"as {self.axes}. A mask has the pixels of its image."
+                f"as {self.axes}. Give a mask on the grid of its image."
             )
         if header.dtype.kind not in "ui":
             raise FieldError(
-                f"The mask {header.path} has pixels of {header.dtype}; expected are "
+                f"The mask {header.path} has pixels of {header.dtype}; expected "
                 f"integer labels, 0 for background."
             )
 
 
 def read_stack(field: FieldFiles, folder: Path, conversion: Conversion) -> FieldStack:
-    """Read the headers of a field's files and check that they make one image.
+    """Read the headers of a field's files and check that they form one image.
 
     Parameters
     ----------
     field
         The files.
     folder
-        Where their paths begin.
+        Folder to which their paths are relative.
     conversion
-        The settings that `field` was planned with.
+        The settings with which `field` was planned.
 
     Raises
     ------
     FieldError
-        A file is unreadable, or differs from the others in axes, shape, dtype or
-        pixel size, or names and files both count the same axis.
+        A file is unreadable, differs from the others in axes, shape, dtype or pixel
+        size, or has several positions along an axis that is also in the names.
     """
     headers = {}
     for image in field.images:
@@ -215,8 +215,8 @@ def read_stack(field: FieldFiles, folder: Path, conversion: Conversion) -> Field
         if len(values) > 1 < first.size(axis):
             raise FieldError(
                 f"{first.path} holds {first.size(axis)} {_WORDS[axis]}, but the names "
-                f"of the field's files tell of {len(values)}. Give a pattern without "
-                f"{axis if axis != 'c' else 'channel'}, or single images."
+                f"of the field's files already have {len(values)}. Give a pattern "
+                f"without {axis if axis != 'c' else 'channel'}, or single images."
             )
         sizes[axis] = max(len(values), first.size(axis))
     return FieldStack(field, conversion, headers, sizes)
@@ -243,7 +243,7 @@ def _check_alike(first: ImageHeader, other: ImageHeader, given: Conversion) -> N
 
 
 def _project(planes: Iterator[Plane], how: str) -> Plane:
-    """Fold planes as they come, so that two are in memory at most."""
+    """Project planes one by one, so that at most two are in memory."""
     total = next(planes)
     if how == "max":
         for plane in planes:
@@ -257,7 +257,7 @@ def _project(planes: Iterator[Plane], how: str) -> Plane:
 
 
 def _check_labels(path: Path, labels: NDArray[Any], others: NDArray[Any]) -> None:
-    """Raise FieldError unless these are labels, shaped as the others of their name."""
+    """Raise FieldError unless labels are valid and shaped like others of the name."""
     if labels.shape != others.shape:
         raise FieldError(
             f"The mask {path} has shape {labels.shape}, but others of the same labels "
@@ -265,6 +265,6 @@ def _check_labels(path: Path, labels: NDArray[Any], others: NDArray[Any]) -> Non
         )
     if labels.dtype.kind == "i" and labels.min(initial=0) < 0:
         raise FieldError(
-            f"The mask {path} has negative labels; expected are 0 for background and "
+            f"The mask {path} has negative labels; expected 0 for background and "
             f"numbers above it."
         )

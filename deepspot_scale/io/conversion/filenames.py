@@ -1,8 +1,7 @@
-"""What microscopes write into file names: well, field, channel, time point and plane.
+"""Parses the file names of microscopes: well, field, channel, time point and plane.
 
-Names come in, a `Place` for each goes out, by a regular expression with named groups:
-one that the user gives, or one of the field's well-known schemes. Nothing here opens
-a file or looks into a folder.
+Names come in; a `Place` for each goes out, by a regular expression with named groups:
+the user's, or that of a known scheme. Nothing here opens a file or lists a folder.
 """
 
 from __future__ import annotations
@@ -16,36 +15,36 @@ from deepspot_scale.errors import PlateError, SettingsError
 from deepspot_scale.vocabulary import FieldAddress
 
 GROUPS = ("well", "row", "column", "field", "channel", "z", "t")
-"""Named groups that a pattern may have; any other name is refused."""
+"""Named groups that a pattern may have; others are an error."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one image file belongs."""
+    """Where one image file belongs in a plate."""
 
     address: FieldAddress
     channel: str
-    """Channel as the name has it, e.g. ``FISH``, ``w1``, ``ch2``; empty: not named."""
+    """Channel as written, such as ``FISH``, ``w1``, ``ch2``; empty: none."""
     t: int
-    """Time point as written; 0 when the name has none."""
+    """Time point as written; 0: none."""
     z: int
-    """Plane as written; 0 when the name has none."""
+    """Plane as written; 0: none."""
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """One way of naming image files."""
+    """One naming scheme of image files."""
 
     name: str
     pattern: str
-    """Regular expression, searched in the path below the folder (``/`` between)."""
+    """Regular expression, searched in the path below the folder, with ``/``."""
     example: str
 
 
 _ROW = r"(?P<row>A[A-F]|[A-P])"
 _FIELD = r"(?:f|F|s|S|field|Field|site|Site|fov|FOV)?(?P<field>\d+)"
 _TIMES_PLANES = r"(?:[-_](?:[tT](?P<t>\d+)|[zZ](?P<z>\d+)))"
-# Any text without separate t or z parts, or each plane would be a channel of its own.
+# Any text without separate t or z parts; otherwise each plane would be a channel.
 _CHANNEL = r"(?![tTzZ]\d+[-_.])(?P<channel>[A-Za-z0-9](?:(?![-_][tTzZ]\d+[-_.])[^/.])*)"
 _NO_WORD_BEFORE = r"(?<![A-Za-z0-9])"
 
@@ -66,7 +65,7 @@ SCHEMES = (
         "ImageXpress (MetaXpress)",
         r"(?:(?:^|/)(?:TimePoint_|timepoint)(?P<t>\d+)/)?(?:ZStep_(?P<z>\d+)/)?"
         r"[^/]*(?<![A-Za-z0-9])(?P<well>[A-Z]{1,2}\d{1,2})(?:_s(?P<field>\d+))?"
-        # After the channel comes a file id of 36 characters, with or without "_".
+        # The channel may be followed by a file id of 36 characters, "_" before it.
         r"_(?P<channel>w\d)(?!\d|_?thumb)(?:_?[0-9A-Fa-f-]{36})?\.",
         "plate_B03_s1_w1.tif",
     ),
@@ -90,25 +89,25 @@ SCHEMES = (
     ),
 )
 
-# Signs of a plate in names that no scheme can read.
+# Names with this look like wells, even if no scheme can read them.
 _WELL_LIKE = re.compile(
     r"(?<![A-Za-z0-9])(?:A[A-F]|[A-P])\d\d(?![A-Za-z0-9])|(?<![A-Za-z])r\d+c\d+"
 )
 
 
 def natural_order(text: str) -> list[tuple[int, str]]:
-    """Return a sort key by which ``2.png`` comes before ``10.png``."""
+    """Return a sort key that puts ``2.png`` before ``10.png``."""
     parts = re.split(r"(\d+)", text)
     return [(int(part), part) if part.isdigit() else (-1, part) for part in parts]
 
 
 def check_pattern(pattern: str) -> None:
-    """Refuse a user's pattern that cannot place a file.
+    """Check a user's pattern.
 
     Raises
     ------
     SettingsError
-        Not a regular expression, no named group, or a group of another name.
+        It is not a regular expression, or its named groups are missing or unknown.
     """
     try:
         groups = set(re.compile(pattern).groupindex)
@@ -126,15 +125,15 @@ def check_pattern(pattern: str) -> None:
     if "well" in groups and groups & {"row", "column"}:
         raise SettingsError("A file name pattern has either well, or row and column.")
     if len(groups & {"row", "column"}) == 1:
-        raise SettingsError("A file name pattern with row needs column, and reversed.")
+        raise SettingsError("A file name pattern needs both row and column.")
 
 
 def choose_scheme(names: Sequence[str]) -> Scheme | None:
-    """Choose the scheme that most names speak for; one of equals is the first.
+    """Choose the scheme with the most votes; the first one in case of a tie.
 
-    A name speaks for the first scheme that reads it: what a microscope wrote is
-    recognised before the plain schemes, which would read some of it, but wrongly.
-    ImageXpress's thumbnails do not count.
+    Each name votes for the first scheme that matches it. Microscopes' schemes come
+    first, because the plain schemes also match some of their names, but wrongly.
+    ImageXpress's thumbnails do not vote.
 
     Parameters
     ----------
@@ -144,12 +143,12 @@ def choose_scheme(names: Sequence[str]) -> Scheme | None:
     Returns
     -------
     Scheme or None
-        None when the names have no sign of wells at all.
+        None: no name looks like a well.
 
     Raises
     ------
     PlateError
-        There are signs of wells, but no scheme reads half of the names.
+        Some names look like wells, but no scheme matches half of them.
     """
     names = [name for name in names if "_thumb" not in name]
     readers = [
@@ -171,15 +170,15 @@ def choose_scheme(names: Sequence[str]) -> Scheme | None:
 
 
 def read_name(name: str, pattern: str) -> Place | None:
-    """Read where a file belongs from its name; None when the pattern does not match.
+    """Parse a file's place from its name; None: the pattern does not match.
 
-    A numbered row becomes its letter, a column gets two digits, a field loses leading
-    zeros. Without a well it is A01, without a field it is 0.
+    A row number becomes a letter, a column gets two digits, a field loses leading
+    zeros. The default well is A01, the default field 0.
 
     Raises
     ------
     PlateError
-        The pattern matches, but what it finds can be no row, column, field or number.
+        The pattern matches, but a group is not a valid row, column, field or number.
 
     Examples
     --------
@@ -205,18 +204,18 @@ def read_name(name: str, pattern: str) -> Place | None:
 
 
 class Stem(NamedTuple):
-    """An image's name as masks repeat it."""
+    """The parts of an image's name that the names of masks repeat."""
 
     text: str
-    """Path below the folder without its ending."""
+    """Path below the folder without suffix."""
     n_needed: int
-    """Characters that say which field it is; a mask's name may stop after them."""
+    """Number of characters up to the field; a mask's name may end after them."""
     without_channel: str
-    """The same without its channel; equal to `text` when it has none."""
+    """`text` without the channel; equal to `text` if it has none."""
 
 
 def read_stem(name: str, pattern: str | None) -> Stem:
-    """Read what masks of this image may be called; without a pattern, only its name."""
+    """Parse an image's stem; without a pattern it is the whole name."""
     text = name.rpartition(".")[0]
     match = re.search(pattern, name) if pattern else None
     if match is None:
@@ -231,7 +230,13 @@ def read_stem(name: str, pattern: str | None) -> Stem:
 
 
 def row_letters(number: int) -> str:
-    """Return the plate row of a number from 1: 1 is A, 26 is Z, 27 is AA."""
+    """Return the letters of a plate row, counted from 1.
+
+    Examples
+    --------
+    >>> row_letters(1), row_letters(26), row_letters(27)
+    ('A', 'Z', 'AA')
+    """
     letters = ""
     while number > 0:
         number, rest = divmod(number - 1, 26)
@@ -262,6 +267,6 @@ def _number(name: str, group: str, text: str) -> int:
 
 def _unreadable(name: str, group: str, text: str, expected: str) -> str:
     return (
-        f"The pattern finds {group} {text!r} in the name {name}; expected is "
+        f"The pattern finds {group} {text!r} in the name {name}; expected "
         f"{expected}. Change the pattern."
     )

@@ -1,9 +1,9 @@
-"""Which label image belongs to which field: from the names of both.
+"""Assigns label images to fields by their names.
 
-Names of masks and the places of the images come in; the masks of each field go out. A
-mask is called ``<image>_<label>.tif`` or ``<label>/<image>.tif``, where ``<image>`` is
-the name of an image of the field, with or without its channel, or its beginning as far
-as it says the field. Nothing here opens a file.
+Names of masks and places of images come in; the masks of each field go out. A mask is
+named ``<image>_<label>.tif`` or ``<label>/<image>.tif``, where ``<image>`` is the name
+of an image of the field, with or without its channel, or its beginning up to the
+field. Nothing here opens a file.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from deepspot_scale.errors import PlateError
 from deepspot_scale.io.conversion.filenames import Place, Stem, read_stem
 from deepspot_scale.vocabulary import FieldAddress
 
-# The words between an image's name and the mask's ending. A time point or plane among
-# them would be lost, so such a name has to be an image's in full.
+# The text between an image's name and the mask's suffix. It must not contain a time
+# point or plane, which would be lost: such a name must contain a full image name.
 _LABEL = re.compile(r"(?!(?:.*_)?[tTzZ]\d+(?:_|$))[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -29,34 +29,34 @@ class MaskFile:
     """One label image of a field."""
 
     path: str
-    """Path below the folder of masks."""
+    """Path below the masks' folder."""
     label: str
-    """Name of the labels, e.g. ``cells``."""
+    """Name of the labels, such as ``cells``."""
     t: int | None = None
-    """Time point as the images' names have it; None: for all."""
+    """Time point as in the images' names; None: for all."""
     z: int | None = None
-    """Plane as the images' names have it; None: for all."""
+    """Plane as in the images' names; None: for all."""
 
 
 def place_masks(
     names: Sequence[str], places: Mapping[str, Place], pattern: str | None
 ) -> dict[FieldAddress, tuple[MaskFile, ...]]:
-    """Give each mask to its field.
+    """Assign each mask to its field.
 
     Parameters
     ----------
     names
-        Paths of the masks below their folder.
+        Paths of masks below their folder.
     places
         Place of each image, by its path below the images' folder.
     pattern
-        The regular expression that read the images' names; None when none did.
+        The regular expression that matched the images' names; None: none did.
 
     Raises
     ------
     PlateError
-        A mask belongs to no field or to several, two masks are the same labels of a
-        field, or masks by time point or plane leave some out.
+        A mask belongs to no field or to several, two masks have the same label, time
+        point and plane, or some time points or planes have no mask.
     """
     stems = _Stems.read(places, pattern)
     masks: dict[FieldAddress, list[MaskFile]] = defaultdict(list)
@@ -77,14 +77,14 @@ def place_masks(
 
 @dataclass(frozen=True)
 class _Stems:
-    """The images' names, to be found in full or by their beginning."""
+    """An index of the images' names, by full name and by beginning."""
 
     exact: Mapping[str, Sequence[Place]]
     ordered: Sequence[tuple[Stem, Place]]
 
     @classmethod
     def read(cls, places: Mapping[str, Place], pattern: str | None) -> _Stems:
-        """Read the names of all images."""
+        """Build the index of all images."""
         pairs = [(read_stem(name, pattern), place) for name, place in places.items()]
         exact: dict[str, list[Place]] = defaultdict(list)
         for stem, place in pairs:
@@ -93,21 +93,21 @@ class _Stems:
         return cls(dict(exact), sorted(pairs, key=lambda pair: pair[0].text))
 
     def find(self, key: str) -> Sequence[Place]:
-        """Return the images of this name, else those whose name begins so."""
+        """Return the images with this name, or else those whose name starts with it."""
         if key in self.exact:
             return self.exact[key]
         start = bisect_left(self.ordered, key, key=lambda pair: pair[0].text)
-        begun = takewhile(lambda p: p[0].text.startswith(key), self.ordered[start:])
+        matches = takewhile(lambda p: p[0].text.startswith(key), self.ordered[start:])
         return [
             place
-            for stem, place in begun
+            for stem, place in matches
             if len(key) >= stem.n_needed
             and not (key[-1].isdigit() and stem.text[len(key)].isdigit())
         ]
 
 
 def _find_images(name: str, stems: _Stems) -> tuple[str, Sequence[Place]]:
-    """Return the label and the images, all of one field, that a mask's name means."""
+    """Return the label of a mask and its images, which are all of one field."""
     for key, label in _readings(name):
         found = stems.find(key)
         fields = sorted({place.address for place in found})
@@ -120,14 +120,14 @@ def _find_images(name: str, stems: _Stems) -> tuple[str, Sequence[Place]]:
         if found:
             return label, found
     raise PlateError(
-        f"The mask {name} belongs to no image. Call it <image>_<label>.tif, or put it "
+        f"The mask {name} belongs to no image. Name it <image>_<label>.tif, or put it "
         f"into a folder with the label's name, as <label>/<image>.tif; <image> is the "
         f"image's name, with or without its channel."
     )
 
 
 def _readings(name: str) -> Iterator[tuple[str, str]]:
-    """Yield an image's name and a label as a mask's name may say them, longest first.
+    """Yield the possible pairs of image name and label of a mask, longest first.
 
     >>> list(_readings("B03_0_cells.tif"))
     [('B03_0', 'cells')]
@@ -147,20 +147,20 @@ def _readings(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _only(values: set[int], all_values: set[int]) -> int | None:
-    """Return the one value a mask is for; None when it is for several."""
+    """Return the only value of a mask; None: it is for several or all."""
     return min(values) if len(values) == 1 < len(all_values) else None
 
 
 def _check_masks(
     address: FieldAddress, masks: Sequence[MaskFile], places: Sequence[Place]
 ) -> Iterator[MaskFile]:
-    """Demand of each label one mask for all, or one for each time point and plane."""
+    """Check that each label has one mask for all, or one per time point and plane."""
     by_label: dict[str, list[MaskFile]] = defaultdict(list)
     for mask in masks:
         by_label[mask.label].append(mask)
     for label, found in by_label.items():
         one_plane = len({mask.z for mask in found}) == 1
-        # Segmented on one plane and named after it: it serves all planes.
+        # A mask of one plane, named after that plane, is used for all planes.
         group = [replace(mask, z=None) for mask in found] if one_plane else found
         taken: dict[tuple[int | None, int | None], str] = {}
         for mask in group:
@@ -176,12 +176,12 @@ def _check_masks(
             t, z = min(missing, key=str)
             raise PlateError(
                 f"{label} of field {address.path} have masks for some time points or "
-                f"planes ({group[0].path}), but none for t {t}, z {z}. Give a mask "
-                f"for each, or one for all."
+                f"planes ({group[0].path}), but none for t {t}, z {z}. Add the "
+                f"missing masks, or give one for all."
             )
         yield from group
 
 
 def _all_of(given: set[int | None], there: set[int]) -> set[int | None]:
-    """Return the indices that masks have to cover; None alone serves all."""
+    """Return the indices that masks must cover; None alone stands for all."""
     return {None} if given == {None} else given | there

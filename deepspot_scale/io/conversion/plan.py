@@ -1,8 +1,9 @@
-"""Which files of a folder make which field of a plate: names only, nothing is opened.
+"""Plans which files of a folder form which field of a plate, from names alone.
 
-A folder of images, and one of masks, come in; a `ConversionPlan` goes out that gives
-every file exactly one place or lists it as unmatched. Two files for one place, a hole
-in a stack and a mask without an image are errors here, before anything is written.
+A folder of images, and optionally one of masks, come in; a `ConversionPlan` goes out,
+in which every file has exactly one place or is listed as unmatched. Two files for one
+place, an incomplete stack and a mask without image are errors before anything is
+written. No file is opened.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from deepspot_scale.vocabulary import FieldAddress
 
 _MASK_NAME = re.compile(r"_masks?\.[^./]+$", re.IGNORECASE)
 FILE_COLUMNS = ("kind", "file", "row", "column", "field", "channel", "t", "z")
-"""Of the table of files. Kind is image, mask or unmatched; channel a mask's label."""
+"""Columns of the table of files. Kind: image, mask or unmatched. For a mask, channel
+is its label."""
 Projection = Literal["max", "mean", "none"]
 
 
@@ -42,14 +44,14 @@ class Conversion:
     r"""Regular expression with named groups row, column (or both as ``well``), field,
     channel, z, t, searched in each path below the folder; None: infer."""
     masks: Path | None = None
-    """Folder of label images, called ``<image>_<label>.tif`` or
-    ``<label>/<image>.tif``; `<image>` may leave out the channel or end earlier."""
+    """Folder of label images, named ``<image>_<label>.tif`` or ``<label>/<image>.tif``;
+    ``<image>`` may omit the channel or end after the field."""
     pixel_size_um: float | None = None
-    """Edge of a pixel in micrometres; None: as the files say, if they do."""
+    """Edge of a pixel in micrometres; None: from the files, if they state it."""
     project: Projection = "none"
-    """How planes become one: maximum, mean (stored as float32), or not at all."""
+    """Projection over z: maximum, mean (stored as float32), or none."""
     pages: Pages = "z"
-    """Axis of a plain multi-page TIFF, one whose metadata do not name it."""
+    """Axis of the pages of a multi-page TIFF without metadata."""
     version: Version = "0.5"
     """Version of OME-Zarr: 0.4 is Zarr v2, 0.5 is Zarr v3."""
     chunk: int = 512
@@ -58,11 +60,11 @@ class Conversion:
     """Edge of a shard in pixels, a multiple of `chunk`; None: no shards."""
 
     def __post_init__(self) -> None:
-        """Check the settings, so that nothing later has to."""
+        """Check the settings once."""
         if self.pattern is not None:
             check_pattern(self.pattern)
         if self.masks is not None:
-            # Absolute, because a worker may stand in another folder.
+            # Absolute, because a worker may have another working directory.
             object.__setattr__(self, "masks", Path(self.masks).resolve())
         for name, kind in (
             ("project", Projection),
@@ -97,14 +99,14 @@ class ImageFile:
     path: str
     """Path below the plan's folder."""
     channel: str
-    """Channel as the name has it; empty: not named."""
+    """Channel as written in the name; empty: none."""
     t: int
     z: int
 
 
 @dataclass(frozen=True)
 class FieldFiles:
-    """All files of one field; small enough to travel in a task."""
+    """All files of one field; small enough to be part of a task."""
 
     address: FieldAddress
     images: tuple[ImageFile, ...]
@@ -132,13 +134,13 @@ class ConversionPlan:
 
     folder: Path
     scheme: str
-    """Name of the scheme that read the names, in words."""
+    """Name of the scheme that matched the names."""
     pattern: str | None
-    """The regular expression in use; None: each file is a field."""
+    """Its regular expression; None: each file is a field."""
     fields: tuple[FieldFiles, ...]
     """In plate order: row, column, field."""
     unmatched: tuple[str, ...]
-    """Image files below the folder that no field uses."""
+    """Image files below the folder that belong to no field."""
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """Yield the `FILE_COLUMNS` of every file."""
@@ -157,23 +159,23 @@ class ConversionPlan:
 def plan_conversion(
     folder: Path, conversion: Conversion | None = None
 ) -> ConversionPlan:
-    """Plan which files make which field, from their names alone.
+    """Plan which files form which field, from their names alone.
 
-    Images are looked for in subfolders too, except in the folder of masks. Names
-    without any sign of wells give one field per file, all in well A01.
+    Subfolders are searched too, except the folder of masks. If no name looks like a
+    well, each file is a field of well A01.
 
     Parameters
     ----------
     folder
         Folder of TIFF and PNG images.
     conversion
-        Settings; by default all of `Conversion`'s own.
+        Settings; None: the defaults of `Conversion`.
 
     Raises
     ------
     PlateError
-        No images; names that cannot be read; two files for one place; a stack with
-        holes; a mask that belongs to no field or to several.
+        There are no images, names cannot be parsed, two files have the same place, a
+        stack is incomplete, or a mask belongs to no field or to several.
     """
     conversion = conversion or Conversion()
     folder = Path(folder)
@@ -190,9 +192,9 @@ def plan_conversion(
 
 
 def _image_names(folder: Path, masks: Path | None) -> list[str]:
-    """List the images below a folder, as paths relative to it, without its masks."""
+    """Return the images below a folder, as paths relative to it, without masks."""
     if not folder.is_dir():
-        raise PlateError(f"A folder of TIFF or PNG images is expected, not {folder}.")
+        raise PlateError(f"Expected a folder of TIFF or PNG images, not {folder}.")
     if masks is not None and folder.resolve().is_relative_to(masks):
         raise PlateError(
             f"The masks' folder {masks} also holds the images of {folder}. Put the "
@@ -202,30 +204,31 @@ def _image_names(folder: Path, masks: Path | None) -> list[str]:
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
         if path.suffix.lower() in ENDINGS
-        and not path.name.startswith(".")  # macOS leaves "._" files on shared disks
+        and not path.name.startswith(".")  # macOS writes "._" files to shared disks
         and not (masks and path.resolve().is_relative_to(masks))
         and path.is_file()
     ]
     if not names:
         kinds = ", ".join(ENDINGS)
-        raise PlateError(f"{folder} holds no images; expected are files in {kinds}.")
+        raise PlateError(f"{folder} contains no images; expected files in {kinds}.")
     return sorted(names, key=natural_order)
 
 
 def _refuse_masks(names: Sequence[str]) -> None:
-    """Refuse masks among the images, where Cellpose puts them: no channel is one."""
+    """Raise PlateError for masks among the images, where Cellpose saves them."""
     found = [name for name in names if _MASK_NAME.search(name)]
     if found:
         raise PlateError(
             f"{len(found)} files such as {found[0]} look like masks. Put them into a "
-            "folder of their own, below it cells/ or nuclei/, and give it as --masks."
+            "folder of their own, in its sub-folder cells/ or nuclei/, and give it as "
+            "--masks."
         )
 
 
 def _places(
     names: Sequence[str], pattern: str | None
 ) -> tuple[dict[str, Place], str, str | None]:
-    """Return the place of each name that has one, and the scheme and its pattern."""
+    """Return the places of the matched names, and the scheme and its pattern."""
     scheme = "the pattern given"
     if pattern is None:
         known = choose_scheme(names)
@@ -255,7 +258,7 @@ def _fields(
             raise PlateError(
                 f"{taken[place]} and {name} are both field {place.address.path}, "
                 f"channel {place.channel!r}, t {place.t}, z {place.z}. Remove one, or "
-                f"give a pattern that tells them apart."
+                f"give a pattern that distinguishes them."
             )
         taken[place] = name
         images[place.address].append(ImageFile(name, place.channel, place.t, place.z))
@@ -275,28 +278,28 @@ def _plate_order(address: FieldAddress) -> tuple[object, ...]:
 
 
 def _check_complete(field: FieldFiles) -> None:
-    there = {(image.channel, image.t, image.z) for image in field.images}
+    present = {(image.channel, image.t, image.z) for image in field.images}
     expected = product(field.channels, field.times, field.planes)
-    holes = [place for place in expected if place not in there]
-    if holes:
-        channel, t, z = holes[0]
+    missing = [place for place in expected if place not in present]
+    if missing:
+        channel, t, z = missing[0]
         raise PlateError(
-            f"Field {field.address.path} lacks {len(holes)} of "
-            f"{len(holes) + len(there)} images, the first is channel {channel!r}, "
-            f"t {t}, z {z}. Add the missing files, or move the field's others away."
+            f"Field {field.address.path} lacks {len(missing)} of "
+            f"{len(missing) + len(present)} images, the first is channel {channel!r}, "
+            f"t {t}, z {z}. Add the missing files, or remove the field's others."
         )
 
 
 def _check_projection(
     masks: Iterable[tuple[MaskFile, ...]], project: Projection
 ) -> None:
-    """Refuse masks by plane when planes become one: none of them would be right."""
+    """Raise PlateError for masks of single planes if the planes are projected."""
     if project == "none":
         return
     for mask in (mask for group in masks for mask in group):
         if mask.z is not None:
             raise PlateError(
-                f"The planes are projected ({project}), but there are masks for each "
-                f"of them, such as {mask.path}. Give one mask for all planes, or "
+                f"The planes are projected ({project}), but there are masks for single "
+                f"planes, such as {mask.path}. Give one mask for all planes, or "
                 f"convert without projection."
             )

@@ -1,1 +1,1 @@
-"""TIFF, PNG and vendor files."""
+"""Reading of TIFF, PNG and vendors' image files."""

@@ -1,11 +1,11 @@
-"""Images whose true spots are known: a folder of image files and a table of points.
+"""Images with known spots: a folder of image files and a table of points.
 
     FOLDER/spots.csv            y, x and any of image, dataset, snr, sigma, group
     FOLDER/<image>              or FOLDER/images/<image>
     FOLDER/<dataset>/<image>    or FOLDER/<dataset>/original/<image>
 
-The folder comes in, a name, a path and points for each image go out; pixels are read
-when they are asked for. Nothing here knows who found the points, or what they serve.
+The folder comes in; a name, a path and points for each image go out. Pixels are read
+on request. Nothing here knows who found the points, or what they are used for.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ Real = NDArray[np.float64]
 
 _ORIGINALS = "original"
 _PNG_COLOUR_BYTE = 25
-"""Where a PNG file says whether its pixels are more than one grey value each."""
+"""Position of the colour type in a PNG file; 0 is grey."""
 
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One image file and the spots that are in it."""
+    """One image file and its true spots."""
 
     name: str
-    """Unique in the set, e.g. ``dataset1/im3.png``."""
+    """Unique in the set, such as ``dataset1/im3.png``."""
     path: Path
     points: Real
     """(n, 2), true spots (y, x) in pixels; the first pixel's centre is (0, 0)."""
     snr: Real | None
-    """(n,), NaN where unknown; None when the set does not say."""
+    """(n,), NaN: unknown; None: the table has no such column."""
     sigma: Real | None
-    """(n,), standard deviation in pixels, NaN where unknown; None as for `snr`."""
+    """(n,), standard deviation in pixels, NaN: unknown; None as for `snr`."""
     group: str
-    """Part of the set that the image belongs to, e.g. its number of spots, or empty."""
+    """Part of the set to which the image belongs; may be empty."""
 
     def read(self) -> NDArray[Any]:
         """Read the pixels.
@@ -57,14 +57,14 @@ class AnnotatedImage:
         Returns
         -------
         ndarray
-            (y, x), in the file's own integers or floats. A PNG whose colours are all
-            the same is taken as grey, its transparency left out.
+            (y, x), of the file's dtype. A colour PNG with equal channels is read as
+            grey; transparency is ignored.
 
         Raises
         ------
         FieldError
-            The file is damaged, coloured or more than one plane, or a point lies
-            outside it.
+            The file is damaged or coloured, has several planes, or a point lies outside
+            the image.
         """
         plane = _read_plane(self.path)
         _check_inside(self, plane.shape)
@@ -73,33 +73,32 @@ class AnnotatedImage:
 
 @dataclass(frozen=True)
 class AnnotatedSet:
-    """Images of one origin with their true spots."""
+    """A set of images with their true spots."""
 
     name: str
-    """That of the folder."""
+    """The folder's name."""
     images: tuple[AnnotatedImage, ...]
-    """In the order of their names; one at least."""
+    """Sorted by name; at least one."""
 
 
 def read_annotated(folder: Path) -> AnnotatedSet:
-    """Read which images a folder holds and where their true spots are.
+    """Read the list of images in a folder and their true spots.
 
     Parameters
     ----------
     folder
-        Holds ``spots.csv``: one row a spot, ``y`` and ``x`` in pixels, in any order
-        of columns. ``image`` names the row's file below the folder, below ``images``
-        or, where ``dataset`` names one, below that folder or its ``original``; without
-        ``image`` the folder's only image is meant. ``snr`` and ``sigma`` may be blank,
-        ``group`` is the same for all spots of an image. Other columns are passed over.
-        Image files without rows, in ``images`` if there is one and else in the folder
-        itself, are images without spots.
+        Contains ``spots.csv`` with one row per spot: ``y`` and ``x`` in pixels;
+        ``image``, a file below the folder, below ``images``, or, if ``dataset`` is
+        given, below that folder or its ``original`` (without ``image``: the folder's
+        only image); ``snr`` and ``sigma``, which may be blank; ``group``, equal for all
+        spots of an image. Other columns are ignored. Image files without rows, in
+        ``images`` if it exists, else in the folder itself, are images without spots.
 
     Raises
     ------
     PlateError
-        No folder, table, column or image that there should be, an image that is meant
-        in two ways, or a value that is no number.
+        The folder, table, a column or an image is missing, an image is named in two
+        ways, or a value is not a number.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -124,12 +123,12 @@ def read_annotated(folder: Path) -> AnnotatedSet:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    """Return the rows by their line in the file: texts, points and sizes as numbers."""
+    """Return the rows, indexed by line number, with points and sizes as numbers."""
     if not path.is_file():
         raise PlateError(
             f"{path.parent} has no {SPOTS_FILE}: expected a table of true spots with "
-            "the columns y, x and image. Where a program writes the set, it has not "
-            "finished."
+            "the columns y, x and image. If a program writes the set, it has not "
+            "finished yet."
         )
     table = _read_texts(path)
     _check_columns(table, path)
@@ -177,13 +176,13 @@ def _check_columns(table: pd.DataFrame, path: Path) -> None:
 
 
 def _read_numbers(texts: pd.Series[str], path: Path, *, blank: bool) -> list[float]:
-    """Return finite numbers, with NaN for unknown ones where these may be."""
+    """Return finite numbers; NaN for blank ones if these are allowed."""
     values = [_read_number(text) for text in texts]
     unknown = {"", "nan"} if blank else set[str]()
     for line, text, value in zip(texts.index, texts, values, strict=True):
         if not (math.isfinite(value) or text.lower() in unknown):
             raise PlateError(
-                f"{path}, line {line}: expected a number as {texts.name}, found "
+                f"{path}, line {line}: expected a number for {texts.name}, found "
                 f"{text!r}. Correct or remove the row."
             )
     return values
@@ -200,7 +199,7 @@ def _read_number(text: str) -> float:
 
 
 def _list_images(folder: Path) -> list[Path]:
-    """Return the files that are images of the set even without a row of the table."""
+    """Return the image files that belong to the set even without rows."""
     place = folder / IMAGES_FOLDER
     files = (place if place.is_dir() else folder).iterdir()
     return sorted(path for path in files if path.is_file() and is_image_file(path.name))
@@ -209,7 +208,7 @@ def _list_images(folder: Path) -> list[Path]:
 def _only_image(files: Sequence[Path], source: Path) -> str:
     if len(files) != 1:
         raise PlateError(
-            f"{source} has no column 'image', so expected is one image beside it, but "
+            f"{source} has no column 'image', so one image beside it is expected, but "
             f"there are {len(files)}. Add the column."
         )
     return files[0].name
@@ -223,17 +222,17 @@ def _annotate(
     if len(groups) > 1:
         raise PlateError(
             f"{folder / SPOTS_FILE} gives {name} the groups {', '.join(groups)}; "
-            "expected is one for each image"
+            "expected one group for each image"
         )
     path = _find_image(folder, dataset, image)
     return _describe(name.as_posix(), path, rows, groups[0])
 
 
 def _find_image(folder: Path, dataset: str, image: str) -> Path:
-    """Return where an image lies; that of its data set comes before any other."""
+    """Return the path of an image; its data set's folder is searched first."""
     if Path(dataset, image).is_absolute() or ".." in Path(dataset, image).parts:
         raise PlateError(
-            f"{folder / SPOTS_FILE} names {Path(dataset, image)}; expected is a path "
+            f"{folder / SPOTS_FILE} names {Path(dataset, image)}; expected a path "
             "below the folder. Move the image there."
         )
     of_set = [folder / dataset / image, folder / dataset / _ORIGINALS / image]
@@ -295,8 +294,8 @@ def _read_plane(path: Path) -> NDArray[Any]:
     if any(image.size(axis) > 1 for axis in image.axes[:-2]):
         raise FieldError(
             f"{path} has more than one plane ({', '.join(sizes)}), but its true spots "
-            "are given by y and x alone. Save the plane they were found on, or the "
-            "projection, as an image of its own."
+            "are given by y and x alone. Save the plane where they were found, or the "
+            "projection, as a separate image."
         )
     return image.plane({}, 0, (slice(None), slice(None)))
 
@@ -318,14 +317,14 @@ def _read_equal_colours(path: Path) -> NDArray[Any]:
     grey = pixels[..., 0]
     if any((pixels[..., channel] != grey).any() for channel in (1, 2)):
         raise FieldError(
-            f"{path} is a colour image; expected is one grey value per pixel. Save the "
+            f"{path} is a colour image; expected one grey value per pixel. Save the "
             "channel with the spots as a grey image."
         )
     return np.ascontiguousarray(grey)
 
 
 def _check_inside(image: AnnotatedImage, shape: tuple[int, ...]) -> None:
-    """Refuse points that no pixel holds: pixel i reaches from i - 0.5 to i + 0.5."""
+    """Raise FieldError for points outside: pixel i covers i - 0.5 to i + 0.5."""
     low, high = -0.5, np.array(shape) - 0.5
     inside = (image.points >= low) & (image.points < high)
     outside = image.points[~inside.all(axis=1)]

@@ -1,8 +1,8 @@
-"""One TIFF or PNG file, read plane by plane.
+"""Reads one TIFF or PNG file plane by plane.
 
-A path comes in; axes, shape, dtype, channel names and pixel size go out without a look
-at the pixels, and then single planes or windows of them. Damaged files are errors,
-never black pixels. Nothing here knows plates, nor what a file's name means.
+A path comes in; axes, shape, dtype, channel names and pixel size go out without reading
+pixels, then single planes or windows of them. Damaged files are errors, never black
+pixels. Nothing here knows plates, or what a file's name means.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from deepspot_scale.vocabulary import AXES
 Plane = NDArray[Any]
 Pages = Literal["z", "c", "t"]
 ENDINGS = (".tif", ".tiff", ".png")
-"""Of the files that can be read, in lower case."""
+"""Suffixes of the files that can be read, in lower case."""
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_GREY = 0
@@ -41,41 +41,41 @@ _WHOLE = (slice(None), slice(None))
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a file says about its image."""
+    """Description of the image in a file."""
 
     path: Path
     axes: str
-    """Subset of ``tczyx`` in that order; y and x always."""
+    """Subset of ``tczyx`` in that order, with y and x."""
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     """In native byte order."""
     piece: tuple[int, int]
-    """(y, x) in pixels of what is decoded at once: a tile, a strip or a plane."""
+    """(y, x) in pixels of the unit of decoding: a tile, a strip or a plane."""
     channels: tuple[str, ...] = ()
-    """Names as stored; empty where a channel has none."""
+    """Stored names; an empty text for an unnamed channel."""
     spacing_um: Mapping[str, float] = field(default_factory=dict)
-    """Size of a pixel along those of z, y, x where it is known."""
+    """Pixel size by axis, for those of z, y, x where it is known."""
 
     @property
     def pixel_size_um(self) -> tuple[float, float] | None:
-        """(y, x); None when unknown."""
+        """(y, x) in micrometres; None: unknown."""
         sizes = self.spacing_um
         return (sizes["y"], sizes["x"]) if {"y", "x"} <= set(sizes) else None
 
     def size(self, axis: str) -> int:
-        """Return the size along an axis; 1 when the image does not have it."""
+        """Return the size along an axis; 1 if the image does not have it."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
 
 
 @dataclass(frozen=True)
 class OpenImage:
-    """An open file; only `open_image` makes one, and closes it."""
+    """An open file; only `open_image` creates and closes one."""
 
     header: ImageHeader
     _file: tifffile.TiffFile | None
-    """None: a PNG."""
+    """None for PNG."""
     _stored_axes: str
-    """Leading axes as stored, e.g. ``zc`` of ImageJ."""
+    """Leading axes in stored order, such as ImageJ's ``zc``."""
 
     def read(self, index: Mapping[str, int], window: Window = _WHOLE) -> Plane:
         """Read one plane, or a window of it.
@@ -83,7 +83,7 @@ class OpenImage:
         Parameters
         ----------
         index
-            Positions along t, c and z; 0 where none is given.
+            Positions along t, c and z; missing ones are 0.
         window
             Slices (y, x) in pixels.
 
@@ -107,15 +107,15 @@ class OpenImage:
             return np.ascontiguousarray(plane, dtype=self.header.dtype)
 
     def read_block(self, selection: Sequence[slice] | None = None) -> NDArray[Any]:
-        """Read what one slice for each axis of the header selects; None: all of it."""
+        """Read the selection of one slice per axis of the header; None: everything."""
         header = self.header
         parts = selection or [slice(None)] * len(header.axes)
         ranges = [range(n)[part] for n, part in zip(header.shape, parts, strict=True)]
-        block = np.empty([len(places) for places in ranges], header.dtype)
+        block = np.empty([len(part) for part in ranges], header.dtype)
         planes = product(*ranges[:-2])
-        for place, found in zip(np.ndindex(block.shape[:-2]), planes, strict=True):
-            index = dict(zip(header.axes, found, strict=False))
-            block[place] = self.read(index, (parts[-2], parts[-1]))
+        for target, source in zip(np.ndindex(block.shape[:-2]), planes, strict=True):
+            index = dict(zip(header.axes, source, strict=False))
+            block[target] = self.read(index, (parts[-2], parts[-1]))
         return block
 
 
@@ -128,12 +128,13 @@ def open_image(path: Path, *, pages: Pages = "z") -> Iterator[OpenImage]:
     path
         The file.
     pages
-        Axis of a multi-page TIFF whose metadata do not name it.
+        Axis of the pages of a multi-page TIFF without metadata.
 
     Raises
     ------
     FieldError
-        Unreadable, truncated, coloured, or not one image of known axes.
+        The file is unreadable, truncated or coloured, or is not one image with
+        known axes.
     """
     with ExitStack() as files:
         with field_errors(f"opening {path}"):
@@ -149,13 +150,13 @@ def _png_header(path: Path) -> ImageHeader:
     with path.open("rb") as file:
         start = file.read(26)
     if start[:8] != _PNG_START:
-        raise ValueError("it is no PNG file, although its name says so")
+        raise ValueError("it is no PNG file, although it is named like one")
     width, height, bits, colour = struct.unpack(">IIBB", start[16:26])
     if colour != _PNG_GREY:
         raise _coloured(path)
     if bits not in {8, 16}:
         raise FieldError(
-            f"{path} has {bits} bits per pixel; expected are 8 or 16. Save it again."
+            f"{path} has {bits} bits per pixel; expected 8 or 16. Save it again."
         )
     shape = (height, width)
     return ImageHeader(path, "yx", shape, np.dtype(f"u{bits // 8}"), shape)
@@ -171,7 +172,7 @@ def _decode_png(header: ImageHeader) -> Plane:
 
 def _coloured(path: Path) -> FieldError:
     return FieldError(
-        f"{path} is a colour image (RGB, palette or alpha); expected is one grey value "
+        f"{path} is a colour image (RGB, palette or alpha); expected one grey value "
         f"per pixel and channel. Export the channels as separate grey images: colours "
         f"for display do not keep the measured values."
     )
@@ -185,18 +186,18 @@ def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
         letters, shape = f"I{letters}", (len(file.series), *shape)
     elif any(other.shape[-2:] == shape[-2:] for other in file.series[1:]):
         raise FieldError(
-            f"{path} holds {len(file.series)} images; expected is one. Split the file."
+            f"{path} contains {len(file.series)} images; expected one. Split the file."
         )
     page = series.keyframe
     if letters.endswith("S") or page.photometric == tifffile.PHOTOMETRIC.RGB:
         raise _coloured(path)
-    # I and Q are pages that nobody has named, S several values of each pixel.
+    # tifffile's letters: I and Q for unnamed pages, S for several values per pixel.
     stored = letters.translate(str.maketrans("IQS", f"{pages}{pages}c")).lower()
     sizes = dict(zip(stored, shape, strict=True))
-    alien = {axis for axis, size in sizes.items() if axis not in AXES and size > 1}
-    if alien or len(sizes) < len(stored) or not stored.endswith("yx"):
+    unknown = {axis for axis, size in sizes.items() if axis not in AXES and size > 1}
+    if unknown or len(sizes) < len(stored) or not stored.endswith("yx"):
         raise FieldError(
-            f"{path}: expected the axes {', '.join(AXES)}, each once at most and y, x "
+            f"{path}: expected the axes {', '.join(AXES)}, each at most once and y, x "
             f"last, but the file has {letters} with the sizes {shape}. Convert it to "
             f"OME-TIFF or OME-Zarr first."
         )
@@ -216,7 +217,7 @@ def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
 
 
 def _is_stack(file: tifffile.TiffFile) -> bool:
-    """Return whether a plain writer appended the planes one by one, as images."""
+    """Return whether a simple writer appended the planes as separate images."""
     kinds = {(series.axes, series.shape, series.dtype) for series in file.series}
     return len(file.series) > 1 and len(kinds) == 1 and file.series[0].axes == "YX"
 
@@ -225,14 +226,14 @@ def _native_dtype(stored: np.dtype[Any] | None, path: Path) -> np.dtype[Any]:
     if stored is not None and stored.kind == "b":
         return np.dtype(np.uint8)
     if stored is None or stored.kind not in "uif":
-        raise FieldError(f"{path} has pixels of {stored}; expected are real numbers.")
+        raise FieldError(f"{path} has pixels of {stored}; expected real numbers.")
     return stored.newbyteorder("=")
 
 
 def _check_whole(file: tifffile.TiffFile) -> None:
-    """Raise ValueError when the file ends before its last page, pixel or description.
+    """Raise ValueError if the file ends before its last page, pixel or description.
 
-    tifffile takes what is there and only logs that the rest is missing.
+    tifffile reads a truncated file and only logs that the rest is missing.
     """
     first, last, series = file.pages.first, file.pages[-1], file.series[0]
     codes, _ = _read_directory(file, first.offset)
@@ -244,11 +245,11 @@ def _check_whole(file: tifffile.TiffFile) -> None:
         or n_promised > math.prod(series.shape[:-2])
         or (_DESCRIPTION in codes and _DESCRIPTION not in first.tags)
     ):
-        raise ValueError("it is incomplete, it ends too early")
+        raise ValueError("it is incomplete: it ends too early")
 
 
 def _read_directory(file: tifffile.TiffFile, offset: int) -> tuple[set[int], int]:
-    """Return the codes of a page's tags and the offset of the next page, 0 if none."""
+    """Return the codes of a page's tags and the offset of the next page, or 0."""
     stream, layout = file.filehandle, file.tiff
     stream.seek(offset)
     (n,) = struct.unpack(layout.tagnoformat, stream.read(layout.tagnosize))
@@ -262,7 +263,7 @@ def _read_directory(file: tifffile.TiffFile, offset: int) -> tuple[set[int], int
 def _read_tiff_plane(
     file: tifffile.TiffFile, number: int, header: ImageHeader, window: Window
 ) -> Plane:
-    """Read a window of one plane by its number in the order of storage."""
+    """Read a window of one plane, given its number in stored order."""
     series = file.series[0]
     if _is_stack(file):
         series, number = file.series[number], 0
@@ -281,7 +282,7 @@ def _read_tiff_plane(
 def _read_rows(
     file: tifffile.TiffFile, begin: int, header: ImageHeader, window: Window
 ) -> Plane:
-    """Read a window of a plane whose pixels follow each other from a byte onwards."""
+    """Read a window of a plane stored uncompressed and contiguous from a byte on."""
     height, width = header.shape[-2:]
     start, stop, step = window[0].indices(height)
     stored, n_rows = header.dtype.newbyteorder(file.byteorder), max(0, stop - start)
@@ -291,7 +292,7 @@ def _read_rows(
 
 
 def _check_page(series: tifffile.TiffPageSeries, number: int) -> None:
-    """Raise ValueError unless all pixels of a plane are there, as zarr makes them 0."""
+    """Raise ValueError if pixels of a plane are missing: zarr would read them as 0."""
     # One page may hold several planes.
     page = series[number * len(series) // math.prod(series.shape[:-2])]
     if page is None:

@@ -1,8 +1,8 @@
 """Images in single files: TIFF and PNG, and ND2, CZI and LIF through bioio.
 
-The path of a file comes in, a StoredImage whose axes are in OME's order goes out.
-Every read opens the file anew, so that tasks can carry the image to other processes.
-Nothing here knows plates or folders' meaning.
+The path of a file comes in, a StoredImage with axes in OME's order goes out. Every
+read opens the file again, so that tasks can take the image to other processes. Nothing
+here knows plates, or what folders mean.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SUFFIXES = (*ENDINGS, *BIOIO_SUFFIXES)
 
 
 def is_image_file(path: str) -> bool:
-    """Return whether a file's name ends like one of the formats read here."""
+    """Return whether a file's name has the suffix of a format that is read here."""
     name = Path(_split_scene(path)[0]).name
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def _split_scene(source: str) -> tuple[str, int | None]:
-    """Return the file and the number of the image in it; a name may have a # too."""
+    """Return the file and the number of the image in it; names may contain # too."""
     path, _, number = source.rpartition("#")
     if path.lower().endswith(BIOIO_SUFFIXES) and number.isdecimal():
         return path, int(number)
@@ -42,17 +42,17 @@ def _split_scene(source: str) -> tuple[str, int | None]:
 def stem(path: str) -> str:
     """Return a file's name without folder and suffix: ``a`` for ``x/a.ome.tif``."""
     name = Path(path).stem.removesuffix(".ome")
-    # Bytes that are no text, of an old share say, can not stand in a table.
+    # Names from old file systems may not be valid text, which tables need.
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def list_sources(path: str) -> tuple[tuple[str, str], ...]:
-    """Return name and source of each image in a file; more than one only for bioio.
+    """Return name and source of each image in a file; only bioio finds several.
 
     Raises
     ------
     PlateError
-        The format needs bioio, which is not installed or can not read the file.
+        The format needs bioio, which is not installed or cannot read the file.
     """
     if not path.lower().endswith(BIOIO_SUFFIXES):
         return ((stem(path), path),)
@@ -60,8 +60,8 @@ def list_sources(path: str) -> tuple[tuple[str, str], ...]:
         n_scenes = len(_bioio_image(path).scenes)
     except (PlateError, MemoryError):
         raise
-    except Exception as error:  # each plug-in of bioio raises kinds of its own
-        raise PlateError(f"bioio can not read {path}: {error}") from error
+    except Exception as error:  # each plug-in of bioio raises its own kinds
+        raise PlateError(f"bioio cannot read {path}: {error}") from error
     if n_scenes == 1:
         return ((stem(path), path),)
     return tuple((f"{stem(path)}_{k}", f"{path}#{k}") for k in range(n_scenes))
@@ -78,7 +78,7 @@ def open_file(source: str) -> StoredImage:
     Raises
     ------
     FieldError
-        The file is missing, damaged or coloured, or has axes that OME has not.
+        The file is missing, damaged or coloured, or has axes that are not OME's.
     PlateError
         The format needs bioio, which is not installed.
     """
@@ -102,7 +102,7 @@ def open_file(source: str) -> StoredImage:
 
 @dataclass(frozen=True)
 class FileReader:
-    """Reads slices along the axes of the image in a TIFF or PNG file."""
+    """Reads slices of the image in a TIFF or PNG file."""
 
     path: str
 
@@ -114,7 +114,7 @@ class FileReader:
 
 @dataclass(frozen=True)
 class BioioReader:
-    """Reads slices along t, c, z, y, x of one scene that bioio opens."""
+    """Reads slices along t, c, z, y, x of one scene through bioio."""
 
     source: str
 

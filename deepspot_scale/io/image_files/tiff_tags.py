@@ -1,7 +1,7 @@
-"""What a TIFF file's tags say about its channels and lengths.
+"""Channel names and pixel sizes from the tags of a TIFF file.
 
-An open file comes in, names and micrometres go out, from OME-XML, ImageJ's or
-MetaMorph's notes, or plain resolution tags. Nothing here reads pixels.
+An open file comes in; names and micrometres go out, from OME-XML, ImageJ's or
+MetaMorph's metadata, or plain resolution tags. Nothing here reads pixels.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from xml.etree import ElementTree
 import tifffile
 
 _LENGTHS_UM = {
-    # Both micro signs; ImageJ escapes its own.
+    # Both Unicode micro signs; ImageJ writes an escape.
     **dict.fromkeys(["µm", "μm", r"\u00b5m", "um"], 1.0),
     **dict.fromkeys(["micron", "microns", "micrometer"], 1.0),
     **{"nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25400.0},
 }
-# Plain resolution tags mostly tell a printer's dots per inch; no microscope that
-# resolves single molecules has such pixels.
+# Plain resolution tags mostly hold a printer's dots per inch. Larger pixels than this
+# cannot resolve single molecules.
 _LARGEST_PIXEL_UM = 20.0
 
 _Lengths = dict[str, float | None]
-"""In micrometres by axis; None: stated, but in no known unit."""
+"""Micrometres by axis; None: stated, but in an unknown unit."""
 
 
 def read_tags(file: tifffile.TiffFile) -> tuple[tuple[str, ...], dict[str, float]]:
-    """Return what whichever program wrote the file noted in it.
+    """Return channel names and pixel sizes, as any known program writes them.
 
     Returns
     -------
     tuple of str
-        OME's names of the channels, empty where one has none; nothing when not OME.
+        OME's channel names, an empty text for an unnamed one; empty without OME-XML.
     dict
-        Size of a pixel in micrometres along those of z, y, x where it is known.
+        Pixel size in micrometres by axis, for those of z, y, x where it is known.
     """
     ome = file.ome_metadata if file.is_ome else None
     # tifffile's own xml2dict takes ten times as long when each plane is listed.
@@ -52,7 +52,7 @@ def _ome_lengths(pixels: dict[str, str]) -> _Lengths:
     for axis in "ZYX":
         key = f"PhysicalSize{axis}"
         if key in pixels:
-            # The OME schema makes micrometres the unit that need not be written.
+            # Micrometres are the default unit in the OME schema.
             unit = pixels.get(f"{key}Unit", "µm")
             lengths[axis.lower()] = _length_um(pixels[key], unit)
     if "x" in lengths:
@@ -70,7 +70,7 @@ def _metamorph_lengths(file: tifffile.TiffFile) -> _Lengths:
 
 
 def _resolution_lengths(file: tifffile.TiffFile) -> _Lengths:
-    """Return the lengths of resolution tags, in ImageJ's unit or in theirs."""
+    """Return the lengths from resolution tags, in ImageJ's unit or the tags' own."""
     tags, imagej = file.pages.first.tags, file.imagej_metadata or {}
     codes = {2: "inch", 3: "cm"}
     unit = imagej.get("unit", codes.get(int(tags.valueof("ResolutionUnit", 1))))
@@ -83,7 +83,7 @@ def _resolution_lengths(file: tifffile.TiffFile) -> _Lengths:
 
 
 def _length_um(value: Any, unit: object) -> float | None:
-    """Return a length in micrometres; None when it is none or its unit is unknown."""
+    """Return a length in micrometres; None: it is invalid or its unit is unknown."""
     factor = _LENGTHS_UM.get(str(unit).strip().lower())
     try:
         size = float(value)

@@ -1,1 +1,1 @@
-"""OME-Zarr: metadata, layout, pyramids, writing."""
+"""OME-Zarr images and plates: metadata, layout, pyramids, reading, writing."""

@@ -1,7 +1,7 @@
-"""A new plate without images: metadata of the plate, its rows and its wells.
+"""Creates plates without images: metadata of the plate, its rows and its wells.
 
-Addresses come in, groups go to a folder or fsspec URL. What is there already is
-deleted only on request, and only when it is an OME-Zarr plate. Nothing here knows
+Addresses come in, groups are written to a folder or fsspec URL. Existing data are
+deleted only on request, and only if they are an OME-Zarr plate. Nothing here knows
 images.
 """
 
@@ -32,29 +32,28 @@ def create_plate(
     acquisitions: Mapping[FieldAddress, int] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write the metadata of a plate, its rows and its wells; images come later.
+    """Write the metadata of a plate, its rows and its wells, without images.
 
     Parameters
     ----------
     target
         Folder or fsspec URL of the new plate.
     addresses
-        Every field of the plate, in the order wanted within each well. Rows, columns
-        and fields must be letters and digits, as OME-NGFF demands.
+        Every field of the plate, ordered within each well. Rows, columns and fields
+        must be letters and digits, as OME-NGFF requires.
     name
-        Name of the plate; empty: none is stored.
+        Name of the plate; empty: no name is stored.
     version
         ``"0.4"`` (Zarr v2) or ``"0.5"`` (Zarr v3).
     acquisitions
         Number of the acquisition, 0 or more, of every field.
     overwrite
-        Delete an OME-Zarr plate that is there already. Anything else that is there
-        is never deleted.
+        Delete an existing OME-Zarr plate. Anything else is never deleted.
 
     Raises
     ------
     PlateError
-        The target exists, or addresses or acquisitions cannot make a plate.
+        The target exists, or addresses or acquisitions are invalid.
     """
     source = source_text(target)
     numbers = dict(acquisitions or {})
@@ -73,12 +72,12 @@ def create_plate(
 
 
 def complete_plate(target: Source, addresses: Sequence[FieldAddress]) -> None:
-    """Add what a plate of version 0.5 lacks for these fields.
+    """Add the rows and wells of these fields to a plate of version 0.5.
 
     Raises
     ------
     PlateError
-        Addresses that cannot make a plate.
+        The addresses are invalid.
     """
     _check_addresses(addresses, {})
     root = zarr.open_group(source_text(target), mode="r+")
@@ -93,7 +92,7 @@ def _add_wells(
     numbers: Mapping[FieldAddress, int],
     version: Version,
 ) -> None:
-    """Write the groups of rows and wells that are not there."""
+    """Write the missing groups of rows and wells."""
     wells: dict[str, list[FieldAddress]] = {}
     for address in addresses:
         wells.setdefault(f"{address.row}/{address.column}", []).append(address)
@@ -106,9 +105,15 @@ def _add_wells(
 
 
 def plate_address(address: FieldAddress) -> FieldAddress:
-    """Return an address that a plate can hold: images outside of one get well A/1.
+    """Return a valid address in a plate: images outside of a plate get well A/1.
 
-    Names with other than letters and digits lose these for a few digits of their own.
+    In a field's name, characters other than letters and digits are removed, and a hash
+    of the name is appended to keep it unique.
+
+    Examples
+    --------
+    >>> plate_address(FieldAddress("", "", "cells")).path
+    'A/1/cells'
     """
     name = address.field
     if not _NAME.fullmatch(name):
@@ -121,12 +126,12 @@ def _check_addresses(
     addresses: Sequence[FieldAddress], acquisitions: Mapping[FieldAddress, int]
 ) -> None:
     if not addresses:
-        raise PlateError("a plate needs one field at least, but no address was given")
+        raise PlateError("a plate needs at least one field, but no address was given")
     for address in addresses:
         names = (address.row, address.column, address.field)
         if not all(_NAME.fullmatch(name) for name in names):
             raise PlateError(
-                "rows, columns and fields of a plate must be letters and digits, not "
+                "rows, columns and fields of a plate must be letters and digits, got "
                 f"{names}. Rename them."
             )
     if len(set(addresses)) != len(addresses):

@@ -1,7 +1,7 @@
-"""How one image is to be stored: axes, shape, chunks, shards, levels.
+"""The layout of one stored image: axes, shape, chunks, shards, levels.
 
-Plain values come in and are checked once; the layout and the metadata that follow
-from it go out. Nothing here opens files.
+Plain values come in and are checked once; the layout and the metadata derived from it
+go out. Nothing here opens files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deepspot_scale.io.stored_image import MAX_SIZE, check_axes
 
 @dataclass(frozen=True)
 class ImageLayout:
-    """How one image is stored. Checked when made; SettingsError says what is wrong."""
+    """How one image is stored. Invalid values raise SettingsError."""
 
     axes: str
     """A subset of ``tczyx`` in this order, ending with ``yx``."""
@@ -32,15 +32,15 @@ class ImageLayout:
     channels: tuple[str, ...] = ()
     """One name per channel; empty: their numbers."""
     pixel_size_um: tuple[float, float] | None = None
-    """(y, x) in micrometres; None when unknown."""
+    """(y, x) in micrometres; None: unknown."""
     chunk: int = 512
     """Pixels along y and x in one chunk; 1 along the other axes."""
     shard: int | None = None
     """Pixels along y and x in one shard, a multiple of `chunk`; needs version 0.5."""
     n_levels: int = 1
-    """Resolutions, each half as fine along y and x as the one before."""
+    """Number of resolutions, each with half as many pixels along y and x."""
     z_step_um: float | None = None
-    """Distance of planes in micrometres; None when unknown."""
+    """Distance of planes in micrometres; None: unknown."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
@@ -48,11 +48,11 @@ class ImageLayout:
         object.__setattr__(self, "channels", tuple(self.channels))
         problem = _layout_problem(self)
         if problem:
-            raise SettingsError(f"an image cannot be stored so: {problem}")
+            raise SettingsError(f"an image cannot be stored like this: {problem}")
 
     @property
     def n_channels(self) -> int:
-        """Number of channels; 1 without that axis."""
+        """Number of channels; 1 without c axis."""
         return self.shape[self.axes.index("c")] if "c" in self.axes else 1
 
     def level_shape(self, level: int) -> tuple[int, ...]:
@@ -62,7 +62,7 @@ class ImageLayout:
 
 
 def _layout_problem(layout: ImageLayout) -> str | None:
-    """Return what is wrong with a layout, None when nothing is."""
+    """Return the first problem of a layout; None: it is valid."""
     sizes = [*(layout.pixel_size_um or ()), layout.z_step_um or 1.0]
     try:
         check_axes(layout.axes)
@@ -90,7 +90,7 @@ def _layout_problem(layout: ImageLayout) -> str | None:
         f"shard {shard} is no multiple of chunk {chunk}": (
             shard is None or (shard >= chunk >= 1 and shard % chunk == 0)
         ),
-        f"{layout.n_levels} levels of {layout.shape}": (
+        f"{layout.n_levels} levels are too many or too few for {layout.shape}": (
             1 <= layout.n_levels <= max_levels(layout.shape)
         ),
     }
@@ -98,7 +98,7 @@ def _layout_problem(layout: ImageLayout) -> str | None:
 
 
 def listing_of(layout: ImageLayout) -> ImageListing:
-    """Return the metadata of an image stored so; lengths are in micrometres."""
+    """Return the metadata of an image with this layout; lengths in micrometres."""
     spacing: dict[str, float] = {}
     if layout.pixel_size_um is not None:
         spacing |= dict(zip("yx", map(float, layout.pixel_size_um), strict=True))
@@ -120,7 +120,7 @@ def listing_of(layout: ImageLayout) -> ImageListing:
 def label_layout(
     listing: ImageListing, image: zarr.Array[Any], labels: NDArray[Any], axes: str
 ) -> ImageLayout:
-    """Return the image's layout for labels of their own shape."""
+    """Return the layout of labels, with the chunks and shards of their image."""
     chunk = max(image.chunks[-2:])
     shard = max(image.shards[-2:]) if image.shards else None
     return ImageLayout(
@@ -136,7 +136,7 @@ def label_layout(
 def label_listing(
     listing: ImageListing, image: zarr.Array[Any], layout: ImageLayout
 ) -> ImageListing:
-    """Return the labels' metadata: they cover what the image covers."""
+    """Return the metadata of labels, scaled so that they cover the image."""
     scale = dict(zip(listing.axes, listing.levels[0].scale or (), strict=False))
     units = dict(zip(listing.axes, listing.units_um, strict=True))
     for axis, n_image, n_labels in zip(
@@ -147,5 +147,11 @@ def label_listing(
 
 
 def max_levels(shape: tuple[int, ...]) -> int:
-    """Return how many levels an image can have until y and x are one pixel."""
+    """Return the number of levels until y and x are one pixel.
+
+    Examples
+    --------
+    >>> max_levels((2, 8, 5))
+    4
+    """
     return max(shape[-2:], default=1).bit_length()

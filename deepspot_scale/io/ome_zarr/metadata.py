@@ -1,9 +1,9 @@
-"""OME-NGFF metadata, read; with `metadata_blocks` the only modules that know its keys.
+"""Parses OME-NGFF metadata; only this module and `metadata_blocks` know its keys.
 
-Attributes of Zarr groups come in as dictionaries, checked plain values go out. 0.4
-keeps its blocks at the attribute root of Zarr v2, with a version in each; 0.5 keeps
-them under ``ome`` of Zarr v3, with one version. Nothing here opens files or looks at
-pixels. Specification: https://ngff.openmicroscopy.org
+Attributes of Zarr groups come in as dictionaries, checked plain values go out. Version
+0.4 stores its blocks at the root of Zarr v2's attributes, each with a version; 0.5
+stores them under ``ome`` in Zarr v3, with one version. Nothing here opens files or
+reads pixels. Specification: https://ngff.openmicroscopy.org
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MICROMETRES = {
     "meter": 1e6,
     "inch": 25400.0,
 }
-"""Units of length that a pixel size may come in, in micrometres."""
+"""Units of length of pixel sizes, in micrometres."""
 
 
 @dataclass(frozen=True)
@@ -36,26 +36,26 @@ class Level:
     """One resolution of a multiscale image."""
 
     path: str
-    """Below the image's group."""
+    """Path below the image's group."""
     scale: tuple[float, ...] | None
-    """Size of a pixel along each axis, in the axes' units; None when not stated."""
+    """Pixel size along each axis, in the axes' units; None: not stated."""
 
 
 @dataclass(frozen=True)
 class ImageListing:
-    """What the metadata of one multiscale image say."""
+    """The metadata of one multiscale image."""
 
     axes: str
     """Such as ``czyx``."""
     units_um: tuple[float | None, ...]
-    """Micrometres in each axis' unit; None when it has none or it is no length."""
+    """Micrometres per unit of each axis; None: no unit, or not a length."""
     levels: tuple[Level, ...]
-    """Finest first."""
+    """Resolutions, finest first."""
     channels: tuple[str, ...]
-    """Channel names; empty where one has none."""
+    """Channel names; an empty text for an unnamed one."""
 
     def spacing_um(self, level: int = 0) -> dict[str, float]:
-        """Return the pixel size in micrometres along those axes where it is known."""
+        """Return the pixel size in micrometres by axis, where it is known."""
         scale = self.levels[level].scale
         if scale is None:
             return {}
@@ -65,7 +65,7 @@ class ImageListing:
     def with_scale(
         self, scale: Mapping[str, float], units_um: Mapping[str, float | None]
     ) -> ImageListing:
-        """Return the listing with pixels this much larger along these axes."""
+        """Return the listing with these units and pixel sizes times these factors."""
         factors = [scale.get(axis, 1.0) for axis in self.axes]
         levels = tuple(
             Level(
@@ -80,7 +80,7 @@ class ImageListing:
 
 
 def zarr_format(version: Version) -> Literal[2, 3]:
-    """Return the Zarr format that goes with an OME-Zarr version."""
+    """Return the Zarr format of an OME-Zarr version."""
     return 2 if version == "0.4" else 3
 
 
@@ -91,7 +91,7 @@ def read_block(attributes: Mapping[str, Any], zarr_format: int) -> Attributes:
 
 
 def wrap_block(block: Attributes, version: Version) -> Attributes:
-    """Return the attributes to store for an OME block."""
+    """Return the attributes that store an OME block."""
     return block if version == "0.4" else {"ome": {"version": version, **block}}
 
 
@@ -100,12 +100,12 @@ def _is_list_of_dicts(value: object) -> bool:
 
 
 def parse_plate(block: Attributes, source: str) -> tuple[str, tuple[str, ...]]:
-    """Return a plate's name and its wells' paths in plate order: rows, then columns.
+    """Return a plate's name and its wells' paths, ordered by row, then column.
 
     Raises
     ------
     PlateError
-        The listing is damaged, names a well twice, or leaves the plate.
+        The list of wells is damaged, has a well twice, or a path outside the plate.
     """
     plate = block["plate"]
     wells = plate.get("wells") if isinstance(plate, dict) else None
@@ -122,22 +122,22 @@ def parse_plate(block: Attributes, source: str) -> tuple[str, tuple[str, ...]]:
                 "Correct the plate's metadata."
             )
     _check_unique(paths, f"{source}: well")
-    places = [_places(plate.get(key)) for key in ("rows", "columns")]
+    orders = [_positions(plate.get(key)) for key in ("rows", "columns")]
 
-    def place(path: str) -> list[tuple[int, str]]:
+    def position(path: str) -> list[tuple[int, str]]:
         return [
             (known.get(name, len(known)), name)
-            for known, name in zip(places, path.split("/"), strict=True)
+            for known, name in zip(orders, path.split("/"), strict=True)
         ]
 
     name = plate.get("name")
-    return name if isinstance(name, str) else "", tuple(sorted(paths, key=place))
+    return name if isinstance(name, str) else "", tuple(sorted(paths, key=position))
 
 
-def _places(listing: object) -> dict[str, int]:
+def _positions(listing: object) -> dict[str, int]:
     if not isinstance(listing, list) or not _is_list_of_dicts(listing):
         return {}
-    return {str(item.get("name")): place for place, item in enumerate(listing)}
+    return {str(item.get("name")): number for number, item in enumerate(listing)}
 
 
 def _check_unique(paths: Sequence[str], what: str) -> None:
@@ -150,12 +150,12 @@ def _check_unique(paths: Sequence[str], what: str) -> None:
 
 
 def parse_well(block: Attributes, source: str) -> tuple[tuple[str, int], ...] | None:
-    """Return path and acquisition of a well's fields, None without well metadata.
+    """Return path and acquisition of a well's fields; None without well metadata.
 
     Raises
     ------
     PlateError
-        A field is listed twice, or its path leaves the well.
+        A field is listed twice, or its path leads out of the well.
     """
     well = block.get("well")
     images = well.get("images") if isinstance(well, dict) else None
@@ -177,12 +177,12 @@ def parse_well(block: Attributes, source: str) -> tuple[tuple[str, int], ...] | 
 
 
 def parse_image(block: Attributes, source: str) -> ImageListing:
-    """Return what the metadata of a multiscale image or label image say.
+    """Parse the metadata of a multiscale image or label image.
 
     Raises
     ------
     FieldError
-        The metadata are damaged, or their axes are not those of OME in its order.
+        The metadata are damaged, or the axes are not OME's in OME's order.
     """
     try:
         multiscale = block["multiscales"][0]
@@ -228,7 +228,7 @@ def _times(
 
 
 def _channel_names(omero: object) -> tuple[str, ...]:
-    # omero is transitional in OME-NGFF: whatever is no name counts as no name.
+    # omero is transitional in OME-NGFF: invalid names are treated as missing.
     channels = omero.get("channels") if isinstance(omero, dict) else None
     if not isinstance(channels, list) or not _is_list_of_dicts(channels):
         return ()
@@ -242,7 +242,7 @@ def parse_label_names(block: Attributes, source: str) -> tuple[str, ...]:
     Raises
     ------
     FieldError
-        A name leaves the labels' group.
+        A name leads out of the labels' group.
     """
     names = block.get("labels")
     if not isinstance(names, list):

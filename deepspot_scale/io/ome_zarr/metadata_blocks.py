@@ -1,4 +1,4 @@
-"""OME-NGFF metadata, written: the dictionaries that `metadata` reads.
+"""Builds OME-NGFF metadata: the dictionaries that `metadata` parses.
 
 Addresses and checked plain values come in, attributes of Zarr groups go out. Nothing
 here opens files. Specification: https://ngff.openmicroscopy.org
@@ -25,7 +25,7 @@ _UNITS = {size: name for name, size in MICROMETRES.items()}
 
 
 def _natural_order(name: str) -> tuple[int, str]:
-    """Sort key that puts 2 before 10 and Z before AA."""
+    """Return a sort key that puts 2 before 10 and Z before AA."""
     digits = re.sub(r"^0+(?=\d)", "", name)
     return len(digits), digits
 
@@ -36,7 +36,7 @@ def plate_block(
     acquisitions: Mapping[FieldAddress, int],
     version: Version,
 ) -> Attributes:
-    """Return a plate's metadata for these fields."""
+    """Return the metadata of a plate with these fields."""
     rows = sorted({a.row for a in addresses}, key=_natural_order)
     columns = sorted({a.column for a in addresses}, key=_natural_order)
     wells: dict[tuple[str, str], int] = {}
@@ -73,7 +73,7 @@ def well_block(
     acquisitions: Mapping[FieldAddress, int],
     version: Version,
 ) -> Attributes:
-    """Return the metadata of the one well that holds these fields."""
+    """Return the metadata of the well with these fields."""
     images: list[Attributes] = [{"path": address.field} for address in addresses]
     if acquisitions:
         for image, address in zip(images, addresses, strict=True):
@@ -107,7 +107,7 @@ def multiscales_block(listing: ImageListing, name: str, version: Version) -> Att
 
 
 def omero_block(channels: Sequence[str], dtype: np.dtype[Any]) -> Attributes:
-    """Return display metadata: channel names, and windows as wide as the dtype."""
+    """Return display metadata: channel names, and the dtype's full range as window."""
     low, high = 0.0, 1.0
     if dtype.kind in "ui":
         low, high = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
@@ -123,7 +123,7 @@ def omero_block(channels: Sequence[str], dtype: np.dtype[Any]) -> Attributes:
 
 
 def label_block(version: Version) -> Attributes:
-    """Return what makes a multiscale image a label image of the image above it."""
+    """Return the metadata that mark an image as labels of the image above it."""
     label: Attributes = {"source": {"image": "../../"}}
     if version == "0.4":
         label["version"] = version

@@ -1,8 +1,8 @@
-"""The arrays of one image: made empty, then each level from the one before.
+"""The arrays of one image: creates them empty, then fills each level from the finer.
 
 A group's path and a layout come in, or a group whose finest level is filled; arrays
-of every resolution go out, written in whole stored pieces. Each pixel of a coarser
-level stands for 2 x 2 pixels along y and x. Nothing here knows plates.
+of every resolution are written in whole stored pieces. Each pixel of a coarser level
+represents 2 x 2 pixels along y and x. Nothing here knows plates.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from deepspot_scale.io.stores import join
 def create_arrays(
     source: str, layout: ImageLayout, block: Attributes, version: Version
 ) -> None:
-    """Write a group with these metadata and its empty arrays, replacing what is there.
+    """Write a group with metadata and empty arrays; an existing group is replaced.
 
     Raises
     ------
     SettingsError
-        Shards were asked for in version 0.4.
+        Shards were requested in version 0.4.
     """
     if layout.shard is not None and version == "0.4":
         raise SettingsError(
-            f"{source} is in a plate of version 0.4, which has no shards. Leave shards "
-            "out or write version 0.5."
+            f"{source} is in a plate of version 0.4, which has no shards. Omit shards "
+            "or write version 0.5."
         )
     group = zarr.create_group(
         source,
@@ -73,10 +73,10 @@ def create_arrays(
 
 
 def _compressor(version: Version) -> Any:
-    """Return Blosc with Zstandard on bits of equal weight.
+    """Return Blosc with Zstandard and bit shuffling.
 
-    A simulated field of 16 bits, mostly noise, took 11 % less room than by Zstandard
-    alone, a third of the time to write and two thirds to read.
+    Compared with Zstandard alone, a simulated 16-bit field, mostly noise, took 11 %
+    less space, a third of the time to write and two thirds of the time to read.
     """
     if version == "0.4":
         return numcodecs.Blosc("zstd", clevel=1, shuffle=numcodecs.Blosc.BITSHUFFLE)
@@ -91,7 +91,7 @@ def open_array(source: str) -> zarr.Array[Any]:
 def fill_levels(
     group: str, paths: Sequence[str], halve: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> None:
-    """Make each level but the first from the one before, one stored piece at a time."""
+    """Fill each level but the first from the finer one, one stored piece at a time."""
     for finer, coarser in pairwise(paths):
         fine = open_array(join(group, finer))
         coarse = open_array(join(group, coarser))
@@ -101,7 +101,7 @@ def fill_levels(
 
 
 def iter_pieces(array: zarr.Array[Any]) -> Iterator[tuple[slice, ...]]:
-    """Yield the stored pieces (shards or chunks) of an array; each pixel is in one."""
+    """Yield the stored pieces (shards or chunks) of an array, each pixel once."""
     units = array.shards or array.chunks
     starts = (range(0, n, unit) for n, unit in zip(array.shape, units, strict=True))
     for corner in product(*starts):
@@ -112,7 +112,15 @@ def iter_pieces(array: zarr.Array[Any]) -> Iterator[tuple[slice, ...]]:
 
 
 def halve_by_mean(block: NDArray[Any]) -> NDArray[Any]:
-    """Return the means of 2 x 2 pixels, rounded for integers; odd edges repeat."""
+    """Return the means of 2 x 2 pixels, rounded for integers.
+
+    The last row or column is repeated if their number is odd.
+
+    Examples
+    --------
+    >>> halve_by_mean(np.array([[0, 2, 9], [4, 6, 9]]))
+    array([[3, 9]])
+    """
     odd = [(0, 0)] * (block.ndim - 2) + [(0, n % 2) for n in block.shape[-2:]]
     even = np.pad(block, odd, mode="edge").astype(np.float64)
     rows = even[..., ::2, :] + even[..., 1::2, :]
@@ -123,5 +131,5 @@ def halve_by_mean(block: NDArray[Any]) -> NDArray[Any]:
 
 
 def halve_by_nearest(block: NDArray[Any]) -> NDArray[Any]:
-    """Return every second pixel along y and x, as labels need it."""
+    """Return every second pixel along y and x: labels must not be averaged."""
     return block[..., ::2, ::2]

@@ -1,9 +1,9 @@
-"""OME-Zarr plates, written: 0.4 in Zarr v2, or 0.5 in Zarr v3 with or without shards.
+"""Writes OME-Zarr plates: 0.4 in Zarr v2, or 0.5 in Zarr v3 with or without shards.
 
 Addresses, layouts and NumPy arrays come in; groups, metadata and whole chunks or
-shards go to a folder or fsspec URL. Several processes may write windows of one image
-at once when no two share a chunk (a shard, where there are shards). Nothing here
-knows where the pixels come from.
+shards are written to a folder or fsspec URL. Several processes may write windows of one
+image at the same time if no two share a chunk (or a shard, if there are shards).
+Nothing here knows where the pixels come from.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ __all__ = [
 
 
 def _version_at(source: str, address: FieldAddress) -> Version:
-    """Return the plate's version, having checked that it lists the field."""
+    """Check that the plate lists the field; return the plate's version."""
     try:
         node = open_node(join(source, address.row, address.column))
         block = metadata.read_block(node.attrs.asdict(), node.metadata.zarr_format)
@@ -75,16 +75,16 @@ def _version_at(source: str, address: FieldAddress) -> Version:
 
 
 def create_image(target: Source, address: FieldAddress, layout: ImageLayout) -> None:
-    """Write an image's metadata and empty arrays; what was there before is deleted.
+    """Write an image's metadata and empty arrays; an existing image is deleted.
 
     Parameters
     ----------
     target
         Folder or URL of a plate that lists the field.
     address
-        Which field.
+        The field.
     layout
-        How it is stored.
+        Layout of the image.
 
     Raises
     ------
@@ -113,31 +113,31 @@ def write_image(
     image: NDArray[Any],
     layout: ImageLayout,
 ) -> None:
-    """Write a whole image with all its levels; what was there before is deleted.
+    """Write a whole image with all its levels; an existing image is deleted.
 
     Parameters
     ----------
     target
         Folder or URL of a plate that lists the field.
     address
-        Which field.
+        The field.
     image
-        Of the layout's shape and dtype.
+        Pixels, with the layout's shape and dtype.
     layout
-        How it is stored.
+        Layout of the image.
 
     Raises
     ------
     PlateError
         There is no such plate, or it does not list the field.
     SettingsError
-        Image and layout disagree, or shards were asked for in version 0.4.
+        Image and layout differ, or shards were requested in version 0.4.
     """
     _check_data(image, layout)
     source = source_text(target)
     version = _version_at(source, address)
     group = join(source, address.path)
-    # The metadata come last: without them a write that was killed is no image.
+    # Metadata come last, so that a killed write leaves no valid image.
     create_arrays(group, layout, {}, version)
     open_array(join(group, "0"))[...] = image
     fill_levels(group, _paths(listing_of(layout)), halve_by_mean)
@@ -149,15 +149,15 @@ def _check_data(data: NDArray[Any], layout: ImageLayout) -> None:
     if data.shape != layout.shape or data.dtype != layout.dtype:
         raise SettingsError(
             f"expected an array of {layout.dtype} and shape {layout.shape}, but got "
-            f"{data.dtype} and {data.shape}. Let the layout say what the array is."
+            f"{data.dtype} and {data.shape}. Make the layout match the array."
         )
 
 
 def write_levels(target: Source, address: FieldAddress) -> None:
     """Fill the coarser levels of an image from its finest, piece by piece.
 
-    For images written window by window: call it once, after the last window. Each
-    pixel is the mean of 2 x 2 pixels of the level before, rounded for integers.
+    For images written by `write_window`: call it once, after the last window. Each
+    pixel is the mean of 2 x 2 pixels of the finer level, rounded for integers.
     """
     group = join(source_text(target), address.path)
     listing = _read_listing(group)
@@ -177,14 +177,14 @@ def write_labels(
     Parameters
     ----------
     target
-        Folder or URL of a plate whose image at `address` was written before.
+        Folder or URL of a plate that has the image at `address`.
     address
-        Which field.
+        The field.
     name
-        Such as ``cells`` or ``nuclei``.
+        Name such as ``cells`` or ``nuclei``.
     labels
-        Integers, 0 where nothing is; along y and x they cover what the image covers,
-        at its resolution or another one.
+        Integers, 0 for background; they cover the image along y and x, at the same
+        or another resolution.
     axes
         Axes of `labels`, without c.
 
@@ -193,17 +193,17 @@ def write_labels(
     FieldError
         The image is missing or its metadata are damaged.
     SettingsError
-        Name, dtype or axes are no good for labels.
+        Name, dtype or axes are not valid for labels.
     """
     if not (is_safe_path(name) and "/" not in name):
         raise SettingsError(f"labels need a name such as cells, not {name!r}")
     if labels.dtype.kind not in "ui" or "c" in axes or labels.ndim != len(axes):
         raise SettingsError(
-            "labels must be integers with one axis for each letter of axes, c not "
-            f"among them; got {labels.dtype}, {labels.shape} and axes {axes!r}"
+            "labels must be integers with one axis for each letter of axes, without "
+            f"c; got {labels.dtype}, {labels.shape} and axes {axes!r}"
         )
     if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
-        raise SettingsError(f"labels must be 0 or more, but {labels.min()} is there")
+        raise SettingsError(f"labels must be 0 or more, got {labels.min()}")
     image_group = join(source_text(target), address.path)
     version = _version_at(source_text(target), address)
     image_listing = _read_listing(image_group)
@@ -246,14 +246,14 @@ def write_window(
     target
         Folder or URL of the plate.
     address
-        Which field; its image was created before.
+        The field; `create_image` has created its image.
     data
         (y, x), of the window's shape; converted to the image's dtype.
     index
         Position along each axis of the image other than y and x.
     window
-        (y, x) in pixels, made of whole chunks (whole shards where there are any), so
-        that tasks that write other windows at the same time touch other files.
+        (y, x) in pixels; must consist of whole chunks (or shards, if there are any), so
+        that concurrent tasks with other windows write other files.
 
     Raises
     ------
@@ -271,7 +271,7 @@ def write_window(
             f"{sorted(index)}"
         )
     units = (array.shards or array.chunks)[-2:]
-    place: list[int | slice] = [int(index[axis]) for axis in listing.axes[:-2]]
+    selection: list[int | slice] = [int(index[axis]) for axis in listing.axes[:-2]]
     for part, unit, size in zip(window, units, array.shape[-2:], strict=True):
         start, stop = part.start or 0, size if part.stop is None else part.stop
         if (
@@ -280,11 +280,11 @@ def write_window(
             or (stop % unit and stop < size)
         ):
             raise SettingsError(
-                f"a window must be made of whole stored pieces of {unit} pixels within "
+                f"a window must consist of whole stored pieces of {unit} pixels within "
                 f"{size}, not {start} to {stop} ({group})"
             )
-        place.append(slice(start, stop))
-    array[tuple(place)] = data
+        selection.append(slice(start, stop))
+    array[tuple(selection)] = data
 
 
 def _read_listing(group: str) -> ImageListing:
@@ -292,7 +292,7 @@ def _read_listing(group: str) -> ImageListing:
         node = open_node(group)
     except Exception as error:  # zarr raises many kinds on damaged metadata
         raise FieldError(
-            f"{group} has no image that could be read: {error}. Create it first."
+            f"{group} has no image that can be read: {error}. Create it first."
         ) from error
     block = metadata.read_block(node.attrs.asdict(), node.metadata.zarr_format)
     return metadata.parse_image(block, group)

@@ -1,4 +1,4 @@
-"""Images in Zarr: a level of an OME-Zarr image, or a plain array.
+"""Opens images in Zarr: a level of an OME-Zarr image, or a plain array.
 
 The path or URL of a group or array comes in, a StoredImage goes out. Nothing here
 knows plates, and no pixel is read.
@@ -38,13 +38,13 @@ class ZarrReader:
 
 
 def open_image_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
-    """Open the group or array of an image; FieldError when there is none to read."""
+    """Open the group or array of an image; FieldError if it cannot be read."""
     with field_errors(f"opening the image at {source}"):
         return open_node(source, zarr_format)
 
 
 def listing_of_node(node: Node, source: str) -> ImageListing:
-    """Return the metadata of a multiscale image whose group is open."""
+    """Return the metadata of a multiscale image from its open group."""
     zarr_format = node.metadata.zarr_format
     return parse_image(read_block(node.attrs.asdict(), zarr_format), source)
 
@@ -56,7 +56,7 @@ def open_level(
     *,
     zarr_format: ZarrFormat | None = None,
 ) -> StoredImage:
-    """Open one level of a multiscale image; FieldError when it cannot be read."""
+    """Open one level of a multiscale image; FieldError if it cannot be read."""
     path = join(source, listing.levels[level].path)
     array = _array(open_image_node(path, zarr_format), path)
     return StoredImage(
@@ -74,8 +74,8 @@ def open_level(
 def open_plain_array(node: Node, source: str) -> StoredImage:
     """Return a Zarr array without OME metadata as an image.
 
-    Zarr v3's dimension names are its axes when they are axes of OME; otherwise the
-    last of ``tczyx``, as many as it has.
+    Its axes are Zarr v3's dimension names if these are OME axes, otherwise the last
+    letters of ``tczyx``.
     """
     array = _array(node, source)
     if not 2 <= array.ndim <= len(AXES):
@@ -103,7 +103,7 @@ def _array(node: Node, source: str) -> zarr.Array[Any]:
 
 
 def read_label_names(source: str, zarr_format: ZarrFormat) -> tuple[str, ...]:
-    """Return the names of the label images below an image's group; often none."""
+    """Return the names of the label images below an image's group."""
     with field_errors(f"opening the labels of {source}"):
         try:
             node = open_node(join(source, "labels"), zarr_format)

@@ -12,7 +12,7 @@ import tifffile
 import zarr
 
 from deepspot_scale.errors import PlateError, SettingsError
-from deepspot_scale.io import conversion as conversion_module
+from deepspot_scale.io.conversion import convert as convert_module
 from deepspot_scale.io.conversion.convert import Conversion, convert, plan_conversion
 from deepspot_scale.io.conversion.filenames import (
     SCHEMES,
@@ -555,7 +555,7 @@ def test_field_interrupted_halfway_leaves_nothing(folder, target, monkeypatch):
         if len(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(conversion_module, "write_window", stop_at_second)
+    monkeypatch.setattr(convert_module, "write_window", stop_at_second)
     with pytest.raises(KeyboardInterrupt):
         convert(folder, target)
     assert not (target.with_name("plate.zarr.part") / "B/03/0").exists()

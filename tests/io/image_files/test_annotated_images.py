@@ -232,11 +232,11 @@ def test_tables_as_spreadsheets_write_them_are_read(tmp_path):
         ("y;x\n1;2\n", "no column 'y'.*y;x"),
         ("dataset,y,x\nd1,1,2\n", "no column 'image'"),
         ("y,x,Y\n1,2,3\n", "column 'y' twice"),
-        ("y,x\nabc,2\n", "line 2: expected a number as y, found 'abc'"),
-        ("y,x\n1,2\n\n3,nan\n", "line 4: expected a number as x, found 'nan'"),
-        ("y,x\n1,\n", "line 2: expected a number as x, found ''"),
-        ("y,x\n1,inf\n", "number as x, found 'inf'"),
-        ("y,x,snr\n1,2,high\n", "number as snr, found 'high'"),
+        ("y,x\nabc,2\n", "line 2: expected a number for y, found 'abc'"),
+        ("y,x\n1,2\n\n3,nan\n", "line 4: expected a number for x, found 'nan'"),
+        ("y,x\n1,\n", "line 2: expected a number for x, found ''"),
+        ("y,x\n1,inf\n", "number for x, found 'inf'"),
+        ("y,x,snr\n1,2,high\n", "number for snr, found 'high'"),
         ("y,x\n1,2,3\n", "more values than it has columns"),
         ("y,x\n1,2\n1,2,3\n", "no CSV table"),
         ("", "no CSV table"),
@@ -244,7 +244,7 @@ def test_tables_as_spreadsheets_write_them_are_read(tmp_path):
         ("image,y,x,group\na.tif,1,2,10\na.tif,1,2,20\n", "the groups 10, 20"),
     ],
 )
-def test_tables_that_can_not_be_meant_are_refused(tmp_path, text, message):
+def test_tables_that_cannot_be_meant_are_refused(tmp_path, text, message):
     write_image(tmp_path / "a.tif")
     write_table(tmp_path, text)
     with pytest.raises(PlateError, match=message):

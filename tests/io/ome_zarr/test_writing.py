@@ -297,7 +297,7 @@ def test_what_is_no_plate_is_never_deleted(tmp_path: Path) -> None:
         [FieldAddress("", "", "name")],
     ],
 )
-def test_addresses_that_can_not_make_a_plate_are_refused(
+def test_addresses_that_cannot_make_a_plate_are_refused(
     tmp_path: Path, addresses: list[FieldAddress]
 ) -> None:
     with pytest.raises(PlateError):
@@ -305,7 +305,7 @@ def test_addresses_that_can_not_make_a_plate_are_refused(
     assert not (tmp_path / "p").exists()
 
 
-def test_a_field_that_the_plate_does_not_list_can_not_be_written(
+def test_a_field_that_the_plate_does_not_list_cannot_be_written(
     tmp_path: Path,
 ) -> None:
     create_plate(tmp_path / "p", [FIRST])
@@ -339,7 +339,7 @@ def test_shards_in_version_04_are_refused(tmp_path: Path) -> None:
         {"n_levels": 9},
     ],
 )
-def test_a_layout_that_can_not_be_stored_is_refused(wrong: dict[str, object]) -> None:
+def test_a_layout_that_cannot_be_stored_is_refused(wrong: dict[str, object]) -> None:
     good = {"axes": "yx", "shape": (8, 8), "dtype": "uint8"}
     with pytest.raises(SettingsError, match="cannot be stored"):
         ImageLayout(**{**good, **wrong})
