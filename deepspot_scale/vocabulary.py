@@ -138,18 +138,11 @@ FIELDS = (
     Column("n_planes", "int32", "images processed: time points x channels x planes"),
     Column("n_spots", "int64", "spots found"),
     Column("n_cells", "int64", "cells measured, counted once over channels"),
-    Column("n_dropped", "int64", "peaks dropped because their object is too large"),
-    Column(
-        "n_faint", "int64", "spots left out: far too faint for their field, or doubtful"
-    ),
     Column("seconds", "float64", "time on the worker"),
-    Column("seconds_scale", "float64", "of it, reading for the brightness scale"),
-    Column("seconds_enhance", "float64", "of it, reading and the network"),
-    Column("seconds_detect", "float64", "of it, detection"),
-    Column("seconds_cells", "float64", "of it, labels and polarity; NaN: spread field"),
     Column("worker", "string", "host and process that did the work"),
-    Column("part", "string", "name of the part file that holds spots and cells"),
+    Column("part", "string", "name of the part file that holds its rows"),
 )
+"""Counts and seconds of stages come to these, see `runs.contents`."""
 
 _GROUP = (
     Column("channel", "string", "channel name"),
