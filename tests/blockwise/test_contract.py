@@ -105,7 +105,7 @@ def test_what_another_step_reads_widens_no_margin(layer: str) -> None:
 def test_an_answer_of_the_block_must_be_declared(lazy: bool) -> None:
     known = Step(Key("other"), lambda *_: 1, uses=(FOUND,))
     step = Step(SUM, _use(FOUND), uses=(known.gives,))
-    with pytest.raises(ContractError, match="'found' is not there; .*`uses`"):
+    with pytest.raises(ContractError, match=r"'found' is not there; .*`uses`"):
         _run(FIND, known, step, lazy=lazy)
 
 
@@ -113,7 +113,7 @@ def test_an_answer_of_the_block_must_be_declared(lazy: bool) -> None:
 def test_an_answer_of_the_field_must_be_declared(lazy: bool) -> None:
     known = Step(Key("other"), lambda *_: 1, agreed=(FOUND,))
     step = Step(SUM, _want(FOUND), uses=(known.gives,))
-    with pytest.raises(ContractError, match="'found' is not there; .*`agreed`"):
+    with pytest.raises(ContractError, match=r"'found' is not there; .*`agreed`"):
         _run(FIND, known, step, lazy=lazy)
     finalize = Step(SUM, lambda *_: 1, finalize=lambda _, agreed: agreed[FOUND])
     with pytest.raises(ContractError, match="'found' is not there"):

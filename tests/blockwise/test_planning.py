@@ -110,8 +110,11 @@ def test_no_stage_at_all_is_a_pipeline_of_no_rounds() -> None:
         ((_step(A, agreed=(B,)), _step(B, agreed=(A,))), "a -> b -> a"),
         ((_step(A, uses=(A,)),), "a -> a"),
         (
-            (_step(A, {"smooth": 1}), _step(SMOOTH, {"smoother": 1}))
-            + (_step(SMOOTHER, {"smooth": 1}),),
+            (
+                _step(A, {"smooth": 1}),
+                _step(SMOOTH, {"smoother": 1}),
+                _step(SMOOTHER, {"smooth": 1}),
+            ),
             "smooth -> smoother -> smooth",
         ),
     ],
