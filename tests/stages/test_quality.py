@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from deepspot_scale.blockwise.contract import RunContext
 from deepspot_scale.blockwise.identity import PlaneIdentity
 from deepspot_scale.blockwise.lifting import lift_plane
 from deepspot_scale.blockwise.planning import Pipeline, plan_pipeline
-from deepspot_scale.blockwise.contract import RunContext
 from deepspot_scale.errors import FieldError
 from deepspot_scale.simulation import broad_image
 from deepspot_scale.stages.brightness import Normalisation
