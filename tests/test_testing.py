@@ -147,19 +147,18 @@ class Own:
         survey, spots = self.inner.steps(layer)
         # One pixel more than the detector inside, which a slip reads too.
         survey = replace(survey, reads={layer: self.inner.halo + 1})
-        if self.slip == "names":
-            return spots, survey
-        if self.slip == "twice":
-            return replace(survey, chunk=partial(_without_core, survey.chunk)), spots
-        if self.slip == "reads":
-            return replace(survey, reads={layer: 3}), spots
-        if self.slip == "uses":
-            return survey, replace(spots, uses=())
-        if self.slip == "order":
-            return survey, replace(spots, finalize=_as_it_comes)
-        if self.slip == "columns":
-            return survey, replace(spots, share=_bare)
-        return survey, spots
+        slips = {
+            "names": (spots, survey),
+            "twice": (
+                replace(survey, chunk=partial(_without_core, survey.chunk)),
+                spots,
+            ),
+            "reads": (replace(survey, reads={layer: 3}), spots),
+            "uses": (survey, replace(spots, uses=())),
+            "order": (survey, replace(spots, finalize=_as_it_comes)),
+            "columns": (survey, replace(spots, share=_bare)),
+        }
+        return slips.get(self.slip, (survey, spots))
 
 
 def _without_core(chunk: Any, here: Any, known: Any) -> Any:
