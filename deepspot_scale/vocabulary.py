@@ -73,7 +73,7 @@ _FIELD = (
     Column("column", "string", "plate column, e.g. 03; empty outside a plate"),
     Column("field", "string", "field of view in the well, or the image's name"),
 )
-_PLANE = (
+PLANE = (
     *_FIELD,
     Column("t", "int32", "time point, from 0"),
     Column("channel", "string", "channel name"),
@@ -81,7 +81,7 @@ _PLANE = (
 )
 
 SPOTS = (
-    *_PLANE,
+    *PLANE,
     Column("y", "float64", "position in pixels; the first pixel's centre is 0"),
     Column("x", "float64", "position in pixels"),
     Column("y_um", "float64", "position in micrometres; NaN without a pixel size"),
@@ -95,7 +95,7 @@ SPOTS = (
 )
 
 CELLS = (
-    *_PLANE,
+    *PLANE,
     Column("cell", "int64", "label of the cell"),
     Column("area", "int64", "pixels of the cell"),
     Column("nucleus_area", "int64", "pixels of the cell that are nucleus"),
@@ -123,7 +123,7 @@ CELLS = (
 )
 
 QUALITY = (
-    *_PLANE,
+    *PLANE,
     Column("saturated", "float64", "share of pixels at the number format's limit"),
     Column("zero", "float64", "share of pixels that are 0"),
     Column("mean", "float64", "mean of all pixels, counts"),

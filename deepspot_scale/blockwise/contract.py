@@ -251,6 +251,8 @@ class RunContext:
 
     layers: frozenset[str] = frozenset({"image"})
     """Layers that are stored, or given by an earlier stage."""
+    answers: frozenset[str] = frozenset()
+    """Names of the answers that earlier stages give."""
     spot_sigma: float | None = None
     """Standard deviation of the spots in pixels, where the user gave it."""
     device: Any = "auto"

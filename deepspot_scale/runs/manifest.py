@@ -265,7 +265,7 @@ def _drop_superseded(folder: Folder) -> int:
 
 def read_part_table(folder: Folder, kind: str) -> pd.DataFrame:
     """Return all rows of ``spots`` or ``cells`` that count."""
-    columns = read_contents(folder).tables[kind]
+    columns = read_contents(folder).tables.get(kind, PARTS[kind])
     names = _parts_that_count(folder, kind)
     tables = [
         _own_rows(read_table(folder, name, columns), fields)

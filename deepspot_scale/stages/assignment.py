@@ -92,9 +92,10 @@ class AssignOptions(StageOptions):
     use: Literal[True] = True
 
 
-def plan_assign(_: AssignOptions, context: RunContext) -> Work:
-    """Return the stage's work."""
-    return assignment_work(context.layers)
+def plan_assign(_: AssignOptions, context: RunContext) -> Work | None:
+    """Return the stage's work; None where no spots are detected."""
+    detected = DETECTED.name in context.answers
+    return assignment_work(context.layers) if detected else None
 
 
 ASSIGN = Stage("assign", AssignOptions, plan_assign)

@@ -225,8 +225,8 @@ class PolarityOptions(StageOptions):
 
 
 def plan_polarity(options: PolarityOptions, context: RunContext) -> Work | None:
-    """Return the stage's work; None without cells."""
-    if LABELS["cell"] not in context.layers:
+    """Return the stage's work; None without cells or spots."""
+    if LABELS["cell"] not in context.layers or ASSIGNED.name not in context.answers:
         return None
     return PolarityMeasure(options.nucleus_margin).work(context.layers)
 
