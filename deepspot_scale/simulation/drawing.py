@@ -129,13 +129,8 @@ def perlin_noise(
 
     Parameters
     ----------
-    rng
-        The only source of randomness.
-    shape
-        (y, x) in pixels.
     lattice
-        Cells along each axis in the first octave; each further octave has twice as
-        many.
+        Cells along each axis in the first octave; each further one has twice as many.
     persistence
         Strength of each octave relative to the one before.
 
@@ -174,10 +169,6 @@ def elastic_grid(
 
     Parameters
     ----------
-    rng
-        The only source of randomness.
-    shape
-        (y, x) in pixels.
     sigma
         Standard deviation of the shift of a control point, in pixels.
     points

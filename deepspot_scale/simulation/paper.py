@@ -32,8 +32,6 @@ def paper_image(
 
     Parameters
     ----------
-    rng
-        The only source of randomness.
     n_spots
         Number of spots; 10, 20 ... 100 in the paper.
     intensity
