@@ -1,4 +1,4 @@
-"""The commands about runs that are done: ``report``, ``export``, ``view``.
+"""The commands for finished runs: ``report``, ``export``, ``view``.
 
 Nothing here computes on tables.
 """
@@ -42,7 +42,7 @@ def report(run: Run, plate: MovedPlate = None) -> None:
 
 
 def _find_plate(run: str, moved_to: str | None) -> Plate | None:
-    """Return a run's input; None when it is no longer where it was."""
+    """Return a run's input plate; None: it was moved or deleted."""
     from deepspot_scale.io.plate import open_plate
 
     if moved_to is not None:
@@ -51,7 +51,7 @@ def _find_plate(run: str, moved_to: str | None) -> Plate | None:
         facts = json.loads((Path(run) / "provenance.json").read_text("utf-8"))
         return open_plate(facts["input"]["source"])
     except (OSError, ValueError, KeyError):
-        say("the run's plate is not where it was: a report without images; see --plate")
+        say("the run's plate was moved: a report without images; see --plate")
         return None
 
 

@@ -1,8 +1,7 @@
-"""AnnData: cells in rows, measures in columns, as scanpy and squidpy read them.
+"""AnnData: cells in rows, measures in columns, for scanpy and squidpy.
 
-A run comes in, one ``.h5ad`` file goes out. Cells are read field
-by field and kept without their one-degree bins, some 400 bytes each. Nothing here
-reads images.
+A run comes in, one ``.h5ad`` file goes out. Cells are read field by field and kept
+without their one-degree bins, about 400 bytes each. Nothing here reads images.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from deepspot_scale.tables import join_tables
 def write_anndata(results: RunResults, path: Path) -> None:
     """Write all cells as one AnnData.
 
-    One row for each cell, and again for each further channel or plane it was measured
-    in; see `make_anndata`. ``uns`` has the texts ``settings`` (TOML) and
-    ``provenance`` (JSON) and the table ``fields``, failed ones with their reason.
+    It has one row per cell, channel and plane; see `make_anndata`. ``uns`` has the
+    texts ``settings`` (TOML) and ``provenance`` (JSON) and the table ``fields``, with
+    the reasons of failed ones.
 
     Parameters
     ----------
@@ -43,9 +42,9 @@ def write_anndata(results: RunResults, path: Path) -> None:
     Raises
     ------
     SettingsError
-        Another ending, or anndata is not installed.
+        The suffix is not ``.h5ad``, or anndata is not installed.
     RunError
-        The run has no cells, since no label image of cells was named.
+        The run has no cells, because it had no label image of cells.
     """
     if path.suffix != ".h5ad":
         raise SettingsError(f"expected a file name ending in .h5ad, got {path.name}")
@@ -73,7 +72,7 @@ def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
     Returns
     -------
     anndata.AnnData
-        ``X``: float64, the measures named in ``var``, which says what each means.
+        ``X``: float64, the measures named in ``var``, with their meaning.
         ``obs``: plate, well, row, column, field, t, channel, z, cell (its label),
         touches_border, condition, gene and replicate. ``obsm["spatial"]``: (n, 2), x
         and y of the cell's centroid in its field, in pixels.

@@ -1,8 +1,8 @@
-"""A folder of CSV files, one for each table, and one that says what columns mean.
+"""A folder of CSV files: one per table, and one that explains the columns.
 
-A run comes in; spots and cells go out field by field, so that a plate of any size
-fits. Positions and areas are in pixels unless their name ends in ``_um`` or ``_um2``.
-Nothing here reads images.
+A run comes in; spots and cells are written field by field, so that a plate of any size
+fits in memory. Positions and areas are in pixels unless their name ends in ``_um`` or
+``_um2``. Nothing here reads images.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from deepspot_scale.stages.polarity.measure import PolarityOptions
 from deepspot_scale.vocabulary import SPOTS, Column
 
 SIGN = ("columns.csv", "table,column,type,meaning")
-"""By which an earlier export is known."""
+"""A file, and its first line, that identify an earlier export."""
 _OTHER_NAMES = {"double": "float64", "float": "float32"}
-"""Arrow's names of types that `vocabulary` calls otherwise."""
+"""Arrow's names of types, and those of `vocabulary`."""
 
 
 def write_csv(results: RunResults, folder: Path) -> None:
     """Write ``spots.csv``, ``cells.csv`` and every other table of the run as CSV.
 
-    Numbers keep all their digits; NaN is an empty place. In ``cells.csv`` the counts
-    in one-degree bins are summed up to the run's sectors.
+    Numbers keep all digits; NaN is an empty cell. In ``cells.csv`` the counts in
+    one-degree bins are summed to the run's sectors.
 
     Parameters
     ----------
     results
-        The run; of spots, cells and fields those of its chosen fields.
+        The run; only spots, cells and rows of its chosen fields are written.
     folder
-        Where to; made here.
+        Folder to create.
     """
     folder.mkdir()
     columns = {
@@ -70,7 +70,7 @@ def _read_described(
 def _write_parts(
     results: RunResults, folder: Path, columns: dict[str, tuple[Column, ...]]
 ) -> None:
-    """Write spots and cells, one field after the other."""
+    """Write spots and cells, field by field."""
     with ExitStack() as stack:
         files = {}
         for kind, declared in columns.items():

@@ -1,9 +1,9 @@
-"""Tables inside the plate, as ngio and Fractal keep them: ``FIELD/tables/NAME``.
+"""Tables inside the plate in the format of ngio and Fractal: ``FIELD/tables/NAME``.
 
-A run comes in; a ``feature_table`` of its cells and a ``roi_table`` of the whole
-field go below each field, as Parquet. Only the group ``tables`` is written to: no
-image, no label and none of their metadata is touched. A table is listed once it is
-whole, so readers never meet half of one. Both OME-Zarr 0.4 and 0.5 serve.
+A run comes in; a ``feature_table`` of its cells and a ``roi_table`` of the whole field
+are written below each field, as Parquet. Only the group ``tables`` is changed: images,
+labels and their metadata are not. A table is listed only once it is complete, so
+readers never see an incomplete one. OME-Zarr 0.4 and 0.5 are supported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from deepspot_scale.io.stores import join, open_node
 from deepspot_scale.stages.polarity.measure import PolarityOptions
 
 PREFIX = "deepspot_"
-"""Tables of this name are ours, and no others are ever replaced."""
+"""Prefix of our tables; others are never replaced."""
 FIELD_ROI = f"{PREFIX}field_ROI_table"
 _BACKEND = "parquet"
 
@@ -37,7 +37,7 @@ def write_fractal_tables(results: RunResults, *, overwrite: bool) -> None:
     Tables of cells are named ``deepspot_cells_CHANNEL``, followed by ``_t0`` and
     ``_z0`` where there are several; their index ``label`` is that of the label image
     of the cells. ``deepspot_field_ROI_table`` has one region, the field. A field
-    without cells gets the latter only.
+    without cells gets only the latter.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def write_fractal_tables(results: RunResults, *, overwrite: bool) -> None:
     Raises
     ------
     RunError
-        The run has no cells, its input is no OME-Zarr, or a field has such tables.
+        The run has no cells, its input is not OME-Zarr, or a field has these tables.
     SettingsError
         ngio is not installed.
     """
@@ -106,8 +106,8 @@ def _field_roi(field: Field) -> Any:
 
 
 def _write_tables(field: Field, features: dict[str, Any]) -> None:
-    """Write these tables and that of the field in place of earlier ones."""
-    # Made here, since ngio would make the group in Zarr v3 whatever the plate is.
+    """Write these tables and the field's region, replacing earlier ones."""
+    # Created here, because ngio always creates a group in Zarr v3.
     group = zarr.open_group(
         join(field.group, "tables"),
         mode="a",
@@ -117,5 +117,5 @@ def _write_tables(field: Field, features: dict[str, Any]) -> None:
     for name in _own_tables(field):
         container.delete(name)
     for name, table in {**features, FIELD_ROI: _field_roi(field)}.items():
-        # A killed export may have left the table's group, not listed.
+        # A killed export may have left the table's group unlisted.
         container.add(name, table, backend=_BACKEND, overwrite=True)

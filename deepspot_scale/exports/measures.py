@@ -1,8 +1,8 @@
-"""Cells as one flat table: what was measured of each, without lists in a column.
+"""Cells as one flat table: the measures of each, without lists in a column.
 
-The run's cells come in, whose spots and area are counted in 360 one-degree bins;
-sums over the run's sectors go out in their place, beside what the well holds. Other
-tools read plain numbers only. Nothing here reads or writes files.
+The run's cells come in, with spots and area in 360 one-degree bins; a table goes out
+with sums over the run's sectors instead, because other tools read plain numbers only,
+and with the content of the well. Nothing here reads or writes files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deepspot_scale.tables import as_table
 from deepspot_scale.vocabulary import CELLS, WELLS, Column
 
 KEYS = ("row", "column", "field", "t", "channel", "z", "cell")
-"""Columns that say which cell, in which channel and plane, a row is about."""
+"""Columns that identify the cell, channel and plane of a row."""
 
 
 def measure_columns(n_sectors: int) -> tuple[Column, ...]:
@@ -30,7 +30,7 @@ def _sector_columns(n_sectors: int) -> tuple[Column, ...]:
     width = 360 // n_sectors
     columns = []
     for k in range(n_sectors):
-        where = f"{width} degree sector about the reference"
+        where = f"{width} degree sector around the reference"
         if k:
             where = f"sector {k * width} degrees counter-clockwise of it"
         columns += [
@@ -47,20 +47,20 @@ def _sector_columns(n_sectors: int) -> tuple[Column, ...]:
 
 
 def measure_cells(results: RunResults, cells: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each row of `cells`, with numbers and words only.
+    """Return one row for each row of `cells`, with numbers and texts only.
 
     Parameters
     ----------
     results
-        The run; says how many sectors there are, and what each well holds.
+        The run, with its number of sectors and the content of each well.
     cells
         The columns `vocabulary.CELLS`.
 
     Returns
     -------
     pandas.DataFrame
-        `measure_columns`. Sectors count counter-clockwise; sector 0 is centred on the
-        reference, on +x where none was given.
+        Columns as in `measure_columns`. Sectors are numbered counter-clockwise; sector
+        0 is centred on the reference, or on +x without a reference.
     """
     n_sectors = results.settings.of(PolarityOptions).sectors
     table = cells.merge(results.wells, how="left", on=["row", "column"])
@@ -79,7 +79,7 @@ def measure_cells(results: RunResults, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def feature_names(n_sectors: int) -> list[str]:
-    """Return the columns that are measured numbers."""
+    """Return the names of the columns with measured numbers."""
     return [
         column.name
         for column in measure_columns(n_sectors)

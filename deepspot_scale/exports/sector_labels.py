@@ -1,14 +1,14 @@
 """Sectors as a label image inside the plate: ``FIELD/labels/sectors``.
 
-A run comes in; for each field goes out which sector of its cell each pixel of
-cytoplasm lies in, by the very centroids, references and bins that its table was
-measured with, so that pixels counted by cell and sector equal the table's areas.
+A run comes in; for each field, the sector of each cytoplasm pixel goes out. Centroids,
+references and bins are those of the field's table, so that pixels counted by cell and
+sector equal the table's areas.
 
     0      no cytoplasm, or a cell without nucleus
     1      the reference sector
     2 ...  the others, counter-clockwise
 
-Nothing but this label image is written; a new one is listed once it is whole.
+Only this label image is written; a new one is listed once it is complete.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from deepspot_scale.vocabulary import N_BINS, PROJECTED
 
 NAME = "sectors"
 _ROWS = 1024
-"""Rows of a field that are drawn at once; bounds memory, not the answer."""
+"""Rows of a field that are drawn at once; limits memory, does not change pixels."""
 
 
 def write_sectors(results: RunResults, *, overwrite: bool) -> None:
@@ -41,12 +41,12 @@ def write_sectors(results: RunResults, *, overwrite: bool) -> None:
     results
         The run.
     overwrite
-        Replace labels of this name.
+        Replace existing labels of this name.
 
     Raises
     ------
     RunError
-        The run has no cells, a field has such labels, or the input is no OME-Zarr
+        The run has no cells, a field has these labels, or the input is not an OME-Zarr
         plate.
     """
     results.check_cells("sectors are those of cells")
@@ -127,12 +127,12 @@ def draw_sectors(
     first_row
         Row of the field that the first row of `cytoplasm` is.
     has_nuclei
-        Whether sectors are about the nucleus' centroid, or else about the cell's.
+        Whether sectors are around the nucleus' centroid, or else the cell's.
 
     Raises
     ------
     RunError
-        A cell that is not in the table: the labels are not those of the run.
+        A cell is not in the table: the labels are not those of the run.
     """
     drawn = np.zeros(cytoplasm.shape, np.uint8)
     rows, columns = np.nonzero(cytoplasm)
@@ -159,7 +159,7 @@ def _rows_of(labels: NDArray[Any], known: NDArray[np.int64]) -> NDArray[np.int64
     found[found] = known[at[found]] == labels[found]
     if not found.all():
         raise RunError(
-            f"cell {labels[~found][0]} was not there during the run; its label images "
-            "were changed since. Run again"
+            f"cell {labels[~found][0]} was not there during the run; the label images "
+            "have changed since. Run again"
         )
     return at

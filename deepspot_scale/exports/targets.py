@@ -1,8 +1,7 @@
-"""Files and folders that are whole or not there: written beside, then moved.
+"""Atomic exports: a file or folder is written under a partial name, then renamed.
 
-A path comes in, the path to write to goes out, and once the writer is done the one
-takes the other's place. What somebody else made is never deleted. Nothing here knows
-formats.
+A path comes in; a partial path to write to goes out, and is renamed once the writer is
+done. Data that no export wrote are never deleted. Nothing here knows formats.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ from deepspot_scale.io.tables import PARTIAL
 def whole(
     target: Path, *, overwrite: bool, sign: tuple[str, str] | None = None
 ) -> Iterator[Path]:
-    """Give a path to write to; move what is there to `target` when all went well.
+    """Yield a path to write to; rename it to `target` on success.
 
     Parameters
     ----------
     target
-        File or folder to be.
+        File or folder to create.
     overwrite
         Replace what an earlier export wrote there.
     sign
-        A file in the folder and a word in this file by which an earlier export is
-        known; a folder without them is not replaced. None: exports are files.
+        A file in the folder, and a text in that file, that identify an earlier export;
+        a folder without them is not replaced. None: exports are files.
 
     Raises
     ------
     RunError
-        There is something at `target` that may not be replaced.
+        `target` exists and must not be replaced.
     """
     _check_free(target, overwrite=overwrite, sign=sign)
     partial = target.with_name(f"{PARTIAL}{target.name}")
@@ -56,7 +55,7 @@ def _check_free(target: Path, *, overwrite: bool, sign: tuple[str, str] | None) 
         raise RunError(f"{target} exists; ask to overwrite it, or choose another place")
     if target.is_dir() and not _is_signed(target, sign):
         raise RunError(
-            f"{target} is a folder that no such export wrote; it is not replaced. "
+            f"{target} is a folder that is not such an export; it is not replaced. "
             "Choose another place"
         )
     if target.is_file() and sign is not None:

@@ -1,6 +1,6 @@
-"""Images of spots whose truth is known: what the network learns from, what tests use.
+"""Simulated images with known spots, for training and tests.
 
-A seeded generator comes in, an image and its true spots go out, as plain arrays.
+A seeded generator comes in; an image and its true spots go out as plain arrays.
 Nothing here knows networks, files or plates.
 """
 

@@ -1,7 +1,7 @@
-"""What artificial images are drawn with: spots, noise, cells; arrays in and out.
+"""Drawing functions for simulated images: spots, noise, cells; arrays in and out.
 
 Spots are Gaussians integrated over each pixel. A `numpy.random.Generator` is the only
-source of chance. Nothing here knows what kind of image it draws on.
+source of randomness. Nothing here knows what kind of image is drawn.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Truth:
-    """One artificial image and the spots in it."""
+    """One simulated image and its true spots."""
 
     image: Image
     """(y, x), camera counts."""
     points: Points
     """(n, 2), spot centres (y, x) in pixels; the first pixel's centre is (0, 0)."""
     snr: NDArray[np.float64]
-    """(n,), height of each spot over the standard deviation of what lies below it:
-    noise, and texture of the background as fine as spots."""
+    """(n,), height of each spot divided by the local standard deviation of noise and
+    of background texture at the scale of spots."""
     sigma: NDArray[np.float64]
     """(n,), geometric mean of each spot's two standard deviations, in pixels."""
 
@@ -39,7 +39,7 @@ def render_spots(
     heights: NDArray[np.float64],
     sigmas: NDArray[np.float64],
 ) -> Image:
-    """Draw Gaussian spots, integrated over each pixel, on black.
+    """Draw Gaussian spots, integrated over each pixel, on a black image.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def render_spots(
     points
         (n, 2) centres (y, x) in pixels, inside the image.
     heights
-        (n,) value that an infinitely small pixel would have at the centre.
+        (n,) value of the Gaussian at its centre.
     sigmas
         (n,) or (n, 2) standard deviations along y and x, in pixels, above 0.
 
@@ -79,7 +79,7 @@ def render_spots(
 def smooth_noise(
     rng: np.random.Generator, shape: tuple[int, int], scale: float
 ) -> Image:
-    """Return a random surface in [0, 1] whose bumps are about `scale` pixels wide."""
+    """Return a random surface in [0, 1] with structures about `scale` pixels wide."""
     rows, columns = (int(n / scale) + 4 for n in shape)
     lattice = rng.random((rows, columns), dtype=np.float32)
     size = (int(columns * scale) + 1, int(rows * scale) + 1)
@@ -90,7 +90,7 @@ def smooth_noise(
 
 
 def rescale(values: NDArray[Any]) -> Image:
-    """Map the least value to 0 and the largest to 1; a constant becomes 0."""
+    """Map the smallest value to 0 and the largest to 1; a constant becomes 0."""
     low, high = float(values.min()), float(values.max())
     scaled = (values - low) / (high - low if high > low else 1.0)
     return np.asarray(scaled, np.float32)
@@ -165,7 +165,7 @@ def _gradient_noise(
 def elastic_grid(
     rng: np.random.Generator, shape: tuple[int, int], sigma: float, points: int
 ) -> tuple[Image, Image]:
-    """Return where each pixel of a deformed image comes from: columns and rows.
+    """Return the source of each pixel of a deformed image: columns and rows.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The simulated data sets by name; an image depends on the set, seed and number alone.
+"""The simulated data sets by name; an image depends only on set, seed and number.
 
 Nothing here knows how images are stored or used.
 """
@@ -15,7 +15,7 @@ from deepspot_scale.simulation.drawing import Truth
 from deepspot_scale.simulation.paper import paper_image
 
 SPOT_NUMBERS: Final = tuple(range(10, 101, 10))
-"""Spots per image of the paper's ten sets of each kind."""
+"""Spots per image in the paper's ten sets of each kind."""
 
 
 def _any_paper_image(rng: np.random.Generator, n_spots: int, size: int) -> Truth:
@@ -29,7 +29,7 @@ SETS: Final[dict[str, Callable[[np.random.Generator, int, int], Truth]]] = {
     "paper": _any_paper_image,
     "broad": lambda rng, _, size: broad_image(rng, size),
 }
-"""fixed, var: the paper's; paper: either, at even odds; broad: as microscopes do."""
+"""fixed, var: the paper's; paper: one of both, with equal chance; broad: realistic."""
 
 
 def simulate_image(
@@ -42,15 +42,15 @@ def simulate_image(
     name
         One of `SETS`.
     seed, number
-        Decide everything by chance; each image is independent of the others.
+        Seed all randomness; images are independent of each other.
     spots
-        Spots per image of the paper's sets, 10, 20 ... 100 in turn if not given;
-        ``broad`` draws its own.
+        Spots per image of the paper's sets; None: 10, 20 ... 100 in turn. ``broad``
+        draws its own number.
     size
         Edge of the square image in pixels.
     """
     n_spots = SPOT_NUMBERS[number % len(SPOT_NUMBERS)] if spots is None else spots
-    # Of seed and number alone, all sets would place their spots alike, and a training
-    # that draws from the same seed would have seen them.
+    # From seed and number alone, all sets would have spots at the same positions, and
+    # training with the same seed would have seen them.
     rng = np.random.default_rng((seed, number, n_spots, *name.encode()))
     return SETS[name](rng, n_spots, size)
