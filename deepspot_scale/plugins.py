@@ -28,6 +28,8 @@ DETECTORS = "deepspot_scale.detectors"
 """Group of entry points for detectors."""
 ENGINES = "deepspot_scale.engines"
 """Group of entry points for engines, what runs the network."""
+NETWORKS = "deepspot_scale.networks"
+"""Group of entry points for families of networks, which weights files name."""
 
 
 def plugin_names(group: str) -> list[str]:

@@ -27,9 +27,10 @@ from deepspot_scale.blockwise.lifting import (
     stack_planes,
 )
 from deepspot_scale.blockwise.rounds import BlockContext, Pixels, PlaneAnswers, Step
+from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.binning import bin_pixels, binning_for, unbin_pixels
 from deepspot_scale.kernels.normalisation import Scale
-from deepspot_scale.networks.caso_resnet import GRID, halo
+from deepspot_scale.networks.caso_resnet import GRID
 from deepspot_scale.networks.engines import EngineChoice, get_engine, predict_images
 from deepspot_scale.networks.weights import DEFAULT_MODEL, find_weights
 from deepspot_scale.stages.brightness import Normalisation
@@ -51,10 +52,18 @@ class Enhancement:
     @classmethod
     def of(cls, engine: EngineChoice, binning: int = 1) -> Enhancement:
         """Return the enhancement whose halo is that of the model's own layers."""
-        reach = halo(find_weights(engine.model).architecture)
+        weights = find_weights(engine.model)
+        family = weights.family
+        gives = (family.channels_in, family.channels_out, family.scale)
+        if (*gives, family.answer_range) != (1, 1, 1, (0.0, 1.0)):
+            raise SettingsError(
+                f"{engine.model} is of the family {family.name}, whose answer is no "
+                "enhanced image of one channel; name another model"
+            )
+        reach = family.halo(weights.architecture)
         # Between the centres of large pixels, one neighbour more decides.
-        rim = reach if binning == 1 else reach + GRID
-        return cls(engine, rim * binning, GRID * binning, binning)
+        rim = reach if binning == 1 else reach + family.grid
+        return cls(engine, rim * binning, family.grid * binning, binning)
 
     def prepare(self, here: BlockContext, field: PlaneAnswers) -> NDArray[np.float32]:
         """Return the normalised window, padded to the grid at the field's far edges."""
@@ -68,7 +77,9 @@ class Enhancement:
 
     def predict(self, windows: Sequence[NDArray[np.float32]]) -> list[Any]:
         """Return the enhanced windows of prepared ones of one shape."""
-        return predict_images(get_engine(self.engine), windows)
+        images = [window[..., None] for window in windows]
+        answers = predict_images(get_engine(self.engine), images)
+        return [answer[..., 0] for answer in answers]
 
     def cut(
         self,
