@@ -17,7 +17,7 @@ from deepspot_scale.config import Strict, checked, read_toml
 from deepspot_scale.errors import did_you_mean
 from deepspot_scale.networks.caso_resnet import GRID, Architecture
 from deepspot_scale.networks.weights import shipped_models
-from deepspot_scale.simulation import SETS
+from deepspot_scale.simulation import SIMULATORS
 
 
 class Part(Strict):
@@ -221,4 +221,4 @@ def beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _is_path(source: Any) -> bool:
-    return isinstance(source, str) and source not in SETS
+    return isinstance(source, str) and source not in SIMULATORS

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.simulation import SETS
+from deepspot_scale.simulation import SIMULATORS
 from deepspot_scale.training.artifacts import (
     WEIGHTS,
     Averages,
@@ -176,7 +176,7 @@ def _shares(
     given = recipe.augmentation
     plain = PatchSettings(recipe.patch, recipe.target, gain=0, offset=0)
     for part, source, kept in zip(recipe.mixture, *sources[:2], strict=True):
-        noise = 0.0 if part.source in SETS else given.noise
+        noise = 0.0 if part.source in SIMULATORS else given.noise
         cut = replace(plain, gain=given.gain, offset=given.offset, noise=noise)
         learn.append(BatchShare(source, part.patches, cut))
         if kept is not None:
