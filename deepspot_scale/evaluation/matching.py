@@ -233,9 +233,9 @@ def _comparable(
             f"{sets[0].shape}, {sets[1].shape} and {radius}"
         )
     one, other = (points.reshape(-1, *d) for points in sets)
-    return (
-        (one / reach, other / reach, 1.0) if reach.ndim else (one, other, float(reach))
-    )
+    if reach.ndim:
+        return one / reach, other / reach, 1.0
+    return one, other, float(reach)
 
 
 def _neighbours(

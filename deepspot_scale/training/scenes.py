@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -23,7 +23,7 @@ from deepspot_scale.io.image_files.annotated_images import (
     read_annotated,
 )
 from deepspot_scale.kernels.normalisation import Scale, quantile_scale
-from deepspot_scale.simulation import SIMULATORS, Points
+from deepspot_scale.simulation import SIMULATORS, Image, Points
 from deepspot_scale.training.recipe import Part, Recipe
 
 KEPT_BYTES = 1 << 30
@@ -34,10 +34,10 @@ class Scene(NamedTuple):
     """One image and what is known of it."""
 
     image: NDArray[np.generic]
-    """(y, x), in any counts."""
+    """(*space), or (*space, channels), in any counts."""
     points: Points
-    """(n, 2), the true spots."""
-    scale: Scale
+    """(n, d), the true spots; d says how many axes are those of space."""
+    scale: Callable[[NDArray[Any]], Image]
     """The normalisation of the whole image."""
 
 
@@ -145,9 +145,9 @@ def mirror_up(
     Parameters
     ----------
     image
-        (y, x).
+        (*space).
     points
-        (n, 2), spots in the image; the mirrored image has their mirrored twins too.
+        (n, d), spots in the image; the mirrored image has their mirrored twins too.
     edge
         Least edge in pixels; larger images come back as they are.
     """
