@@ -1,6 +1,6 @@
 """A folder of CSV files, one for each table, and one that says what columns mean.
 
-A run comes in; spots and cells go out field by field, so that a plate of any size
+A run comes in; tables of parts go out field by field, so that a plate of any size
 fits. Positions and areas are in pixels unless their name ends in ``_um`` or ``_um2``.
 Nothing here reads images.
 """
@@ -15,9 +15,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from deepspot_scale.exports.measures import measure_cells, measure_columns
-from deepspot_scale.exports.results import RunResults
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.vocabulary import SPOTS, Column
+from deepspot_scale.runs.manifest import PARTS
+from deepspot_scale.runs.results import RunResults
+from deepspot_scale.vocabulary import Column
 
 SIGN = ("columns.csv", "table,column,type,meaning")
 """By which an earlier export is known."""
@@ -34,12 +35,12 @@ def write_csv(results: RunResults, folder: Path) -> None:
     Parameters
     ----------
     results
-        The run; of spots, cells and fields those of its chosen fields.
+        The run; of tables written part by part, and of fields, its chosen fields.
     folder
         Where to; made here.
     """
     folder.mkdir()
-    columns = {"spots": SPOTS, "cells": measure_columns(results.settings.sectors)}
+    columns = PARTS | {"cells": measure_columns(results.index.sectors)}
     _write_parts(results, folder, columns)
     for name in results.folder.names(""):
         stem, _, ending = name.rpartition(".")
@@ -66,7 +67,7 @@ def _read_described(
 def _write_parts(
     results: RunResults, folder: Path, columns: dict[str, tuple[Column, ...]]
 ) -> None:
-    """Write spots and cells, one field after the other."""
+    """Write the tables of fields, one field after the other."""
     with ExitStack() as stack:
         files = {}
         for kind, declared in columns.items():
@@ -77,8 +78,8 @@ def _write_parts(
             names = pd.DataFrame(columns=[column.name for column in declared])
             names.to_csv(files[kind], index=False, lineterminator="\n")
         for found in results.iter_fields():
-            cells = measure_cells(results, found.cells)
-            for kind, table in (("spots", found.spots), ("cells", cells)):
+            tables = found.tables | {"cells": measure_cells(results, found["cells"])}
+            for kind, table in tables.items():
                 table.to_csv(
                     files[kind], index=False, header=False, lineterminator="\n"
                 )

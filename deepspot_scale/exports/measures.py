@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from deepspot_scale.exports.results import WELL_WORDS, RunResults
 from deepspot_scale.kernels.sectors import relative_concentration, sector_sums
+from deepspot_scale.runs.results import RunResults
+from deepspot_scale.statistics.groups import MAP
 from deepspot_scale.tables import as_table
 from deepspot_scale.vocabulary import CELLS, WELLS, Column
 
@@ -21,7 +22,7 @@ KEYS = ("row", "column", "field", "t", "channel", "z", "cell")
 def measure_columns(n_sectors: int) -> tuple[Column, ...]:
     """Return the columns of `measure_cells`."""
     kept = tuple(column for column in CELLS if column.dtype != "bins")
-    wells = tuple(column for column in WELLS if column.name in WELL_WORDS)
+    wells = tuple(column for column in WELLS if column.name in MAP)
     return kept + wells + _sector_columns(n_sectors)
 
 
@@ -61,9 +62,9 @@ def measure_cells(results: RunResults, cells: pd.DataFrame) -> pd.DataFrame:
         `measure_columns`. Sectors count counter-clockwise; sector 0 is centred on the
         reference, on +x where none was given.
     """
-    n_sectors = results.settings.sectors
-    table = cells.merge(results.wells, how="left", on=["row", "column"])
-    table = table.fillna(dict.fromkeys(WELL_WORDS, ""))
+    n_sectors = results.index.sectors
+    table = cells.merge(results.plate_map, how="left", on=["row", "column"])
+    table = table.fillna(dict.fromkeys(MAP, ""))
     bins = {name: cells[name].to_list() for name in ("area_bins", "spot_bins")}
     if len(cells):
         areas, spots = (sector_sums(bins[name], n_sectors) for name in bins)

@@ -18,7 +18,8 @@ import xarray as xr
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.plate import Plate
-from deepspot_scale.report.run_tables import RunTables
+from deepspot_scale.io.tables import read_table
+from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages.detection.detect import detect
 from deepspot_scale.stages.quality import measure_quality
@@ -60,7 +61,7 @@ FLAGS: Final = {
 _LINE: Final = [*FIELD, "flag", "detail"]
 
 
-def measure_fields(run: RunTables, plate: Plate | None) -> pd.DataFrame:
+def measure_fields(run: RunResults, plate: Plate | None) -> pd.DataFrame:
     """Return saturation and focus of fields, `vocabulary.QUALITY`.
 
     Parameters
@@ -75,10 +76,9 @@ def measure_fields(run: RunTables, plate: Plate | None) -> pd.DataFrame:
     DataFrame
         No rows where nothing is known. Fields that cannot be read are left out.
     """
-    written = run.folder / "quality.parquet"
-    if written.is_file():
-        return pd.read_parquet(written)
-    if plate is None or run.settings is None:
+    if run.folder.exists("quality.parquet"):
+        return read_table(run.folder, "quality.parquet", QUALITY)
+    if plate is None:
         return empty_table(QUALITY)
 
     settings = run.settings
@@ -92,7 +92,7 @@ def measure_fields(run: RunTables, plate: Plate | None) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else empty_table(QUALITY)
 
 
-def count_raw_spots(run: RunTables, plate: Plate | None) -> pd.DataFrame:
+def count_raw_spots(run: RunResults, plate: Plate | None) -> pd.DataFrame:
     """Count spots in the raw middle of fields in which the enhanced image had none.
 
     Returns
@@ -101,7 +101,7 @@ def count_raw_spots(run: RunTables, plate: Plate | None) -> pd.DataFrame:
         row, column, field, n_raw.
     """
     names = [*FIELD, "n_raw"]
-    if plate is None or run.settings is None or not run.settings.enhance:
+    if plate is None or not run.settings.enhance:
         return pd.DataFrame(columns=names)
 
     settings = run.settings
@@ -120,7 +120,7 @@ def count_raw_spots(run: RunTables, plate: Plate | None) -> pd.DataFrame:
 
 
 def flag_fields(
-    run: RunTables, quality: pd.DataFrame, raw_spots: pd.DataFrame
+    run: RunResults, quality: pd.DataFrame, raw_spots: pd.DataFrame
 ) -> pd.DataFrame:
     """Return row, column, field, flag, detail: one line for each flag of a field.
 
@@ -140,7 +140,7 @@ def flag_fields(
         run.done[run.done["n_spots"] == 0].assign(flag="no spots", detail=""),
         _blank(raw_spots),
         _left_out(run.done),
-        _at_border(run.cells),
+        _at_border(run.read("cells", ["t", "cell", "touches_border"])),
     ]
     kept = [table[_LINE] for table in tables if len(table)]
     if not kept:

@@ -8,12 +8,16 @@ from deepspot_scale.errors import RunError
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image, write_labels
 from deepspot_scale.io.plate import open_plate
+from deepspot_scale.io.tables import Folder
 from deepspot_scale.report.html import number, probability, table
 from deepspot_scale.report.page import polarity_note, write_report
 from deepspot_scale.report.summary import comparison_sentences
+from deepspot_scale.runs.manifest import commit_part
+from deepspot_scale.runs.summarise import summarise_run
+from deepspot_scale.settings import read_settings
+from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.statistics.polarity_tests import polarity_statistics
 from deepspot_scale.statistics.sector_index import SectorIndex
-from deepspot_scale.statistics.summaries import summarise_conditions, summarise_wells
 from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import CELLS, FIELDS, SPOTS, FieldAddress
 
@@ -28,17 +32,17 @@ def rows_of(columns, **values):
 
 
 def write_run(folder, fields, *, cells=None, plate_map=NO_MAP, spots=None):
-    folder.mkdir(exist_ok=True)
-    (folder / "settings.toml").write_text(SETTINGS)
-    inputs = (fields, empty_table(CELLS) if cells is None else cells, plate_map)
-    quick = {"channels": ["FISH"], "index": SectorIndex(n_boot=20, n_null=20)}
-    fields.to_parquet(folder / "fields.parquet")
-    summarise_wells(*inputs, **quick).to_parquet(folder / "wells.parquet")
-    summarise_conditions(*inputs, **quick).to_parquet(folder / "conditions.parquet")
-    for name, part in (("spots", spots), ("cells", cells)):
-        if part is not None:
-            (folder / name).mkdir()
-            part.to_parquet(folder / name / "all.parquet")
+    run = Folder(str(folder))
+    run.write("settings.toml", SETTINGS.encode())
+    run.write("provenance.json", b"{}")
+    if spots is None:
+        done = fields[fields["status"] == "done"]
+        each = done.loc[done.index.repeat(done["n_spots"]), FIELD]
+        spots = rows_of(SPOTS, **each.reset_index(drop=True), channel="FISH")
+    cells = empty_table(CELLS) if cells is None else cells
+    parts = {"spots": spots, "cells": cells}
+    commit_part(run, "all", parts, fields)
+    summarise_run(run, read_settings(SETTINGS), plate_map, ["FISH"])
     return folder
 
 
@@ -255,7 +259,7 @@ def test_a_folder_without_tables_is_refused(tmp_path):
 
 def test_a_run_of_an_earlier_version_has_a_report(tmp_path):
     run = write_run(tmp_path / "RUN", fields_of())
-    fields_of().drop(columns="n_faint").to_parquet(run / "fields.parquet")
+    fields_of().drop(columns="n_faint").to_parquet(run / "manifest" / "all.parquet")
     assert "2 of 2" in read(run)
 
 
