@@ -415,7 +415,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
     tab.close()
 
 
-# -- simulated cells for tests of statistics: drawn masks, and spots thrown on them -----
+# -- simulated cells for tests of statistics: drawn masks, and spots on them -----------
 
 
 def draw_masks(rng, n, towards=0.0):

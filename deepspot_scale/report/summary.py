@@ -45,6 +45,10 @@ def sentences(run: RunResults, flags: pd.DataFrame) -> Iterator[str]:
     """Say in words what the tables say."""
     if len(run.failed):
         yield f"{plural(len(run.failed), 'field')} failed; the reasons are below."
+    counted = max(run.wells.groupby("channel")["n_fields"].sum(), default=0)
+    if len(run.done) > counted:
+        late = plural(len(run.done) - counted, "field")
+        yield f"{late} came in later and are in no number below: end the run first."
     if run.fields.empty:
         yield "No field was processed."
     yield from _channel_sentences(run.wells)
