@@ -57,6 +57,8 @@ def summarise_run(
     """
     results = RunResults(out, settings, {}, read_fields(out))
     records = read_records(results)
+    # Draws follow the order of cells: for these two tables by name of the part, for
+    # the statistics by its first field, as they were always drawn.
     by_name = {part: records[part] for part in sorted(records)}
     cells, spots = _join(by_name), results.count_spots()
     found = (*spots["channel"].unique(), *cells["channel"].unique())

@@ -63,13 +63,13 @@ def folder(tmp_path: Path) -> Folder:
 
 def test_a_field_of_two_parts_has_the_rows_of_one(folder: Folder) -> None:
     _commit(folder, "both", {FIRST: 3, SECOND: 2})
-    _commit(folder, "late", {FIRST: 5})
+    _commit(folder, "late", {FIRST: 5, LOST: 1})
     results = _results(folder)
     parts = {part: len(table) for part, table in results.iter_parts("spots")}
     each = {r.address: len(r["spots"]) for r in results.iter_fields()}
-    assert parts == {"both": 5}
-    assert each == {FIRST: 3, SECOND: 2}
-    assert len(results.read("spots")) == results.count_spots()["n_spots"].sum() == 5
+    assert parts == {"both": 5, "late": 1}
+    assert each == {FIRST: 3, SECOND: 2, LOST: 1}
+    assert len(results.read("spots")) == results.count_spots()["n_spots"].sum() == 6
     assert len(results.of_field(FIRST)["spots"]) == 3
 
 
