@@ -106,7 +106,8 @@ def retry(
     from deepspot_scale.cluster.client import read_cluster, serve
     from deepspot_scale.io.stores import is_url
     from deepspot_scale.io.tables import Folder
-    from deepspot_scale.runs.prepare import Selection, prepare_run, read_run
+    from deepspot_scale.runs.prepare import Selection, prepare_run
+    from deepspot_scale.runs.results import read_run
 
     where = read_cluster(cluster, workers=workers)
     if serve(where):
