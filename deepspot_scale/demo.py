@@ -25,7 +25,7 @@ from deepspot_scale.io.ome_zarr.writing import create_plate, write_image, write_
 from deepspot_scale.report.page import write_report
 from deepspot_scale.runs.execute import Progress, execute_run
 from deepspot_scale.runs.prepare import prepare_run
-from deepspot_scale.runs.results import open_finished
+from deepspot_scale.runs.results import open_run
 from deepspot_scale.settings import make_settings
 from deepspot_scale.simulation.wound_assay import (
     CHANNELS,
@@ -232,7 +232,7 @@ def run_demo(
     prepared = prepare_run(truth.plate, str(folder), settings, threads=threads)
     with open_client(workers=workers) as client:
         progress = execute_run(prepared, client, on_progress=on_progress)
-    results = open_finished(folder)
+    results = open_run(folder)
     return DemoOutcome(
         progress,
         score_spots(results.read("spots"), truth),

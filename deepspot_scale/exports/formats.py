@@ -17,7 +17,7 @@ from deepspot_scale.exports.fractal_tables import write_fractal_tables
 from deepspot_scale.exports.sector_labels import write_sectors
 from deepspot_scale.exports.targets import whole
 from deepspot_scale.io.stores import Source, is_url
-from deepspot_scale.runs.results import RunResults, open_finished
+from deepspot_scale.runs.results import RunResults, open_run
 
 Format = Literal["csv", "anndata", "spatialdata", "ngio", "napari", "sectors"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -91,7 +91,7 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
             f"there is no format {to!r}, but {', '.join(FORMATS)}."
             + did_you_mean(to, FORMATS)
         )
-    results = open_finished(run, plate=plate).only(fields)
+    results = open_run(run, plate=plate).only(fields)
     try:
         if to in IN_PLATE:
             return _add_to_plate(results, to, out, overwrite=overwrite)

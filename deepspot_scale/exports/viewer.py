@@ -21,7 +21,7 @@ from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.stores import Source
 from deepspot_scale.runs.kept_layers import plate_name, plate_url
 from deepspot_scale.runs.manifest import addresses_of
-from deepspot_scale.runs.results import FieldResult, RunResults, open_finished
+from deepspot_scale.runs.results import FieldResult, RunResults, open_run
 from deepspot_scale.stages.enhancement import KEPT
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -68,7 +68,7 @@ def field_layers(
     PlateError, FieldError
         The run's input is not where it was, or is damaged.
     """
-    results = open_finished(run, plate=plate).only([field])
+    results = open_run(run, plate=plate).only([field])
     found = _find(results, field)
     opened = results.plate.open(found.address.path)
     image = lazy_image(opened, results.settings.project)

@@ -38,7 +38,7 @@ from deepspot_scale.report.quality_flags import (
     flag_fields,
 )
 from deepspot_scale.report.summary import headline, readable, sentences
-from deepspot_scale.runs.results import RunResults, open_finished
+from deepspot_scale.runs.results import RunResults, open_run
 from deepspot_scale.runs.summarise import MOST_COMPARED, with_statistics
 from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.statistics.sector_index import ROTATION_NOTES
@@ -90,7 +90,7 @@ def write_report(
     RunError
         There is no run, or it has not come to its end.
     """
-    run = with_statistics(open_finished(os.fspath(run_folder)))
+    run = with_statistics(open_run(os.fspath(run_folder)))
     quality = run.read("quality") if "quality" in run.contents.tables else NO_QUALITY
     flags = flag_fields(run, quality, count_raw_spots(run, plate))
     folder = run.folder.local_path

@@ -180,7 +180,46 @@ def run(  # noqa: PLR0913 - see `prepare_run`
 ) -> Progress:
     """Find every spot of a plate and measure every cell; write a run folder.
 
-    Parameters, errors and result are those of `prepare_run` and `execute_run`.
+    The same call again continues where an earlier one stopped, whatever stopped it.
+
+    Parameters
+    ----------
+    source
+        Plate, image or folder of images, as `open_plate` takes it.
+    out
+        Run folder, path or fsspec URL: made, or continued.
+    settings
+        What is measured and how, from `make_settings`.
+    client
+        `distributed.Client`; None runs here, one field after the other.
+    selection
+        Which fields; the others may follow later.
+    device
+        Where networks run: auto, cpu, or gpu, which refuses to run without one.
+    on_progress
+        Called at the start and each time fields have ended.
+
+    Returns
+    -------
+    Progress
+        How many fields are done, failed and left; `open_run` reads the folder.
+
+    Raises
+    ------
+    PlateError, SettingsError, WeightsError
+        The plate cannot be opened, or a setting is unfit.
+    RunError
+        The folder holds another run, or another client works on it.
+    DeviceError
+        A GPU was asked for and none can be used.
+    ClusterError
+        Scheduler or workers are gone for good; what is done is kept.
+
+    Examples
+    --------
+    >>> settings = make_settings(channels=["FISH"])  # doctest: +SKIP
+    >>> run("PLATE.zarr", "RUN", settings).failed  # doctest: +SKIP
+    0
     """
     with hold_run(Folder(str(out))) as lease:
         prepared = prepare_run(

@@ -80,7 +80,7 @@ def check_place(folder: Folder) -> None:
             )
 
 
-def open_run(folder: Folder, settings: Settings, contents: Contents) -> None:
+def begin_run(folder: Folder, settings: Settings, contents: Contents) -> None:
     """Make a run folder, or take up one whose settings are the same.
 
     Raises

@@ -112,7 +112,7 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     folder = Folder(str(out))
     pipeline = assemble(settings, device=device, threads=threads)
     channels = _name_channels(plate, chosen, settings)
-    manifest.open_run(folder, settings, Contents.of(pipeline))
+    manifest.begin_run(folder, settings, Contents.of(pipeline))
     manifest.open_provenance(folder, _provenance(plate, settings))
     tried = manifest.read_fields(folder)
     good = manifest.settled(tried, retry_failed=True)

@@ -286,7 +286,7 @@ def open_results(run: Source, *, plate: Source | None = None) -> RunResults:
     return RunResults(folder, *read_run(folder), read_fields(folder), str(plate or ""))
 
 
-def open_finished(run: Source, *, plate: Source | None = None) -> RunResults:
+def open_run(run: Source, *, plate: Source | None = None) -> RunResults:
     """Open a run that has come to its end; parameters as in `open_results`.
 
     Raises

@@ -15,9 +15,9 @@ from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder, read_table
 from deepspot_scale.runs import manifest
 from deepspot_scale.runs.manifest import (
+    begin_run,
     commit_part,
     open_provenance,
-    open_run,
     part_name,
     read_fields,
     settled,
@@ -95,7 +95,7 @@ def folder(tmp_path: Path) -> Folder:
 @pytest.mark.parametrize("scheme", ["file://", "other://", "memory://"])
 def test_a_manifest_lies_on_any_store(tmp_path: Path, scheme: str) -> None:
     folder = Folder(f"{scheme}{tmp_path}/run")
-    open_run(folder, SETTINGS)
+    begin_run(folder, SETTINGS)
     _commit(folder, FIRST, 3)
     killed = _commit(folder, SECOND, 5)
     folder.remove(f"manifest/{killed}.parquet")
@@ -120,15 +120,15 @@ def test_a_write_that_breaks_off_leaves_nothing_under_its_name(
 
 
 def test_a_new_folder_is_made_and_taken_up_again(folder: Folder) -> None:
-    open_run(folder, SETTINGS)
-    open_run(folder, make_settings(channels=("FISH",)))
+    begin_run(folder, SETTINGS)
+    begin_run(folder, make_settings(channels=("FISH",)))
     assert folder.names("") == ["settings.toml"]
 
 
 def test_other_settings_are_refused_and_the_difference_is_shown(folder: Folder) -> None:
-    open_run(folder, SETTINGS)
+    begin_run(folder, SETTINGS)
     with pytest.raises(RunError, match=r"min_spots: 10 there, now 3"):
-        open_run(folder, make_settings(channels=("FISH",), min_spots=3))
+        begin_run(folder, make_settings(channels=("FISH",), min_spots=3))
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(
@@ -136,7 +136,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(
 ) -> None:
     folder.write("thesis.txt", b"years of work")
     with pytest.raises(RunError, match="not empty and holds no run"):
-        open_run(folder, SETTINGS)
+        begin_run(folder, SETTINGS)
     assert folder.names("") == ["thesis.txt"]
 
 
@@ -144,19 +144,19 @@ def test_a_folder_with_other_things_in_it_is_left_alone(
 def test_a_file_is_no_run_folder(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunError, match="cannot be used as run folder"):
-        open_run(Folder(f"{tmp_path}/file{below}"), SETTINGS)
+        begin_run(Folder(f"{tmp_path}/file{below}"), SETTINGS)
 
 
 def test_an_unknown_protocol_is_no_run_folder() -> None:
     with pytest.raises(RunError, match="cannot be used as run folder"):
-        open_run(Folder("nowhere://bucket/run"), SETTINGS)
+        begin_run(Folder("nowhere://bucket/run"), SETTINGS)
 
 
 @pytest.mark.parametrize("text", ["[tool.black", "line-length = 88"])
 def test_the_settings_of_another_program_are_no_run(folder: Folder, text: str) -> None:
     folder.write("settings.toml", text.encode())
     with pytest.raises(RunError, match="cannot be used as run folder"):
-        open_run(folder, SETTINGS)
+        begin_run(folder, SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.manifest import PARTS, commit_part, read_fields
-from deepspot_scale.runs.results import RunResults, open_finished, open_results
+from deepspot_scale.runs.results import RunResults, open_results, open_run
 from deepspot_scale.settings import make_settings, write_settings
 from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import (
@@ -121,7 +121,7 @@ def test_a_run_on_its_way_is_opened_but_is_not_finished(folder: Folder) -> None:
     assert open_results(folder.url, plate="b.zarr").source == "b.zarr"
     assert len(results.read("spots")) == 2
     with pytest.raises(RunError, match=r"wells\.parquet.*let it finish"):
-        open_finished(folder.url)
+        open_run(folder.url)
 
 
 def test_entries_of_an_earlier_version_are_read_beside_todays(folder: Folder) -> None:

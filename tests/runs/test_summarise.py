@@ -11,7 +11,7 @@ import pytest
 
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.manifest import commit_part
-from deepspot_scale.runs.results import RunResults, open_finished
+from deepspot_scale.runs.results import RunResults, open_run
 from deepspot_scale.runs.summarise import STATISTICS, summarise_run, with_statistics
 from deepspot_scale.settings import make_settings, write_settings
 from deepspot_scale.statistics.condition_tests import compare_conditions
@@ -75,7 +75,7 @@ def test_statistics_from_parts_are_those_of_one_whole_table_to_the_last_bit(
     tmp_path: Path, cell_pool: Any, settings: dict[str, Any]
 ) -> None:
     cells = _write_run(Folder(str(tmp_path)), cell_pool, **settings)
-    run = open_finished(tmp_path)
+    run = open_run(tmp_path)
     given = (run.fields, cells, PLATE_MAP)
     options = {"channels": ["FISH"], "spots": run.count_spots(), "index": run.index}
     whole = {
@@ -99,7 +99,7 @@ def test_a_run_of_an_earlier_version_gets_the_statistics_it_lacks(
     written = {name: (tmp_path / f"{name}.parquet").read_bytes() for name in SUMMARIES}
     for name in STATISTICS:
         (tmp_path / f"{name}.parquet").unlink()
-    run = with_statistics(open_finished(tmp_path))
+    run = with_statistics(open_run(tmp_path))
     assert run.summaries.keys() == SUMMARIES.keys()
     for name, content in written.items():
         assert (tmp_path / f"{name}.parquet").read_bytes() == content
