@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspot_scale.blockwise.geometry import whole_box
-from deepspot_scale.blockwise.identity import PlaneIdentity, identify, lazy_table
+from deepspot_scale.blockwise.identity import identify, lazy_table
 from deepspot_scale.blockwise.lifting import ArrayReader
 from deepspot_scale.errors import FieldError
 from deepspot_scale.stages.assignment import look_up, nearest_pixels
 from deepspot_scale.tables import empty_table
 from deepspot_scale.verbs import assign
-from deepspot_scale.vocabulary import SPOTS
+from deepspot_scale.vocabulary import SPOTS, PlaneIdentity
 
 few = settings(max_examples=50, deadline=None)
 SHAPE = (23, 31)

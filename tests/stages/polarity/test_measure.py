@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspot_scale.blockwise.geometry import plan_blocks, whole_box
-from deepspot_scale.blockwise.identity import PlaneIdentity, identify, lazy_table
+from deepspot_scale.blockwise.identity import identify, lazy_table
 from deepspot_scale.blockwise.lifting import ArrayReader
 from deepspot_scale.blockwise.rounds import Step, defer_rounds, reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError
@@ -25,7 +25,7 @@ from deepspot_scale.stages.polarity.measure import (
 )
 from deepspot_scale.tables import empty_table
 from deepspot_scale.verbs import assign, measure_polarity
-from deepspot_scale.vocabulary import CELLS, SPOTS
+from deepspot_scale.vocabulary import CELLS, SPOTS, PlaneIdentity
 
 few = settings(max_examples=25, deadline=None)
 SHAPE = (37, 45)
