@@ -23,7 +23,11 @@ from deepspot_scale.kernels import peaks, wavelet
 from deepspot_scale.kernels.thresholds import IcyThreshold, ProductThreshold
 from deepspot_scale.simulation import render_spots
 from deepspot_scale.stages.brightness import Normalisation
-from deepspot_scale.stages.detection.detect import LEFT_OUT, detector_work, find_detector
+from deepspot_scale.stages.detection.detect import (
+    LEFT_OUT,
+    detector_work,
+    find_detector,
+)
 from deepspot_scale.stages.detection.points import PointDetector
 from deepspot_scale.stages.detection.wavelet import PRESETS, Survey, WaveletDetector
 from deepspot_scale.verbs import detect
