@@ -32,7 +32,8 @@ def _complete_detector(incomplete: str) -> list[str]:
 
 
 def _complete_engine(incomplete: str) -> list[str]:
-    from deepspot_scale.networks.engines import AUTO, LOADERS
+    from deepspot_scale.networks.engine_types import AUTO
+    from deepspot_scale.networks.engines import LOADERS
     from deepspot_scale.plugins import ENGINES, plugin_names
 
     names = (AUTO, *LOADERS, *plugin_names(ENGINES))
