@@ -16,11 +16,8 @@ import xarray as xr
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.exports.libraries import load_library
 from deepspot_scale.exports.pixels import lazy_image, lazy_labels
-from deepspot_scale.io.ome_zarr.creation import plate_address
-from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.stores import Source
-from deepspot_scale.runs.enhanced import NAME as ENHANCED
-from deepspot_scale.runs.enhanced import plate_url
+from deepspot_scale.runs.enhanced import open_enhanced
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import FieldResult, RunResults, open_finished
 from deepspot_scale.vocabulary import FieldAddress
@@ -108,10 +105,9 @@ def _image_layer(
 def _enhanced_layers(
     results: RunResults, address: FieldAddress, scale: tuple[float, ...]
 ) -> list[Layer]:
-    if results.done.empty or not results.folder.exists(ENHANCED):
+    field = None if results.done.empty else open_enhanced(results.folder, address)
+    if field is None:
         return []
-    plate = open_plate(plate_url(results.folder))
-    field = plate.open(plate_address(address).path)
     image = lazy_image(field, results.settings.project)
     limits = {"contrast_limits": (0, 255), "visible": False}
     return [

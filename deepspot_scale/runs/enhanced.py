@@ -16,7 +16,7 @@ from deepspot_scale.io.ome_zarr.creation import (
     plate_address,
 )
 from deepspot_scale.io.ome_zarr.writing import ImageLayout, write_image
-from deepspot_scale.io.plate import open_field
+from deepspot_scale.io.plate import Field, open_field, open_plate
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.settings import Settings
 from deepspot_scale.vocabulary import FieldAddress
@@ -30,6 +30,13 @@ def plate_url(out: Folder) -> str:
     if out.is_local:  # workers may have another working folder
         return str(out.local_path / NAME)
     return f"{out.url.rstrip('/')}/{NAME}"
+
+
+def open_enhanced(out: Folder, address: FieldAddress) -> Field | None:
+    """Open the enhanced image of a field; None where the run kept none."""
+    if not out.exists(NAME):
+        return None
+    return open_plate(plate_url(out)).open(plate_address(address).path)
 
 
 def create_enhanced_plate(out: Folder, addresses: Sequence[FieldAddress]) -> None:

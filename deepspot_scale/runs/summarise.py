@@ -26,9 +26,8 @@ from deepspot_scale.statistics.polarity_tests import polarity_statistics
 from deepspot_scale.statistics.roses import measure_roses
 from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.statistics.summaries import (
-    summarise_conditions,
     summarise_fields,
-    summarise_wells,
+    summarise_groups,
 )
 from deepspot_scale.tables import empty_table, join_tables
 from deepspot_scale.vocabulary import FIELDS, SUMMARIES
@@ -63,13 +62,14 @@ def summarise_run(
     cells, spots = _join(by_name), results.count_spots()
     found = (*spots["channel"].unique(), *cells["channel"].unique())
     channels = list(dict.fromkeys((*channels, *found)))
-    tables, index = (results.fields, cells, plate_map), results.index
-    wells = summarise_wells(*tables, channels=channels, spots=spots, index=index)
-    groups = summarise_conditions(*tables, channels=channels, spots=spots, index=index)
-    del tables, cells
-    statistics = _measure(records, map_of_wells(wells), index)
-    write_table(out, "fields.parquet", results.fields, FIELDS)
-    _write(out, {"wells": wells, "conditions": groups} | statistics)
+    fields, index = results.fields, results.index
+    groups = summarise_groups(
+        fields, cells, plate_map, channels=channels, spots=spots, index=index
+    )
+    del cells
+    statistics = _measure(records, map_of_wells(groups["wells"]), index)
+    write_table(out, "fields.parquet", fields, FIELDS)
+    _write(out, groups | statistics)
 
 
 def with_statistics(results: RunResults) -> RunResults:

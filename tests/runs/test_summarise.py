@@ -18,9 +18,8 @@ from deepspot_scale.statistics.condition_tests import compare_conditions
 from deepspot_scale.statistics.polarity_tests import polarity_statistics
 from deepspot_scale.statistics.roses import measure_roses
 from deepspot_scale.statistics.summaries import (
-    summarise_conditions,
     summarise_fields,
-    summarise_wells,
+    summarise_groups,
 )
 from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import CELLS, DONE, FIELDS, SPOTS, SUMMARIES
@@ -79,8 +78,7 @@ def test_statistics_from_parts_are_those_of_one_whole_table_to_the_last_bit(
     given = (run.fields, cells, PLATE_MAP)
     options = {"channels": ["FISH"], "spots": run.count_spots(), "index": run.index}
     whole = {
-        "wells": summarise_wells(*given, **options),
-        "conditions": summarise_conditions(*given, **options),
+        **summarise_groups(*given, **options),
         "polarity": polarity_statistics(cells, PLATE_MAP, index=run.index),
         "comparisons": compare_conditions(cells, PLATE_MAP, index=run.index),
         "roses": measure_roses(cells, PLATE_MAP, run.index),
