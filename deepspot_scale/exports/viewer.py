@@ -19,7 +19,7 @@ from deepspot_scale.exports.pixels import lazy_image, lazy_labels
 from deepspot_scale.io.stores import Source
 from deepspot_scale.runs.enhanced import open_enhanced
 from deepspot_scale.runs.manifest import addresses_of
-from deepspot_scale.runs.results import FieldResult, RunResults, open_finished
+from deepspot_scale.runs.results import RunResults, open_finished
 from deepspot_scale.vocabulary import FieldAddress
 
 Layer = tuple[Any, dict[str, Any], str]
@@ -63,7 +63,11 @@ def field_layers(
         The run's input is not where it was, or is damaged.
     """
     results = open_finished(run, plate=plate).only([field])
-    found = _find(results, field)
+    addresses = addresses_of(results.fields)
+    if len(addresses) > 1:
+        paths = ", ".join(address.path for address in addresses)
+        raise SettingsError(f"{field} has the fields {paths}; name one of them")
+    found = results.of_field(addresses[0])
     opened = results.plate.open(found.address.path)
     image = lazy_image(opened, results.settings.project)
     axes = [str(axis) for axis in image.dims if axis != "c"]
@@ -84,15 +88,6 @@ def field_layers(
             given = {"name": name, "scale": scale, "opacity": 0.3}
             layers.append((labels, given, "labels"))
     return [*layers, *_spot_layers(found["spots"], axes, scale)]
-
-
-def _find(results: RunResults, word: str) -> FieldResult:
-    """Return what was found in the one field that is meant; nothing if it failed."""
-    addresses = addresses_of(results.fields)
-    if len(addresses) > 1:
-        paths = ", ".join(address.path for address in addresses)
-        raise SettingsError(f"{word} has the fields {paths}; name one of them")
-    return results.of_field(addresses[0])
 
 
 def _image_layer(

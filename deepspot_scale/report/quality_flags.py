@@ -81,11 +81,9 @@ def measure_fields(run: RunResults, plate: Plate | None) -> pd.DataFrame:
     if plate is None:
         return empty_table(QUALITY)
 
-    settings = run.settings
-
     def measure(field: Field) -> pd.DataFrame:
         planes: list[pd.DataFrame]
-        planes = [measure_quality(each) for each in _middle(field, settings)]
+        planes = [measure_quality(each) for each in _middle(field, run.settings)]
         return pd.concat(planes, ignore_index=True)
 
     tables = _each_field(_evenly(run.done), plate, measure)
@@ -104,10 +102,8 @@ def count_raw_spots(run: RunResults, plate: Plate | None) -> pd.DataFrame:
     if plate is None or not run.settings.enhance:
         return pd.DataFrame(columns=names)
 
-    settings = run.settings
-
     def count(field: Field) -> pd.DataFrame:
-        planes = _middle(field, settings)
+        planes = _middle(field, run.settings)
         found = sum(len(detect(each, method="raw")) for each in planes)
         where = field.address
         return pd.DataFrame([(where.row, where.column, where.field, found)])

@@ -55,11 +55,11 @@ def summarise_run(
     Each of `channels` has its rows, also where nothing was found.
     """
     results = RunResults(out, settings, {}, read_fields(out))
-    records = read_records(results)
+    records = _read_records(results)
     # Draws follow the order of cells: for these two tables by name of the part, for
     # the statistics by its first field, as they were always drawn.
-    by_name = {part: records[part] for part in sorted(records)}
-    cells, spots = _join(by_name), results.count_spots()
+    cells = _join({part: records[part] for part in sorted(records)})
+    spots = results.count_spots()
     found = (*spots["channel"].unique(), *cells["channel"].unique())
     channels = list(dict.fromkeys((*channels, *found)))
     fields, index = results.fields, results.index
@@ -79,12 +79,12 @@ def with_statistics(results: RunResults) -> RunResults:
     """
     if set(STATISTICS) <= set(results.summaries):
         return results
-    records = read_records(results)
+    records = _read_records(results)
     _write(results.folder, _measure(records, results.plate_map, results.index))
     return replace(results)  # which has read nothing yet
 
 
-def read_records(results: RunResults) -> dict[str, pd.DataFrame]:
+def _read_records(results: RunResults) -> dict[str, pd.DataFrame]:
     """Return a record of each cell by part, its bins folded to what the index reads."""
     return {
         part: _record(cells, results.index.edges)

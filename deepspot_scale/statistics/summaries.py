@@ -94,20 +94,10 @@ def summarise_groups(
 
 
 def summarise_fields(cells: pd.DataFrame, index: SectorIndex) -> pd.DataFrame:
-    """Measure the index of each field with enough cells, to put fields in order.
+    """Return `vocabulary.FIELD_POLARITY`, to put fields in order.
 
-    Parameters
-    ----------
-    cells
-        `vocabulary.CELLS`; of several channels the first by name is measured.
-    index
-        How many sectors, and which cells count; neither intervals nor nulls are made.
-
-    Returns
-    -------
-    DataFrame
-        `vocabulary.FIELD_POLARITY`, one line for each field of `FEWEST_CELLS` usable
-        cells or more.
+    Of several channels the first by name is measured; fields with fewer usable cells
+    than `FEWEST_CELLS` have no line.
     """
     bare = SectorIndex(index.sectors, index.min_spots, n_boot=0, n_null=0)
     channel = cells["channel"].min()
