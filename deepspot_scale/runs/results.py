@@ -91,13 +91,8 @@ class RunResults:
     @property
     def index(self) -> SectorIndex:
         """How the settings say that polarity is measured."""
-        settings = self.settings
-        return SectorIndex(
-            settings.sectors,
-            settings.min_spots,
-            settings.rotation,
-            settings.exclude_border,
-        )
+        s = self.settings
+        return SectorIndex(s.sectors, s.min_spots, s.rotation, s.exclude_border)
 
     @property
     def done(self) -> pd.DataFrame:
