@@ -105,7 +105,12 @@ def assemble_stages(
         if work is not None:
             works[stage.name] = work
             made = (s.gives.name for s in work.steps if isinstance(s.gives, Layer))
-            told = replace(told, layers=told.layers | frozenset(made))
+            given = (step.gives.name for step in work.steps)
+            told = replace(
+                told,
+                layers=told.layers.union(made),
+                answers=told.answers.union(given),
+            )
     labels = [name for name in LABELS.values() if name in context.layers]
     return plan_pipeline(
         works,

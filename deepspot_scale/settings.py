@@ -279,7 +279,10 @@ def assemble(settings: Settings, *, device: str = "auto", threads: int = 0) -> P
     }
     labels = {name for name in LABELS.values() if getattr(settings, name) is not None}
     context = RunContext(
-        frozenset({"image", *labels}), settings.spot_sigma, device, threads
+        frozenset({"image", *labels}),
+        spot_sigma=settings.spot_sigma,
+        device=device,
+        threads=threads,
     )
     return assemble_stages(choices, context, block=settings.block)
 

@@ -58,6 +58,24 @@ def same_well(given: str, address: FieldAddress) -> bool:
     return (match[1].upper(), match[2]) == (address.row.upper(), column)
 
 
+@dataclass(frozen=True)
+class PlaneIdentity:
+    """What every row of one plane's table has in common."""
+
+    address: FieldAddress = FieldAddress("", "", "")
+    """The field."""
+    t: int = 0
+    """Time point."""
+    channel: str = ""
+    """Channel name."""
+    z: int = 0
+    """Plane, or `PROJECTED`."""
+    pixel_size_um: tuple[float, float] | None = None
+    """(y, x) micrometres; None when unknown."""
+    origin_um: tuple[float, float] = (0.0, 0.0)
+    """(y, x) of the first pixel's centre; of a cut-out not 0."""
+
+
 class Column(NamedTuple):
     """One table column."""
 
@@ -73,7 +91,7 @@ _FIELD = (
     Column("column", "string", "plate column, e.g. 03; empty outside a plate"),
     Column("field", "string", "field of view in the well, or the image's name"),
 )
-_PLANE = (
+PLANE = (
     *_FIELD,
     Column("t", "int32", "time point, from 0"),
     Column("channel", "string", "channel name"),
@@ -81,7 +99,7 @@ _PLANE = (
 )
 
 SPOTS = (
-    *_PLANE,
+    *PLANE,
     Column("y", "float64", "position in pixels; the first pixel's centre is 0"),
     Column("x", "float64", "position in pixels"),
     Column("y_um", "float64", "position in micrometres; NaN without a pixel size"),
@@ -95,7 +113,7 @@ SPOTS = (
 )
 
 CELLS = (
-    *_PLANE,
+    *PLANE,
     Column("cell", "int64", "label of the cell"),
     Column("area", "int64", "pixels of the cell"),
     Column("nucleus_area", "int64", "pixels of the cell that are nucleus"),
@@ -123,7 +141,7 @@ CELLS = (
 )
 
 QUALITY = (
-    *_PLANE,
+    *PLANE,
     Column("saturated", "float64", "share of pixels at the number format's limit"),
     Column("zero", "float64", "share of pixels that are 0"),
     Column("mean", "float64", "mean of all pixels, counts"),
@@ -215,12 +233,35 @@ COMPARISONS = (
     *_SECTORS,
 )
 """After the columns that name the group: one line per pair of conditions."""
+ROSES = (
+    *_GROUP,
+    Column("from_deg", "float64", "counter-clockwise from the reference"),
+    Column("to_deg", "float64", "its other edge"),
+    Column("concentration", "float64", "spots over those of uniform spots; 1: none"),
+    Column("low", "float64", "lower end of its 95 % bootstrap interval over cells"),
+    Column("high", "float64", "its upper end"),
+    Column("n_cells", "int64", "cells used"),
+)
+FIELD_POLARITY = (
+    *_FIELD,
+    Column("channel", "string", "channel name, the first by name"),
+    Column("n_cells_used", "int64", "cells with enough spots for the index"),
+    Column("polarity_index", "float64", "sectors fixed, also with rotation published"),
+)
 
+SUMMARIES = {
+    "wells": WELLS,
+    "conditions": CONDITIONS,
+    "polarity": (*_GROUP, *POLARITY),
+    "comparisons": (*_GROUP[2:], *COMPARISONS),
+    "roses": ROSES,
+    "field_polarity": FIELD_POLARITY,
+}
+"""Tables that are made once, of all parts, at the end of a run."""
 TABLES = {
     "spots": SPOTS,
     "cells": CELLS,
     "fields": FIELDS,
-    "wells": WELLS,
-    "conditions": CONDITIONS,
+    **SUMMARIES,
     "quality": QUALITY,
 }

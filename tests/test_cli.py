@@ -421,7 +421,7 @@ def test_info_counts_the_planes_of_a_run(plate: Path, command: Command) -> None:
 
 def test_info_names_wells_that_are_absent(plate: Path, command: Command) -> None:
     (plate / "C/04/zarr.json").unlink()
-    assert "listed but not there: C/04" in command("info", plate).out
+    assert "listed but missing: C/04" in command("info", plate).out
 
 
 def test_convert_refuses_to_overwrite_unasked(

@@ -34,7 +34,7 @@ from deepspot_scale.vocabulary import Column
 if TYPE_CHECKING:
     import pandas as pd
 
-    from deepspot_scale.blockwise.identity import PlaneIdentity
+    from deepspot_scale.vocabulary import PlaneIdentity
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -251,6 +251,8 @@ class RunContext:
 
     layers: frozenset[str] = frozenset({"image"})
     """Layers that are stored, or given by an earlier stage."""
+    answers: frozenset[str] = frozenset()
+    """Names of the answers that earlier stages give."""
     spot_sigma: float | None = None
     """Standard deviation of the spots in pixels, where the user gave it."""
     device: Any = "auto"

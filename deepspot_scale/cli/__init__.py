@@ -1,8 +1,8 @@
-"""The command ``deepspot-scale``: parses, calls, prints where the result is.
+"""The command ``deepspot-scale``: parses, calls, and prints where the result is.
 
-Every command calls a function that Python users call too. Exit codes: 0 all done,
-3 some fields failed, 2 bad usage, 75 stopped by the queue or without workers (the same
-command goes on), 130 stopped by Ctrl-C, 1 anything else.
+Every command calls a function of the Python interface. Exit codes: 0 all done, 3 some
+fields failed, 2 bad usage, 75 stopped by the queue or lost workers (the same command
+continues), 130 stopped by Ctrl-C, 1 any other error.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-# Importing them adds their commands, in the order in which --help lists them.
+# Importing these modules adds their commands, in the order of --help.
 # isort: off
 from deepspot_scale.cli import runs, plates, results, models, training  # noqa: F401 - see above
 
@@ -30,10 +30,10 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Run the command; turn our errors into one line and an exit code."""
-    # Only this process and its children: a user's own TensorFlow stays as it is.
+    # Only for this process and its children.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # A detector beside the images is found, as by ``python -m``; last, so that no file
-    # there stands before an installed package.
+    # The user's own detectors are found in the working directory, as by ``python -m``;
+    # it comes last, so that no file there hides an installed package.
     sys.path.append(os.getcwd())
     try:
         app()

@@ -1,4 +1,4 @@
-"""The command as ``python -m deepspot_scale.cli``, where its script is not found."""
+"""``python -m deepspot_scale.cli``: the command, if its script is not on the PATH."""
 
 from deepspot_scale.cli import main
 

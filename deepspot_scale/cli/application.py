@@ -1,4 +1,4 @@
-"""The one application that all commands are added to, and how it speaks.
+"""The application to which all commands are added, its exit codes and output.
 
 Results go to standard output, everything else to standard error.
 """
@@ -9,15 +9,15 @@ from typing import Annotated
 
 import typer
 
-import deepspot_scale
+from deepspot_scale.plugins import installed_versions
 
 EXIT_USAGE = 2
 EXIT_FAILED_FIELDS = 3
 EXIT_RESUBMIT = 75
-"""Something is left to do, and the same command goes on: EX_TEMPFAIL, which queues and
-scripts take for "submit again"."""
+"""Fields are left to do, and the same command continues. This is EX_TEMPFAIL, which
+queues and scripts interpret as "submit again"."""
 EXIT_INTERRUPTED = 130
-"""Ctrl-C, as shells count it: 128 and the signal's number."""
+"""Ctrl-C, by the convention of shells: 128 plus the signal's number."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,7 +29,8 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"deepspot-scale {deepspot_scale.__version__}")
+        (version,) = installed_versions(["deepspot-scale"]).values()
+        typer.echo(f"deepspot-scale {version}")
         raise typer.Exit
 
 
@@ -38,7 +39,7 @@ def _every_command(
     _: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Say which it is."
+            "--version", callback=_show_version, is_eager=True, help="Show the version."
         ),
     ] = False,
 ) -> None:
@@ -46,5 +47,5 @@ def _every_command(
 
 
 def say(text: str) -> None:
-    """Tell the user something that is no result."""
+    """Print a message to standard error; results go to standard output."""
     typer.echo(text, err=True)

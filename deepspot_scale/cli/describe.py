@@ -1,4 +1,4 @@
-"""What is in a plate, what a run on it will need, and what its tables hold, as text.
+"""Text about the content of a plate, the needs of a run, and the columns of tables.
 
 Nothing here computes on images.
 """
@@ -31,28 +31,28 @@ def describe_plate(
     model: str = "deepspot",
     block: int = DEFAULT_BLOCK,
 ) -> Iterator[str]:
-    """Yield lines on the plate's content and on the plan of a run.
+    """Yield lines about a plate's content and the plan of a run.
 
     Parameters
     ----------
     source
         Plate, image or folder of images.
     channels
-        Those that a run would use; none means one.
+        Channels of the run; empty: the first one.
     enhance, model, block
         As in `settings.Settings`.
 
     Raises
     ------
     PlateError, FieldError, SettingsError
-        No plate, or a plan that is not possible.
+        There is no plate, or the settings do not fit it.
     """
     plate = open_plate(source)
     first = plate.open(next(iter(plate)))
     yield from _content(plate, first)
     try:
         indices = [first.channel_index(name) for name in channels] or [0]
-    except FieldError as error:  # the user's word, not the field, is at fault
+    except FieldError as error:  # the user's option, not the field, is wrong
         raise SettingsError(str(error)) from error
     settings = make_settings(
         channels=tuple(first.channels[i] for i in indices),
@@ -69,7 +69,7 @@ def _content(plate: Plate, first: Field) -> Iterator[str]:
     wells = {(e.address.row, e.address.column) for e in plate.entries}
     yield f"{plate.name}: {len(wells)} wells, {len(plate)} fields"
     if plate.missing:
-        yield f"listed but not there: {', '.join(plate.missing)}"
+        yield f"listed but missing: {', '.join(plate.missing)}"
     acquisitions = sorted({entry.acquisition for entry in plate.entries})
     if len(acquisitions) > 1:
         yield f"acquisitions: {', '.join(map(str, acquisitions))}"
@@ -82,12 +82,12 @@ def _content(plate: Plate, first: Field) -> Iterator[str]:
 
 
 def describe_run(prepared: Prepared) -> Iterator[str]:
-    """Yield lines on what a prepared run will do and need, before it starts."""
+    """Yield lines about what a prepared run will do and need."""
     if not prepared.tasks:
         yield "nothing is left to do"
         return
     first = _first_that_opens(prepared)
-    if first is None:  # each will be a failed row with its reason
+    if first is None:  # each field will be a failed row with its reason
         return
     job = prepared.job
     rate = _rate(job.settings, measure=False)
@@ -111,7 +111,7 @@ def _first_that_opens(prepared: Prepared) -> Field | None:
 
 
 def _rate(settings: Settings, *, measure: bool) -> float | None:
-    """Return the network's pixels a second on this machine, None where not known."""
+    """Return the network's pixels per second on this machine; None: unknown."""
     options = settings.of(EnhanceOptions)
     if not options.use:
         return None
@@ -127,7 +127,7 @@ def _plan_like(
     pipeline: Pipeline,
     rate: float | None,
 ) -> Plan:
-    """Plan a run on `n_fields` fields, all like the first one."""
+    """Plan a run on `n_fields` fields that all equal the first one."""
     stacked = first.n_z if settings.project == "none" else 1
     return plan_run(
         pipeline.blocks(plane_box(first, pipeline.axes).shape),

@@ -1,4 +1,4 @@
-"""The commands about networks: ``models`` and what is below it.
+"""The commands for networks: ``models list``, ``describe`` and ``verify``.
 
 Nothing here runs or trains a network itself.
 """
@@ -15,7 +15,7 @@ from deepspot_scale.cli.options import complete_model
 models = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Say which networks there are, and check their files.\n\n"
+    help="List the networks, describe them, and check their files.\n\n"
     "Example: deepspot-scale models list",
 )
 app.add_typer(models, name="models")
@@ -23,7 +23,7 @@ app.add_typer(models, name="models")
 
 @models.command("list")
 def list_() -> None:
-    """List the models that came with the package, and what was made of them.
+    """List the models of the package, and their cached OpenVINO exports.
 
     Example: deepspot-scale models list
     """
@@ -32,9 +32,9 @@ def list_() -> None:
     for line in list_models():
         typer.echo(line)
     for export in cached_exports():
-        of = export.model or "weights of your own"
+        source = export.model or "weights of your own"
         size = f"{export.n_bytes / 1e6:.1f} MB"
-        typer.echo(f"cached for OpenVINO: {of}, {size}, {export.folder}")
+        typer.echo(f"cached for OpenVINO: {source}, {size}, {export.folder}")
 
 
 @models.command()
@@ -46,7 +46,7 @@ def describe(
         ),
     ] = "deepspot",
 ) -> None:
-    """Describe a model: its file, its layers, how it was trained.
+    """Describe a model: its file, its layers, its training.
 
     Example: deepspot-scale models describe deepspot
     """
@@ -58,7 +58,7 @@ def describe(
 
 @models.command()
 def verify() -> None:
-    """Check that the files of all models that came with the package are whole.
+    """Check that the files of all models of the package are undamaged.
 
     Example: deepspot-scale models verify
     """
@@ -66,4 +66,4 @@ def verify() -> None:
 
     for name in verify_models():
         typer.echo(name)
-    say("all are whole")
+    say("all files are undamaged")

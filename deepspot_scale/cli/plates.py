@@ -1,4 +1,4 @@
-"""The commands about plates: ``convert``, ``info`` and the simulated one of ``demo``.
+"""The commands for plates: ``convert``, ``info``, and ``demo`` with a simulated one.
 
 Nothing here reads or writes images itself.
 """
@@ -29,7 +29,7 @@ def convert(
         ),
     ] = None,
     pixel_size: Annotated[
-        float | None, typer.Option(help="Micrometres a pixel.")
+        float | None, typer.Option(help="Micrometres per pixel.")
     ] = None,
     project: Project = "none",
     version: Annotated[
@@ -41,7 +41,7 @@ def convert(
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing plate.")] = False,
 ) -> None:
-    """Turn a folder of images into an OME-Zarr plate.
+    """Convert a folder of images to an OME-Zarr plate.
 
     Example: deepspot-scale convert FOLDER PLATE.zarr --masks MASKS --pixel-size 0.108
     """
@@ -63,7 +63,7 @@ def convert(
             folder, plate, conversion, progress=progress, overwrite=overwrite
         )
     for path in plan.unmatched:
-        say(f"left out, the name tells no place: {path}")
+        say(f"left out, the pattern does not match its name: {path}")
     typer.echo(str(plate))
 
 
@@ -75,7 +75,7 @@ def info(
     model: Model = "deepspot",
     block: Block = DEFAULT_BLOCK,
 ) -> None:
-    """Say what is in a plate, and what a run on it will need.
+    """Print the content of a plate, and what a run on it will need.
 
     Example: deepspot-scale info PLATE.zarr
     """

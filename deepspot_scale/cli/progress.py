@@ -1,6 +1,6 @@
-"""How a run stands, on the terminal: a bar, or plain lines in a log file.
+"""The progress of a run: one updated line on a terminal, or lines of a log file.
 
-Nothing here knows what is being counted.
+Counts come in, lines go to standard error. Nothing here computes.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from deepspot_scale.runs.execute import Progress
+from deepspot_scale.runs.progress import Progress
 
 LOG_SECONDS = 10.0
-"""Time between two lines of a log file."""
+"""Least seconds between two lines of a log file."""
 
 
 def describe_progress(state: Progress) -> str:
@@ -37,7 +37,7 @@ def _clock(seconds: float) -> str:
 
 @contextmanager
 def show_progress() -> Iterator[Callable[[Progress], None]]:
-    """Give a function that shows each `Progress`; the last one always shows."""
+    """Yield a function that shows each `Progress`; the last one is always shown."""
     with _line_writer() as write:
 
         def on_progress(state: Progress) -> None:
@@ -56,27 +56,28 @@ def show_progress() -> Iterator[Callable[[Progress], None]]:
 
 @contextmanager
 def show_counts(noun: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows how many of how many are done."""
+    """Yield a function that shows the numbers of finished and all items."""
     with _line_writer() as write:
         yield lambda done, total: write(f"{done}/{total} {noun}", done == total)
 
 
 @contextmanager
 def _line_writer() -> Iterator[Callable[[str, bool], None]]:
-    """Give a function that shows a line: in place on a terminal, else now and then.
+    """Yield a function that shows a line.
 
-    Its second argument says that the line must stay.
+    A terminal overwrites the line; a log file gets one every `LOG_SECONDS`. If the
+    second argument is true, the line is always shown and kept.
     """
     live = sys.stderr.isatty()
     shown = 0.0
 
-    def write(line: str, lasting: bool) -> None:
+    def write(line: str, keep: bool) -> None:
         nonlocal shown
         now = time.monotonic()
         if live:
-            end = "\n" if lasting else ""
+            end = "\n" if keep else ""
             print(f"\r\x1b[2K{line}", end=end, file=sys.stderr, flush=True)
-        elif lasting or now - shown > LOG_SECONDS:
+        elif keep or now - shown > LOG_SECONDS:
             print(line, file=sys.stderr, flush=True)
             shown = now
 

@@ -1,7 +1,7 @@
-"""What a user or a queue asks of a command that runs: to end soon, or at once.
+"""Signals of a user or a queue that ask a running command to stop.
 
-Ctrl-C, SIGTERM and SIGUSR1 are noted while a run goes; the fields in hand are ended
-and written. A second Ctrl-C leaves at once. Nothing here knows what is running.
+After Ctrl-C, SIGTERM or SIGUSR1 the fields in hand are finished and written; a second
+Ctrl-C exits at once. Nothing here knows what is running.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from typing import Any
 
 from deepspot_scale.cli.application import EXIT_INTERRUPTED, EXIT_RESUBMIT
 
-_ENDING = b"\nending the fields in hand; Ctrl-C again leaves at once\n"
-_WARNED = b"\nthe queue asks to end: ending the fields in hand\n"
+_INTERRUPTED = b"\nfinishing the fields in hand; Ctrl-C again exits at once\n"
+_WARNED = b"\nthe queue asks to stop: finishing the fields in hand\n"
 
 
 @dataclass
 class StopRequest:
-    """What was asked so far."""
+    """The signals so far."""
 
     signals: list[int] = field(default_factory=list)
 
     def to_stop(self) -> bool:
-        """Return whether to end."""
+        """Return whether to stop."""
         return bool(self.signals)
 
     @property
     def exit_code(self) -> int:
-        """The code to leave with when something is left to do."""
+        """The exit code if fields are left to do."""
         by_hand = self.signals[:1] == [signal.SIGINT]
         return EXIT_INTERRUPTED if by_hand else EXIT_RESUBMIT
 
 
 @contextmanager
 def heed_signals() -> Iterator[StopRequest]:
-    """Note signals instead of dying of them; afterwards all is as before."""
-    asked = StopRequest()
+    """Record signals instead of being killed; restore the handlers afterwards."""
+    request = StopRequest()
 
     def note(number: int, _: Any) -> None:
-        # No print here: the signal may have come in the middle of one.
+        # No print here: the signal may have interrupted one.
         by_hand = number == signal.SIGINT
-        if by_hand and number in asked.signals:
-            os._exit(EXIT_INTERRUPTED)  # local workers end with us
-        asked.signals.append(number)
-        os.write(2, _ENDING if by_hand else _WARNED)
+        if by_hand and number in request.signals:
+            os._exit(EXIT_INTERRUPTED)  # local workers end with this process
+        request.signals.append(number)
+        os.write(2, _INTERRUPTED if by_hand else _WARNED)
 
     numbers = [
         getattr(signal, name)
@@ -59,7 +59,7 @@ def heed_signals() -> Iterator[StopRequest]:
         numbers = []
     before = {number: signal.signal(number, note) for number in numbers}
     try:
-        yield asked
+        yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""The commands that make and judge models: simulate, train, tune, evaluate.
+"""The commands that train and score models: simulate, train, tune, evaluate.
 
 Nothing here knows how images are drawn or networks are trained.
 """
@@ -12,12 +12,12 @@ import typer
 
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
 from deepspot_scale.cli.options import Device, Workers, complete_model
-from deepspot_scale.networks.engines import Precision
+from deepspot_scale.networks.engine_types import Precision
 
 if TYPE_CHECKING:
     from deepspot_scale.training.log import Row
 
-Seed = Annotated[int, typer.Option(min=0, help="Decides everything by chance.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
 
 
 @app.command()
@@ -28,14 +28,14 @@ def simulate(
     ] = "broad",
     images: Annotated[int, typer.Option(min=1, help="How many images.")] = 400,
     spots: Annotated[
-        int | None, typer.Option(min=0, help="Spots an image; else 10 to 100 in turn.")
+        int | None, typer.Option(min=0, help="Spots per image; else 10 to 100 in turn.")
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=16, help="Edge of an image in pixels; else 256.")
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Simulate images whose spots are known: the DeepSpot paper's sets, and broad.
+    """Simulate images with known spots: the DeepSpot paper's sets, and broad.
 
     Example: deepspot-scale simulate OUT --set var --spots 50 --images 400
     """
@@ -58,14 +58,14 @@ def simulate(
 @app.command()
 def train(
     config: Annotated[
-        Path, typer.Option(help="TOML: what to train on, and how.", exists=True)
+        Path, typer.Option(help="TOML: images, network and schedule.", exists=True)
     ],
     out: Annotated[Path, typer.Option(help="Folder for weights, log, checkpoint.")],
     resume: Annotated[
-        bool, typer.Option(help="Go on with the training in the folder.")
+        bool, typer.Option(help="Continue the training in the folder.")
     ] = False,
 ) -> None:
-    """Train a network on own images, simulated ones, or both.
+    """Train a network on your own images, simulated ones, or both.
 
     Example: deepspot-scale train --config train.toml --out MODEL --resume
     """
@@ -76,10 +76,10 @@ def train(
 
     def on_step(row: Row) -> None:
         if row.step % 50 == 0 or row.validation is not None or row.step == recipe.steps:
-            tried = (
+            validation = (
                 "" if row.validation is None else f", validation {row.validation:.5f}"
             )
-            say(f"step {row.step}/{recipe.steps}: loss {row.loss:.5f}{tried}")
+            say(f"step {row.step}/{recipe.steps}: loss {row.loss:.5f}{validation}")
 
     typer.echo(str(train_network(recipe, out, resume=resume, on_step=on_step)))
 
@@ -87,7 +87,7 @@ def train(
 @app.command()
 def tune(
     config: Annotated[
-        Path, typer.Option(help="TOML: a recipe and what to search.", exists=True)
+        Path, typer.Option(help="TOML: a recipe and the search space.", exists=True)
     ],
     cluster: Annotated[
         str | None,
@@ -95,11 +95,11 @@ def tune(
     ] = None,
     workers: Workers = None,
 ) -> None:
-    """Search for the values with which training gets furthest, by Optuna with ASHA.
+    """Search for the best training settings, with Optuna and ASHA.
 
     Example: deepspot-scale tune --config tune.toml --cluster local --workers 2
 
-    The same command again goes on where the first one stopped.
+    The same command continues a stopped search.
     """
     from contextlib import nullcontext
 
@@ -137,7 +137,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for report, CSV and PNG.")],
     images: Annotated[
         int | None,
-        typer.Option(min=1, help="Images a set; else all, or 20 simulated ones."),
+        typer.Option(min=1, help="Images per set; else all, or 20 simulated ones."),
     ] = None,
     size: Annotated[int, typer.Option(help="Edge of broad images in pixels.")] = 256,
     detector: Annotated[
@@ -149,7 +149,7 @@ def evaluate(
     ] = "auto",
     device: Device = "auto",
     rescaled: Annotated[
-        bool, typer.Option(help="Try each image times 3 plus 500 too.")
+        bool, typer.Option(help="Also score each image times 3 plus 500.")
     ] = False,
 ) -> None:
     """Score models on images with known spots: tables, figures, worst images.

@@ -1,7 +1,6 @@
 """A client of a scheduler that is already running, and keeps running afterwards.
 
-An address or a scheduler file comes in, a client goes out. Nothing here knows where
-the workers are.
+An address or scheduler file comes in, a client goes out. Nothing here knows workers.
 """
 
 from __future__ import annotations

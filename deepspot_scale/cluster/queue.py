@@ -3,8 +3,7 @@
 Checked options come in, a client goes out; the jobs are cancelled at the end. A queue
 is an entry of `QUEUES`, not a class; options that are not set are taken from the
 site's ``jobqueue.yaml``. One job runs one worker process, because dask-jobqueue never
-replaces a single lost worker of a job with several. Nothing here knows what is
-computed.
+replaces one lost worker of a job with several. Nothing here knows what is computed.
 """
 
 from __future__ import annotations

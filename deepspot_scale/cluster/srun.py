@@ -224,12 +224,7 @@ def _security(options: Allocation, place: Path, *, make: bool) -> Any:
 
 
 def serve_allocation(options: Allocation) -> bool:
-    """In every task but 0, serve as a worker until the run ends.
-
-    Returns
-    -------
-    bool
-        Whether this task was a worker.
+    """In every task but 0, be a worker until the run ends; return whether it was one.
 
     Raises
     ------

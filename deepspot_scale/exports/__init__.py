@@ -1,1 +1,1 @@
-"""A run's results in the formats of other tools; one module for each format."""
+"""Exports of a run's results to the formats of other tools; one module per format."""

@@ -7,6 +7,7 @@ reads images.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from deepspot_scale.exports.measures import (
     measure_cells,
     measure_columns,
 )
-from deepspot_scale.exports.results import WELL_WORDS, RunResults, addresses_of
+from deepspot_scale.exports.targets import check_cells
+from deepspot_scale.runs.manifest import addresses_of
+from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import write_settings
-from deepspot_scale.stages.polarity.measure import PolarityOptions
+from deepspot_scale.statistics.groups import MAP
 from deepspot_scale.tables import join_tables
 
 
@@ -49,13 +52,14 @@ def write_anndata(results: RunResults, path: Path) -> None:
     """
     if path.suffix != ".h5ad":
         raise SettingsError(f"expected a file name ending in .h5ad, got {path.name}")
-    results.check_cells("AnnData holds cells")
+    check_cells(results, "AnnData holds cells")
     load_library("anndata", "anndata")
-    columns = measure_columns(results.settings.of(PolarityOptions).sectors)
-    tables = [measure_cells(results, each.cells) for each in results.iter_fields()]
+    columns = measure_columns(results.index.sectors)
+    wells = results.plate_map, results.index.sectors
+    tables = [measure_cells(each["cells"], *wells) for each in results.iter_fields()]
     data = make_anndata(join_tables(tables, columns), results)
     data.uns["settings"] = write_settings(results.settings)
-    data.uns["provenance"] = results.provenance
+    data.uns["provenance"] = json.dumps(results.provenance, indent=2)
     data.uns["fields"] = results.fields.set_axis(results.fields.index.map(str))
     data.write_h5ad(path, compression="gzip")
 
@@ -79,12 +83,12 @@ def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
         and y of the cell's centroid in its field, in pixels.
     """
     ad = load_library("anndata", "anndata")
-    names = feature_names(results.settings.of(PolarityOptions).sectors)
-    obs = table[[*KEYS, "touches_border", *WELL_WORDS]].copy()
+    names = feature_names(results.index.sectors)
+    obs = table[[*KEYS, "touches_border", *MAP]].copy()
     addresses = addresses_of(table)
     obs.insert(0, "well", [address.well for address in addresses])
     obs.insert(0, "plate", results.plate_name)
-    words = ["plate", "well", "row", "column", "field", "channel", *WELL_WORDS]
+    words = ["plate", "well", "row", "column", "field", "channel", *MAP]
     obs[words] = obs[words].astype("category")
     places = zip(
         (address.path for address in addresses),
@@ -92,10 +96,7 @@ def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
         strict=True,
     )
     obs.index = pd.Index([_name(*place) for place in places], dtype=object)
-    known = {
-        c.name: c.meaning
-        for c in measure_columns(results.settings.of(PolarityOptions).sectors)
-    }
+    known = {c.name: c.meaning for c in measure_columns(results.index.sectors)}
     var = pd.DataFrame({"meaning": [known[name] for name in names]}, index=names)
     return ad.AnnData(
         table[names].to_numpy("float64"),

@@ -1,29 +1,23 @@
 """A folder of CSV files, one for each table, and one that says what columns mean.
 
-A run comes in; spots and cells go out field by field, so that a plate of any size
+A run comes in; tables of parts go out field by field, so that a plate of any size
 fits. Positions and areas are in pixels unless their name ends in ``_um`` or ``_um2``.
 Nothing here reads images.
 """
 
 from __future__ import annotations
 
-import io
 from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from deepspot_scale.exports.measures import measure_cells, measure_columns
-from deepspot_scale.exports.results import RunResults
-from deepspot_scale.io.tables import Folder
-from deepspot_scale.stages.polarity.measure import PolarityOptions
-from deepspot_scale.vocabulary import SPOTS, Column
+from deepspot_scale.runs.results import RunResults
+from deepspot_scale.vocabulary import SUMMARIES, Column
 
 SIGN = ("columns.csv", "table,column,type,meaning")
 """By which an earlier export is known."""
-_OTHER_NAMES = {"double": "float64", "float": "float32"}
-"""Arrow's names of types that `vocabulary` calls otherwise."""
 
 
 def write_csv(results: RunResults, folder: Path) -> None:
@@ -35,42 +29,26 @@ def write_csv(results: RunResults, folder: Path) -> None:
     Parameters
     ----------
     results
-        The run; of spots, cells and fields those of its chosen fields.
+        The run; of tables written part by part, and of fields, its chosen fields.
     folder
         Where to; made here.
     """
     folder.mkdir()
     columns = {
-        "spots": SPOTS,
-        "cells": measure_columns(results.settings.of(PolarityOptions).sectors),
+        **results.contents.tables,
+        "cells": measure_columns(results.index.sectors),
     }
     _write_parts(results, folder, columns)
-    for name in results.folder.names(""):
-        stem, _, ending = name.rpartition(".")
-        if ending == "parquet":
-            table, columns[stem] = _read_described(results.folder, name)
-            chosen = results.fields if stem == "fields" else table
-            _to_csv(chosen, folder / f"{stem}.csv")
+    for name, table in {"fields": results.fields, **results.summaries}.items():
+        columns[name] = SUMMARIES.get(name, results.contents.fields)
+        _to_csv(table, folder / f"{name}.csv")
     _to_csv(_describe(columns), folder / SIGN[0])
-
-
-def _read_described(
-    folder: Folder, name: str
-) -> tuple[pd.DataFrame, tuple[Column, ...]]:
-    """Read a table and its columns with their meaning, as `write_table` stored them."""
-    data = pq.read_table(io.BytesIO(folder.read(name)))
-    columns = []
-    for field in data.schema:
-        dtype = _OTHER_NAMES.get(str(field.type), str(field.type))
-        meaning = (field.metadata or {}).get(b"meaning", b"").decode()
-        columns.append(Column(field.name, dtype, meaning))
-    return data.to_pandas(), tuple(columns)
 
 
 def _write_parts(
     results: RunResults, folder: Path, columns: dict[str, tuple[Column, ...]]
 ) -> None:
-    """Write spots and cells, one field after the other."""
+    """Write the tables of fields, one field after the other."""
     with ExitStack() as stack:
         files = {}
         for kind, declared in columns.items():
@@ -81,8 +59,9 @@ def _write_parts(
             names = pd.DataFrame(columns=[column.name for column in declared])
             names.to_csv(files[kind], index=False, lineterminator="\n")
         for found in results.iter_fields():
-            cells = measure_cells(results, found.cells)
-            for kind, table in (("spots", found.spots), ("cells", cells)):
+            wells = results.plate_map, results.index.sectors
+            tables = found.tables | {"cells": measure_cells(found["cells"], *wells)}
+            for kind, table in tables.items():
                 table.to_csv(
                     files[kind], index=False, header=False, lineterminator="\n"
                 )

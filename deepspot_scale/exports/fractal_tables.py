@@ -15,15 +15,11 @@ import zarr
 from deepspot_scale.errors import RunError
 from deepspot_scale.exports.libraries import load_library
 from deepspot_scale.exports.measures import feature_names, measure_cells
-from deepspot_scale.exports.results import (
-    FieldResult,
-    RunResults,
-    addresses_of,
-    safe_names,
-)
+from deepspot_scale.exports.targets import check_cells, open_stored, safe_names
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.stores import join, open_node
-from deepspot_scale.stages.polarity.measure import PolarityOptions
+from deepspot_scale.runs.manifest import addresses_of
+from deepspot_scale.runs.results import FieldResult, RunResults
 
 PREFIX = "deepspot_"
 """Tables of this name are ours, and no others are ever replaced."""
@@ -53,17 +49,17 @@ def write_fractal_tables(results: RunResults, *, overwrite: bool) -> None:
     SettingsError
         ngio is not installed.
     """
-    results.check_cells("feature tables hold cells")
+    check_cells(results, "feature tables hold cells")
     load_library("ngio", "ngio")
     for address in addresses_of(results.done):
-        field = results.open_stored(address)
+        field = open_stored(results, address)
         if not overwrite and _own_tables(field):
             raise RunError(
                 f"field {address.path} of {results.source} has the tables "
                 f"{', '.join(_own_tables(field))} already; ask to overwrite them"
             )
     for found in results.iter_fields():
-        field = results.open_stored(found.address)
+        field = open_stored(results, found.address)
         _write_tables(field, _feature_tables(results, found))
 
 
@@ -79,11 +75,9 @@ def _own_tables(field: Field) -> list[str]:
 def _feature_tables(results: RunResults, found: FieldResult) -> dict[str, Any]:
     """Return the table of each channel and plane by name."""
     tables = load_library("ngio.tables", "ngio")
-    features = [
-        *feature_names(results.settings.of(PolarityOptions).sectors),
-        "touches_border",
-    ]
-    cells = measure_cells(results, found.cells).rename(columns={"cell": "label"})
+    wells = results.plate_map, results.index.sectors
+    features = [*feature_names(results.index.sectors), "touches_border"]
+    cells = measure_cells(found["cells"], *wells).rename(columns={"cell": "label"})
     channels = safe_names(cells["channel"].unique())
     several = [axis for axis in "tz" if cells[axis].nunique() > 1]
     made = {}

@@ -1,4 +1,4 @@
-"""Optional libraries: loaded when an export needs them, named when they are missing."""
+"""Loads optional libraries when an export needs them; names the extra if missing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def load_library(name: str, extra: str) -> Any:
 
 @contextmanager
 def anndata_defaults() -> Iterator[None]:
-    """Keep anndata from announcing another default of storing: both are read alike."""
+    """Silence anndata's warning of a new storage default: both defaults work."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "zarr v3 autosharding", UserWarning)
         yield

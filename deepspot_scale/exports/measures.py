@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from deepspot_scale.exports.results import WELL_WORDS, RunResults
 from deepspot_scale.kernels.sectors import relative_concentration, sector_sums
-from deepspot_scale.stages.polarity.measure import PolarityOptions
+from deepspot_scale.statistics.groups import MAP
 from deepspot_scale.tables import as_table
 from deepspot_scale.vocabulary import CELLS, WELLS, Column
 
@@ -22,7 +21,7 @@ KEYS = ("row", "column", "field", "t", "channel", "z", "cell")
 def measure_columns(n_sectors: int) -> tuple[Column, ...]:
     """Return the columns of `measure_cells`."""
     kept = tuple(column for column in CELLS if column.dtype != "bins")
-    wells = tuple(column for column in WELLS if column.name in WELL_WORDS)
+    wells = tuple(column for column in WELLS if column.name in MAP)
     return kept + wells + _sector_columns(n_sectors)
 
 
@@ -46,15 +45,19 @@ def _sector_columns(n_sectors: int) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def measure_cells(results: RunResults, cells: pd.DataFrame) -> pd.DataFrame:
+def measure_cells(
+    cells: pd.DataFrame, plate_map: pd.DataFrame, n_sectors: int
+) -> pd.DataFrame:
     """Return one row for each row of `cells`, with numbers and words only.
 
     Parameters
     ----------
-    results
-        The run; says how many sectors there are, and what each well holds.
     cells
         The columns `vocabulary.CELLS`.
+    plate_map
+        What each well holds, see `RunResults.plate_map`.
+    n_sectors
+        Sectors about the nucleus.
 
     Returns
     -------
@@ -62,9 +65,8 @@ def measure_cells(results: RunResults, cells: pd.DataFrame) -> pd.DataFrame:
         `measure_columns`. Sectors count counter-clockwise; sector 0 is centred on the
         reference, on +x where none was given.
     """
-    n_sectors = results.settings.of(PolarityOptions).sectors
-    table = cells.merge(results.wells, how="left", on=["row", "column"])
-    table = table.fillna(dict.fromkeys(WELL_WORDS, ""))
+    table = cells.merge(plate_map, how="left", on=["row", "column"])
+    table = table.fillna(dict.fromkeys(MAP, ""))
     bins = {name: cells[name].to_list() for name in ("area_bins", "spot_bins")}
     if len(cells):
         areas, spots = (sector_sums(bins[name], n_sectors) for name in bins)

@@ -1,9 +1,9 @@
-"""A folder that napari opens by itself: spots and cells of each field as points.
+"""A folder for napari's built-in reader: spots and cells of each field as points.
 
-A run comes in; one folder for each field goes out, with CSV files in the form that
-napari's own reader knows. Dropped on an image opened by napari-ome-zarr they lie on
-it: positions are in micrometres where the image has a pixel size there, in pixels
-where it has none, as for TIFF files. No pixel is read.
+A run comes in; one folder per field goes out, with CSV files in napari's own format.
+Dropped on an image opened by napari-ome-zarr, the points match the image: positions are
+in micrometres if the image has a pixel size, otherwise in pixels, as for TIFF files. No
+pixel is read.
 """
 
 from __future__ import annotations
@@ -13,16 +13,13 @@ from pathlib import Path
 import pandas as pd
 
 from deepspot_scale.exports.measures import KEYS, measure_cells
-from deepspot_scale.exports.results import (
-    FieldResult,
-    RunResults,
-    addresses_of,
-    safe_names,
-)
+from deepspot_scale.exports.targets import safe_names
 from deepspot_scale.io.field import Field
+from deepspot_scale.runs.manifest import addresses_of
+from deepspot_scale.runs.results import FieldResult, RunResults
 
 SIGN = ("README.txt", "napari")
-"""By which an earlier export is known."""
+"""A file, and a word in it, that identify an earlier export."""
 _README = """Spots and cells of a deepspot_scale run, for napari.
 
 There is one folder for each field. Open the field's image, then drop the CSV files
@@ -36,22 +33,22 @@ size, pixels for other files. Each point carries its measures; colour by them
 with "face color" > "properties".
 """
 _PLACE = {"z", "y", "x", "y_um", "x_um", "cell_y", "cell_x"}
-"""Columns that the axes of a point stand for."""
+"""Columns that are replaced by the axes of a point."""
 
 
 def write_napari(results: RunResults, folder: Path) -> None:
     """Write ``FIELD/spots_CHANNEL.csv`` and ``FIELD/cells_CHANNEL.csv``.
 
-    A cell stands at its centroid. Where a run has several time points or kept its
-    planes apart, t and z are the first axes of a point. A table without rows gives no
-    file, a field without any no folder.
+    A cell is placed at its centroid. If the run has several time points or separate
+    planes, t and z are the first axes of a point. An empty table gives no file, a
+    field without tables no folder.
 
     Parameters
     ----------
     results
         The run.
     folder
-        Where to; made here.
+        Folder to create.
     """
     folder.mkdir()
     paths = [address.path for address in addresses_of(results.done)]
@@ -64,22 +61,23 @@ def write_napari(results: RunResults, folder: Path) -> None:
 
 
 def _write_field(results: RunResults, found: FieldResult, folder: Path) -> None:
+    wells = results.plate_map, results.index.sectors
     field = results.plate.open(found.address.path)
-    cells = measure_cells(results, found.cells)
+    cells = measure_cells(found["cells"], *wells)
     cells = cells.assign(y=cells["cell_y"], x=cells["cell_x"])
-    for kind, table in (("spots", found.spots), ("cells", cells)):
+    for kind, table in (("spots", found["spots"]), ("cells", cells)):
         channels = safe_names(table["channel"].unique())
         for channel, rows in table.groupby("channel", sort=False):
             folder.mkdir(exist_ok=True)
             points = _points(rows, field, kept_z=results.settings.project == "none")
             path = folder / f"{kind}_{channels[str(channel)]}.csv"
-            # napari takes a column with empty places for words.
+            # napari reads a column with empty cells as text.
             points.to_csv(path, index=False, lineterminator="\n", na_rep="nan")
 
 
 def _points(table: pd.DataFrame, field: Field, *, kept_z: bool) -> pd.DataFrame:
-    """Return a table in napari's form: index, axis-0, axis-1, ..., measures."""
-    # napari's reader of other files shows pixels, whatever their metadata say.
+    """Return a table in napari's format: index, axis-0, axis-1, ..., measures."""
+    # napari's readers of other files use pixels and ignore a pixel size.
     spacing = field.image.spacing_um if field.group else {}
     several = {"t": field.n_t > 1, "z": kept_z and field.n_z > 1}
     axes = [axis for axis in "tzyx" if several.get(axis, True)]

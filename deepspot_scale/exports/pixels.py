@@ -1,7 +1,7 @@
-"""A field's image and labels as the run saw them, lazily: planes projected alike.
+"""A field's image and labels as in the run: lazy, with the same projection.
 
-A run and a field come in; Dask-backed DataArrays go out, whose axes t and z are there
-only where the run kept several. No pixel is read here.
+A field and a projection come in; Dask-backed DataArrays go out, with axes t and z only
+if the run kept several. No pixel is read here.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ Projection = Literal["max", "mean", "none"]
 
 
 def lazy_image(field: Field, project: Projection) -> xr.DataArray:
-    """Return the image, axes c, then those of t and z that are kept, y, x.
+    """Return the image with the axes c, t and z if kept, y, x.
 
     Parameters
     ----------
     field
         An open field.
     project
-        How the planes of a stack become one; none: they are kept.
+        Projection of a stack's planes; none: planes are kept.
     """
     image = field.to_datasets()["/"]["image"]
     if "c" not in image.dims:
@@ -32,16 +32,16 @@ def lazy_image(field: Field, project: Projection) -> xr.DataArray:
 
 
 def lazy_labels(field: Field, name: str, like: xr.DataArray) -> xr.DataArray:
-    """Return labels with the axes of `like` but c.
+    """Return labels with the axes of `like` except c.
 
     Parameters
     ----------
     field
         An open field.
     name
-        Of the label image.
+        Name of the label image.
     like
-        From `lazy_image`. Labels that lack an axis of it hold along all of it.
+        From `lazy_image`. Labels are repeated along axes that they lack.
     """
     labels = field.to_datasets()[f"labels/{name}"]["labels"]
     labels = _fold(labels, "none" if "z" in like.dims else "max")
@@ -55,7 +55,7 @@ def lazy_labels(field: Field, name: str, like: xr.DataArray) -> xr.DataArray:
 
 
 def _fold(image: xr.DataArray, project: Projection) -> xr.DataArray:
-    """Drop t of size 1, and z of size 1 or by projection."""
+    """Drop t and z of size 1; project z if asked to."""
     for axis in "tz":
         if axis in image.dims and image.sizes[axis] == 1:
             image = image.isel({axis: 0}, drop=True)

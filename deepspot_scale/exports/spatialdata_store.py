@@ -1,13 +1,14 @@
 """SpatialData: spots as points, cells and nuclei as labels, measures as tables.
 
-A run comes in, one ``.zarr`` folder goes out, written one element at a time, the
-pixels of labels streamed chunk by chunk. Each field is a coordinate system of its
-own, in micrometres where the pixel size is known and in pixels where not. SpatialData
-counts from a pixel's corner, the run from its centre: half a pixel is added.
+A run comes in; one ``.zarr`` folder goes out, written one element at a time, labels
+chunk by chunk. Each field is a separate coordinate system, in micrometres if the pixel
+size is known, otherwise in pixels. SpatialData's origin is the corner of the first
+pixel, the run's is its centre: half a pixel is added.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,22 +21,19 @@ from deepspot_scale.exports.anndata_file import make_anndata
 from deepspot_scale.exports.libraries import anndata_defaults, load_library
 from deepspot_scale.exports.measures import measure_cells
 from deepspot_scale.exports.pixels import lazy_image, lazy_labels
-from deepspot_scale.exports.results import (
-    FieldResult,
-    RunResults,
-    addresses_of,
-    safe_names,
-)
+from deepspot_scale.exports.targets import safe_names
 from deepspot_scale.io.field import Field
+from deepspot_scale.runs.manifest import addresses_of
+from deepspot_scale.runs.results import FieldResult, RunResults
 from deepspot_scale.settings import write_settings
 
 SIGN = ("zarr.json", "spatialdata_attrs")
-"""By which an earlier export is known."""
+"""A file, and a text in it, that identify an earlier export."""
 EXTRA = "spatialdata"
 _CHUNK = 1024
 """Edge of a stored chunk in pixels; levels end once the image fits into one."""
 _DROPPED = ["row", "column", "field", "t"]
-"""Columns of spots that are in the element's name."""
+"""Columns of spots that are redundant with the element's name."""
 
 
 class _Frame(NamedTuple):
@@ -49,32 +47,33 @@ class _Frame(NamedTuple):
 def write_spatialdata(results: RunResults, path: Path, *, images: bool = False) -> None:
     """Write a SpatialData store.
 
-    For the field ``B/03/0`` there are points ``B_03_0_spots`` (none where no spots
-    are), labels ``B_03_0_cells`` and ``B_03_0_nuclei`` under the run's own names of
-    them, and the coordinate system ``B_03_0``; with several time points they are
-    ``B_03_0_t0_spots`` and so on. The table ``cells_CHANNEL`` annotates the labels of
-    the cells. ``attrs`` has settings, provenance and the fields that failed.
+    For the field ``B/03/0`` there are points ``B_03_0_spots`` (if it has spots),
+    labels ``B_03_0_cells`` and ``B_03_0_nuclei``, named by the run's labels, and the
+    coordinate system ``B_03_0``; with several time points ``B_03_0_t0_spots`` and so
+    on. The table ``cells_CHANNEL`` annotates the labels of the cells. ``attrs`` has
+    settings, provenance and the fields that failed.
 
     Parameters
     ----------
     results
-        The run; without cells there are points alone.
+        The run; without cells only points are written.
     path
         Folder ending in ``.zarr``.
     images
-        Whether the fields' images are copied too, planes of a stack projected.
+        Copy the fields' images too, with projected stacks.
 
     Raises
     ------
     SettingsError
-        Another ending, or spatialdata is not installed.
+        The suffix is not ``.zarr``, or spatialdata is not installed.
     """
     if path.suffix != ".zarr":
         raise SettingsError(f"expected a folder name ending in .zarr, got {path.name}")
+    failed = zip(addresses_of(results.failed), results.failed["reason"], strict=True)
     facts = {
         "settings": write_settings(results.settings),
-        "provenance": results.provenance,
-        "failed": results.failures,
+        "provenance": json.dumps(results.provenance, indent=2),
+        "failed": {address.path: reason for address, reason in failed},
     }
     spatialdata = load_library("spatialdata", EXTRA)
     data = spatialdata.SpatialData(attrs={"deepspot_scale": facts})
@@ -96,7 +95,7 @@ def _write_frame(
     data: Any, frame: _Frame, found: FieldResult, results: RunResults, *, images: bool
 ) -> pd.DataFrame:
     """Write the elements of one frame; return its cells, each with its region."""
-    spots = found.spots[found.spots["t"] == frame.t]
+    spots = found["spots"][found["spots"]["t"] == frame.t]
     if len(spots):
         _write(data, "points", f"{frame.name}_spots", _points(spots, frame))
     image = lazy_image(frame.field, _projection(results))
@@ -108,12 +107,13 @@ def _write_frame(
         regions[label] = f"{frame.name}_{plain}"
         labels = lazy_labels(frame.field, label, image)
         _write(data, "labels", regions[label], _labels(labels, frame))
-    cells = measure_cells(results, found.cells[found.cells["t"] == frame.t])
+    wells = results.plate_map, results.index.sectors
+    cells = measure_cells(found["cells"][found["cells"]["t"] == frame.t], *wells)
     return cells.assign(region=regions.get(results.settings.cells or ""))
 
 
 def _projection(results: RunResults) -> Any:
-    """SpatialData's images are flat; planes kept apart are shown by their maximum."""
+    """Return how stacks become the 2D images of SpatialData."""
     project = results.settings.project
     return "max" if project == "none" else project
 
@@ -122,12 +122,12 @@ def _write(data: Any, kind: str, name: str, element: Any) -> None:
     elements = getattr(data, kind)
     elements[name] = element
     data.write_element(name)
-    if kind != "labels":  # a table's labels must stay known; they are lazy
+    if kind != "labels":  # tables refer to labels, which are lazy
         del elements[name]
 
 
 def _placed(frame: _Frame) -> dict[str, Any]:
-    """Return how pixels become the frame's coordinates."""
+    """Return the transformation from pixels to the frame's coordinates."""
     transformations = load_library("spatialdata.transformations", EXTRA)
     size = frame.field.pixel_size_um
     if size is None:
@@ -158,7 +158,7 @@ def _flat(image: xr.DataArray, frame: _Frame) -> Any:
 
 
 def _factors(frame: _Frame) -> list[int] | None:
-    """Return the steps from one resolution to the next; None: one is enough."""
+    """Return the factors between resolutions; None: one is enough."""
     n = max(0, math.ceil(math.log2(max(frame.field.shape_yx) / _CHUNK)))
     return [2] * n or None
 
@@ -185,9 +185,9 @@ def _labels(labels: xr.DataArray, frame: _Frame) -> Any:
 
 
 def _write_tables(data: Any, cells: pd.DataFrame, results: RunResults) -> None:
-    """Write a table for each channel and, where planes are kept, each plane.
+    """Write a table for each channel and, with separate planes, for each plane.
 
-    In one table each cell of a field may stand once only.
+    Within one table each cell of a field must be unique.
     """
     models = load_library("spatialdata.models", EXTRA)
     channels = safe_names(cells["channel"].unique())

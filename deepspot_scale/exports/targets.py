@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: written beside, then moved.
+"""What can be written to: files whole or not there, fields that tables fit into.
 
 A path comes in, the path to write to goes out, and once the writer is done the one
 takes the other's place. What somebody else made is never deleted. Nothing here knows
@@ -7,13 +7,17 @@ formats.
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from deepspot_scale.errors import RunError
+from deepspot_scale.io.field import Field
 from deepspot_scale.io.tables import PARTIAL
+from deepspot_scale.runs.results import RunResults
+from deepspot_scale.vocabulary import FieldAddress
 
 
 @contextmanager
@@ -76,3 +80,44 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def check_cells(results: RunResults, why: str) -> None:
+    """Raise RunError unless the run measured cells; `why` says who needs them."""
+    if results.settings.cells is None:
+        raise RunError(
+            f"{why}, and the run {results.folder.url} has none: it was started "
+            "without --cells. Run again with it, or export csv, spatialdata or "
+            "napari"
+        )
+
+
+def open_stored(results: RunResults, address: FieldAddress) -> Field:
+    """Open a field of the input; RunError when nothing can be added to it."""
+    field = results.plate.open(address.path)
+    if field.group:
+        return field
+    raise RunError(
+        f"{field.image.source} is no OME-Zarr image, so nothing can be added to "
+        "it; convert the images to a plate and run on that, or choose another "
+        "export"
+    )
+
+
+def safe_names(words: Iterable[str]) -> dict[str, str]:
+    """Return for each word a name of letters, digits, ``_``, ``-`` and ``.`` only.
+
+    Such a name is good as the name of a file, and no two are alike when the case of
+    letters does not count: ``B/03/0`` becomes ``B_03_0``.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for word in words:
+        plain = re.sub(r"[^A-Za-z0-9._-]", "_", word).lstrip("._") or "field"
+        name, number = plain, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{plain}_{number}"
+        taken.add(name.lower())
+        names[word] = name
+    return names

@@ -16,19 +16,12 @@ import xarray as xr
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.exports.libraries import load_library
 from deepspot_scale.exports.pixels import lazy_image, lazy_labels
-from deepspot_scale.exports.results import (
-    FieldResult,
-    RunResults,
-    addresses_of,
-    open_results,
-)
-from deepspot_scale.io.ome_zarr.creation import plate_address
-from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.stores import Source
-from deepspot_scale.runs.kept_layers import plate_name, plate_url
+from deepspot_scale.runs.kept_layers import open_layer
+from deepspot_scale.runs.manifest import addresses_of
+from deepspot_scale.runs.results import RunResults, open_run
 from deepspot_scale.stages.enhancement import KEPT
-from deepspot_scale.tables import empty_table
-from deepspot_scale.vocabulary import CELLS, SPOTS, FieldAddress
+from deepspot_scale.vocabulary import FieldAddress
 
 ENHANCED = KEPT.stored_name
 """Plate of the enhanced images in a run folder."""
@@ -73,8 +66,12 @@ def field_layers(
     PlateError, FieldError
         The run's input is not where it was, or is damaged.
     """
-    results = open_results(run, fields=[field], plate=plate)
-    found = _find(results, field)
+    results = open_run(run, plate=plate).only([field])
+    addresses = addresses_of(results.fields)
+    if len(addresses) > 1:
+        paths = ", ".join(address.path for address in addresses)
+        raise SettingsError(f"{field} has the fields {paths}; name one of them")
+    found = results.of_field(addresses[0])
     opened = results.plate.open(found.address.path)
     image = lazy_image(opened, results.settings.project)
     axes = [str(axis) for axis in image.dims if axis != "c"]
@@ -94,17 +91,7 @@ def field_layers(
             labels = lazy_labels(opened, name, image).data
             given = {"name": name, "scale": scale, "opacity": 0.3}
             layers.append((labels, given, "labels"))
-    return [*layers, *_spot_layers(found.spots, axes, scale)]
-
-
-def _find(results: RunResults, word: str) -> FieldResult:
-    """Return what was found in the one field that is meant; nothing if it failed."""
-    addresses = addresses_of(results.fields)
-    if len(addresses) > 1:
-        paths = ", ".join(address.path for address in addresses)
-        raise SettingsError(f"{word} has the fields {paths}; name one of them")
-    failed = FieldResult(addresses[0], empty_table(SPOTS), empty_table(CELLS))
-    return next(results.iter_fields(), failed)
+    return [*layers, *_spot_layers(found["spots"], axes, scale)]
 
 
 def _image_layer(
@@ -117,10 +104,11 @@ def _image_layer(
 def _enhanced_layers(
     results: RunResults, address: FieldAddress, scale: tuple[float, ...]
 ) -> list[Layer]:
-    if results.done.empty or not results.folder.exists(plate_name(ENHANCED)):
+    field = (
+        None if results.done.empty else open_layer(results.folder, ENHANCED, address)
+    )
+    if field is None:
         return []
-    plate = open_plate(plate_url(results.folder, ENHANCED))
-    field = plate.open(plate_address(address).path)
     image = lazy_image(field, results.settings.project)
     limits = {"contrast_limits": (0, 255), "visible": False}
     return [

@@ -58,11 +58,17 @@ def is_transient(error: BaseException) -> bool:
     return any(each.__name__ in _TRANSIENT_CLASSES for each in type(error).__mro__)
 
 
-def _final(error: BaseException, tries: int) -> OSError:
+def _delay(error: Exception, tries: int) -> float:
+    """Return the seconds until the next try; raise the error if there is none."""
+    if not is_transient(error):
+        raise error
+    if tries <= len(DELAYS):
+        return DELAYS[tries - 1]
     number = getattr(error, "errno", None)
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     message = f"{text} (tried {tries} times)"
-    return OSError(message) if number is None else OSError(number, message)
+    final = OSError(message) if number is None else OSError(number, message)
+    raise final from error
 
 
 def retry(call: Callable[[], T], *, sleep: Callable[[float], object] = time.sleep) -> T:
@@ -80,19 +86,14 @@ def retry(call: Callable[[], T], *, sleep: Callable[[float], object] = time.slee
     OSError
         The last try failed too; the message has the number of tries.
     """
-    for delay in DELAYS:
+    tries = 0
+    while True:
+        tries += 1
         try:
             return call()
         except Exception as error:
-            if not is_transient(error):
-                raise
+            delay = _delay(error, tries)
         sleep(delay)
-    try:
-        return call()
-    except Exception as error:
-        if not is_transient(error):
-            raise
-        raise _final(error, len(DELAYS) + 1) from error
 
 
 async def retry_async(
@@ -101,16 +102,11 @@ async def retry_async(
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> T:
     """Return the awaited result of `call`; the same as `retry`."""
-    for delay in DELAYS:
+    tries = 0
+    while True:
+        tries += 1
         try:
             return await call()
         except Exception as error:
-            if not is_transient(error):
-                raise
+            delay = _delay(error, tries)
         await sleep(delay)
-    try:
-        return await call()
-    except Exception as error:
-        if not is_transient(error):
-            raise
-        raise _final(error, len(DELAYS) + 1) from error

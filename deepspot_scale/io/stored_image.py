@@ -15,16 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
+from deepspot_scale.io.limits import MAX_AXIS
 from deepspot_scale.io.stores import field_errors
 from deepspot_scale.vocabulary import AXES
 
 Projection = Literal["max", "mean"]
 Window = tuple[slice, slice]
 Reader = Callable[[tuple[slice, ...]], NDArray[Any]]
-
-
-MAX_SIZE = 2**31
-"""Most pixels along one axis."""
 
 
 def check_axes(axes: str) -> None:
@@ -66,9 +63,9 @@ class StoredImage:
                 f"{self.source}: expected an array with the axes {self.axes}, found "
                 f"the shape {self.shape}. Correct the image's metadata."
             )
-        if not all(1 <= size <= MAX_SIZE for size in self.shape):
+        if not all(1 <= size <= MAX_AXIS for size in self.shape):
             raise FieldError(
-                f"{self.source}: expected 1 to {MAX_SIZE} pixels along each axis, "
+                f"{self.source}: expected 1 to {MAX_AXIS} pixels along each axis, "
                 f"found the shape {self.shape}. The metadata are damaged."
             )
         if self.dtype.kind not in "uif":

@@ -1,7 +1,7 @@
-"""Wide spots made narrow: pixels binned for the network, its answer spread again.
+"""Binning of wide spots for the network, and interpolation of its output.
 
-Arrays in, arrays out. Every output pixel is made of the same few input pixels by the
-same few operations wherever it stands, so blocks give what the whole field gives.
+Arrays in, arrays out. Every output pixel is computed from the same few input pixels by
+the same operations at any position, so blocks give the same values as the whole field.
 """
 
 from __future__ import annotations
@@ -12,25 +12,30 @@ from numpy.typing import NDArray
 from deepspot_scale.errors import SettingsError
 
 WIDEST_SIGMA = 3.5
-"""Widest spots that the network was trained on: standard deviation in pixels."""
+"""Widest spots of the network's training images: standard deviation in pixels."""
 LARGEST_BINNING = 4
 Image = NDArray[np.float32]
 
 
 def binning_for(spot_sigma: float | None) -> int:
-    """Return how many pixels, 1, 2 or 4, become one for spots of that width.
+    """Return the binning, 1, 2 or 4 pixels along each axis, for spots of this width.
 
     Raises
     ------
     SettingsError
-        No width, or one that no binning brings into the network's range.
+        The width is not above 0, or too large for any binning.
+
+    Examples
+    --------
+    >>> [binning_for(sigma) for sigma in (None, 3.5, 3.6, 14)]
+    [1, 1, 2, 4]
     """
     if spot_sigma is None:
         return 1
     widest = WIDEST_SIGMA * LARGEST_BINNING
     if not 0 < spot_sigma <= widest:
         raise SettingsError(
-            f"the spots' standard deviation must lie above 0 and at most at {widest:g} "
+            f"the spots' standard deviation must be above 0 and at most {widest:g} "
             f"px, got {spot_sigma:g}; downsample images with wider spots"
         )
     binning = 1
@@ -49,7 +54,7 @@ def bin_pixels(image: Image, binning: int) -> Image:
     """
     if binning == 1:
         return image
-    # Sums of a fixed order: numpy's mean groups pixels by the array's shape.
+    # A fixed order of sums: in numpy's mean it depends on the array's shape.
     total = np.zeros((image.shape[0] // binning, image.shape[1] // binning), np.float32)
     for dy in range(binning):
         for dx in range(binning):
@@ -59,10 +64,10 @@ def bin_pixels(image: Image, binning: int) -> Image:
 
 
 def unbin_pixels(image: Image, binning: int) -> Image:
-    """Return the image spread over `binning` times as many pixels along each axis.
+    """Return the image with `binning` times as many pixels along each axis.
 
-    Between the centres of large pixels values are interpolated linearly; beyond the
-    outermost centres they stay.
+    Values are interpolated linearly between the centres of the large pixels, and
+    constant beyond the outermost centres.
     """
     if binning == 1:
         return image

@@ -1,9 +1,9 @@
-"""How the spots of a cell lie in it: sums over points in, three indices out.
+"""The distribution of spots within a cell: sums over points in, three indices out.
 
 The indices are those of the RNA distribution calculator (Stueland et al. 2019, RDI
-calculator, Scientific Reports 9:8267), as Big-FISH gives them, with each spot and each
-pixel of the cell counted alike instead of by its brightness. With the mean square
-distance D(points, centre)::
+calculator, Scientific Reports 9:8267), as in Big-FISH, but every spot and every pixel
+has the same weight instead of its brightness. With the mean square distance
+D(points, centre)::
 
     polarization  distance of the centroids of spots and cell / sqrt D(cell, its own)
     dispersion    D(spots, centroid of spots)    / D(cell, centroid of spots)
@@ -24,10 +24,10 @@ Floats = NDArray[np.float64]
 
 
 class Moments(NamedTuple):
-    """Sums over the points of each cell, about any place near it, the same for all."""
+    """Sums over the points of each cell, relative to a common origin near the cell."""
 
     n: Floats
-    """Points."""
+    """Number of points."""
     y: Floats
     """Sum of y."""
     x: Floats
@@ -46,14 +46,15 @@ class Moments(NamedTuple):
 
 
 class Dispersion(NamedTuple):
-    """Three indices of each cell; NaN without spots, or where a cell is one point."""
+    """Three indices of each cell; NaN without spots, or if the cell is one pixel."""
 
     polarization: Floats
-    """0: spots centred in the cell; 1: off by the cell's root mean square radius."""
+    """0: spots are centred in the cell; 1: offset by the cell's root mean square
+    radius."""
     dispersion: Floats
-    """1: spread like the cell's pixels; below: gathered."""
+    """1: spread like the cell's pixels; below 1: clustered."""
     peripheral: Floats
-    """1: as far from the nucleus as the cell's pixels; above: farther."""
+    """1: as far from the nucleus as the cell's pixels; above 1: farther."""
 
 
 def measure_dispersion(
@@ -64,9 +65,9 @@ def measure_dispersion(
     Parameters
     ----------
     cells, spots
-        Moments of the pixels and of the spots of n cells.
+        Moments of the pixels and of the spots, (n,) cells each.
     centre_y, centre_x
-        Nucleus centroid, from where the moments are counted; NaN: no nucleus.
+        (n,) nucleus centroids, relative to the origin of the moments; NaN: none.
     """
     spot_y, spot_x = spots.centroid()
     cell_y, cell_x = cells.centroid()

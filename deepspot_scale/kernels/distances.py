@@ -1,10 +1,10 @@
-"""How far each pixel of a cell is from its nucleus and from its edge: labels in.
+"""Distances of a cell's pixels from its nucleus and from its edge.
 
-Label images of a window come in, whole numbers of 1/64 pixel go out, so that sums of
-them do not depend on their order. A distance is that to the nearest pixel of the own
-nucleus, or to the nearest pixel that is not of the cell; what lies beyond the window
-is neither. Distances are cut at `REACH`, so a window that reaches as far around a
-pixel gives the pixel's answer for the whole field. Nothing here knows blocks or spots.
+Label images of a window come in; whole numbers of 1/64 pixel go out, so that their sums
+do not depend on the order. The distance is to the nearest pixel of the cell's nucleus,
+or to the nearest pixel outside the cell; pixels beyond the window are neither.
+Distances are limited to `REACH`: a window with that margin around a pixel gives the
+same result as the whole field. Nothing here knows blocks or spots.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from deepspot_scale.kernels.regions import Region
 
 REACH: Final = 512
-"""Largest distance in pixels, beyond the radius of nearly all cells."""
+"""Largest distance in pixels, more than the radius of nearly all cells."""
 PARTS: Final = 64
-"""Parts of a pixel that distances are counted in; `REACH` then fits in 16 bits."""
+"""Units of distance per pixel; `REACH` then fits in 16 bits."""
 
 Distances = NDArray[np.uint16]
 _OF_SQUARE: Final = np.rint(np.sqrt(np.arange(REACH**2 + 1)) * PARTS).astype(np.uint16)
-"""Distance of each whole square."""
+"""Distance in units, by the squared distance in pixels."""
 
 
 class CellDistances(NamedTuple):
@@ -39,15 +39,15 @@ def measure_distances(
     nuclei: NDArray[np.integer] | None,
     regions: Iterable[Region],
 ) -> CellDistances:
-    """Return the distances of the pixels of some cells.
+    """Return the distances of the pixels of the given cells.
 
     Parameters
     ----------
     cells, nuclei
         Label images (y, x) of the window; any label of `nuclei` inside a cell is that
-        cell's nucleus. None: no nuclei, all distances from one are `REACH`.
+        cell's nucleus. None: no nuclei; distances to them are `REACH`.
     regions
-        Cells to measure, as `find_regions` gives them; the others stay 0.
+        Cells to measure, from `find_regions`; pixels of others are 0.
     """
     answer = CellDistances(
         np.zeros(cells.shape, np.uint16), np.zeros(cells.shape, np.uint16)
@@ -64,7 +64,7 @@ def measure_distances(
 
 
 def _grown(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Return the box with one pixel more on each side, cut to the window."""
+    """Return the box enlarged by one pixel to each side, within the window."""
     return tuple(
         slice(max(side.start - 1, 0), min(side.stop + 1, length))
         for side, length in zip(box, shape, strict=True)
@@ -72,7 +72,7 @@ def _grown(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
 
 
 def _distances_from(target: NDArray[np.bool_]) -> Distances:
-    """Return the distance of each pixel from the nearest one of the target."""
+    """Return the distance of each pixel from the nearest pixel of the target."""
     import cv2
 
     if not target.any():
@@ -80,6 +80,6 @@ def _distances_from(target: NDArray[np.bool_]) -> Distances:
     distance = cv2.distanceTransform(
         (~target).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
     )
-    # Squares are whole: rounding them frees the answer from single precision.
+    # Squared distances are integers: rounding removes the error of float32.
     squares = np.minimum(np.rint(distance * distance), REACH**2).astype(np.int32)
     return np.asarray(_OF_SQUARE[squares], np.uint16)

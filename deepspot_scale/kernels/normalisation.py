@@ -1,11 +1,10 @@
-"""Brightness scale of a field: a mergeable histogram in, two numbers out.
+"""The brightness scale of a field: a mergeable histogram in, two numbers out.
 
-The scale belongs to the field, never to a block: a block's own maximum would make
-seams. Low and high are quantiles of all pixels, so gain and offset of a camera do
-not matter and one hot pixel does not either. Counts are integers, so merging is
-exact in any order. Pixels of a wide dtype that lie beyond all measure, as a division by
-a dead pixel leaves them, are cut before bins are laid. Nothing here knows where the
-pixels came from.
+The scale is computed per field, not per block: the maxima of blocks would make seams
+visible. Low and high are quantiles of all pixels, so they do not depend on a camera's
+gain and offset, or on a single hot pixel. Counts are integers, so merging is exact in
+any order. Extreme outliers of a wide dtype, such as the result of a division by a dead
+pixel, are cut before the bins are defined. Nothing here knows where pixels come from.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from numpy.typing import NDArray
 
 BINS = 1 << 16
 _EXACT_COUNT = 1 << 24
-"""Pixels that OpenCV's counts, which are float32, hold exactly."""
+"""Largest count that is exact in OpenCV's histograms, which are float32."""
 MOST_SPREADS = 1000
-"""Pixels this many times farther from the others than these are from one another are
-defects: bins that reached to them would hold all others at once."""
+"""A pixel whose distance from the others exceeds their spread by this factor is a
+defect: if the bins reached it, one bin would contain all other pixels."""
 CLIP = (-1.0, 10.0)
-"""Normalised range that the network was trained on; brighter pixels are cut."""
+"""Normalised range of the network's training images; values beyond are clipped."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Least and largest finite value, and how many pixels are not finite."""
+    """Smallest and largest finite value, and the number of non-finite pixels."""
 
     low: float = np.inf
     high: float = -np.inf
@@ -43,7 +42,7 @@ class Range:
 
 
 def exact_range(dtype: np.dtype) -> Range | None:
-    """Return the range of a dtype so narrow that each value has its own bin."""
+    """Return the range of a dtype of up to 16 bits: each value has its own bin."""
     if dtype.kind in "ui" and dtype.itemsize <= 2:
         limits = np.iinfo(dtype)
         return Range(float(limits.min), float(limits.min + BINS - 1))
@@ -53,7 +52,7 @@ def exact_range(dtype: np.dtype) -> Range | None:
 
 
 def measure_range(values: NDArray[np.generic]) -> Range:
-    """Return the range of `values` (any shape); known at once for 8 and 16 bits."""
+    """Return the range of `values` (any shape); for 8 and 16 bits that of the dtype."""
     known = exact_range(values.dtype)
     if known is not None:
         return known
@@ -61,7 +60,7 @@ def measure_range(values: NDArray[np.generic]) -> Range:
 
 
 def _finite(values: NDArray[np.generic]) -> tuple[NDArray[np.generic], int]:
-    """Return the finite values, and how many are not."""
+    """Return the finite values, and the number of others."""
     finite = np.isfinite(values)
     n = int(values.size - np.count_nonzero(finite))
     return (values[finite] if n else values), n
@@ -75,23 +74,23 @@ def _range_of(kept: NDArray[np.generic], n_not_finite: int) -> Range:
 
 @dataclass(frozen=True)
 class Spread:
-    """How pixels of a wide dtype lie: their range, and coarse counts within it."""
+    """Distribution of pixels of a wide dtype: range and coarse counts."""
 
     range: Range
-    """Of all pixels."""
+    """Range of all pixels."""
     counts: NDArray[np.int64]
-    """(BINS,), pixels by the leading 16 bits of their float32, ascending by value."""
+    """(BINS,), counts by the leading 16 bits of float32, ascending by value."""
 
     def __add__(self, other: Spread) -> Spread:
         """Merge two spreads."""
         return Spread(self.range + other.range, self.counts + other.counts)
 
     def without_wild(self) -> Range:
-        """Return the range, cut where single pixels are far from all others."""
+        """Return the range without single pixels that are far from all others."""
         total = int(self.counts.sum())
         ranks = (max(1, int(0.01 * total)), max(1, int(np.ceil(0.999 * total))))
         first, last = np.searchsorted(np.cumsum(self.counts), ranks)
-        if first == last:  # all alike but a few: these say what bright is
+        if first == last:  # nearly all pixels are equal: the few others matter
             return self.range
         low, high = _lower_edge(int(first)), _lower_edge(int(last) + 1)
         most = MOST_SPREADS * (high - low)
@@ -103,17 +102,17 @@ class Spread:
 
 
 def measure_spread(values: NDArray[np.generic]) -> Spread:
-    """Return the spread of `values` of any shape and a wide dtype."""
+    """Return the spread of `values`, of any shape and a wide dtype."""
     kept, n = _finite(values)
     with np.errstate(over="ignore"):
         bits = kept.astype(np.float32).ravel().view(np.uint32)
-    # Of negative numbers all bits are turned, so that keys ascend with values.
+    # All bits of negative numbers are flipped, so that keys ascend with values.
     keys = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)) >> 16
     return Spread(_range_of(kept, n), np.bincount(keys, minlength=BINS))
 
 
 def _lower_edge(key: int) -> float:
-    """Return the least value of the pixels that are counted under a key."""
+    """Return the smallest value of the bin with this key."""
     bits = np.uint32(key << 16)
     bits = bits & np.uint32(0x7FFFFFFF) if key >> 15 else ~bits
     return float(bits.view(np.float32))
@@ -122,7 +121,7 @@ def _lower_edge(key: int) -> float:
 def count_values(values: NDArray[np.generic], span: Range) -> NDArray[np.int64]:
     """Count pixels in `BINS` equal bins, the first centred on low, the last on high.
 
-    Pixels beyond them are counted in the first and the last.
+    Pixels beyond are counted in the first and the last bin.
     """
     if values.dtype == np.uint16 and values.size > BINS:
         return _count_uint16(np.asarray(values, np.uint16).ravel())
@@ -137,7 +136,7 @@ def count_values(values: NDArray[np.generic], span: Range) -> NDArray[np.int64]:
 
 
 def _count_uint16(values: NDArray[np.uint16]) -> NDArray[np.int64]:
-    """Count each value; ten times as fast as `numpy.bincount`, which widens them."""
+    """Count each value; ten times as fast as `numpy.bincount`, which casts to int64."""
     import cv2
 
     total = np.zeros(BINS, np.int64)
@@ -149,10 +148,10 @@ def _count_uint16(values: NDArray[np.uint16]) -> NDArray[np.int64]:
 
 
 def quantile(counts: NDArray[np.int64], span: Range, q: float) -> float:
-    """Return the value below or at which a share `q` of the counted pixels lies.
+    """Return the quantile `q` of the counted pixels.
 
-    The answer is the least bin centre that reaches the share, so it does not
-    depend on how pixels were grouped before they were counted.
+    The result is the smallest bin centre with at least a share `q` of the pixels at or
+    below it, so it does not depend on how pixels were grouped for counting.
     """
     total = int(counts.sum())
     rank = max(1, int(np.ceil(q * total)))
@@ -162,13 +161,13 @@ def quantile(counts: NDArray[np.int64], span: Range, q: float) -> float:
 
 @dataclass(frozen=True)
 class Scale:
-    """Map raw counts to the network's range: (value - low) / (high - low)."""
+    """Maps raw counts to the network's range: (value - low) / (high - low)."""
 
     low: float
     high: float
 
     def __call__(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Return float32 of the same shape, cut to `CLIP`; a constant gives 0."""
+        """Return float32 of the same shape, clipped to `CLIP`; 0 if low equals high."""
         width = self.high - self.low
         factor = 1.0 / width if width > 0 else 0.0
         scaled = values.astype(np.float32)
@@ -180,7 +179,7 @@ class Scale:
 def quantile_scale(
     values: NDArray[np.generic], low: float = 0.01, high: float = 0.999
 ) -> Scale:
-    """Return the scale of one whole array; the undistributed twin of the pieces."""
+    """Return the scale of a whole array: the reference for the merged pieces."""
     known = exact_range(values.dtype)
     span = known or measure_spread(values).without_wild()
     counts = count_values(values, span)

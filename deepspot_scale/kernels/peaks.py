@@ -1,12 +1,11 @@
-"""From the pixels that passed a test to spots: peaks, their objects, their places.
+"""From pixels above a threshold to spots: peaks, objects, positions, intensities.
 
-Everything works on one window of a field. Places with a fraction are numbers of the
-field, not of the window: a window's origin added to a fraction later would round
-differently in each window. Pixels are compared by value and, where
-values are equal, by raster order, so there are no ties and a window sees the same
-order as the whole field. Sums over neighbours run in a fixed order, pixel by pixel,
-so a spot's numbers do not depend on its companions. Nothing here knows thresholds,
-blocks or tables.
+Everything works on one window of a field. Sub-pixel positions are coordinates of the
+field: adding a window's origin to a fraction later would round differently in each
+window. Pixels are compared by value and, if values are equal, by raster order, so there
+are no ties, and a window has the same order as the whole field. Sums over neighbours
+have a fixed order, pixel by pixel, so a spot's numbers do not depend on other spots.
+Nothing here knows thresholds, blocks or tables.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ _RING = np.array(
         if 4.5**2 <= dy * dy + dx * dx <= 6.2**2
     ]
 )
-"""Pixels around a spot that hold its background, 4.5 to 6.2 px from the centre."""
+"""Offsets of the pixels that give a spot's background, 4.5 to 6.2 px away."""
 RING_REACH = 6
-"""Pixels that `photometry` and `refine` read around a spot, at most, for `step` 1."""
+"""Largest offset in pixels that `photometry` and `refine` read, for `step` 1."""
 
 
 class Objects(NamedTuple):
-    """Spots as found in one window."""
+    """Spots found in one window."""
 
     y: Index
     """(n,) row of each peak in the window."""
@@ -42,19 +41,19 @@ class Objects(NamedTuple):
     area: Index
     """(n,) pixels of the object."""
     extent: Index
-    """(n,) farthest pixel of the object from its peak, Chebyshev, in pixels."""
+    """(n,) largest Chebyshev distance of the object's pixels from its peak."""
 
 
 def climb(mask: NDArray[np.bool_], response: NDArray[np.float32]) -> Objects:
-    """Split a mask into peaks: each pixel belongs to the peak it climbs to.
+    """Split a mask into objects: each pixel belongs to the peak that it climbs to.
 
-    A pixel's next step is its largest neighbour of eight inside the mask; a pixel
-    without larger neighbour is a peak. Touching spots part along the valley.
+    From a pixel the next step is to its largest of eight neighbours inside the mask; a
+    pixel without larger neighbour is a peak. Touching spots are split at the valley.
 
     Parameters
     ----------
     mask, response
-        (y, x); the response decides the way up.
+        (y, x); the response is climbed.
     """
     width = mask.shape[1] + 2
     padded_mask = np.pad(mask, 1)
@@ -67,7 +66,7 @@ def climb(mask: NDArray[np.bool_], response: NDArray[np.float32]) -> Objects:
     for step in (-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1):
         neighbour = place[pixels + step]
         value = values[pixels + step]
-        # Of equal values the later in raster order is the larger.
+        # Of equal values, the later one in raster order counts as larger.
         larger = (neighbour >= 0) & (
             (value > best_value) | ((value == best_value) & (neighbour > best))
         )
@@ -83,7 +82,7 @@ def climb(mask: NDArray[np.bool_], response: NDArray[np.float32]) -> Objects:
 
 
 def _objects(pixels: Index, root: Index, width: int) -> Objects:
-    """Sum up the pixels of each root; `pixels` index a window padded by one."""
+    """Measure the object of each root; `pixels` are indices in the padded window."""
     peaks = np.flatnonzero(root == np.arange(root.size))
     number = np.zeros(root.size, np.int64)
     number[peaks] = np.arange(peaks.size)
@@ -110,7 +109,7 @@ class Components(NamedTuple):
     extent: Index
     """(n,) larger edge of the bounding box minus one, in pixels."""
     of_peak: Index
-    """(peaks,) component that each given peak lies in."""
+    """(peaks,) component of each given peak."""
 
 
 def connect(
@@ -126,9 +125,9 @@ def connect(
     mask
         (y, x).
     weight
-        (y, x), whole numbers, at least 0: the mass of each pixel.
+        (y, x), whole numbers, at least 0: mass of each pixel.
     peaks
-        The peaks of the same mask, to be told their component.
+        Peaks of the same mask.
     origin
         Row and column of the window's first pixel in the field.
     """
@@ -137,7 +136,7 @@ def connect(
     n, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     rows, columns = np.nonzero(mask)
     owner = labels[rows, columns].astype(np.int64) - 1
-    mass = weight[rows, columns].astype(np.float64) + 1  # a mass of 0 has no centre
+    mass = weight[rows, columns].astype(np.float64) + 1  # avoids a total mass of 0
     count = n - 1
     total = np.bincount(owner, mass, count)
     box = np.full((4, count), -(1 << 40), np.int64)
@@ -156,7 +155,7 @@ def connect(
 def _gather(
     image: NDArray[np.generic], y: Index, x: Index, around: Index, step: int
 ) -> Real:
-    """Read the pixels around some, those outside replaced by the nearest at the border.
+    """Read the pixels around others; outside the image the border pixel is repeated.
 
     Parameters
     ----------
@@ -165,7 +164,7 @@ def _gather(
     y, x
         (...) pixels.
     around
-        (k, 2) offsets, times `step`.
+        (k, 2) offsets in units of `step`.
 
     Returns
     -------
@@ -175,13 +174,13 @@ def _gather(
     dy, dx = step * around.reshape(-1, 2, *(1 for _ in y.shape)).swapaxes(0, 1)
     rows = (y + dy).clip(0, image.shape[0] - 1)
     columns = (x + dx).clip(0, image.shape[1] - 1)
-    # By one index: several times faster than by two.
+    # One index is several times faster than two.
     pixels = image.ravel().take(rows * image.shape[1] + columns)
     return np.asarray(pixels, np.float64)
 
 
 def _smoothed(image: NDArray[np.generic], y: Index, x: Index, step: int) -> Real:
-    """Return the image filtered by the 5x5 B3 spline, taps `step` apart, at pixels."""
+    """Filter with the 5x5 B3 spline, taps `step` apart; return values at pixels."""
     total = np.zeros(y.shape)
     for at, weight in zip(_SPLINE_AT, _SPLINE, strict=True):
         total += weight * _gather(image, y, x, at, step)[0]
@@ -196,9 +195,9 @@ def refine(
     *,
     step: int = 1,
 ) -> tuple[Real, Real]:
-    """Move whole-pixel peaks to the sub-pixel summit of the smoothed raw image.
+    """Move whole-pixel peaks to the sub-pixel maximum of the smoothed raw image.
 
-    One step to the largest of the eight neighbours, then the summit of the parabola
+    One step to the largest of the eight neighbours, then to the maximum of the parabola
     through three points along each axis, at most half a step away.
 
     Parameters
@@ -206,11 +205,11 @@ def refine(
     image
         (y, x) raw counts of the window.
     y, x
-        (n,) peaks found on the enhanced image, in the window.
+        (n,) peaks in the window, found on the enhanced image.
     origin
         Row and column of the window's first pixel in the field.
     step
-        Pixels from one point to the next, more than 1 for wide spots.
+        Distance of sampled pixels; more than 1 for wide spots.
 
     Returns
     -------
@@ -219,14 +218,14 @@ def refine(
     """
 
     def at(offsets: Index) -> Real:
-        """Smooth at (k, 2) offsets around the best; give (k, n)."""
+        """Return smoothed values (k, n) at (k, 2) offsets around the best pixels."""
         dy, dx = step * offsets.T[:, :, None]
         return _smoothed(image, best_y + dy, best_x + dx, step)
 
     image = np.ascontiguousarray(image)
     best_y, best_x = y, x
     values = at(_NEIGHBOURS)
-    # Of equal values the first: the peak itself, then as listed.
+    # Of equal values the first wins: the peak itself, then the listed order.
     largest = values.argmax(axis=0)
     best = values[largest, np.arange(y.size)]
     off_y, off_x = step * _NEIGHBOURS[largest].T
@@ -245,7 +244,7 @@ _SPLINE = np.multiply.outer((1, 4, 6, 4, 1), (1, 4, 6, 4, 1)).ravel()
 
 
 def _summit(before: Real, at: Real, after: Real) -> Real:
-    """Return where the parabola through -1, 0 and 1 peaks, within half a pixel."""
+    """Return the position of the parabola's maximum, from -0.5 to 0.5."""
     bend = 2 * at - before - after
     with np.errstate(divide="ignore", invalid="ignore"):
         offset = (after - before) / (2 * bend)
@@ -272,9 +271,9 @@ def photometry(
     y, x
         (n,) whole-pixel peaks.
     least_noise
-        Floor of the noise in counts, above 0: a ring cut to one value has none.
+        Lower bound of the noise in counts, above 0: a saturated ring has no noise.
     step
-        Pixels from one point to the next, more than 1 for wide spots.
+        Distance of sampled pixels; more than 1 for wide spots.
     """
     image = np.ascontiguousarray(image)
     near = _gather(image, y, x, _NEIGHBOURS, step)

@@ -1,8 +1,8 @@
-"""Sums over labelled regions that merge exactly: whole numbers keyed by label.
+"""Integer sums over labelled regions, which merge exactly.
 
-Label images come in, one row of sums for each label goes out. Two tables of the same
-columns merge by adding the rows of equal labels, in any order and grouping. Nothing
-here knows cells, nuclei or blocks.
+Label images come in, one row of sums per label goes out. Two tables of the same columns
+merge by adding the rows of equal labels, in any order and grouping. Nothing here knows
+cells, nuclei or blocks.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ Integers = NDArray[np.int64]
 Region = tuple[int, tuple[slice, slice]]
 """A label and its bounding box, rows and columns."""
 DENSE_LABELS = 1 << 22
-"""Labels up to this are counted in a table of all labels, larger ones are sorted."""
+"""Below this labels are counted in a dense table; larger ones are sorted."""
 LISTED_LABELS = 1 << 16
-"""Labels up to this have a place each in a list, larger ones are numbered first."""
+"""Below this scipy lists every label; larger ones are renumbered first."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class LabelSums:
     """Sums by label."""
 
     labels: Integers
-    """(n,) labels, ascending, none twice."""
+    """(n,), ascending and unique."""
     sums: Integers
-    """(n, k) one row of sums for each label."""
+    """(n, k), one row of sums per label."""
 
     def __add__(self, other: LabelSums) -> LabelSums:
-        """Merge; the identity has no labels."""
+        """Merge two tables; the one without labels is the identity."""
         labels = np.union1d(self.labels, other.labels)
         sums = np.zeros((labels.size, self.sums.shape[1]), np.int64)
         for part in (self, other):
@@ -41,12 +41,12 @@ class LabelSums:
 
 
 def no_labels(n_sums: int) -> LabelSums:
-    """Return the identity of merging."""
+    """Return the table without labels, the identity of merging."""
     return LabelSums(np.zeros(0, np.int64), np.zeros((0, n_sums), np.int64))
 
 
 def number_labels(values: NDArray[np.integer]) -> tuple[Integers, Integers]:
-    """Return the labels that occur, ascending, and each value's place among them."""
+    """Return the unique labels, ascending, and each value's index among them."""
     flat = values.ravel()
     if _is_dense(flat):
         present = np.bincount(flat)
@@ -58,7 +58,7 @@ def number_labels(values: NDArray[np.integer]) -> tuple[Integers, Integers]:
 
 
 def _is_dense(values: NDArray[np.integer], most: int = DENSE_LABELS) -> bool:
-    """Return whether a table of all labels up to the largest is small enough."""
+    """Return whether all values are from 0 to below `most`."""
     return bool(values.size) and int(values.min()) >= 0 and int(values.max()) < most
 
 
@@ -70,7 +70,7 @@ def find_regions(labels: NDArray[np.integer]) -> list[Region]:
         found = ndimage.find_objects(labels)
         return [(label, box) for label, box in enumerate(found, 1) if box is not None]
     keys, place = number_labels(labels)
-    # Numbers from 1, in the order of labels; 0 is background.
+    # Numbered from 1 in the order of labels; 0 is background.
     ranks = np.where(keys != 0, np.cumsum(keys != 0), 0).astype(np.int32)
     boxes = ndimage.find_objects(ranks[place].reshape(labels.shape))
     return [(int(key), box) for key, box in zip(keys[keys != 0], boxes, strict=True)]

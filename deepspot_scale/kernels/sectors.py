@@ -1,6 +1,6 @@
-r"""Sector polarity: spots and area per degree about the nucleus in, an index out.
+r"""Sector polarity: spots and area per degree around the nucleus in, an index out.
 
-Everything starts from 360 one-degree bins about the nucleus centroid::
+Everything is derived from 360 one-degree bins around the nucleus centroid::
 
                 90
           \     1     /        Bin 0 starts AT the reference direction; bins follow
@@ -11,9 +11,9 @@ Everything starts from 360 one-degree bins about the nucleus centroid::
             /       \          has 300..359 and 0..59, sixty degrees to either
           /     3     \        side.
 
-Bins add up over blocks, and any number of sectors, any rotation and any null follow
-from them. The arithmetic is that of DypFISH (Savulescu et al. 2021, Cell Reports
-Methods) with fixed, centred sectors. Nothing here knows images, tables or plates.
+Bins are summed over blocks; any number of sectors, any rotation and any null model are
+computed from them. The arithmetic is that of DypFISH (Savulescu et al. 2021, Cell
+Reports Methods) with fixed, centred sectors. Nothing here knows images or tables.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ Floats = NDArray[np.float64]
 
 _N_BINS = 360
 _EXACT_DIGITS = 9
-"""Angles are rounded to this many digits before they are cut into bins: whatever a
-different but equal order of sums does to the last bits of a centroid, a pixel on a
-bin's edge stays in its bin."""
+"""Angles are rounded to this many digits before binning: the order of summation may
+change the last bits of a centroid, but must not move a pixel on a bin's edge."""
 
 
 def angle_deg(dy: ArrayLike, dx: ArrayLike) -> Floats:
@@ -35,9 +34,9 @@ def angle_deg(dy: ArrayLike, dx: ArrayLike) -> Floats:
 
     0 is along +x, 90 towards smaller y; the direction of (0, 0) is 0.
     """
-    # Contiguous copies: numpy's vector and scalar loops differ in the last bit, and
-    # which one runs must not depend on how the caller cut the array. Adding 0 turns
-    # -0 into 0, which would otherwise flip the direction of (0, 0).
+    # Contiguous copies: numpy's vector and scalar loops differ in the last bit, and the
+    # caller's slicing must not decide which one runs. Adding 0 turns -0 into 0, which
+    # would otherwise flip the direction of (0, 0).
     up, right = np.broadcast_arrays(
         0.0 - np.asarray(dy, np.float64), np.asarray(dx, np.float64) + 0.0
     )
@@ -62,7 +61,7 @@ def angle_bins(
     Returns
     -------
     ndarray
-        0 to 359; bin b holds the directions from b up to b + 1 degrees
+        0 to 359; bin b contains the directions from b up to b + 1 degrees
         counter-clockwise of the reference. Each element depends on its own inputs
         only.
 
@@ -76,8 +75,8 @@ def angle_bins(
 
 
 def _wrap(angle: Floats) -> Floats:
-    """Bring degrees to [0, 360), cleared of rounding noise."""
-    # What `numpy.mod` would give but for the last digits, several times as fast.
+    """Map degrees to [0, 360) and remove rounding noise."""
+    # `numpy.mod` up to the last digits, but several times as fast.
     wrapped = np.round(angle - 360.0 * np.floor(angle / 360.0), _EXACT_DIGITS)
     return np.where(wrapped >= 360.0, 0.0, wrapped)
 
@@ -90,12 +89,12 @@ def nearest_on_line(points: ArrayLike, corners: ArrayLike) -> Floats:
     points
         (n, 2), y and x.
     corners
-        (m, 2), y and x, in the order in which they are joined; one corner is a point.
+        (m, 2), y and x, in order along the line; a single corner is a point.
 
     Returns
     -------
     ndarray
-        (n, 2); of equally near points the one on the earliest segment.
+        (n, 2); among equally near points, the one on the first segment.
     """
     p = np.reshape(np.asarray(points, np.float64), (-1, 1, 2))
     line = np.reshape(np.asarray(corners, np.float64), (-1, 2))
@@ -109,7 +108,7 @@ def nearest_on_line(points: ArrayLike, corners: ArrayLike) -> Floats:
 
 
 def sector_sums(bins: ArrayLike, n_sectors: int) -> NDArray[np.int64]:
-    """Add the 360 one-degree bins up to equal sectors, centred on the reference.
+    """Sum the 360 one-degree bins to equal sectors, centred on the reference.
 
     Parameters
     ----------
@@ -131,7 +130,7 @@ def sector_sums(bins: ArrayLike, n_sectors: int) -> NDArray[np.int64]:
 
 
 def sums_from_each_bin(bins: ArrayLike, n_sectors: int) -> NDArray[np.int64]:
-    """Add up the bins of one sector's width from each bin on: a sector in any rotation.
+    """Sum the bins of a sector that starts at each bin: the sector in any rotation.
 
     Parameters
     ----------
@@ -154,17 +153,17 @@ def sums_from_each_bin(bins: ArrayLike, n_sectors: int) -> NDArray[np.int64]:
 
 
 def relative_concentration(spots: ArrayLike, areas: ArrayLike) -> Floats:
-    """Return each sector's spot density over the whole cytoplasm's: 1 is uniform.
+    """Return each sector's spot density relative to the whole cytoplasm; 1: uniform.
 
     Parameters
     ----------
     spots, areas
-        (..., n_sectors) cytoplasmic spots and pixels; they broadcast.
+        (..., n_sectors) cytoplasmic spots and pixels, broadcast against each other.
 
     Returns
     -------
     ndarray
-        (..., n_sectors); NaN in a sector without area, everywhere without spots.
+        (..., n_sectors); NaN in a sector without area, and for a cell without spots.
     """
     n, area = np.broadcast_arrays(
         np.asarray(spots, np.float64), np.asarray(areas, np.float64)
@@ -176,22 +175,22 @@ def relative_concentration(spots: ArrayLike, areas: ArrayLike) -> Floats:
 
 
 def polarity_index(concentrations: ArrayLike) -> Floats:
-    """Return a group's polarity index: how often the reference sector exceeds.
+    """Return the polarity index of a group of cells.
 
-    With M the reference-sector concentrations of n cells and Q all others, pooled,
-    the index is ``2 * #{m > median(Q)} / n - 1``.
+    It is ``2 * #{m > median(Q)} / n - 1``, where M are the concentrations in the
+    reference sectors of n cells and Q those in all other sectors, pooled.
 
     Parameters
     ----------
     concentrations
-        (..., n_cells, n_sectors) relative concentrations, sector 0 the reference.
-        NaN (a sector without area) counts neither in M nor in Q.
+        (..., n_cells, n_sectors) relative concentrations; sector 0 is the reference.
+        NaN (a sector without area) belongs neither to M nor to Q.
 
     Returns
     -------
     ndarray
-        (...,), from -1 (away from the reference) over 0 to 1 (towards it); NaN where
-        M or Q is empty.
+        (...,), from -1 (away from the reference) to 1 (towards it); NaN if M or Q is
+        empty.
     """
     values = np.asarray(concentrations)
     reference = values[..., 0]
@@ -204,12 +203,12 @@ def polarity_index(concentrations: ArrayLike) -> Floats:
 
 
 def _median_of_finite(values: NDArray[np.floating]) -> Floats:
-    """Median along the last axis, NaN left out; `numpy.nanmedian` loops over rows."""
+    """Return medians along the last axis, without NaN; `numpy.nanmedian` is slow."""
     size = values.shape[-1]
     if size == 0:
         return np.full(values.shape[:-1], np.nan)
     if np.isfinite(values).all():
-        # One place is sought with vector instructions, two are not: ten times slower.
+        # Partitioning at one index is vectorised; at two it is ten times slower.
         ordered = np.partition(values, size // 2, axis=-1)
         upper = ordered[..., size // 2].astype(np.float64)
         if size % 2:
@@ -232,14 +231,14 @@ def resultant(
     cosines, sines
         Sums over the vectors of the cosine and the sine of their angle.
     n
-        How many vectors were summed.
+        Number of vectors in the sums.
 
     Returns
     -------
     length
-        0 (no direction) to 1 (all the same way); NaN without vectors.
+        0 (no direction) to 1 (all the same direction); NaN without vectors.
     direction_deg
-        [0, 360); NaN without vectors, and where they cancel.
+        [0, 360); NaN without vectors, or if they cancel.
     """
     c, s, count = np.broadcast_arrays(
         np.asarray(cosines, np.float64),
@@ -247,6 +246,6 @@ def resultant(
         np.asarray(n, np.float64),
     )
     length = np.where(count > 0, np.hypot(c, s) / np.maximum(count, 1), np.nan)
-    length = np.minimum(length, 1.0)  # rounding may leave it a bit above
+    length = np.minimum(length, 1.0)  # may exceed 1 by rounding
     known = length > 10.0**-_EXACT_DIGITS
     return length, np.where(known, angle_deg(-s, c), np.nan)

@@ -1,7 +1,7 @@
-"""From sums over a field to the least wavelet coefficient that is no noise.
+"""Noise thresholds of wavelet coefficients, from sums over a field.
 
-Whole-number coefficients come in and are counted; counts of two pieces merge by
-adding. One threshold a scale goes out. Nothing here knows where the pixels were.
+Whole-number coefficients come in and are counted; the counts of two pieces are merged
+by addition. One threshold per scale goes out. Nothing here knows pixel positions.
 
 Sources: Olivo-Marin 2002, https://doi.org/10.1016/S0031-3203(01)00127-3, and the spot
 detector of Icy, https://icy.bioimageanalysis.org/plugin/spot-detector/.
@@ -21,25 +21,25 @@ Planes = NDArray[np.float32]
 
 
 class Threshold(Protocol):
-    """How a detector turns sums over the field into one threshold for each scale."""
+    """How a detector derives one threshold per scale from sums over the field."""
 
     def count(self, planes: Planes) -> NDArray[np.int64]:
         """Return mergeable sums of ``(scales, n)`` wavelet coefficients."""
 
     def levels(self, state: NDArray[np.int64], scales: tuple[int, ...]) -> list[float]:
-        """Return the least coefficient that passes, for each scale."""
+        """Return the least accepted coefficient of each scale."""
 
 
 @dataclass(frozen=True)
 class IcyThreshold:
-    """Icy's: sqrt(2 ln(N / 4^s)) * MAD_s / (sensitivity_s / 100).
+    """Icy's threshold: sqrt(2 ln(N / 4^s)) * MAD_s / (sensitivity_s / 100).
 
     MAD is the **mean** absolute deviation; the mean of a wavelet plane is zero, so
-    the sum of absolute values over the field is all that is needed.
+    the sum of absolute values over the field suffices.
     """
 
     sensitivities: tuple[float, ...]
-    """Per cent, one for each scale."""
+    """In per cent, one per scale."""
 
     def count(self, planes: Planes) -> NDArray[np.int64]:
         """Return [n, sum |w| of each scale]."""
@@ -49,7 +49,7 @@ class IcyThreshold:
         return np.array([planes.shape[1], *sums], np.int64)
 
     def levels(self, state: NDArray[np.int64], scales: tuple[int, ...]) -> list[float]:
-        """Return the least coefficient that passes, for each scale."""
+        """Return the least accepted coefficient of each scale."""
         n = int(state[0])
         return [
             float(np.sqrt(2 * np.log(max(n / 4**scale, 1.0))))
@@ -65,7 +65,7 @@ class IcyThreshold:
 
 @dataclass(frozen=True)
 class ProductThreshold:
-    """Olivo-Marin's k * sigma_s with sigma_s = median |w - median| / 0.67."""
+    """Olivo-Marin's threshold: k * sigma_s, sigma_s = median |w - median| / 0.67."""
 
     n_sigma: float = 3.0
     """k."""
@@ -77,7 +77,7 @@ class ProductThreshold:
         return np.stack([np.bincount(plane, minlength=bins) for plane in shifted])
 
     def levels(self, state: NDArray[np.int64], scales: tuple[int, ...]) -> list[float]:
-        """Return the least coefficient that passes, for each scale."""
+        """Return the least accepted coefficient of each scale."""
         values = np.arange(-wavelet.LEVELS, wavelet.LEVELS + 1)
         answer = []
         for counts in state:
@@ -89,6 +89,6 @@ class ProductThreshold:
 
 
 def _median(counts: NDArray[np.int64], values: NDArray[np.int64]) -> int:
-    """Return the lower median of counted values."""
+    """Return the lower median of a histogram."""
     running = np.cumsum(counts)
     return int(values[np.searchsorted(running, (running[-1] + 1) // 2)])

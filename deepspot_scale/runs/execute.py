@@ -7,8 +7,8 @@ how a field is processed, or how it reaches a worker.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 from uuid import uuid4
@@ -21,69 +21,16 @@ from deepspot_scale.cluster.worker import EngineLoader, field_resources
 from deepspot_scale.dashboard.publisher import announce_run
 from deepspot_scale.errors import PlateError, RunError
 from deepspot_scale.execution.planes import FieldTask
-from deepspot_scale.io.tables import Folder, write_table
-from deepspot_scale.networks.engines import Device
+from deepspot_scale.io.tables import Folder
+from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.runs import manifest
-from deepspot_scale.runs.contents import read_contents
 from deepspot_scale.runs.dispatch import batch_fields, distribute
 from deepspot_scale.runs.lease import hold_run
 from deepspot_scale.runs.prepare import Prepared, Selection, prepare_run
 from deepspot_scale.runs.process import Job, fail_batch, run_batch
+from deepspot_scale.runs.progress import Progress
+from deepspot_scale.runs.summarise import summarise_run
 from deepspot_scale.settings import Settings
-from deepspot_scale.stages.polarity.measure import PolarityOptions
-from deepspot_scale.statistics.sector_index import SectorIndex
-from deepspot_scale.statistics.summaries import summarise_conditions, summarise_wells
-from deepspot_scale.vocabulary import CONDITIONS, DONE, WELLS
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands."""
-
-    total: int
-    """Fields of this run, without those skipped."""
-    skipped: int
-    """Fields that were settled before."""
-    done: int = 0
-    failed: int = 0
-    n_spots: int = 0
-    seconds: float = 0.0
-    """Since the first field was handed out."""
-    last: pd.DataFrame | None = None
-    """Rows of the fields that came in last."""
-    n_images: int = 0
-    """Planes of the fields that are done."""
-
-    @property
-    def left(self) -> int:
-        """Fields that are neither done nor failed."""
-        return self.total - self.done - self.failed
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers, for whoever asks how far the run is."""
-        finished = self.done + self.failed
-        return {
-            "total": self.total,
-            "skipped": self.skipped,
-            "done": self.done,
-            "failed": self.failed,
-            "seconds": round(self.seconds, 1),
-            "images_per_second": finished / self.seconds if self.seconds else None,
-        }
-
-    def after(self, rows: pd.DataFrame, seconds: float) -> Progress:
-        """Return the progress once these rows have come in."""
-        good = int((rows["status"] == DONE).sum())
-        return Progress(
-            self.total,
-            self.skipped,
-            self.done + good,
-            self.failed + len(rows) - good,
-            self.n_spots + int(rows["n_spots"].sum()),
-            seconds,
-            rows,
-            self.n_images + int(rows["n_planes"].sum()),
-        )
 
 
 def execute_run(
@@ -171,36 +118,6 @@ def _run_here(
                 yield rows
 
 
-def summarise_run(
-    out: Folder,
-    settings: Settings,
-    plate_map: pd.DataFrame,
-    channels: Sequence[str],
-) -> None:
-    """Write ``fields``, ``wells`` and ``conditions`` from the parts that count.
-
-    Each of `channels` has its rows, also where nothing was found.
-    """
-    fields = manifest.read_fields(out)
-    write_table(out, "fields.parquet", fields, read_contents(out).fields)
-    cells = manifest.read_part_table(out, "cells")
-    spots = manifest.count_spots(out)
-    found = (*spots["channel"].unique(), *cells["channel"].unique())
-    channels = list(dict.fromkeys((*channels, *found)))
-    polarity = settings.of(PolarityOptions)
-    index = SectorIndex(
-        polarity.sectors,
-        polarity.min_spots,
-        polarity.rotation,
-        polarity.exclude_border,
-    )
-    tables = (fields, cells, plate_map)
-    wells = summarise_wells(*tables, channels=channels, spots=spots, index=index)
-    write_table(out, "wells.parquet", wells, WELLS)
-    groups = summarise_conditions(*tables, channels=channels, spots=spots, index=index)
-    write_table(out, "conditions.parquet", groups, CONDITIONS)
-
-
 def run(  # noqa: PLR0913 - see `prepare_run`
     source: Any,
     out: str,
@@ -213,7 +130,46 @@ def run(  # noqa: PLR0913 - see `prepare_run`
 ) -> Progress:
     """Find every spot of a plate and measure every cell; write a run folder.
 
-    Parameters, errors and result are those of `prepare_run` and `execute_run`.
+    The same call again continues where an earlier one stopped, whatever stopped it.
+
+    Parameters
+    ----------
+    source
+        Plate, image or folder of images, as `open_plate` takes it.
+    out
+        Run folder, path or fsspec URL: made, or continued.
+    settings
+        What is measured and how, from `make_settings`.
+    client
+        `distributed.Client`; None runs here, one field after the other.
+    selection
+        Which fields; the others may follow later.
+    device
+        Where networks run: auto, cpu, or gpu, which refuses to run without one.
+    on_progress
+        Called at the start and each time fields have ended.
+
+    Returns
+    -------
+    Progress
+        How many fields are done, failed and left; `open_run` reads the folder.
+
+    Raises
+    ------
+    PlateError, SettingsError, WeightsError
+        The plate cannot be opened, or a setting is unfit.
+    RunError
+        The folder holds another run, or another client works on it.
+    DeviceError
+        A GPU was asked for and none can be used.
+    ClusterError
+        Scheduler or workers are gone for good; what is done is kept.
+
+    Examples
+    --------
+    >>> settings = make_settings(channels=["FISH"])  # doctest: +SKIP
+    >>> run("PLATE.zarr", "RUN", settings).failed  # doctest: +SKIP
+    0
     """
     with hold_run(Folder(str(out))) as lease:
         prepared = prepare_run(

@@ -1,13 +1,14 @@
-"""Images as microscopes give them, from ranges as broad as theirs: the set *broad*.
+"""The set *broad*: realistic images with the broad parameter ranges of microscopes.
 
-A generator comes in, an image and its truth go out. Light is drawn first, then a
-camera counts it, then a file is made of the counts, as pipelines do:
+A generator comes in, an image and its truth go out. Light is drawn first, then counted
+by a simulated camera, then processed and stored as by imaging pipelines:
 
     background + distractors + spots -> photons -> camera -> counts -> file
 
-The truth holds the spots that an eye could point at: well above noise and texture,
-and not lost beside the image's other spots. Much fainter ones are in the image alone,
-and what lies between is not drawn: an image that nobody can judge teaches nothing.
+The truth contains the spots that a person could see: well above noise and texture, and
+not much fainter than the image's other spots. Much fainter spots are drawn but not part
+of the truth. Spots in between are not drawn, because ambiguous images do not help
+training.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ Real = NDArray[np.float64]
 WIDEST = 3.5
 """Largest standard deviation of a spot in pixels."""
 LEAST_SNR, LEAST_GRAINED_SNR = 3.0, 5.0
-"""Least SNR of a true spot; more where the noise itself has a grain."""
+"""Least SNR of a true spot; the second value if the noise is grained."""
 LEAST_MATCHED_SNR = 6.0
-"""Least SNR of a true spot after the filter matched to it: snr x sigma x sqrt(pi)."""
+"""Least SNR of a true spot after its matched filter: snr x sigma x sqrt(pi)."""
 LEAST_SHARE = 0.25
 """Least height of a true spot as a share of the image's median spot."""
 DOUBTFUL = 0.5
-"""Spots that miss a limit by less than this factor are not drawn: nobody could say."""
+"""Ambiguous spots, from this share of a limit up to the limit, are not drawn."""
 LEAST_DISTANCE = 1.5
-"""Least distance of two spots in sigma; the fainter of two nearer ones is not drawn."""
+"""Least distance of spots in sigma; of two nearer ones the fainter is not drawn."""
 LEAST_FOR_GRAINS = 10
-"""Fewer spots do not tell what in their image is only a grain."""
+"""Least number of spots in an image with grains: fewer define no typical height."""
 
 
 class _Spots(NamedTuple):
@@ -60,17 +61,17 @@ class _Spots(NamedTuple):
 def broad_image(rng: np.random.Generator, size: int = 256) -> Truth:
     """Simulate one image of the set *broad*.
 
-    Spots of sigma 0.7 to 3.5 px, round to anisotropic, some out of focus, alone,
-    touching or in clusters, in any number from none to 3000 per 512 px image, over
-    two decades of intensity; octaves of noise, cells and islands with sharp edges and
-    texture, nuclei, large blobs, clumps, filaments and dim grains that are no spots;
-    shot, per-pixel read and grained noise; hot pixels; 8-bit, compressed, saturated
-    and background-subtracted files.
+    Spots: sigma 0.7 to 3.5 px, round or anisotropic, some out of focus; single,
+    touching or in clusters; 0 to 3000 per 512 px image; intensities over two decades.
+    Background and distractors: octaves of noise, cells and islands with sharp edges
+    and texture, nuclei, large blobs, clumps, filaments, dim grains. Noise: shot noise,
+    read noise per pixel, grain. Files: hot pixels, 8 bits, compression, saturation,
+    subtracted background.
 
     Parameters
     ----------
     rng
-        The only source of chance.
+        The only source of randomness.
     size
         Edge of the square image in pixels.
     """
@@ -94,7 +95,7 @@ def broad_image(rng: np.random.Generator, size: int = 256) -> Truth:
 
 
 def _apart(spots: _Spots) -> NDArray[np.bool_]:
-    """Return which spots no brighter one is too near to."""
+    """Return which spots have no brighter one nearer than `LEAST_DISTANCE`."""
     sigma = np.sqrt(spots.sigmas.prod(axis=1))
     near = LEAST_DISTANCE * float(sigma.mean()) if len(sigma) else 0.0
     pairs = KDTree(spots.points).query_pairs(near, output_type="ndarray")
@@ -105,7 +106,7 @@ def _apart(spots: _Spots) -> NDArray[np.bool_]:
 
 
 def _margin(spots: _Spots, below: Image, grained: bool) -> tuple[Real, Real]:
-    """Return each spot's SNR, and its share of the limit that it is nearest to."""
+    """Return each spot's SNR, and its smallest ratio to a limit."""
     rows, columns = np.round(spots.points).astype(np.int64).T
     snr = spots.heights / below[rows, columns]
     width = np.sqrt(spots.sigmas.prod(axis=1))
@@ -118,13 +119,13 @@ def _margin(spots: _Spots, below: Image, grained: bool) -> tuple[Real, Real]:
     return snr, np.min(limits, axis=0)
 
 
-# -- what is no spot -------------------------------------------------------------------
+# -- background and distractors --------------------------------------------------------
 
 
 def _background(
     rng: np.random.Generator, shape: tuple[int, int], sigma: float
 ) -> Image:
-    """Autofluorescence in units of its brightness; some of it may look like spots."""
+    """Autofluorescence in units of its brightness; parts may look like spots."""
     light = np.zeros(shape, np.float32)
     for scale in (4, 8, 16, 32, 64, 128):
         if rng.random() < 0.45:
@@ -162,7 +163,7 @@ def _cells(rng: np.random.Generator, shape: tuple[int, int], _: float) -> Image:
 
 
 def _islands(rng: np.random.Generator, shape: tuple[int, int], _: float) -> Image:
-    """Tissue: ragged islands with sharp edges and a texture down to single pixels."""
+    """Tissue: ragged islands with sharp edges and texture down to single pixels."""
     land = smooth_noise(rng, shape, rng.uniform(12, 60))
     land += 0.4 * smooth_noise(rng, shape, rng.uniform(4, 10))
     soft = _soften(rng, land > np.quantile(land, rng.uniform(0.4, 0.9)))
@@ -178,7 +179,7 @@ def _soften(rng: np.random.Generator, mask: NDArray[np.bool_]) -> Image:
 
 
 def _blobs(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> Image:
-    """Round blobs too wide for spots."""
+    """Round blobs, wider than spots."""
     n = int(rng.integers(1, 20))
     points = rng.uniform(0, np.array(shape) - 1, (n, 2))
     wide = max(5.0, 2.5 * sigma)
@@ -187,7 +188,7 @@ def _blobs(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> Im
 
 
 def _clumps(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> Image:
-    """Lipofuscin: ragged bright clumps of sharp edges, larger than spots."""
+    """Lipofuscin: ragged bright clumps with sharp edges, larger than spots."""
     light = np.zeros(shape, np.float32)
     for _ in range(rng.integers(1, 12)):
         centre = rng.uniform(0, shape, 2)
@@ -211,7 +212,7 @@ def _filaments(rng: np.random.Generator, shape: tuple[int, int], _: float) -> Im
 
 
 def _grains(rng: np.random.Generator, shape: tuple[int, int], spots: _Spots) -> Image:
-    """Dim grains all over, each a small share of a spot's height."""
+    """Dim grains everywhere, with a small share of a spot's height."""
     n = int(log_uniform(rng, 0.2, 5) * len(spots.points))
     points = rng.uniform(0, np.array(shape) - 1, (n, 2))
     share = log_uniform(rng, 0.02, 0.15, n)
@@ -221,7 +222,7 @@ def _grains(rng: np.random.Generator, shape: tuple[int, int], spots: _Spots) -> 
 
 
 def _texture(light: Image, sigma: float) -> Image:
-    """Return the local standard deviation of what is as fine as spots."""
+    """Return the local standard deviation of structures as fine as spots."""
     fine = light - cv2.GaussianBlur(light, (0, 0), 2 * sigma)
     spread = cv2.GaussianBlur(fine**2, (0, 0), 4 * sigma)
     return np.asarray(np.sqrt(np.maximum(spread, 0)), np.float32)
@@ -241,7 +242,7 @@ def _spots(
     sigmas = np.minimum(sigmas, WIDEST)
     spread = rng.choice([0.0, 0.2, 0.4, 0.6])
     heights = log_uniform(rng, 3.5, 80) * noise * np.exp(rng.normal(0, spread, n))
-    if rng.random() < 0.3:  # some out of focus: the same light on a larger area
+    if rng.random() < 0.3:  # some out of focus: the same light over a larger area
         most = np.clip(WIDEST / sigmas.max(axis=1), 1.0, 2.0)
         wider = np.where(rng.random(n) < 0.3, rng.uniform(1.0, most), 1.0)
         sigmas, heights = sigmas * wider[:, None], heights / wider**2
@@ -249,7 +250,7 @@ def _spots(
 
 
 def _scatter(rng: np.random.Generator, shape: tuple[int, int], n: int) -> Points:
-    """Place spots uniformly, in clusters or in pairs; some reach the border."""
+    """Place spots uniformly, in clusters or in pairs, up to the border."""
     extent = np.array(shape) - 1.0
     points = rng.uniform(0, extent, (n, 2))
     kind = rng.random()
@@ -274,9 +275,9 @@ def _scatter(rng: np.random.Generator, shape: tuple[int, int], n: int) -> Points
 
 class _Camera(NamedTuple):
     read_noise: Image
-    """(y, x), standard deviation of each pixel, as in sCMOS cameras."""
+    """(y, x), standard deviation per pixel, as in sCMOS cameras."""
     grain: float
-    """Sigma of the filter that noise went through, in pixels; 0: none."""
+    """Sigma of the filter applied to the noise, in pixels; 0: none."""
 
     @property
     def grained(self) -> bool:
@@ -303,7 +304,7 @@ def _camera(rng: np.random.Generator, shape: tuple[int, int]) -> _Camera:
 
 
 def _file(rng: np.random.Generator, counts: Image) -> Image:
-    """Do what happens on the way to a file: hot pixels, subtraction, limits, 8 bits."""
+    """Apply steps on the way to a file: hot pixels, subtraction, saturation, 8 bits."""
     if rng.random() < 0.15:
         n = int(rng.integers(1, 12))
         rows, columns = (rng.integers(0, m, n) for m in counts.shape)
@@ -323,7 +324,7 @@ def _file(rng: np.random.Generator, counts: Image) -> Image:
 
 
 def _subtract(rng: np.random.Generator, counts: Image) -> Image:
-    """Subtract the background as pipelines do; about half of the pixels become 0."""
+    """Subtract the background; about half of the pixels become 0."""
     if rng.random() < 0.5:
         smooth = cv2.GaussianBlur(counts, (0, 0), rng.uniform(6, 20))
     else:

@@ -1,9 +1,9 @@
 """The simulated images of the DeepSpot paper, with its ranges.
 
-A generator and the number of spots come in, an image of 0 to 255 and its truth go out.
+A generator and the number of spots come in; an image of 0 to 255 and its truth go out.
 Source: Bouilhol et al. 2021, https://doi.org/10.1101/2021.11.25.469984, section 4.1,
-and the authors' public code where the text is silent: spots are Gaussians of equal
-*light*, so wide ones are dimmer; noise is normal, whatever the paper calls it.
+and the authors' public code for details: spots are Gaussians of equal *light*, so wide
+ones are dimmer; the noise is normal, although the paper names it otherwise.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def paper_image(
     Parameters
     ----------
     n_spots
-        Spots in the image; 10, 20 ... 100 in the paper.
+        Number of spots; 10, 20 ... 100 in the paper.
     intensity
-        ``"fixed"``: one intensity for the image, ``"var"``: one for each spot, both
+        ``"fixed"``: one intensity for all spots; ``"var"``: one for each spot; both
         from 80 to 150.
     size
         Edge of the square image in pixels; 256 in the paper.
@@ -71,5 +71,5 @@ def _noise(rng: np.random.Generator, size: int) -> Image:
 
 
 def _fine_spread(noise: Image) -> float:
-    """Return the standard deviation of the noise without what is wider than spots."""
+    """Return the standard deviation of the noise at the scale of spots."""
     return float((noise - cv2.GaussianBlur(noise, (0, 0), 3.0)).std())

@@ -1,9 +1,9 @@
-"""One field of a wound assay with known truth: scene, spots and photograph.
+"""Simulates one field of a wound assay with known truth: scene, spots and image.
 
 A seeded generator comes in; label images, planted spots, the true cells and a
-two-channel camera image go out. Drawn otherwise than the images that the network
-learns from: a monolayer of cells with outlines and nuclei beside a wound, one
-microscope, one camera. Nothing here knows files or plates.
+two-channel camera image go out. The drawing differs from that of the network's training
+images: a monolayer of cells with outlines and nuclei beside a wound, one microscope,
+one camera. Nothing here knows files or plates.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ PIXEL_SIZE_UM: Final = (0.108, 0.108)
 
 _SIZE: Final = 1024
 _GAIN, _OFFSET, _READ_NOISE = 2.1, 104.0, 1.7
-"""Counts per photoelectron, counts in the dark, electrons: an sCMOS camera."""
+"""Of an sCMOS camera: counts per photoelectron, counts in the dark, electrons."""
 _SIGMA, _SNR = (1.2, 1.9), (5.0, 25.0)
-"""Least and largest standard deviation of a spot in pixels, and its SNR."""
+"""Range of a spot's standard deviation in pixels, and of its SNR."""
 _WHOLE_CELL: Final = 25_000
-"""Pixels of cytoplasm; cells with less, most cut by the border, have fewer spots."""
+"""Pixels of cytoplasm; smaller cells, mostly cut by the border, get fewer spots."""
 
 
 @dataclass(frozen=True)
 class AssayScene:
-    """One field before the camera."""
+    """One field before it is imaged."""
 
     cells: Labels
     nuclei: Labels
     depth: Image
-    """Distance of a pixel from its cell's outline, inwards, in pixels."""
+    """Distance of a pixel inside a cell from the cell's outline, in pixels."""
     wound: Points
-    """(m, 2), corners of the wound's edge."""
+    """(m, 2), corners (y, x) of the wound's edge."""
     centres: Points
-    """(n, 2), nucleus centroids of the cells 1 to n."""
+    """(n, 2), nucleus centroids (y, x) of the cells 1 to n."""
     reference_deg: NDArray[np.float64]
     """(n,), direction from each centroid to the nearest point of the wound."""
 
 
 def draw_scene(rng: np.random.Generator) -> AssayScene:
-    """Draw one field: cells beside a wound that lies at one of the four sides."""
+    """Draw one field: cells beside a wound at one of the four sides."""
     wound = _wound_at_left(rng)
     depth = _monolayer(rng, wound)
     turns = int(rng.integers(4))
@@ -80,7 +80,7 @@ def draw_scene(rng: np.random.Generator) -> AssayScene:
 
 
 def _wound_at_left(rng: np.random.Generator) -> Points:
-    """Return corners of a gently wavy line from top to bottom, near the left side."""
+    """Return corners of a slightly wavy line from top to bottom, near the left side."""
     y = np.linspace(0, _SIZE - 1, 9)
     swing = rng.uniform(8, 28) * np.sin(y / rng.uniform(110, 220) + rng.uniform(0, 6))
     tilt = rng.uniform(-0.06, 0.06) * (y - _SIZE / 2)
@@ -88,11 +88,11 @@ def _wound_at_left(rng: np.random.Generator) -> Points:
 
 
 def _monolayer(rng: np.random.Generator, wound: Points) -> Image:
-    """Return how deep each pixel lies inside a cell; 0 and less between cells.
+    """Return each pixel's depth inside a cell; 0 or less between cells.
 
-    Cells are Voronoi regions of jittered seeds under a wavy, stretched metric, cut
-    to discs, apart by a gap, and right of the wound. Drawn at half size: outlines
-    are smooth.
+    Cells are Voronoi regions of jittered seeds under a wavy, stretched metric, limited
+    to discs, separated by a gap, and right of the wound. They are drawn at half size,
+    which suffices for smooth outlines.
     """
     half = _SIZE // 2
     yy, xx = np.mgrid[:half, :half].astype(np.float32) * 2 + 0.5
@@ -123,9 +123,9 @@ def _monolayer(rng: np.random.Generator, wound: Points) -> Image:
 
 
 def _add_nuclei(rng: np.random.Generator, depth: Image) -> tuple[Labels, Labels]:
-    """Draw cell labels, and in each cell a nucleus off its middle.
+    """Draw cell labels, and in each cell an off-centre nucleus.
 
-    Pieces without room for a nucleus are no cells.
+    Regions too small for a nucleus become background.
     """
     pieces = cv2.connectedComponents((depth > 0).astype(np.uint8), connectivity=4)[1]
     inside = cv2.distanceTransform((depth > 0).astype(np.uint8), cv2.DIST_L2, 3)
@@ -150,7 +150,7 @@ def _nucleus(
     centre: tuple[int, int],
     shape: tuple[int, ...],
 ) -> NDArray[np.bool_]:
-    """Return the mask of an ellipse with a slightly uneven outline."""
+    """Return the mask of an ellipse with a slightly irregular outline."""
     turn = np.linspace(0, 2 * np.pi, 72, endpoint=False)
     wave = rng.uniform(0, 0.06, 2)[:, None] * np.cos(
         np.array([[2], [3]]) * turn + rng.uniform(0, 6, (2, 1))
@@ -177,17 +177,17 @@ def _centroids(labels: Labels) -> Points:
 def plant_spots(
     rng: np.random.Generator, scene: AssayScene, enrichment: float
 ) -> pd.DataFrame:
-    """Scatter spots: 30 to 150 expected in a cytoplasm, few in nuclei and elsewhere.
+    """Plant spots: 30 to 150 expected per cytoplasm, few in nuclei and outside.
 
     Parameters
     ----------
     rng
-        The only source of chance.
+        The only source of randomness.
     scene
         The field.
     enrichment
-        Density within 60 degrees of the wound's direction over that elsewhere, in the
-        typical cell; 1: spots are uniform in every cell.
+        Ratio of the density within 60 degrees of the wound's direction to the density
+        elsewhere, in the typical cell; 1: spots are uniform in every cell.
 
     Returns
     -------
@@ -196,7 +196,7 @@ def plant_spots(
     """
     n_cells = len(scene.centres)
     cell, y, x = _cytoplasm(scene)
-    whole = np.minimum(1.0, np.bincount(cell)[1:] / _WHOLE_CELL)  # others are cut off
+    whole = np.minimum(1.0, np.bincount(cell)[1:] / _WHOLE_CELL)  # cut cells have less
     expression = np.maximum(30.0, log_uniform(rng, 30, 150, n_cells) * whole)
     bins = _bins(scene, cell, y, x)
     facing = (bins < N_BINS // 6) | (bins >= N_BINS - N_BINS // 6)
@@ -232,13 +232,13 @@ def _cytoplasm(
 def _bins(
     scene: AssayScene, cell: Numbers, y: Numbers, x: Numbers
 ) -> NDArray[np.int64]:
-    """Return the one-degree bin of each point about its own cell's nucleus."""
+    """Return the one-degree bin of each point around its cell's nucleus."""
     centre = scene.centres[cell - 1]
     return angle_bins(y - centre[:, 0], x - centre[:, 1], scene.reference_deg[cell - 1])
 
 
 def true_cells(scene: AssayScene, spots: pd.DataFrame) -> pd.DataFrame:
-    """Return the true cells of a field, as a run would measure them without error."""
+    """Return the true cells of a field, as an error-free run would measure them."""
     n = len(scene.centres)
 
     def count(cell: Numbers, y: Numbers, x: Numbers) -> list[Numbers]:
@@ -270,7 +270,7 @@ def true_cells(scene: AssayScene, spots: pd.DataFrame) -> pd.DataFrame:
 def photograph(
     rng: np.random.Generator, scene: AssayScene, spots: pd.DataFrame
 ) -> NDArray[np.uint16]:
-    """Return the field as the camera sees it: (channel, y, x), DAPI and FISH."""
+    """Return the camera image of a field: (channel, y, x), DAPI and FISH."""
     shape = scene.cells.shape
     yy, xx = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     light = (1 - rng.uniform(0.08, 0.2) * (yy**2 + xx**2)).astype(np.float32)
@@ -316,7 +316,7 @@ def _autofluorescence(rng: np.random.Generator, scene: AssayScene) -> Image:
 
 
 def _dapi(rng: np.random.Generator, scene: AssayScene) -> Image:
-    """Return photons per pixel of the DAPI channel: chromatin on a faint haze."""
+    """Return photons per pixel of the DAPI channel: chromatin on faint haze."""
     shape = scene.cells.shape
     brightness = rng.uniform(0.6, 1.3, len(scene.centres) + 1)[scene.nuclei]
     chromatin = 0.5 + smooth_noise(rng, shape, 5.0) * smooth_noise(rng, shape, 13.0)

@@ -27,7 +27,7 @@ from deepspot_scale.blockwise.contract import (
     Work,
 )
 from deepspot_scale.blockwise.geometry import Box, Span
-from deepspot_scale.blockwise.identity import PlaneIdentity, identify
+from deepspot_scale.blockwise.identity import identify
 from deepspot_scale.blockwise.spots import (
     ASSIGNED,
     DETECTED,
@@ -36,7 +36,7 @@ from deepspot_scale.blockwise.spots import (
     nearest_pixel,
     order_spots,
 )
-from deepspot_scale.vocabulary import SPOTS
+from deepspot_scale.vocabulary import SPOTS, PlaneIdentity
 
 
 def nearest_pixels(positions: NDArray[np.float64], length: int) -> NDArray[np.int64]:
@@ -92,9 +92,10 @@ class AssignOptions(StageOptions):
     use: Literal[True] = True
 
 
-def plan_assign(_: AssignOptions, context: RunContext) -> Work:
-    """Return the stage's work."""
-    return assignment_work(context.layers)
+def plan_assign(_: AssignOptions, context: RunContext) -> Work | None:
+    """Return the stage's work; None where no spots are detected."""
+    detected = DETECTED.name in context.answers
+    return assignment_work(context.layers) if detected else None
 
 
 ASSIGN = Stage("assign", AssignOptions, plan_assign)

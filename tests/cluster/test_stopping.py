@@ -157,7 +157,7 @@ def test_ctrl_c_ends_a_run_cleanly_and_twice_at_once(command: Command) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "ending the fields in hand" in errors
+    assert "finishing the fields in hand" in errors
     assert "Traceback" not in errors
     process = command.begin()
     workers = psutil.Process(process.pid).children(recursive=True)

@@ -18,7 +18,8 @@ MODULES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 PREDICT = """
 import sys
 import numpy as np
-from deepspot_scale.networks.engines import EngineChoice, get_engine
+from deepspot_scale.networks.engine_types import (EngineChoice)
+from deepspot_scale.networks.engines import (get_engine)
 
 choice = EngineChoice(engine="keras", precision="float32", device="cpu")
 np.save(sys.argv[2], get_engine(choice).predict(np.load(sys.argv[1])))
@@ -41,7 +42,7 @@ def test_all_installed_backends_agree_in_float32(tmp_path: Path) -> None:
     if len(here) < 2:
         pytest.skip(f"only {here} is installed, nothing to compare with")
     image = broad_image(np.random.default_rng(3), 128).image
-    np.save(tmp_path / "in.npy", quantile_scale(image)(image)[None])
+    np.save(tmp_path / "in.npy", quantile_scale(image)(image)[None, ..., None])
     answers = {name: predict(name, tmp_path) for name in here}
     first = answers[here[0]]
     assert first.max() > 0.5

@@ -11,7 +11,8 @@ from deepspot_scale.blockwise.planning import plan_pipeline
 from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError, WeightsError
 from deepspot_scale.kernels.normalisation import quantile_scale
-from deepspot_scale.networks.engines import EngineChoice, get_engine, predict_images
+from deepspot_scale.networks.engine_types import EngineChoice
+from deepspot_scale.networks.engines import get_engine, predict_images
 from deepspot_scale.simulation import render_spots, smooth_noise
 from deepspot_scale.stages.brightness import Normalisation
 from deepspot_scale.stages.enhancement import KEPT, Enhancement
@@ -55,7 +56,8 @@ def test_the_answer_is_an_image_like_the_input():
 
 def test_a_field_on_the_grid_is_the_networks_own_answer():
     plane, _ = field((40, 56), 9)
-    (expected,) = predict_images(get_engine(FLOAT), [quantile_scale(plane)(plane)])
+    scaled = quantile_scale(plane)(plane)[..., None]
+    expected = predict_images(get_engine(FLOAT), [scaled])[0][..., 0]
     np.testing.assert_array_equal(enhance(as_image(plane), engine=FLOAT), expected)
 
 
@@ -68,7 +70,7 @@ def test_fields_smaller_than_the_halo_or_off_the_grid_are_enhanced(shape):
     # They are padded on the right and at the bottom, by their last pixels.
     padded = np.pad(plane, [(0, -n % 8) for n in shape], mode="edge")
     scaled = quantile_scale(plane)(padded)
-    answer = get_engine(FLOAT).predict(scaled[None])[0]
+    answer = get_engine(FLOAT).predict(scaled[None, ..., None])[0, ..., 0]
     np.testing.assert_array_equal(enhanced, answer[: shape[0], : shape[1]])
 
 

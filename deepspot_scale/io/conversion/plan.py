@@ -31,8 +31,7 @@ from deepspot_scale.vocabulary import FieldAddress
 
 _MASK_NAME = re.compile(r"_masks?\.[^./]+$", re.IGNORECASE)
 FILE_COLUMNS = ("kind", "file", "row", "column", "field", "channel", "t", "z")
-"""Columns of the table of files. Kind: image, mask or unmatched. For a mask, channel
-is its label."""
+"""Columns of the table of files. Kind: image, mask, unmatched; channel: or label."""
 Projection = Literal["max", "mean", "none"]
 
 

@@ -15,8 +15,9 @@ import zarr
 from numpy.typing import DTypeLike, NDArray
 
 from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.io.limits import MAX_AXIS
 from deepspot_scale.io.ome_zarr.metadata import ImageListing, Level
-from deepspot_scale.io.stored_image import MAX_SIZE, check_axes
+from deepspot_scale.io.stored_image import check_axes
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def _layout_problem(layout: ImageLayout) -> str | None:
     named = len(layout.channels) in {0, layout.n_channels}
     shard, chunk = layout.shard, layout.chunk
     rules = {
-        f"sizes must be 1 to {MAX_SIZE}, not {layout.shape}": (
-            all(1 <= size <= MAX_SIZE for size in layout.shape)
+        f"sizes must be 1 to {MAX_AXIS}, not {layout.shape}": (
+            all(1 <= size <= MAX_AXIS for size in layout.shape)
         ),
         f"the dtype must be of integers or floats, not {layout.dtype}": (
             np.dtype(layout.dtype).kind in "uif"
@@ -147,11 +148,5 @@ def label_listing(
 
 
 def max_levels(shape: tuple[int, ...]) -> int:
-    """Return the number of levels until y and x are one pixel.
-
-    Examples
-    --------
-    >>> max_levels((2, 8, 5))
-    4
-    """
+    """Return the number of levels until y and x are one pixel."""
     return max(shape[-2:], default=1).bit_length()

@@ -112,15 +112,7 @@ def iter_pieces(array: zarr.Array[Any]) -> Iterator[tuple[slice, ...]]:
 
 
 def halve_by_mean(block: NDArray[Any]) -> NDArray[Any]:
-    """Return the means of 2 x 2 pixels, rounded for integers.
-
-    The last row or column is repeated if their number is odd.
-
-    Examples
-    --------
-    >>> halve_by_mean(np.array([[0, 2, 9], [4, 6, 9]]))
-    array([[3, 9]])
-    """
+    """Return the means of 2 x 2 pixels, rounded for integers; odd edges repeat."""
     odd = [(0, 0)] * (block.ndim - 2) + [(0, n % 2) for n in block.shape[-2:]]
     even = np.pad(block, odd, mode="edge").astype(np.float64)
     rows = even[..., ::2, :] + even[..., 1::2, :]

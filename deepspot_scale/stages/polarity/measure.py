@@ -30,7 +30,7 @@ from deepspot_scale.blockwise.contract import (
     Table,
     Work,
 )
-from deepspot_scale.blockwise.identity import PlaneIdentity, identify
+from deepspot_scale.blockwise.identity import identify
 from deepspot_scale.blockwise.spots import ASSIGNED, SLACK
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.dispersion import measure_dispersion
@@ -46,7 +46,7 @@ from deepspot_scale.stages.polarity.cell_sums import (
     sum_outlines,
     sum_places,
 )
-from deepspot_scale.vocabulary import CELLS, N_BINS
+from deepspot_scale.vocabulary import CELLS, N_BINS, PlaneIdentity
 
 _SHAPES: Key[CellShapes] = Key("cell_shapes")
 CELL_PLACES: Key[Cells] = Key("cell_places")
@@ -225,8 +225,8 @@ class PolarityOptions(StageOptions):
 
 
 def plan_polarity(options: PolarityOptions, context: RunContext) -> Work | None:
-    """Return the stage's work; None without cells."""
-    if LABELS["cell"] not in context.layers:
+    """Return the stage's work; None without cells or spots."""
+    if LABELS["cell"] not in context.layers or ASSIGNED.name not in context.answers:
         return None
     return PolarityMeasure(options.nucleus_margin).work(context.layers)
 

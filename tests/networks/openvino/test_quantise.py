@@ -5,7 +5,8 @@ import pytest
 
 from deepspot_scale.errors import SettingsError, WeightsError
 from deepspot_scale.kernels.normalisation import quantile_scale
-from deepspot_scale.networks.engines import EngineChoice, find_loader, get_engine
+from deepspot_scale.networks.engine_types import EngineChoice
+from deepspot_scale.networks.engines import find_loader, get_engine
 from deepspot_scale.networks.openvino import engine as openvino_engine
 from deepspot_scale.networks.openvino.cache import openvino_file
 from deepspot_scale.networks.openvino.quantise import quantise
@@ -26,7 +27,7 @@ def int8():
 
 def test_whole_numbers_find_what_single_precision_finds(int8):
     truth = simulate_image("var", 5, 0, spots=40, size=256)
-    batch = quantile_scale(truth.image)(truth.image)[None]
+    batch = quantile_scale(truth.image)(truth.image)[None, ..., None]
     expected, found = get_engine(FLOAT).predict(batch), int8.predict(batch)
     assert int8.name == "openvino int8 cpu"
     difference = np.abs(found - expected)
@@ -45,7 +46,7 @@ def test_whole_numbers_keep_the_contract_of_engines(int8):
 def test_quantising_again_gives_the_same_bytes(int8, tmp_path):
     weights = find_weights(INT8.model)
     source, kept = openvino_file(weights), openvino_file(weights, int8=True)
-    quantise(str(source), str(tmp_path / "net.xml"))
+    quantise(str(source), "broad", str(tmp_path / "net.xml"))
     again = (tmp_path / "net.bin").read_bytes()
     assert again == kept.with_suffix(".bin").read_bytes()
 
