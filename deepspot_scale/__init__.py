@@ -17,35 +17,52 @@ from typing import TYPE_CHECKING, Any
 from deepspot_scale import accessor as _accessor  # noqa: F401 - registers the accessor
 
 if TYPE_CHECKING:
+    from deepspot_scale.blockwise.contract import Stage
     from deepspot_scale.io.conversion.convert import convert
     from deepspot_scale.io.plate import open_plate
     from deepspot_scale.kernels.references import Reference
+    from deepspot_scale.networks.engines import EngineChoice
     from deepspot_scale.runs.execute import run
+    from deepspot_scale.runs.prepare import Selection
     from deepspot_scale.settings import make_settings
-    from deepspot_scale.stages.assignment import assign
-    from deepspot_scale.stages.detection.detect import detect
+    from deepspot_scale.stages.brightness import Normalisation
     from deepspot_scale.stages.detection.points import PointDetector
-    from deepspot_scale.stages.enhancement import enhance
-    from deepspot_scale.stages.polarity.measure import measure_polarity
-    from deepspot_scale.stages.quality import measure_quality
+    from deepspot_scale.verbs import (
+        apply,
+        assign,
+        detect,
+        enhance,
+        measure_polarity,
+        measure_quality,
+    )
 
 _HOMES = {
+    "EngineChoice": "networks.engines",
+    "Normalisation": "stages.brightness",
     "PointDetector": "stages.detection.points",
     "Reference": "kernels.references",
-    "assign": "stages.assignment",
+    "Selection": "runs.prepare",
+    "Stage": "blockwise.contract",
+    "apply": "verbs",
+    "assign": "verbs",
     "convert": "io.conversion.convert",
-    "detect": "stages.detection.detect",
-    "enhance": "stages.enhancement",
+    "detect": "verbs",
+    "enhance": "verbs",
     "make_settings": "settings",
-    "measure_polarity": "stages.polarity.measure",
-    "measure_quality": "stages.quality",
+    "measure_polarity": "verbs",
+    "measure_quality": "verbs",
     "open_plate": "io.plate",
     "run": "runs.execute",
 }
 
 __all__ = [
+    "EngineChoice",
+    "Normalisation",
     "PointDetector",
     "Reference",
+    "Selection",
+    "Stage",
+    "apply",
     "assign",
     "convert",
     "detect",

@@ -5,9 +5,12 @@ Importing this module registers the accessor. Nothing is computed or decided her
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
+
+if TYPE_CHECKING:
+    from deepspot_scale.verbs import AnyTable
 
 
 @xr.register_dataarray_accessor("deepspot")
@@ -19,12 +22,12 @@ class DeepspotAccessor:
 
     def enhance(self, **options: Any) -> xr.DataArray:
         """Make every spot equally bright; see `deepspot_scale.enhance`."""
-        from deepspot_scale.stages.enhancement import enhance
+        from deepspot_scale.verbs import enhance
 
         return enhance(self._image, **options)
 
-    def detect(self, raw: xr.DataArray | None = None, **options: Any) -> Any:
+    def detect(self, raw: xr.DataArray | None = None, **options: Any) -> AnyTable:
         """Find every spot; see `deepspot_scale.detect`."""
-        from deepspot_scale.stages.detection.detect import detect
+        from deepspot_scale.verbs import detect
 
         return detect(self._image, raw, **options)

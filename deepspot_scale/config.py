@@ -8,6 +8,7 @@ knows what the values are for.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -41,7 +42,11 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def checked(
-    model: type[Checked], values: dict[str, Any], *, noun: str = "value"
+    model: type[Checked],
+    values: dict[str, Any],
+    *,
+    noun: str = "value",
+    table: str = "",
 ) -> Checked:
     """Return `values` as `model`, or say in words what does not fit.
 
@@ -53,6 +58,8 @@ def checked(
         By name.
     noun
         What one of them is called where there is no such name.
+    table
+        Name of the table that they stand in; empty: none.
 
     Raises
     ------
@@ -62,13 +69,18 @@ def checked(
     try:
         return model(**values)
     except ValidationError as error:
-        lines = [_explain(model, dict(problem), noun) for problem in error.errors()]
+        inside = (table,) if table else ()
+        lines = [
+            _explain(model, dict(problem), noun, inside) for problem in error.errors()
+        ]
         raise SettingsError("; ".join(lines)) from error
 
 
-def _explain(model: type[BaseModel], problem: dict[str, Any], noun: str) -> str:
+def _explain(
+    model: type[BaseModel], problem: dict[str, Any], noun: str, inside: tuple[str, ...]
+) -> str:
     place = problem["loc"]
-    name = ".".join(map(str, place))
+    name = ".".join(map(str, (*inside, *place)))
     if problem["type"] != "extra_forbidden":
         message = str(problem["msg"]).removeprefix("Value error, ")
         return f"{name}: {message}" if name else message
@@ -89,19 +101,29 @@ def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def difference(old: Checked, new: Checked) -> list[str]:
+Values = BaseModel | Mapping[str, Any]
+
+
+def difference(old: Values, new: Values) -> list[str]:
     """Return one line for each value that differs: name, what it was, what it is.
 
     Examples
     --------
-    >>> class Size(Strict):
-    ...     edge: int
-    >>> difference(Size(edge=3), Size(edge=4))
-    ['edge: 3 there, now 4']
+    >>> difference({"size": {"edge": 3}}, {"size": {"edge": 4}})
+    ['size.edge: 3 there, now 4']
     """
-    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    before, after = dict(_flat(old)), dict(_flat(new))
     return [
-        f"{name}: {before.get(name)!r} there, now {value!r}"
-        for name, value in after.items()
-        if before.get(name) != value
+        f"{name}: {before.get(name)!r} there, now {after.get(name)!r}"
+        for name in (*after, *(name for name in before if name not in after))
+        if before.get(name) != after.get(name)
     ]
+
+
+def _flat(values: Values, table: str = "") -> Iterator[tuple[str, Any]]:
+    plain = values.model_dump(mode="json") if isinstance(values, BaseModel) else values
+    for name, value in plain.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{table}{name}.")
+        else:
+            yield f"{table}{name}", value

@@ -1,119 +1,122 @@
-"""The order of stages, as data: the only file that knows it.
+"""Which stages there are, and the pipeline that some of them make.
 
-Settings come in, rounds of steps go out, ready for one worker or many blocks. Steps
-of one line need nothing but their own block and the lines above. A new stage is one
-file in ``stages`` and one word here.
+A new stage is one file in ``stages`` and one word in `STAGES`; a stage of another
+package is named by its entry point or as ``module:attribute``. Their order, rounds and
+halos follow from what they declare. Nothing here knows settings or what a stage does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from deepspot_scale.blockwise.rounds import Pipeline, Step
-from deepspot_scale.blockwise.spots import Detector
-from deepspot_scale.errors import SettingsError
-from deepspot_scale.kernels.binning import binning_for
-from deepspot_scale.networks.engines import AUTO, Device, EngineChoice, find_loader
-from deepspot_scale.settings import Settings
-from deepspot_scale.stages.assignment import assignment_step
-from deepspot_scale.stages.brightness import Normalisation
-from deepspot_scale.stages.detection.detect import find_detector, read_pixels
-from deepspot_scale.stages.detection.wavelet import PRESETS
-from deepspot_scale.stages.enhancement import Enhancement, keep_enhanced
-from deepspot_scale.stages.polarity.measure import PolarityMeasure
-
-ORDER = (
-    ("range",),
-    ("brightness", "cells"),
-    ("pixels", "enhanced_image", "survey"),
-    ("candidates",),
-    ("spots", "assigned", "polarity"),
+from deepspot_scale.blockwise.answers import IMAGE, LABELS, REFERENCE
+from deepspot_scale.blockwise.contract import (
+    Key,
+    Layer,
+    RunContext,
+    Stage,
+    StageOptions,
+    Work,
 )
+from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
+from deepspot_scale.blockwise.planning import Pipeline, plan_pipeline
+from deepspot_scale.errors import SettingsError
+from deepspot_scale.plugins import STAGES as GROUP
+from deepspot_scale.plugins import load_plugin
+from deepspot_scale.stages.assignment import ASSIGN
+from deepspot_scale.stages.brightness import MEASURE_BRIGHTNESS
+from deepspot_scale.stages.detection.detect import DETECT
+from deepspot_scale.stages.enhancement import ENHANCE
+from deepspot_scale.stages.polarity.measure import POLARITY
+from deepspot_scale.stages.quality import MEASURE_QUALITY
 
-STAGES = {
-    "scale": ("range", "brightness"),
-    "enhance": ("pixels", "enhanced_image"),
-    "detect": ("survey", "candidates", "spots"),
-    "cells": ("cells", "assigned", "polarity"),
-}
-"""What steps belong to in the table of fields: its columns ``seconds_<stage>``."""
+STAGES: tuple[Stage, ...] = (
+    MEASURE_BRIGHTNESS,
+    ENHANCE,
+    DETECT,
+    ASSIGN,
+    POLARITY,
+    MEASURE_QUALITY,
+)
+"""The built-in stages. A stage is told of the layers that those before it give."""
 
 
-def assemble(
-    settings: Settings, *, device: Device = "auto", threads: int = 0
-) -> Pipeline:
-    """Return the pipeline that the settings ask for.
-
-    Parameters
-    ----------
-    settings
-        What to measure and how.
-    device
-        Where the network must run.
-    threads
-        Processor threads for the network; 0: all.
+def find_stages(names: Iterable[str] = ()) -> tuple[Stage, ...]:
+    """Return the stages that are named, then the built-in ones.
 
     Raises
     ------
     SettingsError
-        No such engine or detector, or a detector that is not for such images.
-    WeightsError
-        No such model.
+        No such plug-in, one that is no stage, or a name that is taken.
     """
-    binning = binning_for(settings.spot_sigma)
-    detector = find_detector(
-        settings.detector_name, floor=settings.floor, faint=settings.faint
-    ).binned(binning)
-    _check_detector(detector, settings)
-    steps: list[Step] = [
-        step for each in _brightness(settings).steps() for step in each
-    ]
-    halo, grid = detector.halo, 1
-    if settings.enhance:
-        engine = choose_engine(settings, device=device, threads=threads)
-        if engine.engine != AUTO:
-            find_loader(engine.engine)
-        enhancement = Enhancement.of(engine, binning)
-        steps.append(enhancement.step(detector.halo))
-        halo, grid = halo + enhancement.halo, enhancement.grid
-    else:
-        steps.append(read_pixels(detector.halo))
-    if settings.keep_enhanced and settings.enhance:
-        steps.append(keep_enhanced())
-    *others, spots = detector.steps()
-    # Spots leave their block only once they know their cells.
-    steps += [*others, replace(spots, share=None), assignment_step()]
-    if settings.cells is not None:
-        steps += PolarityMeasure(settings.nucleus_margin).steps()
-    named = {step.name: step for step in steps}
-    lines = [tuple(named[name] for name in names if name in named) for names in ORDER]
-    rounds = tuple(line for line in lines if line)
-    return Pipeline(rounds, halo, grid, settings.block)
+    further = [_load_stage(name) for name in names]
+    stages = (*further, *STAGES)
+    known: set[str] = set()
+    for stage in stages:
+        if stage.name in known:
+            raise SettingsError(
+                f"two stages are called {stage.name!r}; name one of them"
+            )
+        known.add(stage.name)
+    return stages
 
 
-def _check_detector(detector: Detector, settings: Settings) -> None:
-    """Refuse a detector of raw images on enhanced ones or the reverse: no spot passes.
+def _load_stage(name: str) -> Stage:
+    stage = load_plugin(name, GROUP)
+    if not isinstance(stage, Stage):
+        raise SettingsError(
+            f"{name!r} is of type {type(stage).__name__}, not a Stage; see "
+            "deepspot_scale.Stage"
+        )
+    return stage
 
-    Its range would be that of other pixels.
+
+def assemble_stages(
+    choices: Mapping[Stage, StageOptions],
+    context: RunContext,
+    *,
+    wanted: Iterable[Key[Any]] = (),
+    block: int = DEFAULT_BLOCK,
+) -> Pipeline:
+    """Return the pipeline of those stages whose options say that they are used.
+
+    Parameters
+    ----------
+    choices
+        Stages and their options.
+    context
+        What stages are told beside; its layers are those that are stored.
+    wanted
+        Layers and answers that are wanted beside what stages give.
+    block
+        Largest edge of a block in pixels.
+
+    Raises
+    ------
+    SettingsError, WeightsError
+        Options that do not fit, or stages that do not go together.
     """
-    if (detector.on == "enhanced") == settings.enhance:
-        return
-    fit = [name for name, each in PRESETS.items() if each.on != detector.on]
-    raise SettingsError(
-        f"detector {settings.detector_name!r} is for {detector.on} images, but the run "
-        f"is {'with' if settings.enhance else 'without'} enhancement; use one of "
-        f"{', '.join(fit)}"
+    works: dict[str, Work] = {}
+    told = context
+    for stage, options in choices.items():
+        work = stage.plan(options, told) if options.use else None
+        if work is not None:
+            works[stage.name] = work
+            made = (s.gives.name for s in work.steps if isinstance(s.gives, Layer))
+            given = (step.gives.name for step in work.steps)
+            told = replace(
+                told,
+                layers=told.layers.union(made),
+                answers=told.answers.union(given),
+            )
+    labels = [name for name in LABELS.values() if name in context.layers]
+    return plan_pipeline(
+        works,
+        images=(IMAGE,),
+        labels=labels,
+        given=(REFERENCE,),
+        wanted=wanted,
+        block=block,
     )
-
-
-def choose_engine(
-    settings: Settings, *, device: Device = "auto", threads: int = 0
-) -> EngineChoice:
-    """Return how the network is run, as `assemble` uses it."""
-    return EngineChoice(
-        settings.model, settings.engine, settings.precision, device, threads
-    )
-
-
-def _brightness(settings: Settings) -> Normalisation:
-    return Normalisation(settings.normalisation)

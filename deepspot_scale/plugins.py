@@ -28,6 +28,8 @@ DETECTORS = "deepspot_scale.detectors"
 """Group of entry points for detectors."""
 ENGINES = "deepspot_scale.engines"
 """Group of entry points for engines, what runs the network."""
+STAGES = "deepspot_scale.stages"
+"""Group of entry points for stages, what a run does with each field."""
 
 
 def plugin_names(group: str) -> list[str]:

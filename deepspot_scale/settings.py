@@ -1,126 +1,225 @@
 """Settings of a run, checked as they come in: all that decides about its answer.
 
-Plain values only, so that they can be written as TOML, compared, and sent to a
-worker. Where the work is done, and on which of the fields, is not here: it must not
-change an answer.
+What concerns the whole run stands here; what concerns one stage is declared by that
+stage's Options and stands in its own table. Plain values only, so that they can be
+written as TOML, compared, and sent to a worker. Where the work is done, and on which of
+the fields, is not here: it must not change an answer.
 """
 
 from __future__ import annotations
 
 import tomllib
-from typing import Any, Literal
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic.fields import FieldInfo
 
+from deepspot_scale.blockwise.answers import LABELS
+from deepspot_scale.blockwise.contract import RunContext, Stage, StageOptions
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
+from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.config import Strict, checked
-from deepspot_scale.errors import SettingsError
-from deepspot_scale.networks.engines import AUTO, Precision
-from deepspot_scale.networks.weights import DEFAULT_MODEL
+from deepspot_scale.errors import SettingsError, did_you_mean
+from deepspot_scale.pipeline import STAGES, assemble_stages, find_stages
+from deepspot_scale.plugins import STAGES as GROUP
+from deepspot_scale.plugins import hash_plugin
+from deepspot_scale.stages.detection.detect import DetectOptions
+from deepspot_scale.stages.enhancement import EnhanceOptions
+
+Options = TypeVar("Options", bound=StageOptions)
 
 
 class Settings(Strict):
     """What a run measures and how."""
 
-    channels: tuple[str, ...] = Field(min_length=1)
-    """Channels to find spots in, by name or index."""
-    cells: str | None = None
-    """Name of the label image of the cells."""
-    nuclei: str | None = None
-    """Name of the label image of the nuclei."""
-    reference: str | None = None
-    """CSV of angles, points or lines by field, or a word such as ``angle:90``."""
-    plate_map: str | None = None
-    """CSV of condition, gene and replicate by well."""
-    project: Literal["max", "mean", "none"] = "max"
-    """How the planes of a z-stack become one; none: each plane alone."""
-    enhance: bool = True
-    """Whether the network is used at all."""
-    model: str = DEFAULT_MODEL
-    """Name of a shipped model or path of a weights file."""
-    normalisation: Literal["quantile", "max"] = "quantile"
-    """Brightness scale of a field; max is the paper's."""
-    engine: str = AUTO
-    """What runs the network: auto, keras, openvino, an entry point, or
-    ``module:attribute`` of an engine of your own."""
-    precision: Precision = "auto"
-    """Number format the network is run in."""
-    detector: str | None = None
-    """Preset, entry point or ``module:attribute`` of the detector; None: enhanced, or
-    raw without enhancement."""
-    floor: float | None = Field(None, ge=0, le=1)
-    """Least certainty of a spot (its column ``enhanced``); None: the detector's own."""
-    faint: float | None = Field(None, ge=0, lt=1)
-    """Least intensity of a spot as a share of the field's typical one; None: the
-    detector's own."""
-    spot_sigma: float | None = Field(None, gt=0)
-    """Standard deviation of the spots in pixels, when it is above the network's range
-    (3.5 px): the network then sees binned pixels."""
-    block: int = Field(DEFAULT_BLOCK, ge=64, le=65536)
-    """Largest edge of a block in pixels."""
-    sectors: int = 3
-    """Sectors about the nucleus, a divisor of 180."""
-    min_spots: int = Field(10, ge=1)
-    """Cytoplasmic spots a cell needs to count for the polarity index."""
-    rotation: Literal["fixed", "published"] = "fixed"
-    """Whether the reference sector lies on the reference, or, as DypFISH has it, where
-    spots are densest among the rotations that still hold it."""
-    exclude_border: bool = False
-    """Whether cells that touch the field's edge are left out of the index."""
-    nucleus_margin: float = Field(0.0, ge=0, lt=512)
-    """Pixels around the nucleus that count neither as area nor for their spots."""
-    keep_enhanced: bool = False
-    """Whether enhanced images are written as a plate beside the tables."""
+    channels: tuple[str, ...] = Field(
+        min_length=1, description="Channels to find spots in, by name or index."
+    )
+    cells: str | None = Field(default=None, description="Label image of the cells.")
+    nuclei: str | None = Field(default=None, description="Label image of the nuclei.")
+    reference: str | None = Field(
+        default=None, description="CSV by field, angle:DEG, point:Y,X or line:Y,X,Y,X."
+    )
+    plate_map: str | None = Field(
+        default=None, description="CSV of condition, gene, replicate by well."
+    )
+    project: Literal["max", "mean", "none"] = Field(
+        default="max",
+        description="How a z-stack becomes a plane; none: each plane alone.",
+    )
+    spot_sigma: float | None = Field(
+        default=None,
+        gt=0,
+        description="Standard deviation of wide spots, above 3.5 px, in pixels.",
+    )
+    block: int = Field(
+        default=DEFAULT_BLOCK,
+        ge=64,
+        le=65536,
+        description="Largest edge of a block in pixels.",
+    )
+    stages: tuple[str, ...] = Field(
+        default=(), description="Further stages: entry points, or module:attribute."
+    )
+    options: Mapping[str, SerializeAsAny[StageOptions]] = Field(default_factory=dict)
+    """Options of each stage by its name."""
 
-    @field_validator("sectors")
-    @classmethod
-    def _divides(cls, sectors: int) -> int:
-        if sectors < 2 or 180 % sectors:
-            raise ValueError(
-                "sectors must be a divisor of 180, at least 2: 2, 3, 4 ..."
-            )
-        return sectors
-
-    @field_validator("nuclei")
-    @classmethod
-    def _with_cells(cls, nuclei: str | None, info: Any) -> str | None:
-        if nuclei is not None and info.data.get("cells") is None:
+    @model_validator(mode="after")
+    def _fits(self) -> Settings:
+        if self.nuclei is not None and self.cells is None:
             raise ValueError("nuclei need cells: name the label image of the cells too")
-        return nuclei
-
-    @field_validator("keep_enhanced")
-    @classmethod
-    def _with_enhancement(cls, keep_enhanced: bool, info: Any) -> bool:
-        if keep_enhanced and not info.data.get("enhance", True):
+        enhance = self.of(EnhanceOptions)
+        if enhance.keep_enhanced and not enhance.use:
             raise ValueError("there are no enhanced images to keep without enhancement")
-        return keep_enhanced
+        return self
+
+    def of(self, kind: type[Options]) -> Options:
+        """Return the options of the stage whose Options are of this type."""
+        return next(each for each in self.options.values() if isinstance(each, kind))
 
     @property
     def detector_name(self) -> str:
         """The detector in use."""
-        return self.detector or ("enhanced" if self.enhance else "raw")
+        enhanced = self.of(EnhanceOptions).use
+        return self.of(DetectOptions).detector or ("enhanced" if enhanced else "raw")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, those of each stage in a table of its own."""
+        values = self.model_dump(mode="json")
+        tables: dict[str, Any] = values.pop("options")
+        return values | tables
+
+
+RUN_FIELDS: Mapping[str, FieldInfo] = {
+    name: field for name, field in Settings.model_fields.items() if name != "options"
+}
+"""Settings of the run as a whole, by name."""
+
+
+class _UnreadOptions(StageOptions):
+    """Options of a stage that is not loaded, as they are written."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 def make_settings(**values: Any) -> Settings:
     """Return checked settings.
 
+    Parameters
+    ----------
+    **values
+        Fields of `Settings`; options of a stage as a table, ``detect={"floor": .2}``,
+        or by their own names, ``floor=.2``.
+
     Raises
     ------
     SettingsError
         Which setting is unfit and why, in one line each.
+
+    Examples
+    --------
+    >>> settings = make_settings(channels=["FISH"], enhance=False, floor=0.2)
+    >>> settings.options["detect"].floor
+    0.2
     """
-    return checked(Settings, values, noun="setting")
+    stages = find_stages(_names(values))
+    for former, now in sorted(_former_names(stages).items()):
+        if former in values:
+            warnings.warn(f"{former} is called {now} now", FutureWarning, stacklevel=2)
+    return _settings(values, stages)
+
+
+def _names(values: Mapping[str, Any]) -> tuple[str, ...]:
+    names = values.get("stages", ())
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _settings(values: Mapping[str, Any], stages: Iterable[Stage]) -> Settings:
+    own, tables = _sort(values, tuple(stages))
+    options: dict[str, StageOptions] = {
+        stage.name: checked(
+            stage.options, tables[stage.name], noun="setting", table=stage.name
+        )
+        for stage in stages
+    }
+    return checked(Settings, {**own, "options": options}, noun="setting")
+
+
+def _sort(
+    values: Mapping[str, Any], stages: tuple[Stage, ...]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return values of the run, and those of each stage."""
+    tables: dict[str, dict[str, Any]] = {stage.name: {} for stage in stages}
+    flat, former = dict(iter_flat_names(stages)), _former_names(stages)
+    own: dict[str, Any] = {}
+    for given, value in values.items():
+        name = former.get(given, given)
+        if name in tables and isinstance(value, Mapping):
+            tables[name] |= {former.get(str(k), str(k)): v for k, v in value.items()}
+        elif name in flat:
+            stage, option = flat[name]
+            tables[stage][option] = value
+        elif name in RUN_FIELDS:
+            own[name] = value
+        else:
+            known = (*RUN_FIELDS, *flat, *tables)
+            raise SettingsError(
+                f"there is no setting {given!r}.{did_you_mean(given, known)}"
+            )
+    return own, tables
+
+
+def iter_flat_names(stages: Iterable[Stage]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield the name of each option outside its table: its stage and its own name.
+
+    Whether a stage is used goes by the stage's name. Options of built-in stages go by
+    their own names, those of other stages by both.
+    """
+    for stage in stages:
+        for option, field in stage.options.model_fields.items():
+            if option == "use" and field.annotation is bool:
+                yield stage.name, (stage.name, option)
+            elif option == "use":  # a stage that is always there
+                continue
+            elif stage in STAGES:
+                yield option, (stage.name, option)
+            else:
+                yield f"{stage.name}_{option}", (stage.name, option)
+
+
+def _former_names(stages: Iterable[Stage]) -> dict[str, str]:
+    """Return what options were once called, and are called now."""
+    names = {}
+    for stage in stages:
+        for option, field in stage.options.model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and "formerly" in extra:
+                names[str(extra["formerly"])] = option
+    return names
 
 
 def write_settings(settings: Settings) -> str:
     """Return the settings as TOML; what is None is left out."""
     import tomli_w
 
-    return tomli_w.dumps(settings.model_dump(exclude_none=True, mode="json"))
+    return tomli_w.dumps(_without_none(settings.to_dict()))
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_none(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def read_settings(text: str) -> Settings:
-    """Read what `write_settings` wrote.
+    """Read what `write_settings` wrote, also before stages had tables of their own.
+
+    No code that the settings name is loaded: options of plug-in stages stay as they
+    are written, see `load_settings`.
 
     Raises
     ------
@@ -131,4 +230,61 @@ def read_settings(text: str) -> Settings:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"the settings are no TOML: {error}") from error
-    return make_settings(**values)
+    known = {*RUN_FIELDS, *(stage.name for stage in STAGES)}
+    unread = [
+        Stage(name, _UnreadOptions, lambda *_: None)
+        for name, value in values.items()
+        if isinstance(value, Mapping) and name not in known
+    ]
+    return _settings(values, (*unread, *STAGES))
+
+
+def load_settings(settings: Settings) -> Settings:
+    """Return settings as read, with the stages loaded that they name."""
+    return _settings(settings.to_dict(), find_stages(settings.stages))
+
+
+def assemble(settings: Settings, *, device: str = "auto", threads: int = 0) -> Pipeline:
+    """Return the pipeline that the settings ask for.
+
+    Parameters
+    ----------
+    settings
+        What to measure and how.
+    device
+        Where networks must run.
+    threads
+        Processor threads for networks; 0: all.
+
+    Raises
+    ------
+    SettingsError
+        No such engine, detector or stage, or stages that do not go together.
+    WeightsError
+        No such model.
+    """
+    choices = {
+        stage: settings.options[stage.name] for stage in find_stages(settings.stages)
+    }
+    labels = {name for name in LABELS.values() if getattr(settings, name) is not None}
+    context = RunContext(
+        frozenset({"image", *labels}),
+        spot_sigma=settings.spot_sigma,
+        device=device,
+        threads=threads,
+    )
+    return assemble_stages(choices, context, block=settings.block)
+
+
+def find_sources(settings: Settings) -> dict[str, dict[str, str]]:
+    """Return the files that decide about answers, by role: ``name`` and ``sha256``."""
+    found: dict[str, dict[str, str]] = {}
+    for stage in find_stages(settings.stages):
+        options = settings.options[stage.name]
+        if options.use:
+            found |= {role: dict(file) for role, file in stage.sources(options).items()}
+    for name in settings.stages:
+        digest = hash_plugin(name, GROUP)
+        if digest is not None:
+            found[f"stage {name}"] = {"name": name, "sha256": digest}
+    return found

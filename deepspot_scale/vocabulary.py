@@ -73,7 +73,7 @@ _FIELD = (
     Column("column", "string", "plate column, e.g. 03; empty outside a plate"),
     Column("field", "string", "field of view in the well, or the image's name"),
 )
-_PLANE = (
+PLANE = (
     *_FIELD,
     Column("t", "int32", "time point, from 0"),
     Column("channel", "string", "channel name"),
@@ -81,7 +81,7 @@ _PLANE = (
 )
 
 SPOTS = (
-    *_PLANE,
+    *PLANE,
     Column("y", "float64", "position in pixels; the first pixel's centre is 0"),
     Column("x", "float64", "position in pixels"),
     Column("y_um", "float64", "position in micrometres; NaN without a pixel size"),
@@ -95,7 +95,7 @@ SPOTS = (
 )
 
 CELLS = (
-    *_PLANE,
+    *PLANE,
     Column("cell", "int64", "label of the cell"),
     Column("area", "int64", "pixels of the cell"),
     Column("nucleus_area", "int64", "pixels of the cell that are nucleus"),
@@ -123,7 +123,7 @@ CELLS = (
 )
 
 QUALITY = (
-    *_PLANE,
+    *PLANE,
     Column("saturated", "float64", "share of pixels at the number format's limit"),
     Column("zero", "float64", "share of pixels that are 0"),
     Column("mean", "float64", "mean of all pixels, counts"),
@@ -138,18 +138,11 @@ FIELDS = (
     Column("n_planes", "int32", "images processed: time points x channels x planes"),
     Column("n_spots", "int64", "spots found"),
     Column("n_cells", "int64", "cells measured, counted once over channels"),
-    Column("n_dropped", "int64", "peaks dropped because their object is too large"),
-    Column(
-        "n_faint", "int64", "spots left out: far too faint for their field, or doubtful"
-    ),
     Column("seconds", "float64", "time on the worker"),
-    Column("seconds_scale", "float64", "of it, reading for the brightness scale"),
-    Column("seconds_enhance", "float64", "of it, reading and the network"),
-    Column("seconds_detect", "float64", "of it, detection"),
-    Column("seconds_cells", "float64", "of it, labels and polarity; NaN: spread field"),
     Column("worker", "string", "host and process that did the work"),
-    Column("part", "string", "name of the part file that holds spots and cells"),
+    Column("part", "string", "name of the part file that holds its rows"),
 )
+"""Counts and seconds of stages come to these, see `runs.contents`."""
 
 _GROUP = (
     Column("channel", "string", "channel name"),

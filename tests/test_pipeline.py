@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deepspot_scale.errors import SettingsError, WeightsError
-from deepspot_scale.pipeline import ORDER, assemble
-from deepspot_scale.settings import make_settings
+from deepspot_scale.pipeline import ORDER
+from deepspot_scale.settings import assemble, make_settings
 from deepspot_scale.stages.detection.wavelet import PRESETS
 
 

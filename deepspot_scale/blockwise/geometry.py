@@ -13,12 +13,17 @@ At the field's edges a window ends where the field ends, so that the network's o
 padding is the rule there; inside, a core keeps the halo's distance from its
 window's ends. Window origins lie on the grid, since the network's answer depends on
 the place modulo its stride.
+
+Boxes have any named axes, ``yx`` or ``zyx`` say. A layer may have a finer or a coarser
+grid than the image; `Box.scaled` goes from one to the other.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import product
 from typing import NamedTuple
 
@@ -26,6 +31,18 @@ from deepspot_scale.errors import SettingsError
 
 DEFAULT_BLOCK = 2560
 """Largest edge of a window in pixels: a usual camera's field is then one block."""
+MOST_PLANES = 64
+"""Largest edge of a window along axes other than y and x."""
+
+Margin = int | Mapping[str, int]
+"""Pixels around a box: along y and x, or by axis."""
+
+
+def margin_along(margin: Margin, axis: str) -> int:
+    """Return the pixels of a margin along one axis; 0 along those it does not name."""
+    if isinstance(margin, int):
+        return margin if axis in "yx" else 0
+    return margin.get(axis, 0)
 
 
 class Span(NamedTuple):
@@ -46,35 +63,73 @@ class Span(NamedTuple):
         """Return the slice that cuts this span out of an array that holds `outer`."""
         return slice(self.start - outer.start, self.stop - outer.start)
 
+    def scaled(self, scale: Fraction) -> Span:
+        """Return the span on a grid `scale` times as fine, whole pixels of it."""
+        return Span(math.floor(self.start * scale), math.ceil(self.stop * scale))
+
 
 class Box(NamedTuple):
-    """A rectangle of pixels: its span along y and along x."""
+    """A block of pixels: its span along each axis."""
 
-    y: Span
-    x: Span
+    spans: tuple[Span, ...]
+    axes: str = "yx"
+
+    def along(self, axis: str) -> Span:
+        """Return the span along one axis."""
+        return self.spans[self.axes.index(axis)]
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Pixels along y and x."""
-        return self.y.stop - self.y.start, self.x.stop - self.x.start
+    def y(self) -> Span:
+        """The span along y."""
+        return self.spans[-2]
 
     @property
-    def slices(self) -> tuple[slice, slice]:
+    def x(self) -> Span:
+        """The span along x."""
+        return self.spans[-1]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels along each axis."""
+        return tuple(stop - start for start, stop in self.spans)
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
         """The box as an index into the whole field."""
-        return slice(*self.y), slice(*self.x)
+        return tuple(slice(*span) for span in self.spans)
 
-    def grow(self, by: int, shape: tuple[int, int]) -> Box:
+    def grow(self, by: Margin, shape: tuple[int, ...]) -> Box:
         """Return the box with `by` pixels more on each side, cut to the field."""
-        return Box(self.y.grow(by, shape[0]), self.x.grow(by, shape[1]))
+        spans = (
+            span.grow(margin_along(by, axis), length)
+            for axis, span, length in zip(self.axes, self.spans, shape, strict=True)
+        )
+        return Box(tuple(spans), self.axes)
 
-    def within(self, outer: Box) -> tuple[slice, slice]:
+    def within(self, outer: Box) -> tuple[slice, ...]:
         """Return the index that cuts this box out of an array that holds `outer`."""
-        return self.y.within(outer.y), self.x.within(outer.x)
+        pairs = zip(self.spans, outer.spans, strict=True)
+        return tuple(span.within(other) for span, other in pairs)
+
+    def lies_in(self, outer: Box) -> bool:
+        """Return whether no pixel of this box is outside the other."""
+        pairs = zip(self.spans, outer.spans, strict=True)
+        return all(o.start <= s.start and s.stop <= o.stop for s, o in pairs)
+
+    def scaled(self, scale: Fraction) -> Box:
+        """Return the box on a grid `scale` times as fine along y and x."""
+        if scale == 1:
+            return self
+        spans = (
+            span.scaled(scale) if axis in "yx" else span
+            for axis, span in zip(self.axes, self.spans, strict=True)
+        )
+        return Box(tuple(spans), self.axes)
 
 
-def whole_box(shape: tuple[int, int]) -> Box:
+def whole_box(shape: tuple[int, ...], axes: str = "yx") -> Box:
     """Return the box of a whole field."""
-    return Box(Span(0, shape[0]), Span(0, shape[1]))
+    return Box(tuple(Span(0, length) for length in shape), axes)
 
 
 class Block(NamedTuple):
@@ -92,13 +147,13 @@ class Block(NamedTuple):
 class Blocks:
     """All blocks of one field."""
 
-    shape: tuple[int, int]
-    """The field's pixels along y and x."""
+    shape: tuple[int, ...]
+    """The field's pixels along each axis, y and x last."""
     blocks: tuple[Block, ...]
     """Row by row; one where the field fits into a single block."""
 
     @property
-    def window_shape(self) -> tuple[int, int]:
+    def window_shape(self) -> tuple[int, ...]:
         """The one shape that every window has."""
         return self.blocks[0].window.shape
 
@@ -136,26 +191,59 @@ def split_axis(
 
 
 def plan_blocks(
-    shape: tuple[int, int], *, block: int = DEFAULT_BLOCK, halo: int = 0, grid: int = 1
+    shape: tuple[int, ...],
+    *,
+    block: int = DEFAULT_BLOCK,
+    halo: Margin = 0,
+    grid: int = 1,
+    axes: str = "yx",
 ) -> Blocks:
     """Cut a field into blocks of one static shape.
 
     Parameters
     ----------
     shape
-        The field's pixels along y and x.
+        The field's pixels along each of `axes`.
     block
-        Largest edge of a window in pixels; rounded down to the grid.
+        Largest edge of a window along y and x in pixels; rounded down to the grid.
+        Along other axes it is `MOST_PLANES` and two halos.
     halo
         Pixels needed around a core; rounded up to the grid.
     grid
-        Stride that window origins keep.
+        Stride that window origins keep along y and x.
+    axes
+        Their names, y and x last.
 
     Raises
     ------
     SettingsError
         The block leaves no room for a core between two halos.
     """
+    cut = [
+        _cut_axis(length, block, margin_along(halo, axis), grid)
+        if axis in "yx"
+        else split_axis(
+            length,
+            MOST_PLANES + 2 * margin_along(halo, axis),
+            margin_along(halo, axis),
+            1,
+        )
+        for axis, length in zip(axes, shape, strict=True)
+    ]
+    return Blocks(
+        shape,
+        tuple(
+            Block(
+                number,
+                Box(tuple(core for core, _ in pairs), axes),
+                Box(tuple(window for _, window in pairs), axes),
+            )
+            for number, pairs in enumerate(product(*cut))
+        ),
+    )
+
+
+def _cut_axis(length: int, block: int, halo: int, grid: int) -> list[tuple[Span, Span]]:
     edge = block // grid * grid
     rim = math.ceil(halo / grid) * grid
     if edge <= 2 * rim:
@@ -163,17 +251,10 @@ def plan_blocks(
             f"block of {block} px leaves no core inside a halo of {rim} px on each "
             f"side; use at least {2 * rim + grid} px"
         )
-    rows, columns = (split_axis(length, edge, rim, grid) for length in shape)
-    pairs = product(rows, columns)
-    return Blocks(
-        shape,
-        tuple(
-            Block(number, Box(row[0], column[0]), Box(row[1], column[1]))
-            for number, (row, column) in enumerate(pairs)
-        ),
-    )
+    return split_axis(length, edge, rim, grid)
 
 
-def one_block(shape: tuple[int, int]) -> Blocks:
+def one_block(shape: tuple[int, ...], axes: str = "yx") -> Blocks:
     """Return the whole field as a single block without padding."""
-    return plan_blocks(shape, block=max(shape))
+    whole = whole_box(shape, axes)
+    return Blocks(shape, (Block(0, whole, whole),))

@@ -1,51 +1,47 @@
 """Labelled arrays in and out: planes of a DataArray, blocks of a plane.
 
-A DataArray with y and x, and any leading dimensions, comes in; each of its planes is
-handled alone, at once when NumPy holds it and as a Dask graph when Dask does. Nothing
-here knows what is done to a plane.
+A DataArray with y and x, and any leading dimensions, comes in; each of its planes goes
+through a pipeline alone, at once when NumPy holds it and as a Dask graph when Dask
+does. Nothing here knows what the pipeline does to a plane.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from deepspot_scale.blockwise.contract import Answers, Pixels, scaled_shape
 from deepspot_scale.blockwise.geometry import Block, Blocks, Box, whole_box
-from deepspot_scale.blockwise.rounds import (
-    BlockContext,
-    PlaneAnswers,
-    Round,
-    defer_rounds,
-    reduce_rounds,
-)
+from deepspot_scale.blockwise.planning import Pipeline
+from deepspot_scale.blockwise.rounds import defer_rounds, reduce_rounds
 from deepspot_scale.errors import FieldError
 
 
 @dataclass(frozen=True)
 class ArrayReader:
-    """Reads planes that are in memory, each held for one box of the field."""
+    """Reads layers that are in memory, each held for some box of the field."""
 
-    box: Box
-    """Where in the field the arrays stand."""
-    arrays: Mapping[str, NDArray[np.generic]]
-    """By name, all of the box's shape."""
+    layers: Mapping[str, Pixels]
 
     def __call__(self, name: str, box: Box) -> NDArray[Any]:
         """Return the pixels of `name` in `box`."""
-        return self.arrays[name][box.within(self.box)]
+        at, values = self.layers[name]
+        cut: NDArray[Any] = values[box.within(at)]
+        return cut
 
     def has(self, name: str) -> bool:
-        """Return whether there are such pixels."""
-        return name in self.arrays
+        """Return whether there is such a layer."""
+        return name in self.layers
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """Return the dtype of `name`."""
-        return self.arrays[name].dtype
+        return self.layers[name].values.dtype
 
 
 def check_image(image: xr.DataArray, what: str = "image") -> xr.DataArray:
@@ -115,138 +111,153 @@ def is_lazy(*images: xr.DataArray | None) -> bool:
     return any(image is not None and image.chunks is not None for image in images)
 
 
-def iter_planes(image: xr.DataArray) -> Iterator[tuple[dict[str, int], xr.DataArray]]:
-    """Yield the index of each leading position and the (y, x) plane there."""
-    leading = image.dims[:-2]
-    for position in np.ndindex(*image.shape[:-2]):
+def iter_planes(
+    image: xr.DataArray, axes: str = "yx"
+) -> Iterator[tuple[dict[str, int], xr.DataArray]]:
+    """Yield the index of each leading position, and what is there along `axes`."""
+    if tuple(image.dims[-len(axes) :]) != tuple(axes):
+        raise FieldError(
+            f"image: expected the dimensions {axes} last, got {image.dims}"
+        )
+    leading = image.dims[: -len(axes)]
+    for position in np.ndindex(*image.shape[: -len(axes)]):
         index = dict(zip(map(str, leading), position, strict=True))
         yield index, image.isel(index)
 
 
-def stack_planes(planes: list[Any], like: xr.DataArray) -> xr.DataArray:
-    """Return planes, in `iter_planes` order, as one array labelled like `like`."""
-    lazy = not isinstance(planes[0], np.ndarray)
-    if lazy:
+def stack_planes(
+    planes: list[Any], like: xr.DataArray, axes: str = "yx"
+) -> xr.DataArray:
+    """Return planes, in `iter_planes` order, as one array labelled like `like`.
+
+    Coordinates along y and x are left out where the planes have another size.
+    """
+    shape = (*like.shape[: -len(axes)], *planes[0].shape)
+    if isinstance(planes[0], np.ndarray):
+        data = np.stack(planes).reshape(shape)
+    else:
         import dask.array as da
 
-        data = da.stack(planes).reshape(like.shape)
-    else:
-        data = np.stack(planes).reshape(like.shape)
-    answer = xr.DataArray(data, dims=like.dims, coords=like.coords, attrs=like.attrs)
+        data = da.stack(planes).reshape(shape)
+    answer = xr.DataArray(data, dims=like.dims, attrs=like.attrs)
+    kept = like.coords if shape == like.shape else like.isel(y=0, x=0, drop=True).coords
     # Given as an argument, no name at all would become Dask's name of the graph.
-    return answer.rename(like.name)
+    return answer.assign_coords(kept).rename(like.name)
 
 
-def read_whole(images: Mapping[str, xr.DataArray]) -> ArrayReader:
-    """Return a reader of planes, loading them if they are lazy."""
-    arrays = {name: np.asarray(image.data) for name, image in images.items()}
-    shape = next(iter(arrays.values())).shape
-    return ArrayReader(whole_box((shape[0], shape[1])), arrays)
+class LiftedPlane(NamedTuple):
+    """What one plane comes to."""
+
+    answers: Any
+    """`Answers` of the field; delayed where a layer was lazy."""
+    layers: dict[str, Any]
+    """Planes of the layers that leave the field: NumPy, or Dask chunked by cores."""
 
 
-def defer_reader(
-    images: Mapping[str, xr.DataArray], shape: tuple[int, int]
+def lift_plane(
+    pipeline: Pipeline,
+    layers: Mapping[str, xr.DataArray],
+    given: Answers | None = None,
+) -> LiftedPlane:
+    """Run a pipeline on one plane: at once, or as a graph when a layer is lazy.
+
+    Parameters
+    ----------
+    pipeline
+        What to do.
+    layers
+        Stored layers by name, all of one shape, (y, x) last.
+    given
+        Answers known beforehand.
+    """
+    shape = next(iter(layers.values())).shape
+    blocks = pipeline.blocks(shape)
+    if not is_lazy(*layers.values()):
+        arrays = {name: np.asarray(image.data) for name, image in layers.items()}
+        answers = reduce_rounds(pipeline, blocks, read_whole(arrays), given)
+        planes = {layer.name: answers[layer] for layer in pipeline.layers}
+        return LiftedPlane(answers, planes)
+    read_at = _defer_reader(pipeline, layers, shape)
+    delayed_answers, pieces = defer_rounds(pipeline, blocks, read_at, given)
+    return LiftedPlane(
+        delayed_answers, _lazy_layers(pipeline, blocks, delayed_answers, pieces)
+    )
+
+
+def read_whole(arrays: Mapping[str, NDArray[Any]]) -> ArrayReader:
+    """Return a reader of layers that are whole, y and x last."""
+    return ArrayReader(
+        {n: Pixels(whole_box(a.shape, "tzyx"[-a.ndim :]), a) for n, a in arrays.items()}
+    )
+
+
+def _defer_reader(
+    pipeline: Pipeline, layers: Mapping[str, xr.DataArray], shape: tuple[int, ...]
 ) -> Callable[[Block], Any]:
-    """Return what gives each block a delayed reader of its own window only."""
+    """Return what gives each block a delayed reader of its own pixels only."""
     from dask.delayed import delayed
 
-    call = delayed(_join_pieces, pure=False)
+    call = delayed(_join_chunks, pure=False)
 
     def read_at(block: Block) -> Any:
-        box = block.window.grow(0, shape)
-        pieces = {
-            name: _pieces(image.data[box.slices]) for name, image in images.items()
-        }
-        return call(box, pieces)
+        window = block.window.grow(0, shape)
+        chunks = {}
+        for name, margin in pipeline.reads.items():
+            box = block.core.grow(margin, shape)
+            box = window if box.lies_in(window) else box
+            chunks[name] = box, _chunks(layers[name].data[box.slices])
+        return call(chunks)
 
     return read_at
 
 
-def _pieces(cut: Any) -> list[list[Any]]:
-    """Return an array, or its delayed chunks, row by row.
+def _chunks(cut: Any) -> list[Any]:
+    """Return an array, or its delayed chunks, nested by axes.
 
     Handed over whole, Dask would optimise each cut's graph by itself, and what two
     windows share (a network's answer) would be computed once for each of them.
     """
     if isinstance(cut, np.ndarray):
-        return [[cut]]
-    pieces: list[list[Any]] = cut.to_delayed(optimize_graph=False).tolist()
-    return pieces
+        return [cut]
+    chunks: list[Any] = cut.to_delayed(optimize_graph=False).tolist()
+    return chunks
 
 
-def _join_pieces(box: Box, pieces: Mapping[str, list[list[Any]]]) -> ArrayReader:
-    return ArrayReader(box, {name: np.block(parts) for name, parts in pieces.items()})
+def _join_chunks(chunks: Mapping[str, tuple[Box, list[Any]]]) -> ArrayReader:
+    return ArrayReader(
+        {name: Pixels(box, np.block(parts)) for name, (box, parts) in chunks.items()}
+    )
 
 
-def reduce_plane(
-    rounds: Sequence[Round],
-    images: Mapping[str, xr.DataArray],
-    blocks: Blocks,
-    given: PlaneAnswers | None = None,
-) -> Any:
-    """Return the answers of all rounds on one plane; delayed when a plane is lazy.
-
-    Parameters
-    ----------
-    rounds
-        Steps, round after round.
-    images
-        Planes of one shape, by the names the steps read.
-    blocks
-        Their blocks.
-    given
-        Answers known beforehand.
-    """
-    if is_lazy(*images.values()):
-        return defer_rounds(rounds, blocks, defer_reader(images, blocks.shape), given)
-    return reduce_rounds(rounds, blocks, read_whole(images), given)
-
-
-def _on_block(
-    function: Any, block: Block, shape: tuple[int, int], read: Any, given: Any
-) -> Any:
-    return function(BlockContext(block, shape, read, {}), given)
-
-
-def map_cores(
-    function: Callable[[BlockContext, PlaneAnswers], NDArray[np.float32]],
-    image: xr.DataArray,
-    blocks: Blocks,
-    given: Any,
-) -> Any:
-    """Apply `function` to every block and put the cores together again.
-
-    Parameters
-    ----------
-    function
-        Gives the float32 pixels of a block's core; it may read ``"image"``.
-    image
-        One plane, (y, x).
-    blocks
-        Its blocks.
-    given
-        Handed to the function; delayed when the plane is lazy.
-
-    Returns
-    -------
-    ndarray or dask.array.Array
-        float32, (y, x); lazy when the plane is, its chunks the cores.
-    """
-    if not is_lazy(image):
-        read = read_whole({"image": image})
-        answer = np.empty(blocks.shape, np.float32)
-        for block in blocks.blocks:
-            here = BlockContext(block, blocks.shape, read, {})
-            answer[block.core.slices] = function(here, given)
-        return answer
+def _lazy_layers(
+    pipeline: Pipeline, blocks: Blocks, answers: Any, pieces: Mapping[str, list[Any]]
+) -> dict[str, Any]:
+    """Return the layers as Dask arrays, their chunks the cores of blocks."""
     import dask.array as da
     from dask.delayed import delayed
 
-    read_at = defer_reader({"image": image}, blocks.shape)
-    call = delayed(_on_block, pure=False)
-    rows: dict[int, list[Any]] = {}
-    for block in blocks.blocks:
-        piece = call(function, block, blocks.shape, read_at(block), given)
-        array = da.from_delayed(piece, block.core.shape, np.float32)
-        rows.setdefault(block.core.y.start, []).append(array)
-    return da.block(list(rows.values()))
+    planes: dict[str, Any] = {}
+    for layer in pipeline.layers:
+        scale = Fraction(layer.scale)
+        if layer.joined:
+            value = delayed(_get, pure=False)(answers, layer.name)
+            shape = scaled_shape(blocks.shape, scale)
+            planes[layer.name] = da.from_delayed(value, shape, layer.dtype)
+            continue
+        rows: dict[int, list[Any]] = {}
+        for block, piece in zip(blocks.blocks, pieces[layer.name], strict=True):
+            core = block.core.scaled(scale)
+            array = da.from_delayed(
+                delayed(_values, pure=False)(piece), core.shape, layer.dtype
+            )
+            rows.setdefault(core.y.start, []).append(array)
+        planes[layer.name] = da.block(list(rows.values()))
+    return planes
+
+
+def _get(answers: Answers, name: str) -> Any:
+    return answers.by_name[name]
+
+
+def _values(piece: Pixels) -> NDArray[Any]:
+    return piece.values

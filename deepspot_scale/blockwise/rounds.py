@@ -1,29 +1,29 @@
 """From the answers of blocks to the answer of a field: chunk, combine, finalize.
 
-A `Step` does one thing on one block. Steps that need nothing but their own block
-and earlier answers share a *round*; between rounds lies what the whole field must
-first agree on, such as a threshold. The same rounds run here in two ways that give
-the same answer: `reduce_rounds` at once, block after block, and `defer_rounds` as a
-Dask graph that computes nothing until asked. Nothing here knows what the steps do.
+A planned pipeline comes in, the field's answers go out. Between rounds lies what the
+whole field must first agree on, such as a threshold. The same rounds run here in two
+ways that give the same answer: `reduce_rounds` at once, block after block, and
+`defer_rounds` as a Dask graph that computes nothing until asked. Nothing here knows
+what the steps do.
 
     round      block 0 ... block n                field
       1        chunk       chunk    -- combine --> finalize --+
       2        chunk       chunk    <-------------------------+   ...
                  `- carried answers stay with their block -'
 
-Where a step's work is `joint.BatchedWork`, `iter_rounds` waits for its answer, so that
-several fields can have it done in one call.
+Where a step's work is `BatchedWork`, `iter_rounds` waits for its answer, so that
+several planes and fields can have it done in one call.
 """
 
 from __future__ import annotations
 
-import operator
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import reduce
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,273 +34,338 @@ from deepspot_scale.blockwise.batching import (
     Running,
     run_alone,
 )
-from deepspot_scale.blockwise.geometry import Block, Blocks, Box, plan_blocks
+from deepspot_scale.blockwise.contract import (
+    Answers,
+    BlockContext,
+    Layer,
+    Pixels,
+    Reader,
+    scaled_shape,
+)
+from deepspot_scale.blockwise.geometry import Block, Blocks, Box
+from deepspot_scale.blockwise.planning import Pipeline, PlannedStep, Round
+from deepspot_scale.errors import ContractError
 
-PlaneAnswers = Mapping[str, Any]
 Seconds = defaultdict[str, float]
+"""By stage."""
 FAN_IN = 16
 """Partial answers that one task combines."""
 
 
-class Reader(Protocol):
-    """Gives the pixels of one plane of a field."""
-
-    def __call__(self, name: str, box: Box) -> NDArray[Any]:
-        """Return the pixels of image or labels `name` in `box`, inside the field."""
-
-    def has(self, name: str) -> bool:
-        """Return whether there are such pixels."""
-
-    def dtype(self, name: str) -> np.dtype[Any]:
-        """Return their dtype, without reading them."""
-
-
-class Pixels(NamedTuple):
-    """An image that stands somewhere in a field."""
-
-    box: Box
-    """Where."""
-    values: NDArray[Any]
-    """The pixels, of the box's shape."""
-
-
-@dataclass(frozen=True)
-class BlockContext:
-    """All that a step may see of its block."""
-
-    block: Block
-    """Which block."""
-    shape: tuple[int, int]
-    """The field's pixels along y and x."""
-    read: Reader
-    """Pixels of the field, any window."""
-    answers: dict[str, Any]
-    """Answers of earlier steps on this block, by step name."""
-
-
-def everything(answer: Any) -> Any:
-    """Share the block's answer as it is."""
-    return answer
-
-
-def _total(total: Any, _: PlaneAnswers) -> Any:
-    return total
-
-
-@dataclass(frozen=True)
-class Step:
-    """One verb on one block, and how its answers make the field's.
-
-    `combine` must not care about grouping, and about order only as far as
-    `finalize` mends it. All parts can be pickled.
-    """
-
-    name: str
-    """Key of the answer."""
-    chunk: Callable[[BlockContext, PlaneAnswers], Any]
-    """The block's answer; may be `BatchedWork`."""
-    share: Callable[[Any], Any] | None = None
-    """Takes from the block's answer what the field needs; None: nothing."""
-    combine: Callable[[Any, Any], Any] = operator.add
-    """Merges two shares."""
-    finalize: Callable[[Any, PlaneAnswers], Any] = _total
-    """Makes the field's answer of the merged shares."""
-    carried: bool = False
-    """Whether the block's answer is kept for the next round."""
-
-
-Round = Sequence[Step]
-
-
-@dataclass(frozen=True)
-class Pipeline:
-    """All rounds of one plane, and the blocks they need."""
-
-    rounds: tuple[Round, ...]
-    """Steps in their order."""
-    halo: int
-    """Pixels around a core: of the network and the detector together."""
-    grid: int
-    """Stride that block origins keep."""
-    block: int
-    """Largest edge of a block in pixels."""
-
-    def blocks(self, shape: tuple[int, int]) -> Blocks:
-        """Return the blocks of a field of this shape (y, x)."""
-        return plan_blocks(shape, block=self.block, halo=self.halo, grid=self.grid)
-
-
 @dataclass(frozen=True)
 class BlockAnswer:
-    """What one block gives at the end of a round."""
+    """What one block gives at the end of a round, by the names of keys."""
 
     shares: dict[str, Any] = field(default_factory=dict)
-    """By step name, for the field."""
+    """For the field."""
     carried: dict[str, Any] = field(default_factory=dict)
-    """By step name, for the next round on the same block."""
+    """For later rounds on the same block."""
+    pieces: dict[str, Pixels] = field(default_factory=dict)
+    """Cores of layers that leave the field."""
+
+
+@dataclass(frozen=True)
+class _LayerReader:
+    """Reads the layers that one step has declared, as far as it has declared."""
+
+    stored: Reader
+    made: Answers
+    """The block's answers, layers among them."""
+    joined: Answers
+    """The field's answers, joined layers among them."""
+    reads: Mapping[str, Any]
+    base: Box
+    """The step's own pixels, on the image's grid."""
+    block: Block
+    shape: tuple[int, ...]
+
+    def __call__(self, name: str, box: Box) -> NDArray[Any]:
+        self._require(name)
+        if name in self.made.by_name:
+            at, values = self.made.by_name[name]
+            self._refuse_beyond(name, box, at)
+            return values[box.within(at)]  # type: ignore[no-any-return]
+        if name in self.joined.by_name:
+            return self.joined.by_name[name][box.slices]  # type: ignore[no-any-return]
+        limit = self.base.grow(self.reads[name], self.shape)
+        if not box.lies_in(self.block.window):
+            self._refuse_beyond(name, box, limit)
+        return self.stored(name, box)
+
+    def has(self, name: str) -> bool:
+        return name in self.reads
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        self._require(name)
+        if name in self.made.by_name:
+            return self.made.by_name[name].values.dtype  # type: ignore[no-any-return]
+        if name in self.joined.by_name:
+            return self.joined.by_name[name].dtype  # type: ignore[no-any-return]
+        return self.stored.dtype(name)
+
+    def _require(self, name: str) -> None:
+        if name not in self.reads:
+            raise ContractError(
+                f"a step reads the layer {name!r} without naming it in `reads`"
+            )
+
+    def _refuse_beyond(self, name: str, box: Box, limit: Box) -> None:
+        if not box.lies_in(limit):
+            raise ContractError(
+                f"a step reads the layer {name!r} beyond the margin "
+                f"{self.reads[name]} that it names in `reads`"
+            )
+
+
+@dataclass(frozen=True)
+class _BlockRun:
+    """One block of one plane while its steps run."""
+
+    block: Block
+    shape: tuple[int, ...]
+    stored: Reader
+    agreed: Answers
+    """What the field has agreed on so far."""
+
+    def context(self, planned: PlannedStep, own: Answers) -> BlockContext:
+        """Return what a step may see."""
+        step, core = planned.step, self.block.core
+        wanted = base = core
+        if isinstance(step.gives, Layer):
+            scale = Fraction(step.gives.scale)
+            shape = scaled_shape(self.shape, scale)
+            wanted = core.scaled(scale).grow(planned.reach, shape)
+            base = wanted.scaled(1 / scale)
+        read = _LayerReader(
+            self.stored, own, self.agreed, step.reads, base, self.block, self.shape
+        )
+        return BlockContext(self.block, self.shape, read, own.only(step.uses), wanted)
 
 
 def run_block(
-    steps: Round, here: BlockContext, field: PlaneAnswers, carried: Mapping[str, Any]
+    round_: Round,
+    block: Block,
+    shape: tuple[int, ...],
+    read: Reader,
+    agreed: Answers,
+    carried: Mapping[str, Any],
 ) -> BlockAnswer:
     """Run the steps of one round on one block."""
-    running = iter_block(steps, here, field, carried, defaultdict(float))
-    answer: BlockAnswer = run_alone(running)
+    run = _BlockRun(block, shape, read, agreed)
+    answer: BlockAnswer = run_alone(
+        _iter_block(round_, run, carried, defaultdict(float))
+    )
     return answer
 
 
-def iter_block(
-    steps: Round,
-    here: BlockContext,
-    field: PlaneAnswers,
-    carried: Mapping[str, Any],
-    spent: Seconds,
+def _iter_block(
+    round_: Round, run: _BlockRun, carried: Mapping[str, Any], spent: Seconds
 ) -> Running:
-    """Run the steps of one round on one block, waiting for joint work.
+    """Run the steps of one round on one block, waiting for batched work.
 
-    The seconds of each step are added to `spent`.
+    The seconds of each stage are added to `spent`.
     """
-    here.answers.update(carried)
-    answer = BlockAnswer()
-    for step in steps:
-        began, joint = time.perf_counter(), 0.0
+    own, answer = Answers(carried), BlockAnswer()
+    for planned in round_.steps:
+        step, name = planned.step, planned.step.gives.name
+        began, batched = time.perf_counter(), 0.0
+        here, agreed = run.context(planned, own), run.agreed.only(step.agreed)
         if isinstance(step.chunk, BatchedWork):
-            given = step.chunk.prepare(here, field)
+            given = step.chunk.prepare(here, agreed)
             waited = time.perf_counter()
-            worked = yield BatchRequest(step.chunk.work, given)
-            joint = worked.seconds - (time.perf_counter() - waited)
-            value = step.chunk.finish(here, field, worked.answer)
+            result = yield BatchRequest(step.chunk.work, given)
+            batched = result.seconds - (time.perf_counter() - waited)
+            value = step.chunk.finish(here, agreed, result.answer)
         else:
-            value = step.chunk(here, field)
-        spent[step.name] += time.perf_counter() - began + joint
-        here.answers[step.name] = value
-        if step.share is not None:
-            answer.shares[step.name] = step.share(value)
-        if step.carried:
-            answer.carried[step.name] = value
+            value = step.chunk(here, agreed)
+        spent[planned.stage] += time.perf_counter() - began + batched
+        own.by_name[name] = value
+        if planned.shared:
+            answer.shares[name] = step.share(value)
+        if planned.kept:
+            answer.pieces[name] = _core_of(value, step.gives, run.block)
+    answer.carried.update((n, own.by_name[n]) for n in round_.carries)
     return answer
 
 
-def combine_shares(steps: Round, shares: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _core_of(pixels: Pixels, layer: Any, block: Block) -> Pixels:
+    core = block.core.scaled(Fraction(layer.scale))
+    return Pixels(core, pixels.values[core.within(pixels.box)])
+
+
+def combine_shares(
+    round_: Round, shares: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """Merge the shares of some blocks, in block order."""
     return {
-        step.name: reduce(step.combine, [share[step.name] for share in shares])
-        for step in steps
-        if step.share is not None
+        (name := planned.step.gives.name): reduce(
+            planned.step.combine, [share[name] for share in shares]
+        )
+        for planned in round_.steps
+        if planned.shared
     }
 
 
-def finalize_round(
-    steps: Round, total: Mapping[str, Any], field: PlaneAnswers
-) -> dict[str, Any]:
+def finalize_round(round_: Round, total: Mapping[str, Any], agreed: Answers) -> Answers:
     """Return the field's answers so far, this round's added."""
-    answers = dict(field)
-    for step in steps:
-        if step.share is not None:
-            answers[step.name] = step.finalize(total[step.name], answers)
+    answers = Answers(agreed.by_name)
+    for planned in round_.steps:
+        if planned.shared:
+            step, merged = planned.step, total[planned.step.gives.name]
+            answers[step.field_key] = step.finalize(merged, answers.only(step.agreed))
     return answers
 
 
+def put_together(pieces: Sequence[Pixels], dtype: str) -> NDArray[Any]:
+    """Return the plane that cores make up."""
+    ends = [[span.stop for span in piece.box.spans] for piece in pieces]
+    plane = np.zeros(np.max(ends, axis=0), dtype)
+    for piece in pieces:
+        plane[piece.box.slices] = piece.values
+    return plane
+
+
 def reduce_rounds(
-    rounds: Sequence[Round],
-    blocks: Blocks,
-    read: Reader,
-    given: PlaneAnswers | None = None,
-) -> dict[str, Any]:
+    pipeline: Pipeline, blocks: Blocks, read: Reader, given: Answers | None = None
+) -> Answers:
     """Run all rounds now, one block after the other, and return the field's answers.
 
     Parameters
     ----------
-    rounds
-        Steps, round after round.
+    pipeline
+        The rounds.
     blocks
         The field's blocks.
     read
-        The field's pixels.
+        The field's stored layers.
     given
-        Answers known beforehand, by name.
+        Answers known beforehand.
+
+    Returns
+    -------
+    Answers
+        Of all keys that are shared, and the whole planes of layers that are kept.
     """
-    running = iter_rounds(rounds, blocks, read, given, defaultdict(float))
-    answers: dict[str, Any] = run_alone(running)
+    answers: Answers = run_alone(
+        iter_rounds(pipeline, blocks, read, given, defaultdict(float))
+    )
     return answers
 
 
 def iter_rounds(
-    rounds: Sequence[Round],
+    pipeline: Pipeline,
     blocks: Blocks,
     read: Reader,
-    given: PlaneAnswers | None,
+    given: Answers | None,
     spent: Seconds,
 ) -> Running:
-    """Do what `reduce_rounds` does, waiting for joint work.
+    """Do what `reduce_rounds` does, waiting for batched work.
 
     Parameters
     ----------
-    rounds, blocks, read, given
+    pipeline, blocks, read, given
         As in `reduce_rounds`.
     spent
-        The seconds of each step are added to it.
+        The seconds of each stage are added to it.
     """
-    answers = dict(given or {})
+    agreed = given or Answers()
     carried: list[dict[str, Any]] = [{} for _ in blocks.blocks]
-    for steps in rounds:
+    pieces: dict[str, list[Pixels]] = defaultdict(list)
+    for round_ in pipeline.rounds:
         total: dict[str, Any] | None = None
         for number, block in enumerate(blocks.blocks):
-            here = BlockContext(block, blocks.shape, read, {})
-            answer = yield from iter_block(steps, here, answers, carried[number], spent)
+            run = _BlockRun(block, blocks.shape, read, agreed)
+            answer = yield from _iter_block(round_, run, carried[number], spent)
             carried[number] = answer.carried
+            for name, piece in answer.pieces.items():
+                pieces[name].append(piece)
             parts = [answer.shares] if total is None else [total, answer.shares]
-            total = combine_shares(steps, parts)
-        answers = finalize_round(steps, total or {}, answers)
-    return answers
+            total = combine_shares(round_, parts)
+        agreed = finalize_round(round_, total or {}, agreed)
+    return _with_planes(agreed, pipeline, pieces)
+
+
+def _with_planes(
+    agreed: Answers, pipeline: Pipeline, pieces: Mapping[str, Sequence[Pixels]]
+) -> Answers:
+    planes = {
+        layer.name: put_together(pieces[layer.name], layer.dtype)
+        for layer in pipeline.layers
+        if not layer.joined
+    }
+    return Answers(agreed.by_name | planes)
 
 
 def _run_block(
-    steps: Round,
+    round_: Round,
     block: Block,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     read: Reader,
-    field: PlaneAnswers,
-    carried: BlockAnswer,
+    agreed: Answers,
+    before: BlockAnswer,
 ) -> BlockAnswer:
-    return run_block(
-        steps, BlockContext(block, shape, read, {}), field, carried.carried
-    )
+    return run_block(round_, block, shape, read, agreed, before.carried)
 
 
 def _shares(answer: BlockAnswer) -> dict[str, Any]:
     return answer.shares
 
 
+def _piece(answer: BlockAnswer, name: str) -> Pixels:
+    return answer.pieces[name]
+
+
 def defer_rounds(
-    rounds: Sequence[Round],
+    pipeline: Pipeline,
     blocks: Blocks,
     read_at: Callable[[Block], Any],
-    given: PlaneAnswers | None = None,
-) -> Any:
-    """Return a `dask.delayed` value of what `reduce_rounds` gives; compute nothing.
+    given: Answers | None = None,
+) -> tuple[Any, dict[str, list[Any]]]:
+    """Return delayed answers of the field, and delayed pieces of its layers.
+
+    Nothing is computed.
 
     Parameters
     ----------
-    rounds, blocks, given
+    pipeline, blocks, given
         As in `reduce_rounds`.
     read_at
         Gives each block's `Reader`, or a delayed one.
+
+    Returns
+    -------
+    answers
+        `dask.delayed` value of `Answers`, without layers that are kept in pieces.
+    pieces
+        For each layer that is kept in pieces, delayed `Pixels` of each block's core.
     """
     from dask.delayed import delayed
 
-    answers: Any = dict(given or {})
+    agreed: Any = given or Answers()
     carried: list[Any] = [BlockAnswer() for _ in blocks.blocks]
+    pieces: dict[str, list[Any]] = {}
     call = delayed(_run_block, pure=False)
     combine = delayed(combine_shares, pure=False)
-    for steps in rounds:
+    for round_ in pipeline.rounds:
         carried = [
-            call(steps, block, blocks.shape, read_at(block), answers, kept)
-            for block, kept in zip(blocks.blocks, carried, strict=True)
+            call(round_, block, blocks.shape, read_at(block), agreed, before)
+            for block, before in zip(blocks.blocks, carried, strict=True)
         ]
+        for name in (each.step.gives.name for each in round_.steps if each.kept):
+            piece = delayed(_piece, pure=False)
+            pieces[name] = [piece(answer, name) for answer in carried]
         level = [delayed(_shares, pure=False)(answer) for answer in carried]
         while len(level) > 1:
             groups = [level[i : i + FAN_IN] for i in range(0, len(level), FAN_IN)]
-            level = [combine(steps, group) for group in groups]
-        answers = delayed(finalize_round, pure=False)(steps, level[0], answers)
-    return answers
+            level = [combine(round_, group) for group in groups]
+        agreed = delayed(finalize_round, pure=False)(round_, level[0], agreed)
+    return agreed, pieces
+
+
+def join_pieces(
+    pipeline: Pipeline, answers: Any, pieces: Mapping[str, Sequence[Any]]
+) -> Any:
+    """Return what `reduce_rounds` gives, delayed, of what `defer_rounds` gives."""
+    from dask.delayed import delayed
+
+    return delayed(_with_planes, pure=False)(answers, pipeline, dict(pieces))

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepspot_scale.blockwise.answers import BRIGHTNESS, IMAGE
+from deepspot_scale.blockwise.contract import Answers, BlockContext, Key, Step
 from deepspot_scale.blockwise.geometry import Box
 from deepspot_scale.blockwise.identity import in_reading_order
-from deepspot_scale.blockwise.rounds import BlockContext, PlaneAnswers, Step
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels import peaks
 
@@ -42,13 +43,11 @@ class Detector(Protocol):
         The network then sees large pixels; the image in use keeps its own.
         """
 
-    def steps(self) -> tuple[Step, ...]:
-        """Return the steps ``survey`` and ``spots``, each for a round of its own.
+    def steps(self, layer: str) -> tuple[Step, ...]:
+        """Return the steps that find spots, of which the last gives `DETECTED`.
 
-        The first reads the block's answer ``pixels``: the image in use on the core
-        and the halo around it. The last ends in `Spots` of the core. A step
-        ``candidates`` may stand between them. All may read the raw counts ``image``
-        and the field's ``brightness``.
+        They read the image in use, `layer`, with the halo as margin. All may read the
+        raw counts `answers.IMAGE`, and want the field's `answers.BRIGHTNESS` agreed.
         """
 
 
@@ -125,11 +124,19 @@ def nearest_pixel(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.floor(values + 0.5).astype(np.int64)
 
 
+SLACK = 8
+"""Pixels that a spot's place between pixels may lie beyond its block's core."""
+DETECTED: Key[Spots] = Key("detected")
+"""Spots as a detector finds them."""
+ASSIGNED: Key[Spots] = Key("assigned")
+"""The same spots with the labels of their cells and nuclei."""
+
+
 def measure_spots(
     found: Candidates,
     value: NDArray[np.float32],
     here: BlockContext,
-    field: PlaneAnswers,
+    agreed: Answers,
     *,
     step: int = 1,
 ) -> Spots:
@@ -141,8 +148,8 @@ def measure_spots(
         Spots that the block's core holds.
     value
         (n,) the image in use at each spot as a share of its range, 0 to 1.
-    here, field
-        The block, and the field's answers, ``brightness`` among them.
+    here, agreed
+        The block, and the field's answers, `answers.BRIGHTNESS` among them.
     step
         Pixels between the points that make place, intensity and SNR; more than 1 for
         wide spots. `reach` tells how far around the core is read.
@@ -150,9 +157,9 @@ def measure_spots(
     if found.area.size == 0:
         return Spots(_table(found.area, *[np.zeros(0)] * 5), found.n_dropped)
     box = here.block.core.grow(reach(step), here.shape)
-    raw = here.read("image", box)
+    raw = here.read(IMAGE, box)
     y, x = found.y - box.y.start, found.x - box.x.start
-    least_noise = field["brightness"].least_noise
+    least_noise = agreed[BRIGHTNESS].least_noise
     intensity, snr = peaks.photometry(raw, y, x, least_noise=least_noise, step=step)
     if found.centre is None:
         origin = box.y.start, box.x.start
@@ -178,6 +185,6 @@ def _table(area: NDArray[np.int64], *measured: NDArray[Any]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def order_spots(spots: Spots, _: PlaneAnswers) -> Spots:
+def order_spots(spots: Spots, _: Answers) -> Spots:
     """Return a field's spots in reading order, whatever the order of its blocks."""
     return spots._replace(table=in_reading_order(spots.table))

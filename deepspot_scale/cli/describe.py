@@ -8,15 +8,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 
-from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
-from deepspot_scale.blockwise.rounds import Pipeline
+from deepspot_scale.blockwise.contract import RunContext
+from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK, margin_along
+from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.execution.planes import plane_box
 from deepspot_scale.io.plate import Field, Plate, open_plate
 from deepspot_scale.networks.machine_speed import kept_rate, measure_rate
-from deepspot_scale.pipeline import assemble, choose_engine
+from deepspot_scale.runs.contents import Contents
 from deepspot_scale.runs.estimate import Plan, plan_run
 from deepspot_scale.runs.prepare import Prepared
-from deepspot_scale.settings import Settings, make_settings
+from deepspot_scale.settings import Settings, assemble, make_settings
+from deepspot_scale.stages.enhancement import EnhanceOptions, choose_engine
 from deepspot_scale.vocabulary import N_BINS, TABLES
 
 
@@ -109,9 +112,10 @@ def _first_that_opens(prepared: Prepared) -> Field | None:
 
 def _rate(settings: Settings, *, measure: bool) -> float | None:
     """Return the network's pixels per second on this machine; None: unknown."""
-    if not settings.enhance:
+    options = settings.of(EnhanceOptions)
+    if not options.use:
         return None
-    choice = choose_engine(settings)
+    choice = choose_engine(options, RunContext())
     rate = kept_rate(choice)
     return measure_rate(choice) if rate is None and measure else rate
 
@@ -126,21 +130,20 @@ def _plan_like(
     """Plan a run on `n_fields` fields that all equal the first one."""
     stacked = first.n_z if settings.project == "none" else 1
     return plan_run(
-        pipeline.blocks(first.shape_yx),
-        halo=pipeline.halo,
+        pipeline.blocks(plane_box(first, pipeline.axes).shape),
+        halo=margin_along(pipeline.halo, "y"),
         n_fields=n_fields,
         n_planes=first.n_t * len(settings.channels) * stacked,
-        keep_enhanced=settings.keep_enhanced,
+        keep_enhanced=settings.of(EnhanceOptions).keep_enhanced,
         pixels_per_second=rate,
     )
 
 
 def _plan(plan: Plan) -> Iterator[str]:
-    height, width = plan.window
     yield (
         f"a run: {plan.n_fields} fields of {plan.n_planes} planes; {plan.n_blocks} "
-        f"blocks a plane of {height} x {width} px, halo {plan.halo} px, "
-        f"{plan.useful:.0%} of the computed pixels used"
+        f"blocks a plane of {' x '.join(map(str, plan.window))} px, halo {plan.halo} "
+        f"px, {plan.useful:.0%} of the computed pixels used"
     )
     time = ""
     if plan.seconds is not None:
@@ -154,8 +157,10 @@ def _plan(plan: Plan) -> Iterator[str]:
 
 def describe_tables() -> str:
     """Return the columns of every table as Markdown, for the README."""
+    settings = make_settings(channels=["0"], cells="cells", nuclei="nuclei")
+    fields = Contents.of(assemble(settings)).fields
     parts = []
-    for name, columns in TABLES.items():
+    for name, columns in {**TABLES, "fields": fields}.items():
         lines = [
             f"**{name}**",
             "",

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, get_origin
 
 import typer
+from pydantic.fields import FieldInfo
 
-from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
+from deepspot_scale.cli.application import say
 from deepspot_scale.errors import SettingsError, did_you_mean
-from deepspot_scale.networks.engines import Precision
 
 Command = Callable[..., None]
 
@@ -88,84 +88,96 @@ Workers = Annotated[
 ]
 
 
-class Method:
-    """How spots are found: fields of `Settings`."""
-
-    project: Project = "max"
-    enhance: Enhance = True
-    model: Model = "deepspot"
-    normalisation: Annotated[
-        Literal["quantile", "max"], typer.Option(help="Brightness scale of a field.")
-    ] = "quantile"
-    detector: Annotated[
-        str | None,
-        typer.Option(
-            help="Preset (enhanced, paper, raw, product), or module:attribute of your "
-            "own.",
-            autocompletion=_complete_detector,
-        ),
-    ] = None
-    floor: Annotated[
-        float | None,
-        typer.Option(help="Least certainty of a spot, 0 to 1: lower finds more."),
-    ] = None
-    faint: Annotated[
-        float | None,
-        typer.Option(
-            help="Spots below this share of the field's typical intensity are left "
-            "out; 0: none is."
-        ),
-    ] = None
-    spot_sigma: Annotated[
-        float | None,
-        typer.Option(help="Standard deviation of wide spots, above 3.5 px, in pixels."),
-    ] = None
-    engine: Annotated[
-        str,
-        typer.Option(
-            help="What runs the network: auto, keras, openvino, or module:attribute "
-            "of your own.",
-            autocompletion=_complete_engine,
-        ),
-    ] = "auto"
-    precision: Annotated[
-        Precision,
-        typer.Option(help="Number format of the network."),
-    ] = "auto"
-    block: Block = DEFAULT_BLOCK
+_COMPLETIONS = {
+    "detector": _complete_detector,
+    "engine": _complete_engine,
+    "model": complete_model,
+}
 
 
-class Measures:
-    """What is measured in cells: fields of `Settings`."""
+class StageFlags(NamedTuple):
+    """Flags of the settings of a run and of its stages, as these declare them."""
 
-    cells: Annotated[str | None, typer.Option(help="Label image of the cells.")] = None
-    nuclei: Annotated[str | None, typer.Option(help="Label image of the nuclei.")] = (
-        None
+    own: tuple[str, ...] = ()
+    """Settings of the run as a whole."""
+    stages: tuple[str, ...] = ()
+    """Stages whose options are flags; none: all, installed plug-ins among them."""
+
+
+def setting_parameters(flags: StageFlags) -> Iterator[inspect.Parameter]:
+    """Yield a parameter for each setting, with its flag, default and help."""
+    from deepspot_scale.pipeline import find_stages
+    from deepspot_scale.plugins import STAGES as GROUP
+    from deepspot_scale.plugins import plugin_names
+    from deepspot_scale.settings import RUN_FIELDS, iter_flat_names
+
+    for name in flags.own:
+        yield _parameter(name, RUN_FIELDS[name])
+    stages = find_stages(() if flags.stages else plugin_names(GROUP))
+    kept = [each for each in stages if not flags.stages or each.name in flags.stages]
+    fields = {stage.name: stage.options.model_fields for stage in kept}
+    for flat, (stage, option) in iter_flat_names(kept):
+        field = fields[stage][option]
+        yield _parameter(flat, field)
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and "formerly" in extra:
+            yield _former(str(extra["formerly"]), flat, field)
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    many = get_origin(field.annotation) is tuple
+    flags = [f"--{name.removesuffix('s')}"] if many else []
+    option = typer.Option(
+        *flags, help=field.description, autocompletion=_COMPLETIONS.get(name)
     )
-    reference: Annotated[
-        str | None,
-        typer.Option(help="CSV by field, angle:DEG, point:Y,X or line:Y,X,Y,X."),
-    ] = None
-    plate_map: Annotated[
-        str | None, typer.Option(help="CSV of condition, gene, replicate by well.")
-    ] = None
-    sectors: Annotated[int, typer.Option(help="Sectors about the nucleus.")] = 3
-    min_spots: Annotated[
-        int, typer.Option(help="Cytoplasmic spots a cell needs for the index.")
-    ] = 10
-    rotation: Annotated[
-        Literal["fixed", "published"],
-        typer.Option(help="published: DypFISH's densest rotation, which is biased."),
-    ] = "fixed"
-    exclude_border: Annotated[
-        bool, typer.Option(help="Leave cells at the field's edge out of the index.")
-    ] = False
-    nucleus_margin: Annotated[
-        float, typer.Option(help="Pixels around the nucleus that do not count.")
-    ] = 0.0
-    keep_enhanced: Annotated[
-        bool, typer.Option(help="Write the enhanced images beside the tables.")
-    ] = False
+    kind: Any = list[str] if many else field.annotation
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=list(field.default) if many else field.default,
+        annotation=Annotated[kind, option],
+    )
+
+
+def _former(name: str, now: str, field: FieldInfo) -> inspect.Parameter:
+    """Return the flag that an option once had: it works, and says what it is called."""
+
+    def say_so(value: Any) -> Any:
+        if value is not None:
+            say(f"--{name} is called --{now.replace('_', '-')} now")
+        return value
+
+    option = typer.Option(f"--{name}", hidden=True, callback=say_so)
+    return inspect.Parameter(
+        now + _FORMERLY,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[field.annotation, option],
+    )
+
+
+_FORMERLY = "_formerly"
+"""After an option's name: its value by the flag that it once had."""
+
+
+def _take_former(values: dict[str, Any]) -> None:
+    for name in [name for name in values if name.endswith(_FORMERLY)]:
+        value = values.pop(name)
+        if value is not None:
+            values[name.removesuffix(_FORMERLY)] = value
+
+
+METHOD = StageFlags(
+    ("project", "spot_sigma", "block"), ("brightness", "enhance", "detect")
+)
+"""How spots are found."""
+EVERYTHING = StageFlags(
+    (
+        *("cells", "nuclei", "reference", "plate_map"),
+        *("project", "spot_sigma", "block", "stages"),
+    )
+)
+"""All that a run measures, and how."""
 
 
 def _read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -192,7 +204,10 @@ class Configuration:
 
 
 def _values(context: typer.Context, path: Path) -> dict[str, Any]:
-    """Return a file's values by the names that the command knows them by."""
+    """Return a file's values by the names that the command knows them by.
+
+    A table holds options of the stage that it is named after.
+    """
     try:
         read = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -205,7 +220,7 @@ def _values(context: typer.Context, path: Path) -> dict[str, Any]:
         if word is not None and len(word) > 1
     }
     values: dict[str, Any] = {}
-    for key, value in read.items():
+    for key, value in _flatten(read, names).items():
         option = names.get(key) or names.get(key.replace("_", "-"))
         if option is None or option.name is None:
             raise SettingsError(
@@ -217,6 +232,19 @@ def _values(context: typer.Context, path: Path) -> dict[str, Any]:
     return values
 
 
+def _flatten(read: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return options that stand in tables by the names that they have as flags."""
+    flat: dict[str, Any] = {}
+    for key, value in read.items():
+        if not isinstance(value, dict) or key not in names:
+            flat[key] = value
+            continue
+        for option, each in value.items():
+            whole = f"{key}_{option}"
+            flat[key if option == "use" else whole if whole in names else option] = each
+    return flat
+
+
 def _as_given(value: Any, *, many: bool) -> Any:
     """Return a value of a file as flags would give it: B03,B04 or one of many."""
     if many:
@@ -224,7 +252,10 @@ def _as_given(value: Any, *, many: bool) -> Any:
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
-def _parameters(group: type) -> Iterator[inspect.Parameter]:
+def _parameters(group: type | StageFlags) -> Iterator[inspect.Parameter]:
+    if isinstance(group, StageFlags):
+        yield from setting_parameters(group)
+        return
     for name, annotation in inspect.get_annotations(group, eval_str=True).items():
         yield inspect.Parameter(
             name,
@@ -237,7 +268,7 @@ def _parameters(group: type) -> Iterator[inspect.Parameter]:
 _FIELDS = {parameter.name for parameter in _parameters(Configuration)}
 
 
-def with_options(*groups: type) -> Callable[[Command], Command]:
+def with_options(*groups: type | StageFlags) -> Callable[[Command], Command]:
     """Give a command the options of some groups, and ``--config``.
 
     The command takes the groups' values as keywords (``**settings``).
@@ -257,6 +288,7 @@ def with_options(*groups: type) -> Callable[[Command], Command]:
             rest = {p.name: values[p.name] for p in (*own, *added)}
             for name in _FIELDS - {"print_config"}:
                 del rest[name]
+            _take_former(rest)
             if rest.pop("print_config"):
                 typer.echo(write_config(rest), nl=False)
             else:

@@ -16,12 +16,12 @@ import typer
 
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
 from deepspot_scale.cli.options import (
+    EVERYTHING,
+    METHOD,
     Channel,
     Channels,
     Cluster,
     Device,
-    Measures,
-    Method,
     Workers,
     with_options,
 )
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @app.command()
-@with_options(Measures, Method)
+@with_options(EVERYTHING)
 def run(
     plate: Annotated[str, typer.Argument(help="OME-Zarr plate, image, or folder.")],
     out: Annotated[str, typer.Option(help="Run folder to write or to go on with.")],
@@ -242,7 +242,7 @@ def _report(out: str, plate: Any) -> str:
 
 
 @app.command()
-@with_options(Method)
+@with_options(METHOD)
 def detect(
     images: Annotated[list[Path], typer.Argument(help="TIFF, PNG, or folders.")],
     out: Annotated[Path, typer.Option(help="CSV to write.")],
@@ -257,6 +257,7 @@ def detect(
     from deepspot_scale.runs.loose_images import detect_images
     from deepspot_scale.settings import make_settings
 
+    settings["quality"] = {"use": False}
     checked = make_settings(channels=tuple(channels or ["0"]), **settings)
     if not out.absolute().parent.is_dir():
         raise SettingsError(f"--out: there is no folder {out.absolute().parent}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import sys
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from distributed import WorkerPlugin
@@ -51,20 +51,27 @@ class EngineLoader(WorkerPlugin):
 
     Parameters
     ----------
-    choice
-        The network to load; None: nothing.
+    choices
+        The networks to load.
     demand
         From `field_resources`; a worker without these resources gets no field and
         loads nothing.
+    imports
+        What tasks will call. It comes with the plug-in, so its module is imported
+        here, in the event loop's one thread.
     """
 
     name = "deepspot-engine"
 
     def __init__(
-        self, choice: EngineChoice | None, demand: dict[str, float] | None = None
+        self,
+        choices: Sequence[EngineChoice],
+        demand: dict[str, float] | None = None,
+        imports: Callable[..., Any] | None = None,
     ) -> None:
-        self.choice = choice
+        self.choices = tuple(choices)
         self.demand = demand or {}
+        self.imports = imports
 
     async def setup(self, worker: Any) -> None:
         """Import in this one thread, then load the network outside the event loop.
@@ -75,14 +82,14 @@ class EngineLoader(WorkerPlugin):
         same error and ends the run.
         """
         _keep_memory()
-        import_module("deepspot_scale.runs.process")
         has = worker.state.total_resources
-        device = "no network"
-        if self.choice is not None and all(name in has for name in self.demand):
+        devices = []
+        for choice in self.choices if all(name in has for name in self.demand) else ():
             try:
-                device = (await asyncio.to_thread(get_engine, self.choice)).name
+                devices.append((await asyncio.to_thread(get_engine, choice)).name)
             except DeepspotError:
                 return
+        device = ", ".join(dict.fromkeys(devices)) or "no network"
         worker.log_event(TOPIC, device_message(this_worker(), device))
 
 

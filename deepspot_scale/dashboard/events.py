@@ -15,16 +15,12 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from deepspot_scale.vocabulary import DONE, FIELDS, FieldAddress
+from deepspot_scale.vocabulary import DONE, FieldAddress
 
 TOPIC = "deepspot"
 """Topic of our messages in the scheduler's event log."""
-STAGES = tuple(
-    name.removeprefix("seconds_")
-    for name in (column.name for column in FIELDS)
-    if name.startswith("seconds_")
-)
-"""Stages with a column ``seconds_<stage>`` in the table of fields."""
+_SECONDS = "seconds_"
+"""Prefix of the columns of seconds, before the stage's name."""
 Message = dict[str, Any]
 How = Literal["finished", "stopped"]
 
@@ -41,11 +37,9 @@ class FieldRow(NamedTuple):
     n_spots: int
     n_cells: int
     seconds: float
-    seconds_scale: float
-    seconds_enhance: float
-    seconds_detect: float
-    seconds_cells: float
     worker: str
+    stages: dict[str, float]
+    """Seconds of each stage."""
 
     @property
     def address(self) -> FieldAddress:
@@ -102,12 +96,24 @@ def rows_message(run: str, rows: pd.DataFrame) -> Message:
     The rows are one JSON text, because the event log keeps its messages, and lists
     would take five times as much of the scheduler's memory.
     """
-    return {"kind": "rows", "run": run, "rows": json.dumps(list(field_rows(rows)))}
+    stages = _stages_of(rows)
+    # The names of stages stand once in a message, not in each row.
+    lines = [(*row[:-1], *row.stages.values()) for row in field_rows(rows)]
+    return {"kind": "rows", "run": run, "stages": stages, "rows": json.dumps(lines)}
 
 
 def read_rows(message: Message) -> list[FieldRow]:
     """Return the rows of a message of `rows_message`."""
-    return [FieldRow(*row) for row in json.loads(message["rows"])]
+    stages, n = message["stages"], len(FieldRow._fields) - 1
+    return [
+        FieldRow._make((*line[:n], dict(zip(stages, line[n:], strict=True))))
+        for line in json.loads(message["rows"])
+    ]
+
+
+def _stages_of(rows: pd.DataFrame) -> list[str]:
+    names = (str(name) for name in rows.columns)
+    return [name.removeprefix(_SECONDS) for name in names if name.startswith(_SECONDS)]
 
 
 def end_message(run: str, how: How) -> Message:
@@ -136,5 +142,8 @@ def this_worker() -> str:
 
 def field_rows(rows: pd.DataFrame) -> Iterable[FieldRow]:
     """Return the `FieldRow` of each row of a table."""
-    columns = [rows[name].tolist() for name in FieldRow._fields]
-    return map(FieldRow._make, zip(*columns, strict=True))
+    columns = [rows[name].tolist() for name in FieldRow._fields[:-1]]
+    stages = _stages_of(rows)
+    seconds = rows[[_SECONDS + stage for stage in stages]].to_dict("split")["data"]
+    for line, spent in zip(zip(*columns, strict=True), seconds, strict=True):
+        yield FieldRow._make((*line, dict(zip(stages, spent, strict=True))))

@@ -13,7 +13,6 @@ from math import isnan
 from typing import Any
 
 from deepspot_scale.dashboard.events import (
-    STAGES,
     FieldRow,
     Message,
     WellRow,
@@ -77,7 +76,7 @@ class RunState:
     """Row, column and field of the fields done: each counts once."""
     failed: dict[tuple[str, str, str], FieldRow] = field(default_factory=dict)
     """Rows of the failed fields; subtracted again if the field is done later."""
-    stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    stages: dict[str, float] = field(default_factory=dict)
     """Seconds of work by stage."""
     workers: dict[str, WorkerCounts] = field(default_factory=dict)
     failures: deque[FieldRow] = field(
@@ -156,9 +155,9 @@ class RunState:
         total, well = self.wells.get(place, (0, Counts()))
         well.add(row)
         self.wells[place] = (max(total, well.n_done + well.n_failed), well)
-        for stage in STAGES:
-            seconds = getattr(row, f"seconds_{stage}")
-            self.stages[stage] += 0.0 if isnan(seconds) else seconds
+        for stage, seconds in row.stages.items():
+            known = 0.0 if isnan(seconds) else seconds
+            self.stages[stage] = self.stages.get(stage, 0.0) + known
         worker = self.workers.get(row.worker)
         if worker is None:
             start = max(self.began, now - row.seconds)

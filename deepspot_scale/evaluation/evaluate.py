@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from deepspot_scale.blockwise.rounds import Pipeline
+from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.evaluation.datasets import Case, KnownImage, Sample, list_cases
 from deepspot_scale.evaluation.matching import match_one_to_one
@@ -32,10 +32,11 @@ from deepspot_scale.evaluation.tables import (
 )
 from deepspot_scale.networks.engines import Device
 from deepspot_scale.networks.weights import find_weights
-from deepspot_scale.pipeline import assemble
 from deepspot_scale.plugins import installed_versions
 from deepspot_scale.runs.process import FATAL, explain
-from deepspot_scale.settings import Settings, make_settings
+from deepspot_scale.settings import Settings, assemble, make_settings
+from deepspot_scale.stages.brightness import BrightnessOptions
+from deepspot_scale.stages.enhancement import EnhanceOptions
 from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import Column
 
@@ -186,8 +187,10 @@ def _pipelines(models: Sequence[str], terms: Terms) -> dict[str, Pipeline]:
     pipelines: dict[str, Pipeline] = {}
     for model in dict.fromkeys(models):
         name = find_weights(model).name
-        enhance = terms.settings.enhance
-        given = terms.settings.model_dump() | {"model": model, "keep_enhanced": enhance}
+        given = terms.settings.to_dict()
+        kept = given["enhance"]["use"]
+        given["enhance"] |= {"model": model, "keep_enhanced": kept}
+        given["quality"]["use"] = False
         settings = make_settings(**given)
         label = model if name in pipelines else name
         pipelines[label] = assemble(settings, device=terms.device)
@@ -219,6 +222,7 @@ def _provenance(
     terms: Terms,
 ) -> dict[str, Any]:
     settings = terms.settings
+    enhance = settings.of(EnhanceOptions)
     chosen = dict(zip(pipelines, dict.fromkeys(models), strict=True))
     return {
         "SHA-256 of the weights": {
@@ -228,11 +232,11 @@ def _provenance(
         "images of a set": terms.sample.images or "all, or 20 simulated ones",
         "seed": terms.sample.seed,
         "size": terms.sample.size,
-        "enhancement": settings.enhance,
+        "enhancement": enhance.use,
         "detector": settings.detector_name,
-        "normalisation": settings.normalisation,
-        "engine": settings.engine,
-        "precision": settings.precision,
+        "normalisation": settings.of(BrightnessOptions).normalisation,
+        "engine": enhance.engine,
+        "precision": enhance.precision,
         "versions": installed_versions(_PACKAGES),
         "machine": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

@@ -12,9 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepspot_scale.blockwise.geometry import whole_box
-from deepspot_scale.blockwise.lifting import ArrayReader
-from deepspot_scale.blockwise.rounds import Pipeline, reduce_rounds
+from deepspot_scale.blockwise.answers import IMAGE, REFERENCE
+from deepspot_scale.blockwise.contract import Answers
+from deepspot_scale.blockwise.lifting import read_whole
+from deepspot_scale.blockwise.planning import Pipeline
+from deepspot_scale.blockwise.rounds import reduce_rounds
+from deepspot_scale.blockwise.spots import ASSIGNED
 from deepspot_scale.evaluation.datasets import KnownImage
 from deepspot_scale.evaluation.matching import (
     Score,
@@ -58,14 +61,15 @@ def detect_array(image: NDArray[Any], pipeline: Pipeline) -> Detected:
         Pixels that are not finite.
     """
     shape = (image.shape[0], image.shape[1])
-    read = ArrayReader(whole_box(shape), {"image": image})
-    given = {"reference": None}
-    answers = reduce_rounds(pipeline.rounds, pipeline.blocks(shape), read, given)
-    table = answers["assigned"].table
+    given = Answers({REFERENCE.name: None})
+    read = read_whole({IMAGE: image})
+    answers = reduce_rounds(pipeline, pipeline.blocks(shape), read, given)
+    table = answers[ASSIGNED].table
+    kept = [answers.by_name[layer.name] for layer in pipeline.layers]
     return Detected(
         table[["y", "x"]].to_numpy(np.float64),
         table["enhanced"].to_numpy(np.float64),
-        answers.get("enhanced_image"),
+        kept[0] if kept else None,
     )
 
 

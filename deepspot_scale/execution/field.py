@@ -1,32 +1,44 @@
-"""A whole field as one task on one worker: read, enhance, detect, assign, measure.
+"""Whole fields as one task on one worker: read, and run through all rounds.
 
 No image leaves the worker. The blocks are the same as if they were spread, so the
-answer is the same too. Nothing here knows a scheduler or a run folder.
+answer is the same too. Small planes go side by side, whether they are of one field or
+of several, so that a network sees them as batches. Nothing here knows a scheduler or a
+run folder.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
-from deepspot_scale.blockwise.batching import Outcome, Running, run_alone, run_together
-from deepspot_scale.blockwise.rounds import Pipeline, Seconds, iter_rounds
+from deepspot_scale.blockwise.batching import Outcome, Running, run_together
+from deepspot_scale.blockwise.planning import Pipeline
+from deepspot_scale.blockwise.rounds import Seconds, iter_rounds
 from deepspot_scale.execution.planes import (
     FieldTask,
     LoadedReader,
     OpenReader,
-    PlaneAnswer,
+    PlaneIndex,
+    PlaneResult,
     iter_field_planes,
     labels_in_use,
-    plane_tables,
+    plane_box,
+    plane_result,
 )
-from deepspot_scale.io.plate import open_field
+from deepspot_scale.io.plate import Field, open_field
 from deepspot_scale.settings import Settings
+
+PIXELS_TOGETHER = 1 << 22
+"""Planes go side by side until they have this many pixels: one of 2048 x 2048 px goes
+alone, of 128 x 128 px 256 do."""
 
 
 def run_field(
     task: FieldTask, settings: Settings, pipeline: Pipeline
-) -> list[PlaneAnswer]:
+) -> list[PlaneResult]:
     """Run all rounds on every plane of a field, here and now.
 
     Parameters
@@ -40,7 +52,7 @@ def run_field(
 
     Returns
     -------
-    list of PlaneAnswer
+    list of PlaneResult
         In the order of `iter_field_planes`.
 
     Raises
@@ -48,19 +60,38 @@ def run_field(
     FieldError
         The field cannot be processed.
     """
-    answers: list[PlaneAnswer] = run_alone(_iter_field(task, settings, pipeline))
-    return answers
+    (outcome,) = run_fields([task], settings, pipeline)
+    if isinstance(outcome.answer, Exception):
+        raise outcome.answer
+    results: list[PlaneResult] = outcome.answer
+    return results
+
+
+@dataclass
+class _FieldEnd:
+    """What has come of one field so far."""
+
+    results: list[PlaneResult] = field(default_factory=list)
+    error: Exception | None = None
+    seconds: float = 0.0
+
+    def take(self, outcome: Outcome) -> None:
+        self.seconds += outcome.seconds
+        if isinstance(outcome.answer, Exception):
+            self.error = self.error or outcome.answer
+        else:
+            self.results.append(outcome.answer)
 
 
 def run_fields(
     tasks: Sequence[FieldTask], settings: Settings, pipeline: Pipeline
 ) -> list[Outcome]:
-    """Run small fields side by side, so that the network sees them as batches.
+    """Run fields whose planes go side by side, as far as they are small.
 
     Parameters
     ----------
     tasks
-        Fields that together need no more memory than there is.
+        The fields.
     settings, pipeline
         As in `run_field`.
 
@@ -69,18 +100,55 @@ def run_fields(
     list of Outcome
         For each field what `run_field` gives, or the exception that it raises.
     """
-    return run_together([_iter_field(task, settings, pipeline) for task in tasks])
+    ends = [_FieldEnd() for _ in tasks]
+    for group in _iter_groups(tasks, settings, pipeline, ends):
+        outcomes = run_together([running for _, running in group])
+        for (number, _), outcome in zip(group, outcomes, strict=True):
+            ends[number].take(outcome)
+    return [Outcome(end.error or end.results, end.seconds) for end in ends]
 
 
-def _iter_field(task: FieldTask, settings: Settings, pipeline: Pipeline) -> Running:
-    source = open_field(task.entry)
-    blocks = pipeline.blocks(source.shape_yx)
-    answers = []
-    for plane in iter_field_planes(source, settings):
-        reader = OpenReader(source, plane, labels_in_use(settings))
-        loaded = LoadedReader(reader, source.shape_yx)
-        given = {"reference": task.reference}
-        spent: Seconds = defaultdict(float)
-        field = yield from iter_rounds(pipeline.rounds, blocks, loaded, given, spent)
-        answers.append(plane_tables(field, source, plane)._replace(seconds=spent))
-    return answers
+def _iter_groups(
+    tasks: Sequence[FieldTask],
+    settings: Settings,
+    pipeline: Pipeline,
+    ends: Sequence[_FieldEnd],
+) -> Iterator[list[tuple[int, Running]]]:
+    """Yield planes that go side by side, each with the number of its field.
+
+    Of a field that has failed no more planes come.
+    """
+    group: list[tuple[int, Running]] = []
+    pixels = 0
+    for number, task in enumerate(tasks):
+        began = time.perf_counter()
+        try:
+            source = open_field(task.entry)
+            planes = list(iter_field_planes(source, settings, pipeline.axes))
+            box = plane_box(source, pipeline.axes)
+        except Exception as error:  # this field's outcome, for the caller to judge
+            ends[number].take(Outcome(error, time.perf_counter() - began))
+            continue
+        ends[number].seconds += time.perf_counter() - began
+        for plane in planes:
+            if ends[number].error is not None:
+                break
+            reader = OpenReader(source, plane, labels_in_use(settings))
+            running = _iter_plane(task, source, LoadedReader(reader, box), pipeline)
+            group.append((number, running))
+            pixels += math.prod(box.shape)
+            if pixels >= PIXELS_TOGETHER:
+                yield group
+                group, pixels = [], 0
+    if group:
+        yield group
+
+
+def _iter_plane(
+    task: FieldTask, source: Field, loaded: LoadedReader, pipeline: Pipeline
+) -> Running:
+    spent: Seconds = defaultdict(float)
+    blocks = pipeline.blocks(loaded.whole.shape)
+    answers = yield from iter_rounds(pipeline, blocks, loaded, task.given, spent)
+    plane: PlaneIndex = loaded.reader.plane
+    return plane_result(answers, source, plane, pipeline)._replace(seconds=spent)

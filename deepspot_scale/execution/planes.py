@@ -1,56 +1,57 @@
 """One field's planes: which there are, how their pixels are read, what they answer.
 
-Both executors read through `FieldReader` and end in `plane_tables`; they differ only
-in where the blocks run. Nothing here knows the order of stages or a scheduler.
+A plane is what a pipeline takes at once: y and x, or more axes where its stages ask for
+them. Both executors read through `FieldReader` and end in `plane_result`; they differ
+only in where the blocks run. Nothing here knows a stage or a scheduler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import product
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepspot_scale.blockwise.answers import IMAGE, LABELS, REFERENCE
+from deepspot_scale.blockwise.contract import Answers
 from deepspot_scale.blockwise.geometry import Box, whole_box
-from deepspot_scale.blockwise.identity import PlaneIdentity, identify
-from deepspot_scale.blockwise.rounds import PlaneAnswers, Reader
+from deepspot_scale.blockwise.identity import PlaneIdentity
+from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import FieldError, did_you_mean
 from deepspot_scale.io.plate import Field, FieldEntry, open_field
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.settings import Settings
-from deepspot_scale.stages.polarity.measure import plane_table
-from deepspot_scale.tables import empty_table
-from deepspot_scale.vocabulary import CELLS, PROJECTED, SPOTS
+from deepspot_scale.vocabulary import PROJECTED
+
+ALL: Literal["all"] = "all"
+"""Along this axis a pipeline takes all positions at once."""
 
 
 class PlaneIndex(NamedTuple):
     """Which pixels of a field one plane is."""
 
-    t: int
+    t: int | Literal["all"]
     channel: int
-    z: int | Literal["max", "mean"]
-    """A plane, or how all planes become one."""
+    z: int | Literal["max", "mean", "all"]
+    """A plane, or how all planes become one, or all of them."""
 
 
-class PlaneAnswer(NamedTuple):
+class PlaneResult(NamedTuple):
     """What one plane comes to."""
 
-    spots: pd.DataFrame
-    """The columns `vocabulary.SPOTS`."""
-    cells: pd.DataFrame
-    """The columns `vocabulary.CELLS`; no rows where no cells were asked for."""
-    n_dropped: int
-    """Peaks dropped because their object is too large."""
-    n_faint: int
-    """Spots left out: far fainter than typical of the field, or doubtful."""
-    enhanced: NDArray[np.uint8] | None
-    """The enhanced plane, when it is to be kept."""
+    tables: Mapping[str, pd.DataFrame]
+    """By name, with their declared columns."""
+    counts: Mapping[str, int]
+    """By name."""
+    layers: Mapping[str, NDArray[Any]]
+    """Layers that are kept, by name."""
     seconds: Mapping[str, float] | None = None
-    """Time of each step by name; None where blocks went to several workers."""
+    """Time of each stage; None where blocks went to several workers."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class FieldTask:
     """Where the field is."""
     reference: Reference | None = None
     """Where "toward" is in this field."""
+
+    @property
+    def given(self) -> Answers:
+        """What the user says of the field."""
+        return Answers({REFERENCE.name: self.reference})
 
 
 @lru_cache(maxsize=8)
@@ -74,24 +80,41 @@ class OpenReader(NamedTuple):
     source: Field
     plane: PlaneIndex
     labels: tuple[tuple[str, str], ...]
-    """Names that steps use (cells, nuclei) and the names in the store."""
+    """Names that stages use (cells, nuclei) and the names in the store."""
 
     def __call__(self, name: str, box: Box) -> NDArray[Any]:
         """Return the pixels of the image or of labels in `box`."""
-        t, channel, z = self.plane
-        if name == "image":
-            return self.source.read(t=t, channel=channel, z=z, window=box.slices)
+        further = box.axes[:-2]
+        if not further:
+            return self._read(name, self.plane, box.slices)
+        planes = [
+            self._read(
+                name,
+                self.plane._replace(**dict(zip(further, position, strict=True))),
+                box.slices[-2:],
+            )
+            for position in product(*(range(*span) for span in box.spans[:-2]))
+        ]
+        return np.stack(planes).reshape(box.shape)
+
+    def _read(
+        self, name: str, plane: PlaneIndex, window: tuple[slice, ...]
+    ) -> NDArray[Any]:
+        t, channel, z = plane
+        rows_columns = (window[0], window[1])
+        if name == IMAGE:
+            return self.source.read(t=t, channel=channel, z=z, window=rows_columns)  # type: ignore[arg-type]  # "all" has become positions
         stored = dict(self.labels)[name]
         of_plane: int | Literal["max"] = z if isinstance(z, int) else "max"
-        return self.source.read_labels(stored, t=t, z=of_plane, window=box.slices)
+        return self.source.read_labels(stored, t=t, z=of_plane, window=rows_columns)  # type: ignore[arg-type]  # likewise
 
     def has(self, name: str) -> bool:
         """Return whether the image or labels of this name were asked for."""
-        return name == "image" or name in dict(self.labels)
+        return name == IMAGE or name in dict(self.labels)
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """Return the dtype; a mean over planes is float32."""
-        if name != "image":
+        if name != IMAGE:
             return np.dtype(np.int64)
         mean = self.plane.z == "mean"
         return np.dtype(np.float32) if mean else self.source.dtype
@@ -116,7 +139,7 @@ class FieldReader:
 
     def has(self, name: str) -> bool:
         """Return whether the image or labels of this name were asked for."""
-        return name == "image" or name in dict(self.labels)
+        return name == IMAGE or name in dict(self.labels)
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """Return the dtype; a mean over planes is float32."""
@@ -125,16 +148,17 @@ class FieldReader:
 
 @dataclass(frozen=True)
 class LoadedReader:
-    """Reads each plane from the store once and keeps it: for a field on one worker."""
+    """Reads each layer from the store once and keeps it: for a field on one worker."""
 
-    reader: Reader
-    shape: tuple[int, int]
+    reader: OpenReader
+    whole: Box
+    """The box of the whole plane."""
     loaded: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def __call__(self, name: str, box: Box) -> NDArray[Any]:
         """Return the pixels of `name` in `box`."""
         if name not in self.loaded:
-            self.loaded[name] = self.reader(name, whole_box(self.shape))
+            self.loaded[name] = self.reader(name, self.whole)
         return self.loaded[name][box.slices]
 
     def has(self, name: str) -> bool:
@@ -146,8 +170,26 @@ class LoadedReader:
         return self.reader.dtype(name)
 
 
-def iter_field_planes(source: Field, settings: Settings) -> Iterator[PlaneIndex]:
+def plane_box(source: Field, axes: str) -> Box:
+    """Return the box of one whole plane along a pipeline's axes."""
+    height, width = source.shape_yx
+    sizes = {"t": source.n_t, "z": source.n_z, "y": height, "x": width}
+    return whole_box(tuple(sizes[axis] for axis in axes), axes)
+
+
+def iter_field_planes(
+    source: Field, settings: Settings, axes: str = "yx"
+) -> Iterator[PlaneIndex]:
     """Yield all planes of a field that the settings ask for.
+
+    Parameters
+    ----------
+    source
+        The field.
+    settings
+        Which channels, planes and labels.
+    axes
+        Those of a pipeline's blocks; planes along others are looped over.
 
     Raises
     ------
@@ -162,13 +204,15 @@ def iter_field_planes(source: Field, settings: Settings) -> Iterator[PlaneIndex]
                 + did_you_mean(name, source.label_names)
             )
     channels = [source.channel_index(name) for name in settings.channels]
-    for t in range(source.n_t):
-        for channel in channels:
-            if settings.project == "none":
-                for z in range(source.n_z):
-                    yield PlaneIndex(t, channel, z)
-            else:
-                yield PlaneIndex(t, channel, settings.project if source.n_z > 1 else 0)
+    times: Iterable[Any] = (ALL,) if "t" in axes else range(source.n_t)
+    for t, channel in product(times, channels):
+        if "z" in axes:
+            yield PlaneIndex(t, channel, ALL)
+        elif settings.project == "none":
+            for z in range(source.n_z):
+                yield PlaneIndex(t, channel, z)
+        else:
+            yield PlaneIndex(t, channel, settings.project if source.n_z > 1 else 0)
 
 
 def plane_reader(
@@ -179,28 +223,24 @@ def plane_reader(
 
 
 def labels_in_use(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """Return the labels that were asked for: the names of steps and of the store."""
-    named = {"cells": settings.cells, "nuclei": settings.nuclei}
+    """Return the labels that were asked for: the names of stages and of the store."""
+    named = {name: getattr(settings, name) for name in LABELS.values()}
     return tuple((use, name) for use, name in named.items() if name is not None)
 
 
-def plane_tables(
-    answers: PlaneAnswers, source: Field, plane: PlaneIndex
-) -> PlaneAnswer:
-    """Return the tables of one plane from the answers of all rounds."""
+def plane_result(
+    answers: Answers, source: Field, plane: PlaneIndex, pipeline: Pipeline
+) -> PlaneResult:
+    """Return what leaves the field, from the answers of all rounds."""
     identity = PlaneIdentity(
         source.address,
-        plane.t,
+        plane.t if isinstance(plane.t, int) else 0,
         source.channels[plane.channel],
         plane.z if isinstance(plane.z, int) else PROJECTED,
         source.pixel_size_um,
     )
-    assigned = answers["assigned"]
-    has_cells = "polarity" in answers
-    return PlaneAnswer(
-        identify(assigned.table, identity, SPOTS),
-        plane_table(answers, identity) if has_cells else empty_table(CELLS),
-        assigned.n_dropped,
-        assigned.n_faint,
-        answers.get("enhanced_image"),
+    return PlaneResult(
+        {table.name: table.make(answers, identity) for table in pipeline.tables},
+        {count.name: count.count(answers[count.of]) for count in pipeline.counts},
+        {layer.name: answers.by_name[layer.name] for layer in pipeline.layers},
     )

@@ -21,6 +21,7 @@ from deepspot_scale.exports.measures import (
 )
 from deepspot_scale.exports.results import WELL_WORDS, RunResults, addresses_of
 from deepspot_scale.settings import write_settings
+from deepspot_scale.stages.polarity.measure import PolarityOptions
 from deepspot_scale.tables import join_tables
 
 
@@ -49,7 +50,7 @@ def write_anndata(results: RunResults, path: Path) -> None:
         raise SettingsError(f"expected a file name ending in .h5ad, got {path.name}")
     results.check_cells("AnnData holds cells")
     load_library("anndata", "anndata")
-    columns = measure_columns(results.settings.sectors)
+    columns = measure_columns(results.settings.of(PolarityOptions).sectors)
     tables = [measure_cells(results, each.cells) for each in results.iter_fields()]
     data = make_anndata(join_tables(tables, columns), results)
     data.uns["settings"] = write_settings(results.settings)
@@ -77,7 +78,7 @@ def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
         and y of the cell's centroid in its field, in pixels.
     """
     ad = load_library("anndata", "anndata")
-    names = feature_names(results.settings.sectors)
+    names = feature_names(results.settings.of(PolarityOptions).sectors)
     obs = table[[*KEYS, "touches_border", *WELL_WORDS]].copy()
     addresses = addresses_of(table)
     obs.insert(0, "well", [address.well for address in addresses])
@@ -90,7 +91,10 @@ def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
         strict=True,
     )
     obs.index = pd.Index([_name(*place) for place in places], dtype=object)
-    known = {c.name: c.meaning for c in measure_columns(results.settings.sectors)}
+    known = {
+        c.name: c.meaning
+        for c in measure_columns(results.settings.of(PolarityOptions).sectors)
+    }
     var = pd.DataFrame({"meaning": [known[name] for name in names]}, index=names)
     return ad.AnnData(
         table[names].to_numpy("float64"),

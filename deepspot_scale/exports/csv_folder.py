@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from deepspot_scale.exports.measures import measure_cells, measure_columns
 from deepspot_scale.exports.results import RunResults
 from deepspot_scale.io.tables import Folder
+from deepspot_scale.stages.polarity.measure import PolarityOptions
 from deepspot_scale.vocabulary import SPOTS, Column
 
 SIGN = ("columns.csv", "table,column,type,meaning")
@@ -39,7 +40,10 @@ def write_csv(results: RunResults, folder: Path) -> None:
         Folder to create.
     """
     folder.mkdir()
-    columns = {"spots": SPOTS, "cells": measure_columns(results.settings.sectors)}
+    columns = {
+        "spots": SPOTS,
+        "cells": measure_columns(results.settings.of(PolarityOptions).sectors),
+    }
     _write_parts(results, folder, columns)
     for name in results.folder.names(""):
         stem, _, ending = name.rpartition(".")

@@ -23,6 +23,7 @@ from deepspot_scale.exports.results import (
 )
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.stores import join, open_node
+from deepspot_scale.stages.polarity.measure import PolarityOptions
 
 PREFIX = "deepspot_"
 """Prefix of our tables; others are never replaced."""
@@ -78,7 +79,10 @@ def _own_tables(field: Field) -> list[str]:
 def _feature_tables(results: RunResults, found: FieldResult) -> dict[str, Any]:
     """Return the table of each channel and plane by name."""
     tables = load_library("ngio.tables", "ngio")
-    features = [*feature_names(results.settings.sectors), "touches_border"]
+    features = [
+        *feature_names(results.settings.of(PolarityOptions).sectors),
+        "touches_border",
+    ]
     cells = measure_cells(results, found.cells).rename(columns={"cell": "label"})
     channels = safe_names(cells["channel"].unique())
     several = [axis for axis in "tz" if cells[axis].nunique() > 1]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from deepspot_scale.exports.results import WELL_WORDS, RunResults
 from deepspot_scale.kernels.sectors import relative_concentration, sector_sums
+from deepspot_scale.stages.polarity.measure import PolarityOptions
 from deepspot_scale.tables import as_table
 from deepspot_scale.vocabulary import CELLS, WELLS, Column
 
@@ -61,7 +62,7 @@ def measure_cells(results: RunResults, cells: pd.DataFrame) -> pd.DataFrame:
         Columns as in `measure_columns`. Sectors are numbered counter-clockwise; sector
         0 is centred on the reference, or on +x without a reference.
     """
-    n_sectors = results.settings.sectors
+    n_sectors = results.settings.of(PolarityOptions).sectors
     table = cells.merge(results.wells, how="left", on=["row", "column"])
     table = table.fillna(dict.fromkeys(WELL_WORDS, ""))
     bins = {name: cells[name].to_list() for name in ("area_bins", "spot_bins")}

@@ -25,6 +25,7 @@ from deepspot_scale.io.field import Field
 from deepspot_scale.io.ome_zarr.writing import write_labels
 from deepspot_scale.kernels.sectors import angle_bins
 from deepspot_scale.settings import Settings
+from deepspot_scale.stages.polarity.measure import PolarityOptions
 from deepspot_scale.vocabulary import N_BINS, PROJECTED
 
 NAME = "sectors"
@@ -98,7 +99,7 @@ def _draw_plane(
         drawn[window] = draw_sectors(
             labels,
             known,
-            settings.sectors,
+            settings.of(PolarityOptions).sectors,
             start,
             has_nuclei=settings.nuclei is not None,
         )

@@ -25,10 +25,13 @@ from deepspot_scale.exports.results import (
 from deepspot_scale.io.ome_zarr.creation import plate_address
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.stores import Source
-from deepspot_scale.runs.enhanced import NAME as ENHANCED
-from deepspot_scale.runs.enhanced import plate_url
+from deepspot_scale.runs.kept_layers import plate_name, plate_url
+from deepspot_scale.stages.enhancement import KEPT
 from deepspot_scale.tables import empty_table
 from deepspot_scale.vocabulary import CELLS, SPOTS, FieldAddress
+
+ENHANCED = KEPT.stored_name
+"""Plate of the enhanced images in a run folder."""
 
 Layer = tuple[Any, dict[str, Any], str]
 """napari's LayerData: data, keyword arguments of the layer, kind of the layer."""
@@ -114,9 +117,9 @@ def _image_layer(
 def _enhanced_layers(
     results: RunResults, address: FieldAddress, scale: tuple[float, ...]
 ) -> list[Layer]:
-    if results.done.empty or not results.folder.exists(ENHANCED):
+    if results.done.empty or not results.folder.exists(plate_name(ENHANCED)):
         return []
-    plate = open_plate(plate_url(results.folder))
+    plate = open_plate(plate_url(results.folder, ENHANCED))
     field = plate.open(plate_address(address).path)
     image = lazy_image(field, results.settings.project)
     limits = {"contrast_limits": (0, 255), "visible": False}

@@ -20,10 +20,10 @@ from deepspot_scale.io.field import Field
 from deepspot_scale.io.plate import Plate
 from deepspot_scale.report.run_tables import RunTables
 from deepspot_scale.settings import Settings
-from deepspot_scale.stages.detection.detect import detect
-from deepspot_scale.stages.quality import measure_quality
+from deepspot_scale.stages.enhancement import EnhanceOptions
 from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.tables import empty_table
+from deepspot_scale.verbs import detect, measure_quality
 from deepspot_scale.vocabulary import PROJECTED, QUALITY, FieldAddress
 
 MOST_MEASURED: Final = 384
@@ -84,9 +84,9 @@ def measure_fields(run: RunTables, plate: Plate | None) -> pd.DataFrame:
     settings = run.settings
 
     def measure(field: Field) -> pd.DataFrame:
-        planes: list[pd.DataFrame]
-        planes = [measure_quality(each) for each in _middle(field, settings)]
-        return pd.concat(planes, ignore_index=True)
+        planes: list[Any] = [measure_quality(p) for p in _middle(field, settings)]
+        table: pd.DataFrame = pd.concat(planes, ignore_index=True)
+        return table
 
     tables = _each_field(_evenly(run.done), plate, measure)
     return pd.concat(tables, ignore_index=True) if tables else empty_table(QUALITY)
@@ -101,7 +101,7 @@ def count_raw_spots(run: RunTables, plate: Plate | None) -> pd.DataFrame:
         row, column, field, n_raw.
     """
     names = [*FIELD, "n_raw"]
-    if plate is None or run.settings is None or not run.settings.enhance:
+    if plate is None or run.settings is None or not run.settings.of(EnhanceOptions).use:
         return pd.DataFrame(columns=names)
 
     settings = run.settings

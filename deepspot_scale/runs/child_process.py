@@ -27,7 +27,6 @@ from deepspot_scale.errors import FieldError
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.runs.process import Job, fail_batch, run_batch
 from deepspot_scale.tables import join_tables
-from deepspot_scale.vocabulary import FIELDS
 
 POLL = 0.2
 """Seconds between two looks at the child's memory."""
@@ -63,7 +62,7 @@ def run_isolated(
                 rows.append(_run_in(child, task, job))
                 if child.process.poll() is not None:
                     break
-    return join_tables(rows, FIELDS)
+    return join_tables(rows, job.contents.fields)
 
 
 class _Child(NamedTuple):

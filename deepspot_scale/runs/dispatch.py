@@ -23,12 +23,11 @@ from deepspot_scale.cluster.liveness import cluster_errors, watch_workers
 from deepspot_scale.cluster.shutdown import stop_run
 from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.execution.blocks import defer_field
-from deepspot_scale.execution.planes import FieldTask
+from deepspot_scale.execution.planes import FieldTask, plane_box
 from deepspot_scale.io.plate import Plate, open_field
 from deepspot_scale.runs.child_process import run_isolated
 from deepspot_scale.runs.process import FATAL, Job, fail_batch, finish_batch, run_batch
 from deepspot_scale.tables import empty_table
-from deepspot_scale.vocabulary import FIELDS
 
 BATCH_PIXELS = 1 << 24
 """Fields are handed out together until they have this many pixels: four of 2048 px."""
@@ -91,7 +90,7 @@ def _submit(client: Any, handout: _Batch, job: Job, demand: dict[str, float]) ->
         return client.submit(
             _pack, run_isolated, tasks, job, pure=False, resources=resources
         )
-    if len(tasks) == 1 and not job.settings.keep_enhanced:
+    if len(tasks) == 1 and not job.pipeline.layers:
         planes = _spread(tasks[0], job)
         if planes is not None:
             from dask.delayed import delayed
@@ -110,8 +109,8 @@ def _pack(work: Callable[..., pd.DataFrame], *arguments: Any) -> bytes:
 def _spread(task: FieldTask, job: Job) -> list[Any] | None:
     """Return the delayed planes of a field that is too large for one worker."""
     try:
-        shape = open_field(task.entry).shape_yx
-        if len(job.pipeline.blocks(shape).blocks) <= BLOCKS_PER_TASK:
+        box = plane_box(open_field(task.entry), job.pipeline.axes)
+        if len(job.pipeline.blocks(box.shape).blocks) <= BLOCKS_PER_TASK:
             return None
         return defer_field(task, job.settings, job.pipeline)
     except SettingsError:
@@ -150,7 +149,8 @@ def _answer(
         raise error
     if isinstance(error, KilledWorker):
         if handout.deaths < MAX_DEATHS:
-            return empty_table(FIELDS), [replace(handout, deaths=handout.deaths + 1)]
+            again = replace(handout, deaths=handout.deaths + 1)
+            return empty_table(job.contents.fields), [again]
         error = RunError(
             "the workers that had it died again and again, though it ran in a process "
             "of its own; look at the workers' logs"
@@ -263,7 +263,7 @@ class _InFlight:
                     continue
                 self.close()
                 self.running.clear()
-                return empty_table(FIELDS), []
+                return empty_table(self.job.contents.fields), []
             handout = self.running.pop(future)
             try:
                 return _answer(future, handout, self.job)

@@ -6,6 +6,7 @@ here reads images or runs a network.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from deepspot_scale.blockwise.geometry import Blocks
@@ -28,11 +29,11 @@ class Plan:
     """Fields to process."""
     n_planes: int
     """Planes of each: time points x channels x planes."""
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     """Pixels of a plane, as in the first field."""
     n_blocks: int
     """Blocks of each plane."""
-    window: tuple[int, int]
+    window: tuple[int, ...]
     """Pixels of a block's window."""
     halo: int
     """Pixels that a block reads around its core."""
@@ -70,10 +71,9 @@ def plan_run(
     pixels_per_second
         That the network does on this machine; None: not known.
     """
-    height, width = blocks.shape
-    pixels = height * width
+    pixels = math.prod(blocks.shape)
     window = blocks.window_shape
-    computed = len(blocks.blocks) * window[0] * window[1]
+    computed = len(blocks.blocks) * math.prod(window)
     planes = n_fields * n_planes
     tables = SPOTS_PER_PIXEL * TABLE_BYTES_PER_SPOT
     return Plan(
@@ -84,7 +84,7 @@ def plan_run(
         window,
         halo if len(blocks.blocks) > 1 else 0,
         min(1.0, pixels / computed),
-        PROCESS_BYTES + NETWORK_BYTES_PER_PIXEL * window[0] * window[1] + 12 * pixels,
+        PROCESS_BYTES + NETWORK_BYTES_PER_PIXEL * math.prod(window) + 12 * pixels,
         int(planes * pixels * (tables + (0.7 if keep_enhanced else 0.0))),
         planes * computed / pixels_per_second if pixels_per_second else None,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 from uuid import uuid4
 
@@ -23,14 +24,16 @@ from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.tables import Folder, write_table
 from deepspot_scale.networks.engines import Device
 from deepspot_scale.runs import manifest
+from deepspot_scale.runs.contents import read_contents
 from deepspot_scale.runs.dispatch import batch_fields, distribute
 from deepspot_scale.runs.lease import hold_run
 from deepspot_scale.runs.prepare import Prepared, Selection, prepare_run
 from deepspot_scale.runs.process import Job, fail_batch, run_batch
 from deepspot_scale.settings import Settings
+from deepspot_scale.stages.polarity.measure import PolarityOptions
 from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.statistics.summaries import summarise_conditions, summarise_wells
-from deepspot_scale.vocabulary import CONDITIONS, DONE, FIELDS, WELLS
+from deepspot_scale.vocabulary import CONDITIONS, DONE, WELLS
 
 
 @dataclass(frozen=True)
@@ -138,22 +141,22 @@ def execute_run(
 def _iter_rows(
     prepared: Prepared, client: Any, stop: Callable[[], bool]
 ) -> Iterator[pd.DataFrame]:
+    """Return the rows of fields as they end."""
     job = prepared.job
-    for task in prepared.missing:
-        error = PlateError("the plate lists this well, but it is not there")
-        yield fail_batch([task], error, job)
+    error = PlateError("the plate lists this well, but it is not there")
+    absent = (fail_batch([task], error, job) for task in prepared.missing)
     if client is None:
-        yield from _run_here(batch_fields(prepared.tasks, prepared.plate), job, stop)
-        return
+        batches = batch_fields(prepared.tasks, prepared.plate)
+        return chain(absent, _run_here(batches, job, stop))
+    networks = job.pipeline.networks
     with cluster_errors():
         n_threads = sum(map(int, client.nthreads().values()))
-        engine = prepared.engine
-        demand = field_resources(client, engine.device) if engine else {}
-        client.register_plugin(EngineLoader(engine, demand))
+        demand = field_resources(client, networks[0].device) if networks else {}
+        client.register_plugin(EngineLoader(networks, demand, run_batch))
         client.register_plugin(Shutdown())
         client.register_plugin(ShutdownNanny())
     batches = batch_fields(prepared.tasks, prepared.plate, n_threads)
-    yield from distribute(batches, client, job, demand, stop)
+    return chain(absent, distribute(batches, client, job, demand, stop))
 
 
 def _run_here(
@@ -179,16 +182,17 @@ def summarise_run(
     Each of `channels` has its rows, also where nothing was found.
     """
     fields = manifest.read_fields(out)
-    write_table(out, "fields.parquet", fields, FIELDS)
+    write_table(out, "fields.parquet", fields, read_contents(out).fields)
     cells = manifest.read_part_table(out, "cells")
     spots = manifest.count_spots(out)
     found = (*spots["channel"].unique(), *cells["channel"].unique())
     channels = list(dict.fromkeys((*channels, *found)))
+    polarity = settings.of(PolarityOptions)
     index = SectorIndex(
-        settings.sectors,
-        settings.min_spots,
-        settings.rotation,
-        settings.exclude_border,
+        polarity.sectors,
+        polarity.min_spots,
+        polarity.rotation,
+        polarity.exclude_border,
     )
     tables = (fields, cells, plate_map)
     wells = summarise_wells(*tables, channels=channels, spots=spots, index=index)

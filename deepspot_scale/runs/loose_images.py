@@ -17,9 +17,8 @@ from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.field import open_field
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.networks.engines import Device
-from deepspot_scale.pipeline import assemble
 from deepspot_scale.runs.process import FATAL, explain
-from deepspot_scale.settings import Settings
+from deepspot_scale.settings import Settings, assemble
 from deepspot_scale.tables import join_tables
 from deepspot_scale.vocabulary import SPOTS
 
@@ -89,7 +88,7 @@ def detect_images(
             name = entry.address.path
             name = entry.source if name in names else name
             names.add(name)
-            spots = join_tables((plane.spots for plane in planes), SPOTS)
+            spots = join_tables((plane.tables["spots"] for plane in planes), SPOTS)
             tables.append(spots.assign(field=name))
             on_image(_as_shown(tables[-1]))
     table = _as_shown(join_tables(tables, SPOTS))

@@ -30,9 +30,10 @@ from deepspot_scale.io.tables import (
     read_tables,
     write_table,
 )
+from deepspot_scale.runs.contents import Contents, read_contents, write_contents
 from deepspot_scale.settings import Settings, read_settings, write_settings
 from deepspot_scale.tables import empty_table, join_tables
-from deepspot_scale.vocabulary import CELLS, DONE, FIELDS, SPOTS, FieldAddress
+from deepspot_scale.vocabulary import CELLS, DONE, SPOTS, Column, FieldAddress
 
 LONGEST = 150
 """Bytes of a field's name in a part's; file systems take 255 in all."""
@@ -80,7 +81,7 @@ def check_place(folder: Folder) -> None:
             )
 
 
-def open_run(folder: Folder, settings: Settings) -> None:
+def open_run(folder: Folder, settings: Settings, contents: Contents) -> None:
     """Make a run folder, or take up one whose settings are the same.
 
     Raises
@@ -93,8 +94,9 @@ def open_run(folder: Folder, settings: Settings) -> None:
     with place_errors(folder):
         if folder.exists("settings.toml"):
             old = read_settings(folder.read("settings.toml").decode())
-            _refuse(folder, "settings", difference(old, settings))
+            _refuse(folder, "settings", difference(old.to_dict(), settings.to_dict()))
         else:
+            write_contents(folder, contents)
             folder.write("settings.toml", write_settings(settings).encode())
 
 
@@ -126,9 +128,9 @@ def open_provenance(folder: Folder, facts: dict[str, Any]) -> None:
     if folder.exists(name):
         old, new = _identity(json.loads(folder.read(name))), _identity(facts)
         changes = [
-            f"{key}: {old[key]!r} there, now {new[key]!r}"
-            for key in new
-            if old[key] != new[key]
+            f"{key}: {old.get(key, '')!r} there, now {new.get(key, '')!r}"
+            for key in sorted({*old, *new})
+            if old.get(key, "") != new.get(key, "")
         ]
         _refuse(folder, "input", changes)
         return
@@ -137,14 +139,12 @@ def open_provenance(folder: Folder, facts: dict[str, Any]) -> None:
 
 def _identity(facts: dict[str, Any]) -> dict[str, str]:
     """Return the facts that decide about answers and that no setting names."""
-    parts = {
-        "input": "source",
-        "weights": "sha256",
-        "detector": "sha256",
-        "engine": "sha256",
-        "reference": "sha256",
+    hashed = {
+        role: str(file["sha256"])
+        for role, file in facts.items()
+        if isinstance(file, dict) and "sha256" in file
     }
-    return {part: facts.get(part, {}).get(key, "") for part, key in parts.items()}
+    return {"input": str(facts.get("input", {}).get("source", "")), **hashed}
 
 
 def commit_part(
@@ -152,6 +152,7 @@ def commit_part(
     name: str,
     tables: dict[str, pd.DataFrame],
     fields: pd.DataFrame,
+    contents: Contents,
 ) -> None:
     """Write the tables of some whole fields, then the entry that makes them count.
 
@@ -162,23 +163,27 @@ def commit_part(
     name
         From `part_name`.
     tables
-        ``spots`` and ``cells``; a table without rows gets no file.
+        By their names in `contents`; a table without rows gets no file.
     fields
-        One row for each field, columns `vocabulary.FIELDS`.
+        One row for each field, columns `Contents.fields`.
+    contents
+        What the run folder holds.
     """
-    for kind in PARTS:
-        _write_part(folder, kind, name, tables[kind])
-    write_table(folder, f"{ENTRIES}/{name}.parquet", fields, FIELDS)
-    for kind in PARTS:
+    for kind, columns in contents.tables.items():
+        _write_part(folder, f"{kind}/{name}.parquet", tables[kind], columns)
+    write_table(folder, f"{ENTRIES}/{name}.parquet", fields, contents.fields)
+    for kind, columns in contents.tables.items():
+        path = f"{kind}/{name}.parquet"
         # Another client that ends its run may just have swept what had no entry yet.
-        if len(tables[kind]) and not folder.exists(f"{kind}/{name}.parquet"):
-            _write_part(folder, kind, name, tables[kind])
+        if len(tables[kind]) and not folder.exists(path):
+            _write_part(folder, path, tables[kind], columns)
 
 
-def _write_part(folder: Folder, kind: str, name: str, table: pd.DataFrame) -> None:
-    path = f"{kind}/{name}.parquet"
+def _write_part(
+    folder: Folder, path: str, table: pd.DataFrame, columns: tuple[Column, ...]
+) -> None:
     if len(table):
-        write_table(folder, path, table, PARTS[kind])
+        write_table(folder, path, table, columns)
     else:
         folder.remove(path)
 
@@ -186,7 +191,7 @@ def _write_part(folder: Folder, kind: str, name: str, table: pd.DataFrame) -> No
 def read_fields(folder: Folder) -> pd.DataFrame:
     """Return one row for each field that was tried, columns `vocabulary.FIELDS`."""
     names = [f"{ENTRIES}/{name}" for name in folder.names(ENTRIES)]
-    fields = read_tables(folder, names, FIELDS)
+    fields = read_tables(folder, names, read_contents(folder).fields)
     # A field that failed in one part and was done in another is done.
     fields = fields.sort_values([*_ADDRESS, "status"], kind="stable")
     fields = fields.drop_duplicates(_ADDRESS, ignore_index=True)
@@ -221,7 +226,7 @@ def sweep(folder: Folder) -> int:
     """
     known = set(folder.names(ENTRIES))
     removed = folder.sweep(ENTRIES) + folder.sweep("")
-    for kind in PARTS:
+    for kind in read_contents(folder).tables:
         removed += folder.sweep(kind)
         for name in folder.names(kind):
             # Asked again, as late as can be: its writer may have come to its end.
@@ -233,7 +238,7 @@ def sweep(folder: Folder) -> int:
 
 def _drop_superseded(folder: Folder) -> int:
     """Rewrite or remove parts with rows of fields that are taken from another part."""
-    fields = read_fields(folder)
+    fields, contents = read_fields(folder), read_contents(folder)
     changed = 0
     for entry in folder.names(ENTRIES):
         part = entry.removesuffix(".parquet")
@@ -242,30 +247,31 @@ def _drop_superseded(folder: Folder) -> int:
             continue
         changed += 1
         if own.empty:
-            for kind in (*PARTS, ENTRIES):
+            for kind in (*contents.tables, ENTRIES):
                 folder.remove(f"{kind}/{entry}")
             continue
-        there = {kind: entry in folder.names(kind) for kind in PARTS}
+        there = {kind: entry in folder.names(kind) for kind in contents.tables}
         tables = {
             kind: _own_rows(
                 read_table(folder, f"{kind}/{entry}", columns), own[_ADDRESS]
             )
             if there[kind]
             else empty_table(columns)
-            for kind, columns in PARTS.items()
+            for kind, columns in contents.tables.items()
         }
-        commit_part(folder, part, tables, own)
+        commit_part(folder, part, tables, own, contents)
     return changed
 
 
 def read_part_table(folder: Folder, kind: str) -> pd.DataFrame:
     """Return all rows of ``spots`` or ``cells`` that count."""
+    columns = read_contents(folder).tables.get(kind, PARTS[kind])
     names = _parts_that_count(folder, kind)
     tables = [
-        _own_rows(read_table(folder, name, PARTS[kind]), fields)
+        _own_rows(read_table(folder, name, columns), fields)
         for name, fields in names.items()
     ]
-    return join_tables(tables, PARTS[kind])
+    return join_tables(tables, columns)
 
 
 def _parts_that_count(folder: Folder, kind: str) -> dict[str, pd.DataFrame]:

@@ -26,15 +26,19 @@ from deepspot_scale.errors import (
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import FieldEntry, Plate, open_plate
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.networks.engines import Device, EngineChoice
-from deepspot_scale.networks.weights import find_weights
-from deepspot_scale.pipeline import assemble, choose_engine
-from deepspot_scale.plugins import DETECTORS, ENGINES, hash_plugin, installed_versions
+from deepspot_scale.networks.engines import Device
+from deepspot_scale.plugins import installed_versions
 from deepspot_scale.runs import manifest
-from deepspot_scale.runs.enhanced import create_enhanced_plate
+from deepspot_scale.runs.contents import Contents
+from deepspot_scale.runs.kept_layers import create_plates
 from deepspot_scale.runs.process import Job
 from deepspot_scale.runs.user_tables import read_plate_map, read_references
-from deepspot_scale.settings import Settings, read_settings
+from deepspot_scale.settings import (
+    Settings,
+    assemble,
+    find_sources,
+    read_settings,
+)
 from deepspot_scale.vocabulary import FieldAddress, same_well
 
 
@@ -61,8 +65,6 @@ class Prepared:
     """Fields settled before."""
     plate_map: pd.DataFrame
     job: Job
-    engine: EngineChoice | None
-    """What workers load before their first task; None without enhancement."""
     missing: list[FieldTask]
     """Wells that the plate lists and does not have."""
     channels: tuple[str, ...]
@@ -113,13 +115,12 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     folder = Folder(str(out))
     pipeline = assemble(settings, device=device, threads=threads)
     channels = _name_channels(plate, chosen, settings)
-    manifest.open_run(folder, settings)
+    manifest.open_run(folder, settings, Contents.of(pipeline))
     manifest.open_provenance(folder, _provenance(plate, settings))
     tried = manifest.read_fields(folder)
     good = manifest.settled(tried, retry_failed=True)
     settled = good if retry_failed or selection.failed else _all_tried(tried)
-    if settings.keep_enhanced:
-        create_enhanced_plate(folder, fields)
+    create_plates(folder, pipeline.layers, fields)
     missing = _missing_wells(plate, selection)
     if selection.failed:
         failed = _all_tried(tried) - good
@@ -134,14 +135,12 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
         if entry.address not in skipped
     ]
     job = Job(settings, pipeline, folder)
-    engine = choose_engine(settings, device=device, threads=threads)
     return Prepared(
         plate,
         tasks,
         len(skipped),
         plate_map,
         job,
-        engine if settings.enhance else None,
         [FieldTask(entry) for entry in missing if entry.address not in skipped],
         channels,
         len(skipped - good),
@@ -274,17 +273,7 @@ def _provenance(plate: Plate, settings: Settings) -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "versions": installed_versions(packages),
     }
-    if settings.enhance:
-        weights = find_weights(settings.model)
-        facts["weights"] = {"name": weights.name, "sha256": weights.sha256}
-    named = {
-        "detector": (settings.detector_name, DETECTORS),
-        "engine": (settings.engine, ENGINES),
-    }
-    for part, (name, group) in named.items():
-        plugin = hash_plugin(name, group)
-        if plugin is not None:
-            facts[part] = {"name": name, "sha256": plugin}
+    facts |= find_sources(settings)
     reference = Path(settings.reference or "")
     if reference.is_file():
         digest = hashlib.sha256(reference.read_bytes()).hexdigest()

@@ -7,14 +7,14 @@ the rows that make them count. Nothing here knows clusters or progress.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
 
-from deepspot_scale.blockwise.rounds import Pipeline
+from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.cluster.shutdown import is_wanted
 from deepspot_scale.dashboard.events import this_worker
 from deepspot_scale.errors import (
@@ -24,13 +24,13 @@ from deepspot_scale.errors import (
     WeightsError,
 )
 from deepspot_scale.execution.field import run_fields
-from deepspot_scale.execution.planes import FieldTask, PlaneAnswer
+from deepspot_scale.execution.planes import FieldTask, PlaneResult
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.pipeline import STAGES
+from deepspot_scale.runs.contents import Contents
 from deepspot_scale.runs.manifest import commit_part, part_name
 from deepspot_scale.settings import Settings
 from deepspot_scale.tables import empty_table, join_tables, make_table
-from deepspot_scale.vocabulary import CELLS, DONE, FAILED, FIELDS, SPOTS
+from deepspot_scale.vocabulary import DONE, FAILED
 
 BATCH_SECONDS = 5.0
 """A batch that has lasted this long is written, and its rest handed out again."""
@@ -61,6 +61,11 @@ class Job:
     token: str = ""
     """Tells this client's work from that of any other on the same workers."""
 
+    @cached_property
+    def contents(self) -> Contents:
+        """What the run folder holds."""
+        return Contents.of(self.pipeline)
+
 
 def run_batch(
     tasks: list[FieldTask], job: Job, *, wanted: Callable[[], bool] | None = None
@@ -79,13 +84,13 @@ def run_batch(
     Returns
     -------
     pandas.DataFrame
-        One row for each field that was begun, columns `vocabulary.FIELDS`. Those
+        One row for each field that was begun, columns `Contents.fields`. Those
         after `BATCH_SECONDS`, or no longer wanted, are left to be handed out again, so
         that a worker that dies takes little with it.
     """
     wanted = wanted or partial(is_wanted, job.token)
     began = time.monotonic()
-    outcomes: list[list[PlaneAnswer] | Exception] = []
+    outcomes: list[list[PlaneResult] | Exception] = []
     seconds: list[float] = []
     most = max(1, len(tasks) // GROUPS)
     side_by_side = 1  # then more, unless these few show that fields take their time
@@ -99,7 +104,7 @@ def run_batch(
             outcomes.append(end.answer)
             seconds.append(end.seconds)
     if not outcomes:
-        return empty_table(FIELDS)
+        return empty_table(job.contents.fields)
     return finish_batch(tasks[: len(outcomes)], outcomes, seconds, job)
 
 
@@ -123,20 +128,19 @@ def finish_batch(
         Where to write to.
     """
     name = part_name([task.entry.address for task in tasks])
-    outcomes = [
-        _write_enhanced(*pair, job) for pair in zip(tasks, outcomes, strict=True)
-    ]
+    contents = job.contents
+    outcomes = [_write_layers(*pair, job) for pair in zip(tasks, outcomes, strict=True)]
     rows = [
-        describe_field(task, outcome, time_taken, name)
+        describe_field(task, outcome, time_taken, job.pipeline) | {"part": name}
         for task, outcome, time_taken in zip(tasks, outcomes, seconds, strict=True)
     ]
     good = [planes for planes in outcomes if not isinstance(planes, Exception)]
     tables = {
-        "spots": join_tables((plane.spots for each in good for plane in each), SPOTS),
-        "cells": join_tables((plane.cells for each in good for plane in each), CELLS),
+        kind: join_tables((p.tables[kind] for each in good for p in each), columns)
+        for kind, columns in contents.tables.items()
     }
-    fields = make_table(rows, FIELDS)
-    commit_part(job.out, name, tables, fields)
+    fields = make_table(rows, contents.fields)
+    commit_part(job.out, name, tables, fields, contents)
     return fields
 
 
@@ -151,11 +155,11 @@ def fail_batch(batch: list[FieldTask], error: Exception, job: Job) -> pd.DataFra
 
 
 def describe_field(
-    task: FieldTask, outcome: Any, seconds: float, part: str
+    task: FieldTask, outcome: Any, seconds: float, pipeline: Pipeline
 ) -> dict[str, Any]:
     """Return the row of one field, done or failed."""
     failed = isinstance(outcome, Exception)
-    planes: list[PlaneAnswer] = [] if failed else outcome
+    planes: list[PlaneResult] = [] if failed else outcome
     address = task.entry.address
     return {
         "row": address.row,
@@ -165,36 +169,38 @@ def describe_field(
         "status": FAILED if failed else DONE,
         "reason": explain(outcome) if failed else "",
         "n_planes": len(planes),
-        "n_spots": sum(len(plane.spots) for plane in planes),
+        "n_spots": sum(len(plane.tables.get("spots", ())) for plane in planes),
         "n_cells": _count_cells(planes),
-        "n_dropped": sum(plane.n_dropped for plane in planes),
-        "n_faint": sum(plane.n_faint for plane in planes),
+        **{
+            count.name: sum(plane.counts[count.name] for plane in planes)
+            for count in pipeline.counts
+        },
         "seconds": seconds,
-        **stage_seconds(planes),
+        **stage_seconds(planes, pipeline.stages),
         "worker": this_worker(),
-        "part": part,
     }
 
 
-def _count_cells(planes: list[PlaneAnswer]) -> int:
+def _count_cells(planes: list[PlaneResult]) -> int:
     """Return how many cells there are, those seen in several channels once."""
     keys = ["t", "z", "cell"]
-    tables = [plane.cells[keys] for plane in planes if len(plane.cells)]
+    found = (plane.tables["cells"] for plane in planes if "cells" in plane.tables)
+    tables = [cells[keys] for cells in found if len(cells)]
     if len(tables) < 2:
         return sum(map(len, tables))
     return len(pd.concat(tables).drop_duplicates())
 
 
-def stage_seconds(planes: list[PlaneAnswer]) -> dict[str, float]:
+def stage_seconds(planes: list[PlaneResult], stages: Iterable[str]) -> dict[str, float]:
     """Return the seconds of each stage, NaN where they are not known."""
     known = [plane.seconds for plane in planes if plane.seconds is not None]
     return {
         f"seconds_{stage}": (
-            float(sum(spent.get(name, 0.0) for spent in known for name in names))
+            float(sum(spent.get(stage, 0.0) for spent in known))
             if known
             else float("nan")
         )
-        for stage, names in STAGES.items()
+        for stage in stages
     }
 
 
@@ -206,14 +212,14 @@ def explain(error: Exception) -> str:
     return text if own else f"{type(error).__name__}: {text}"
 
 
-def _write_enhanced(task: FieldTask, outcome: Any, job: Job) -> Any:
-    """Write the enhanced planes of a field, when they are kept; return the outcome."""
-    if isinstance(outcome, Exception) or not job.settings.keep_enhanced:
+def _write_layers(task: FieldTask, outcome: Any, job: Job) -> Any:
+    """Write the layers of a field that are kept; return the outcome."""
+    if isinstance(outcome, Exception) or not job.pipeline.layers:
         return outcome
-    from deepspot_scale.runs.enhanced import write_enhanced
+    from deepspot_scale.runs.kept_layers import write_layers
 
     try:
-        write_enhanced(task, outcome, job.settings, job.out)
+        write_layers(task, outcome, job.settings, job.pipeline, job.out)
     except Exception as error:  # a full disk must show as this field's failure
         return error
     return outcome

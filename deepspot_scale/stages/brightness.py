@@ -1,36 +1,39 @@
-"""The brightness of a field, agreed on by its blocks before any of them is enhanced.
+"""The stage *brightness*: the brightness of a field, agreed on by its blocks.
 
-Two rounds, ``range`` and ``brightness``; for 8- and 16-bit images the first reads
-nothing. Nothing here knows what the scale is used for.
+For 8- and 16-bit images the first of its two steps reads nothing. Nothing here knows
+what the scale is used for.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from deepspot_scale.blockwise.rounds import BlockContext, PlaneAnswers, Step, everything
+from deepspot_scale.blockwise.answers import BRIGHTNESS, IMAGE, Brightness
+from deepspot_scale.blockwise.contract import (
+    Answers,
+    BlockContext,
+    Key,
+    RunContext,
+    Stage,
+    StageOptions,
+    Step,
+    Work,
+)
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels import normalisation as kernel
 
 LARGEST = 1e30
 """Counts. float32 holds up to 3e38, and its normal numbers down to 1e-38."""
 
-
-class Brightness(NamedTuple):
-    """What a whole field says about its brightness."""
-
-    scale: kernel.Scale
-    """To the network's range."""
-    low: float
-    """Least pixel, counts."""
-    high: float
-    """Largest pixel, counts."""
-    least_noise: float
-    """Noise that the number format itself makes, counts."""
+Measured = kernel.Range | kernel.Spread
+_MEASURED: Key[Measured] = Key("measured_range")
+_RANGE: Key[kernel.Range] = Key("range")
+_COUNTS: Key[NDArray[np.int64]] = Key("pixel_counts")
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,11 @@ class Normalisation:
                 f"quantiles must rise within [0, 1], got {self.low} and {self.high}"
             )
 
-    def _range(
-        self, here: BlockContext, _: PlaneAnswers
-    ) -> kernel.Range | kernel.Spread:
-        known = kernel.exact_range(here.read.dtype("image"))
-        return known or kernel.measure_spread(here.read("image", here.block.core))
+    def _range(self, here: BlockContext, _: Answers) -> Measured:
+        known = kernel.exact_range(here.read.dtype(IMAGE))
+        return known or kernel.measure_spread(here.pixels(IMAGE).values)
 
-    def _check(
-        self, found: kernel.Range | kernel.Spread, _: PlaneAnswers
-    ) -> kernel.Range:
+    def _check(self, found: Measured, _: Answers) -> kernel.Range:
         span = found if isinstance(found, kernel.Range) else found.range
         if span.n_not_finite:
             raise FieldError(
@@ -82,12 +81,11 @@ class Normalisation:
             )
         return found.without_wild() if isinstance(found, kernel.Spread) else span
 
-    def _count(self, here: BlockContext, field: PlaneAnswers) -> NDArray[np.int64]:
-        values = here.read("image", here.block.core)
-        return kernel.count_values(values, field["range"])
+    def _count(self, here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
+        return kernel.count_values(here.pixels(IMAGE).values, agreed[_RANGE])
 
-    def _brightness(self, counts: NDArray[np.int64], field: PlaneAnswers) -> Brightness:
-        span = field["range"]
+    def _brightness(self, counts: NDArray[np.int64], agreed: Answers) -> Brightness:
+        span = agreed[_RANGE]
         step = (span.high - span.low) / (kernel.BINS - 1)
         used = np.flatnonzero(counts)
         least, largest = (span.low + float(used[i]) * step for i in (0, -1))
@@ -102,10 +100,34 @@ class Normalisation:
             scale = kernel.Scale(low, high if high > low else largest)
         return Brightness(scale, least, largest, 0.3 * step)
 
-    def steps(self) -> tuple[tuple[Step], tuple[Step]]:
-        """Return two rounds: ``range`` and ``brightness``."""
-        span = Step("range", self._range, share=everything, finalize=self._check)
-        bright = Step(
-            "brightness", self._count, share=everything, finalize=self._brightness
+    def work(self) -> Work:
+        """Return the steps to `answers.BRIGHTNESS`."""
+        image, check = {IMAGE: 0}, self._check
+        span = Step(_MEASURED, self._range, image, settles=_RANGE, finalize=check)
+        counts = Step(
+            _COUNTS,
+            self._count,
+            image,
+            agreed=(_RANGE,),
+            settles=BRIGHTNESS,
+            finalize=self._brightness,
         )
-        return (span,), (bright,)
+        return Work((span, counts), stacks=True)
+
+
+class BrightnessOptions(StageOptions):
+    """How the brightness scale of a field is found."""
+
+    use: Literal[True] = True
+    normalisation: Literal["quantile", "max"] = Field(
+        default="quantile",
+        description="Brightness scale of a field; max is the paper's.",
+    )
+
+
+def plan_brightness(options: BrightnessOptions, _: RunContext) -> Work:
+    """Return the stage's work."""
+    return Normalisation(options.normalisation).work()
+
+
+MEASURE_BRIGHTNESS = Stage("brightness", BrightnessOptions, plan_brightness)

@@ -1,4 +1,4 @@
-"""The verb *enhance*: raw images in, images in which every spot is equally bright out.
+"""The stage *enhance*: raw images in, images in which every spot is equally bright out.
 
 `Enhancement` runs the network on one block of a field whose brightness is known.
 Windows start on the network's grid; at the right and bottom edge a window may reach
@@ -8,31 +8,42 @@ spots, files or plates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
+from pydantic import Field
 
+from deepspot_scale.blockwise.answers import BRIGHTNESS, ENHANCED, IMAGE
 from deepspot_scale.blockwise.batching import BatchedWork
-from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK, plan_blocks
-from deepspot_scale.blockwise.lifting import (
-    check_image,
-    iter_planes,
-    map_cores,
-    reduce_plane,
-    stack_planes,
+from deepspot_scale.blockwise.contract import (
+    Answers,
+    BlockContext,
+    Layer,
+    Pixels,
+    RunContext,
+    Stage,
+    StageOptions,
+    Step,
+    Work,
 )
-from deepspot_scale.blockwise.rounds import BlockContext, Pixels, PlaneAnswers, Step
 from deepspot_scale.kernels.binning import bin_pixels, binning_for, unbin_pixels
-from deepspot_scale.kernels.normalisation import Scale
 from deepspot_scale.networks.caso_resnet import GRID, halo
-from deepspot_scale.networks.engines import EngineChoice, get_engine, predict_images
+from deepspot_scale.networks.engines import (
+    AUTO,
+    EngineChoice,
+    Precision,
+    find_loader,
+    get_engine,
+    predict_images,
+)
 from deepspot_scale.networks.weights import DEFAULT_MODEL, find_weights
-from deepspot_scale.stages.brightness import Normalisation
+from deepspot_scale.plugins import ENGINES, hash_plugin
+
+KEPT = Layer("enhanced_image", "uint8", keep=True, folder="enhanced")
+"""The enhanced plane as it is kept: 255 the brightest."""
 
 
 @dataclass(frozen=True)
@@ -56,117 +67,119 @@ class Enhancement:
         rim = reach if binning == 1 else reach + GRID
         return cls(engine, rim * binning, GRID * binning, binning)
 
-    def prepare(self, here: BlockContext, field: PlaneAnswers) -> NDArray[np.float32]:
+    def prepare(self, here: BlockContext, agreed: Answers) -> NDArray[np.float32]:
         """Return the normalised window, padded to the grid at the field's far edges."""
-        scale: Scale = field["brightness"].scale
         window = here.block.window
-        pixels = scale(here.read("image", window.grow(0, here.shape)))
+        counts = here.read(IMAGE, window.grow(0, here.shape))
+        pixels = agreed[BRIGHTNESS].scale(counts)
         lacking = [(0, n - k) for n, k in zip(window.shape, pixels.shape, strict=True)]
         if np.any(lacking):
             pixels = np.pad(pixels, lacking, mode="edge")
-        return bin_pixels(pixels, self.binning)
+        windows: NDArray[np.float32] = _by_plane(bin_pixels, pixels, self.binning)
+        return windows
 
     def predict(self, windows: Sequence[NDArray[np.float32]]) -> list[Any]:
         """Return the enhanced windows of prepared ones of one shape."""
-        return predict_images(get_engine(self.engine), windows)
+        shape = windows[0].shape
+        images = [image for window in windows for image in _planes(window)]
+        enhanced = predict_images(get_engine(self.engine), images)
+        if len(shape) == 2:
+            return enhanced
+        n = len(images) // len(windows)
+        stacks = (enhanced[i : i + n] for i in range(0, len(images), n))
+        return [np.stack(stack).reshape(shape) for stack in stacks]
 
     def cut(
-        self,
-        margin: int,
-        here: BlockContext,
-        _: PlaneAnswers,
-        enhanced: NDArray[np.float32],
+        self, here: BlockContext, _: Answers, enhanced: NDArray[np.float32]
     ) -> Pixels:
-        """Return the core, and `margin` pixels around it, of an enhanced window."""
-        box = here.block.core.grow(margin, here.shape)
-        pixels = unbin_pixels(enhanced, self.binning)
-        return Pixels(box, pixels[box.within(here.block.window)])
+        """Return those pixels of an enhanced window that are wanted."""
+        pixels = _by_plane(unbin_pixels, enhanced, self.binning)
+        return Pixels(here.wanted, pixels[here.wanted.within(here.block.window)])
 
-    def batched_work(self, margin: int) -> BatchedWork:
-        """Return the enhancement of the core and `margin` pixels around it."""
-        return BatchedWork(self.prepare, self.predict, partial(self.cut, margin))
-
-    def on_core(self, here: BlockContext, field: PlaneAnswers) -> NDArray[np.float32]:
-        """Return the enhanced pixels of the block's core."""
-        core: Pixels = self.batched_work(0)(here, field)
-        return core.values
-
-    def step(self, margin: int) -> Step:
-        """Return the step ``pixels``: the core and `margin` pixels around it."""
-        return Step("pixels", self.batched_work(margin))
+    def work(self, *, keep: bool = False) -> Work:
+        """Return the step to `answers.ENHANCED`, and one that keeps it as bytes."""
+        batched = BatchedWork(self.prepare, self.predict, self.cut)
+        enhance = Step(ENHANCED, batched, {IMAGE: self.halo}, agreed=(BRIGHTNESS,))
+        kept = (Step(KEPT, _as_bytes, {ENHANCED.name: 0}),) if keep else ()
+        return Work(
+            (enhance, *kept), grid=self.grid, stacks=True, networks=(self.engine,)
+        )
 
 
-def keep_enhanced() -> Step:
-    """Return the step ``enhanced_image``: the plane as uint8, 255 the brightest."""
-    return Step("enhanced_image", _as_bytes, share=list, finalize=_put_together)
+def _planes(window: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the planes (n, y, x) of a window with any axes in front of y and x."""
+    return window.reshape(-1, *window.shape[-2:])
 
 
-def _as_bytes(here: BlockContext, _: PlaneAnswers) -> list[Pixels]:
-    pixels: Pixels = here.answers["pixels"]
-    core = pixels.values[here.block.core.within(pixels.box)]
-    return [Pixels(here.block.core, np.rint(core * 255).astype(np.uint8))]
+def _by_plane(function: Any, pixels: NDArray[np.float32], binning: int) -> Any:
+    """Change each plane of an array with any axes in front of y and x."""
+    if binning == 1:
+        return pixels
+    planes = np.stack([function(plane, binning) for plane in _planes(pixels)])
+    return planes.reshape(*pixels.shape[:-2], *planes.shape[-2:])
 
 
-def _put_together(pieces: list[Pixels], _: PlaneAnswers) -> NDArray[np.uint8]:
-    ends = [(piece.box.y.stop, piece.box.x.stop) for piece in pieces]
-    plane = np.zeros(np.max(ends, axis=0), np.uint8)
-    for piece in pieces:
-        plane[piece.box.slices] = piece.values
-    return plane
+def _as_bytes(here: BlockContext, _: Answers) -> Pixels:
+    pixels = here.pixels(ENHANCED.name)
+    return Pixels(pixels.box, np.rint(pixels.values * 255).astype(np.uint8))
 
 
-def enhance(
-    image: xr.DataArray,
-    *,
-    model: str = DEFAULT_MODEL,
-    normalisation: Normalisation = Normalisation(),
-    engine: EngineChoice | None = None,
-    block: int = DEFAULT_BLOCK,
-    spot_sigma: float | None = None,
-) -> xr.DataArray:
-    """Make every spot equally bright with the CASO-ResNet.
+class EnhanceOptions(StageOptions):
+    """Which network enhances the image, and how it is run."""
 
-    Each plane is normalised by its own quantiles and enhanced in blocks of one
-    static shape, with true neighbours as halo (patchwise overlap-and-trim).
+    use: bool = Field(default=True, description="Use the network.")
+    model: str = Field(
+        default=DEFAULT_MODEL, description="Name of a shipped model, or a weights file."
+    )
+    engine: str = Field(
+        default=AUTO,
+        description="What runs the network: auto, keras, openvino, or module:attribute "
+        "of your own.",
+    )
+    precision: Precision = Field(
+        default="auto", description="Number format of the network."
+    )
+    keep_enhanced: bool = Field(
+        default=False, description="Write the enhanced images beside the tables."
+    )
 
-    Parameters
-    ----------
-    image
-        Raw counts with dimensions y and x; leading dimensions are mapped over.
-    model
-        Name of a shipped model or path of a weights file.
-    normalisation
-        How a plane's brightness scale is found.
-    engine
-        How the network is run, when the default does not serve; it names the model.
-    block
-        Largest edge of a block in pixels.
-    spot_sigma
-        Standard deviation of the spots in pixels, when it is above the network's
-        range (3.5 px): the network then sees binned pixels.
 
-    Returns
-    -------
-    xarray.DataArray
-        float32 in [0, 1], same dims, coords and attrs; lazy when `image` is.
+def choose_engine(options: EnhanceOptions, context: RunContext) -> EngineChoice:
+    """Return how the network is run."""
+    return EngineChoice(
+        options.model,
+        options.engine,
+        options.precision,
+        context.device,
+        context.threads,
+    )
+
+
+def plan_enhance(options: EnhanceOptions, context: RunContext) -> Work:
+    """Return the stage's work.
 
     Raises
     ------
-    FieldError
-        No image, or pixels that are not finite (when computed).
     SettingsError
-        The block is too small for the network's halo, or the spots are too wide.
-
-    References
-    ----------
-    .. [1] Bouilhol et al. 2021, https://doi.org/10.1101/2021.11.25.469984
+        No such engine, or spots too wide.
+    WeightsError
+        No such model.
     """
-    image = check_image(image)
-    method = Enhancement.of(engine or EngineChoice(model), binning_for(spot_sigma))
-    shape = (image.sizes["y"], image.sizes["x"])
-    blocks = plan_blocks(shape, block=block, halo=method.halo, grid=method.grid)
-    planes = []
-    for _, plane in iter_planes(image):
-        bright = reduce_plane(normalisation.steps(), {"image": plane}, blocks)
-        planes.append(map_cores(method.on_core, plane, blocks, bright))
-    return stack_planes(planes, image)
+    engine = choose_engine(options, context)
+    if engine.engine != AUTO:
+        find_loader(engine.engine)
+    enhancement = Enhancement.of(engine, binning_for(context.spot_sigma))
+    return enhancement.work(keep=options.keep_enhanced)
+
+
+def find_sources(options: EnhanceOptions) -> Mapping[str, Mapping[str, str]]:
+    """Return the weights, and the engine where it is a plug-in."""
+    weights = find_weights(options.model)
+    found = {"weights": {"name": weights.name, "sha256": weights.sha256}}
+    plugin = hash_plugin(options.engine, ENGINES)
+    if plugin is not None:
+        found["engine"] = {"name": options.engine, "sha256": plugin}
+    return found
+
+
+ENHANCE = Stage("enhance", EnhanceOptions, plan_enhance, find_sources)

@@ -1,72 +1,148 @@
-"""The verb *measure quality*: how saturated, empty and sharp a plane is.
+"""The stage *quality*: how saturated, empty and sharp a plane is.
 
-Images come in, one row a plane goes out. Built on dask-image, so that a lazy image is
-read piece by piece. Nothing here decides what is good enough.
+Sums over blocks come in, one row a plane goes out. All are sums of whole numbers, so
+blocks give what the whole field gives; other pixels than 8- and 16-bit numbers are
+first mapped to `LEVELS` of them. Nothing here decides what is good enough.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
-import xarray as xr
+from numpy.typing import NDArray
+from pydantic import Field
 
-from deepspot_scale.blockwise.identity import (
-    PlaneIdentity,
-    gather_tables,
-    identify,
-    plane_identity,
+from deepspot_scale.blockwise.answers import BRIGHTNESS, IMAGE, Brightness
+from deepspot_scale.blockwise.contract import (
+    Answers,
+    BlockContext,
+    Key,
+    RunContext,
+    Stage,
+    StageOptions,
+    Step,
+    Table,
+    Work,
 )
-from deepspot_scale.blockwise.lifting import check_image, is_lazy, iter_planes
+from deepspot_scale.blockwise.identity import PlaneIdentity, identify
+from deepspot_scale.kernels.normalisation import exact_range
 from deepspot_scale.vocabulary import QUALITY
 
-
-def measure_quality(image: xr.DataArray) -> Any:
-    """Measure saturation, emptiness and focus of each plane.
-
-    Focus is the variance of the image's Laplacian over the square of its mean
-    (Pertuz et al. 2013, https://doi.org/10.1016/j.patcog.2012.11.011): compare it
-    between fields of one screen, since it has no absolute meaning.
-
-    Parameters
-    ----------
-    image
-        Raw counts with dimensions y and x; leading dimensions are mapped over.
-
-    Returns
-    -------
-    pandas.DataFrame or dask.dataframe.DataFrame
-        The columns `vocabulary.QUALITY`; lazy when `image` is.
-    """
-    from dask.delayed import delayed
-
-    image = check_image(image)
-    rows = []
-    for index, plane in iter_planes(image):
-        values = delayed(_together, pure=False)(*_measures(plane))
-        answer = values if is_lazy(image) else values.compute(scheduler="synchronous")
-        rows.append((answer, plane_identity(image, index)))
-    return gather_tables(rows, _row, QUALITY)
+LEVELS = 1 << 20
+"""Steps from the least to the largest pixel of an image of a wide number format."""
 
 
-def _measures(plane: xr.DataArray) -> list[Any]:
-    """Return lazy values: saturated and zero share, mean, Laplacian's variance."""
-    import dask.array as da
-    from dask_image.ndfilters import laplace
+class Units(NamedTuple):
+    """How whole numbers stand for counts."""
 
-    pixels = plane.data if is_lazy(plane) else da.from_array(plane.data)
-    limit = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else pixels.max()
-    bumps = laplace(pixels.astype(np.float64))
-    return [(pixels == limit).mean(), (pixels == 0).mean(), pixels.mean(), bumps.var()]
+    offset: float = 0.0
+    """Counts of 0."""
+    step: float = 1.0
+    """Counts of 1."""
 
 
-def _together(*values: float) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
+class QualitySums(NamedTuple):
+    """Sums over the pixels of a plane, exact in whatever order."""
+
+    units: Units
+    """The same for all blocks."""
+    n: int
+    n_limit: int
+    """Pixels at the number format's limit; of floats at the largest value."""
+    n_zero: int
+    total: int
+    bumps: int
+    """Of the Laplacian."""
+    bumps_squared: int
+
+    def __add__(self, other: object) -> QualitySums:
+        """Add the sums of other pixels."""
+        if not isinstance(other, QualitySums):
+            return NotImplemented
+        pairs = zip(self[1:], other[1:], strict=True)
+        return QualitySums(self.units, *(one + another for one, another in pairs))
 
 
-def _row(values: tuple[float, ...], plane: PlaneIdentity) -> pd.DataFrame:
-    saturated, zero, mean, bumps = values
-    focus = bumps / mean**2 if mean > 0 else np.nan
-    row = {"saturated": saturated, "zero": zero, "mean": mean, "focus": focus}
+QUALITY_SUMS: Key[QualitySums] = Key("quality_sums")
+
+
+def _measure(here: BlockContext, agreed: Answers) -> QualitySums:
+    # With one pixel more the Laplacian of the core is that of the whole plane. At the
+    # plane's own edge OpenCV repeats the last pixel.
+    box, values = here.pixels(IMAGE, 1)
+    inside = here.block.core.within(box)
+    counts = values[inside]
+    limit = _limit(values.dtype, agreed[BRIGHTNESS])
+    whole, units = _as_whole(values, agreed[BRIGHTNESS])
+    bumps = cv2.Laplacian(whole, -1, ksize=1, borderType=cv2.BORDER_REFLECT)[inside]
+    return QualitySums(
+        units,
+        counts.size,
+        int(np.count_nonzero(counts >= limit)),
+        counts.size - int(np.count_nonzero(counts)),
+        _sum(whole[inside]),
+        _sum(bumps),
+        _sum_squares(bumps),
+    )
+
+
+def _limit(dtype: np.dtype[Any], bright: Brightness) -> float:
+    if dtype.kind in "ui":
+        return float(np.iinfo(dtype).max)
+    return 1.0 if dtype.kind == "b" else bright.high
+
+
+def _as_whole(
+    values: NDArray[np.generic], bright: Brightness
+) -> tuple[NDArray[Any], Units]:
+    """Return whole numbers that stand for the pixels."""
+    if exact_range(values.dtype) is not None:
+        return values.astype(np.float32), Units()
+    units = Units(bright.low, (bright.high - bright.low) / LEVELS or 1.0)
+    scaled = (values.astype(np.float64) - units.offset) / units.step
+    return np.rint(scaled.clip(0, LEVELS)), units
+
+
+def _sum(whole: NDArray[Any]) -> int:
+    # Far below 2^53, up to which float64 holds every whole number.
+    return int(whole.sum(dtype=np.float64))
+
+
+def _sum_squares(whole: NDArray[Any]) -> int:
+    """Add up by rows: the sum of a row is below 2^63, that of a block need not be."""
+    rows = whole.astype(np.int64)
+    return sum(map(int, np.einsum("yx,yx->y", rows, rows)))
+
+
+def _quality_row(agreed: Answers, plane: PlaneIdentity) -> pd.DataFrame:
+    sums = agreed[QUALITY_SUMS]
+    offset, step = sums.units
+    mean = offset + step * sums.total / sums.n
+    variance = (sums.n * sums.bumps_squared - sums.bumps**2) / sums.n**2
+    row = {
+        "saturated": sums.n_limit / sums.n,
+        "zero": sums.n_zero / sums.n,
+        "mean": mean,
+        "focus": variance * step**2 / mean**2 if mean > 0 else np.nan,
+    }
     return identify(pd.DataFrame([row]), plane, QUALITY)
+
+
+class QualityOptions(StageOptions):
+    """Whether the quality of images is measured."""
+
+    use: bool = Field(
+        default=True, description="Measure saturation and focus of each plane."
+    )
+
+
+def plan_quality(_: QualityOptions, __: RunContext) -> Work:
+    """Return the stage's work."""
+    step = Step(QUALITY_SUMS, _measure, {IMAGE: 1}, agreed=(BRIGHTNESS,))
+    return Work((step,), (Table("quality", QUALITY, (QUALITY_SUMS,), _quality_row),))
+
+
+MEASURE_QUALITY = Stage("quality", QualityOptions, plan_quality)

@@ -18,13 +18,12 @@ import pandas as pd
 import xarray as xr
 
 from deepspot_scale.blockwise.geometry import plan_blocks
-from deepspot_scale.blockwise.spots import Detector, require_detector
+from deepspot_scale.blockwise.spots import DETECTED, Detector, require_detector
 from deepspot_scale.errors import ContractError, FieldError, SettingsError
 from deepspot_scale.simulation import render_spots
-from deepspot_scale.stages.brightness import Normalisation
-from deepspot_scale.stages.detection.detect import detect, read_pixels
 from deepspot_scale.testing.steps import CORE, Image, check_steps, send_copy
 from deepspot_scale.testing.tables import are_alike, places_of, tell_apart
+from deepspot_scale.verbs import detect, detection_pipeline
 from deepspot_scale.vocabulary import SPOTS
 
 SHIFT = (7, 5)
@@ -88,11 +87,11 @@ def _check_parts(detector: Detector) -> None:
         raise ContractError(f"on must be 'enhanced' or 'raw', it is {detector.on!r}")
     if not isinstance(detector.halo, int) or detector.halo < 0:
         raise ContractError(f"halo must be whole pixels, it is {detector.halo!r}")
-    names = tuple(step.name for step in detector.steps())
-    if names not in {("survey", "spots"), ("survey", "candidates", "spots")}:
+    given = [step.gives.name for step in detector.steps("image")]
+    if not given or given[-1] != DETECTED.name:
         raise ContractError(
-            "steps() must give 'survey' and 'spots', with 'candidates' between them if "
-            f"need be; it gives {names}"
+            "steps(layer) must end in the step that gives `blockwise.spots.DETECTED`; "
+            f"its steps give {given}"
         )
     if not (is_dataclass(detector) and detector.__dataclass_params__.frozen):
         raise ContractError(
@@ -140,10 +139,8 @@ def _agrees(detector: Detector, image: Image) -> bool:
 
 
 def _check_order(detector: Detector, image: Image) -> None:
-    survey, *others = detector.steps()
-    pixels = read_pixels(detector.halo)
-    rounds = (*Normalisation().steps(), (pixels, survey), *((s,) for s in others))
-    check_steps(rounds, {"image": image}, halo=detector.halo)
+    pipeline = detection_pipeline(detector)
+    check_steps(pipeline, dict.fromkeys(pipeline.reads, image))
 
 
 def _check_workers(detector: Detector, image: Image, whole: pd.DataFrame) -> None:
@@ -152,8 +149,8 @@ def _check_workers(detector: Detector, image: Image, whole: pd.DataFrame) -> Non
     lazy = _label(image).chunk({"y": 37, "x": 53})
     before = image.copy()
     with _on("a Dask array"):
-        table = detect(lazy, method=sent, block=_edge(detector))
-        found = table.compute(scheduler="threads", num_workers=4)
+        table: Any = detect(lazy, method=sent, block=_edge(detector))
+        found: Any = table.compute(scheduler="threads", num_workers=4)
     if not are_alike(found, whole):
         raise ContractError(
             f"a copy on workers gives other spots. {tell_apart('it', found, whole)}. "
@@ -272,7 +269,7 @@ def _find(detector: Detector, image: Image, what: str, **options: Any) -> pd.Dat
     """Return the spots of an image, whose table must be as all others."""
     # What is undefined ends as NaN in the table; a warning would not name the image.
     with _on(what), np.errstate(all="ignore"):
-        table: pd.DataFrame = detect(_label(image), method=detector, **options)
+        table: Any = detect(_label(image), method=detector, **options)
     columns = {c.name: c.dtype for c in SPOTS}
     if list(table) != list(columns):
         raise ContractError(
@@ -281,4 +278,5 @@ def _find(detector: Detector, image: Image, what: str, **options: Any) -> pd.Dat
     places, size = table[["y", "x"]].to_numpy(), np.array(image.shape)
     if not ((places >= -1) & (places <= size)).all():
         raise ContractError(f"on {what} spots lie outside: places are (y, x) in pixels")
-    return table
+    found: pd.DataFrame = table
+    return found

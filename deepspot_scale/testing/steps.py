@@ -1,24 +1,26 @@
-"""The rules of any steps: neither the cut into blocks nor their order shows.
+"""The rules of any pipeline: neither the cut into blocks nor their order shows.
 
 Nothing here knows what the steps do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepspot_scale.blockwise.geometry import Blocks, one_block, plan_blocks, whole_box
-from deepspot_scale.blockwise.lifting import ArrayReader
+from deepspot_scale.blockwise.contract import Answers, Pixels
+from deepspot_scale.blockwise.geometry import Blocks, margin_along
+from deepspot_scale.blockwise.lifting import ArrayReader, read_whole
+from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.blockwise.rounds import (
-    BlockContext,
-    Round,
     combine_shares,
     finalize_round,
+    put_together,
     run_block,
 )
 from deepspot_scale.errors import ContractError
@@ -29,49 +31,50 @@ CORE = 24
 
 
 def check_steps(
-    rounds: Sequence[Round],
+    pipeline: Pipeline,
     images: Mapping[str, Image],
     *,
-    halo: int,
-    grid: int = 1,
+    given: Answers | None = None,
 ) -> None:
-    """Check that rounds of steps give one answer, whatever the blocks and their order.
+    """Check that a pipeline gives one answer, whatever the blocks and their order.
 
     Parameters
     ----------
-    rounds
-        Steps, round after round.
+    pipeline
+        As `blockwise.planning.plan_pipeline` makes it of a stage's work.
     images
-        (y, x) planes of one shape by the names that the steps read; larger than two
-        halos by some multiples of `grid`, or there is only one block.
-    halo, grid
-        As the method declares them.
+        Stored layers of one shape along the pipeline's axes, by name; larger than two
+        halos by some multiples of the grid, or there is only one block.
+    given
+        Answers known beforehand.
 
     Raises
     ------
     ContractError
         A step whose answer depends on the cut, or on the order of blocks.
     """
-    send_copy(rounds)
-    shape = next(iter(images.values())).shape
-    read = ArrayReader(whole_box(shape), images)
+    send_copy(pipeline)
+    read = read_whole(images)
+    halo, grid = margin_along(pipeline.halo, "y"), pipeline.grid
     edge = 2 * (-(-halo // grid) * grid) + max(CORE, grid)
-    blocks = plan_blocks(shape, block=edge, halo=halo, grid=grid)
-    whole = one_block(shape) if grid == 1 else plan_blocks(shape, grid=grid)
-    forward = _reduce(rounds, blocks, read, slice(None))
-    for name, answer in _reduce(rounds, blocks, read, slice(None, None, -1)).items():
+    shape = next(iter(images.values())).shape
+    blocks = replace(pipeline, block=edge).blocks(shape)
+    whole = replace(pipeline, block=grid * (max(shape) + 1)).blocks(shape)
+    forward = _reduce(pipeline, blocks, read, slice(None), given)
+    backward = _reduce(pipeline, blocks, read, slice(None, None, -1), given)
+    for name, answer in backward.items():
         if not _same(answer, forward[name]):
             raise ContractError(
-                f"step {name!r}: the order of blocks changes the answer; combine must "
-                "not care about order (sum whole numbers, not fractions), or finalize "
-                "must sort"
+                f"answer {name!r}: the order of blocks changes it; combine must not "
+                "care about order (sum whole numbers, not fractions), or finalize must "
+                "sort"
             )
-    for name, answer in _reduce(rounds, whole, read, slice(None)).items():
+    for name, answer in _reduce(pipeline, whole, read, slice(None), given).items():
         if not _same(answer, forward[name]):
             raise ContractError(
-                f"step {name!r}: {len(blocks.blocks)} blocks and the whole field give "
-                f"other answers; count each core once, and read all that decides "
-                f"within halo={halo} px of it"
+                f"answer {name!r}: {len(blocks.blocks)} blocks and the whole field "
+                "give others; count each core once, and name in `reads` how far around "
+                f"it pixels decide (halo={halo} px is read)"
             )
 
 
@@ -89,20 +92,29 @@ def send_copy(method: Any) -> Any:
 
 
 def _reduce(
-    rounds: Sequence[Round], blocks: Blocks, read: ArrayReader, order: slice
+    pipeline: Pipeline,
+    blocks: Blocks,
+    read: ArrayReader,
+    order: slice,
+    given: Answers | None,
 ) -> dict[str, Any]:
     """Run all rounds, blocks in any order; the slow twin of `reduce_rounds`."""
-    answers: dict[str, Any] = {}
+    agreed = given or Answers()
     carried: dict[int, dict[str, Any]] = {}
-    for steps in rounds:
+    pieces: dict[str, list[Pixels]] = {}
+    for each in pipeline.rounds:
         shares = []
         for block in blocks.blocks[order]:
-            here = BlockContext(block, blocks.shape, read, {})
-            answer = run_block(steps, here, answers, carried.get(block.number, {}))
+            before = carried.get(block.number, {})
+            answer = run_block(each, block, blocks.shape, read, agreed, before)
             carried[block.number] = answer.carried
             shares.append(answer.shares)
-        answers = finalize_round(steps, combine_shares(steps, shares), answers)
-    return answers
+            for name, piece in answer.pieces.items():
+                pieces.setdefault(name, []).append(piece)
+        agreed = finalize_round(each, combine_shares(each, shares), agreed)
+    dtypes = {layer.name: layer.dtype for layer in pipeline.layers}
+    planes = {name: put_together(of, dtypes[name]) for name, of in pieces.items()}
+    return agreed.by_name | planes
 
 
 def _same(one: Any, other: Any) -> bool:

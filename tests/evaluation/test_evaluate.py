@@ -24,9 +24,8 @@ from deepspot_scale.evaluation.scores import (
 )
 from deepspot_scale.evaluation.tables import FAILURES, IMAGE_SCORES, SPOT_SCORES
 from deepspot_scale.networks.weights import find_weights
-from deepspot_scale.pipeline import assemble
 from deepspot_scale.runs.loose_images import detect_images
-from deepspot_scale.settings import make_settings
+from deepspot_scale.settings import assemble, make_settings
 
 RAW = make_settings(channels=("0",), enhance=False)
 QUICK = Terms(RAW)

@@ -15,8 +15,7 @@ from deepspot_scale.execution.blocks import defer_field
 from deepspot_scale.execution.field import run_field
 from deepspot_scale.execution.planes import FieldTask, PlaneAnswer
 from deepspot_scale.io.plate import open_plate
-from deepspot_scale.pipeline import assemble
-from deepspot_scale.settings import make_settings
+from deepspot_scale.settings import assemble, make_settings
 from deepspot_scale.stages.polarity.measure import Reference
 
 REFERENCE = Reference(line=((-30.0, 0.0), (-40.0, 400.0)))

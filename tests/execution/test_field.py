@@ -23,9 +23,9 @@ from deepspot_scale.execution.planes import (
     plane_reader,
 )
 from deepspot_scale.io.plate import FieldEntry, open_plate
-from deepspot_scale.pipeline import STAGES, assemble
+from deepspot_scale.pipeline import STAGES
 from deepspot_scale.runs.process import stage_seconds
-from deepspot_scale.settings import Settings, make_settings
+from deepspot_scale.settings import Settings, assemble, make_settings
 from deepspot_scale.vocabulary import CELLS, SPOTS
 
 DRAWN = (150, 170)

@@ -16,12 +16,11 @@ from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.weights import find_weights
-from deepspot_scale.pipeline import assemble
 from deepspot_scale.runs import process
 from deepspot_scale.runs.dispatch import BATCH_PIXELS
 from deepspot_scale.runs.manifest import read_fields, read_part_table
 from deepspot_scale.runs.process import Job, describe_field, explain, run_batch
-from deepspot_scale.settings import make_settings
+from deepspot_scale.settings import assemble, make_settings
 
 SETTINGS = make_settings(
     channels=("FISH", "DAPI"), cells="cells", nuclei="nuclei", enhance=False

@@ -11,8 +11,9 @@ from deepspot_scale.blockwise.geometry import whole_box
 from deepspot_scale.blockwise.identity import PlaneIdentity, identify, lazy_table
 from deepspot_scale.blockwise.lifting import ArrayReader
 from deepspot_scale.errors import FieldError
-from deepspot_scale.stages.assignment import assign, look_up, nearest_pixels
+from deepspot_scale.stages.assignment import look_up, nearest_pixels
 from deepspot_scale.tables import empty_table
+from deepspot_scale.verbs import assign
 from deepspot_scale.vocabulary import SPOTS
 
 few = settings(max_examples=50, deadline=None)

@@ -13,8 +13,8 @@ from deepspot_scale.kernels.normalisation import quantile_scale
 from deepspot_scale.networks.engines import EngineChoice, get_engine, predict_images
 from deepspot_scale.simulation import render_spots, smooth_noise
 from deepspot_scale.stages.brightness import Normalisation
-from deepspot_scale.stages.detection.detect import detect
-from deepspot_scale.stages.enhancement import Enhancement, enhance, keep_enhanced
+from deepspot_scale.stages.enhancement import Enhancement, keep_enhanced
+from deepspot_scale.verbs import detect, enhance
 
 FLOAT = EngineChoice(precision="float32")
 

@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import ndimage
 
 from deepspot_scale.simulation import broad_image
-from deepspot_scale.stages.quality import measure_quality
+from deepspot_scale.verbs import measure_quality
 
 
 def image(values: np.ndarray) -> xr.DataArray:

@@ -5,9 +5,8 @@ import xarray as xr
 
 from deepspot_scale.evaluation.matching import match_one_to_one
 from deepspot_scale.simulation import render_spots
-from deepspot_scale.stages.detection.detect import detect
 from deepspot_scale.stages.detection.wavelet import PRESETS
-from deepspot_scale.stages.enhancement import enhance
+from deepspot_scale.verbs import detect, enhance
 
 
 def image_of(sigma, size=512):

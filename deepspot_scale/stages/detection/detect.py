@@ -1,38 +1,44 @@
-"""The verb *detect*: images in, tables of spots out.
+"""The stage *detect*: images in, spots out.
 
-A detector is found by its name, given as many pixels as it reads around each block,
-and run over every plane. Nothing here knows how spots are found, networks or plates.
+A detector is found by its name and told which layer it works on. Nothing here knows how
+spots are found, networks or plates.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-import xarray as xr
+from pydantic import Field
 
-from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK, plan_blocks
-from deepspot_scale.blockwise.identity import (
-    PlaneIdentity,
-    gather_tables,
-    identify,
-    plane_identity,
+from deepspot_scale.blockwise.answers import ENHANCED, IMAGE
+from deepspot_scale.blockwise.contract import (
+    Answers,
+    BlockContext,
+    Count,
+    Key,
+    RunContext,
+    Stage,
+    StageOptions,
+    Step,
+    Table,
+    Work,
 )
-from deepspot_scale.blockwise.lifting import check_image, iter_planes, reduce_plane
-from deepspot_scale.blockwise.rounds import BlockContext, Pixels, PlaneAnswers, Step
-from deepspot_scale.blockwise.spots import Detector, require_detector
-from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.blockwise.identity import PlaneIdentity, identify
+from deepspot_scale.blockwise.spots import DETECTED, Detector, require_detector
+from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.binning import binning_for
-from deepspot_scale.plugins import DETECTORS, load_plugin
-from deepspot_scale.stages.brightness import Normalisation
+from deepspot_scale.plugins import DETECTORS, hash_plugin, load_plugin
 from deepspot_scale.stages.detection.wavelet import PRESETS, WaveletDetector
 from deepspot_scale.vocabulary import SPOTS
 
 
 def find_detector(
-    method: str | Detector, *, floor: float | None = None, faint: float | None = None
+    method: str | Detector,
+    *,
+    floor: float | None = None,
+    min_relative_intensity: float | None = None,
 ) -> Detector:
     """Return a detector by the name of its preset or plug-in, or as it is.
 
@@ -40,8 +46,8 @@ def find_detector(
     ----------
     method
         Name or detector.
-    floor, faint
-        Instead of its own, see `Settings`.
+    floor, min_relative_intensity
+        Instead of its own, see `DetectOptions`.
 
     Raises
     ------
@@ -56,116 +62,120 @@ def find_detector(
         detector = PRESETS[method]
     else:
         detector = require_detector(load_plugin(method, DETECTORS, known=PRESETS))
-    if floor is None and faint is None:
+    if floor is None and min_relative_intensity is None:
         return detector
     if not isinstance(detector, WaveletDetector):
         raise SettingsError(
-            "floor and faint are numbers of the built-in detectors; one of your own "
-            "has its own"
+            "floor and min_relative_intensity are numbers of the built-in detectors; "
+            "one of your own has its own"
         )
-    return detector.adjusted(floor=floor, least_share=faint)
+    return detector.adjusted(floor=floor, least_share=min_relative_intensity)
 
 
-def read_pixels(margin: int) -> Step:
-    """Return the step ``pixels`` of an image that needs no enhancement."""
-    return Step("pixels", _ReadPixels("image", margin))
+class LeftOut(NamedTuple):
+    """How many spots of a field are not in its table."""
+
+    n_dropped: int
+    n_faint: int
+
+    def __add__(self, other: object) -> LeftOut:
+        """Add what other blocks left out."""
+        if not isinstance(other, LeftOut):
+            return NotImplemented
+        return LeftOut(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-@dataclass(frozen=True)
-class _ReadPixels:
-    name: str
-    margin: int
-
-    def __call__(self, here: BlockContext, _: PlaneAnswers) -> Pixels:
-        box = here.block.core.grow(self.margin, here.shape)
-        pixels = here.read(self.name, box)
-        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-            raise FieldError(
-                "the image to detect on has pixels that are NaN or infinite; replace "
-                "them first"
-            )
-        return Pixels(box, pixels)
+LEFT_OUT: Key[LeftOut] = Key("left_out")
 
 
-def detect(  # noqa: PLR0913 - what, how, and with which numbers
-    image: xr.DataArray,
-    raw: xr.DataArray | None = None,
-    *,
-    method: str | Detector = "enhanced",
-    block: int = DEFAULT_BLOCK,
-    floor: float | None = None,
-    faint: float | None = None,
-    spot_sigma: float | None = None,
-) -> Any:
-    """Find every spot.
+def _count_left_out(here: BlockContext, _: Answers) -> LeftOut:
+    spots = here.answers[DETECTED]
+    return LeftOut(spots.n_dropped, spots.n_faint)
 
-    Parameters
-    ----------
-    image
-        Enhanced image in [0, 1], or a raw one for ``method="raw"``; dimensions y and
-        x, leading dimensions are mapped over.
-    raw
-        Raw counts of the same shape, on which positions are refined and intensity
-        and SNR measured; `image` itself when not given.
-    method
-        Preset (enhanced, paper, raw, product), plug-in, or a detector.
-    block
-        Largest edge of a block in pixels; the answer does not depend on it.
-    floor
-        Least certainty of a spot (its column ``enhanced``), 0 to 1; None: the
-        detector's own.
-    faint
-        Least intensity of a spot as a share of the field's typical one, 0: none is
-        too faint; None: the detector's own.
-    spot_sigma
-        Standard deviation of the spots in pixels, as given to `enhance`.
 
-    Returns
-    -------
-    pandas.DataFrame or dask.dataframe.DataFrame
-        The columns `vocabulary.SPOTS`; lazy, one partition a plane, when an image is.
+def _n_dropped(left_out: LeftOut) -> int:
+    return left_out.n_dropped
+
+
+def _n_faint(left_out: LeftOut) -> int:
+    return left_out.n_faint
+
+
+def _spot_table(agreed: Answers, plane: PlaneIdentity) -> pd.DataFrame:
+    return identify(agreed[DETECTED].table, plane, SPOTS)
+
+
+def detector_work(detector: Detector, layer: str) -> Work:
+    """Return the work of a detector on a layer, and what it gives."""
+    count = Step(LEFT_OUT, _count_left_out, uses=(DETECTED,))
+    large = "peaks dropped because their object is too large"
+    faint = "spots left out: far too faint for their field, or doubtful"
+    return Work(
+        (*detector.steps(layer), count),
+        (
+            Table("spots", SPOTS, (DETECTED,), _spot_table),
+            Count("n_dropped", large, LEFT_OUT, _n_dropped),
+            Count("n_faint", faint, LEFT_OUT, _n_faint),
+        ),
+    )
+
+
+class DetectOptions(StageOptions):
+    """How spots are found."""
+
+    detector: str | None = Field(
+        default=None,
+        description="Preset (enhanced, paper, raw, product), or module:attribute of "
+        "your own.",
+    )
+    floor: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Least certainty of a spot: lower finds more.",
+    )
+    min_relative_intensity: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="Spots below this share of the field's typical intensity are left "
+        "out; 0: none is.",
+        json_schema_extra={"formerly": "faint"},
+    )
+
+
+def plan_detect(options: DetectOptions, context: RunContext) -> Work:
+    """Return the stage's work.
 
     Raises
     ------
-    FieldError
-        Images of different shapes, raw counts where an enhanced image is expected,
-        or pixels that are not finite (when computed).
     SettingsError
-        No such method, a block too small for it, `raw` beside a method for raw
-        images, or numbers out of range.
+        No such detector, or one that is not for such images.
     """
-    detector = find_detector(method, floor=floor, faint=faint)
-    detector = detector.binned(binning_for(spot_sigma))
-    if raw is not None and detector.on == "raw":
-        # The range that is measured in raw counts would not be that of `image`.
+    enhanced = ENHANCED.name in context.layers
+    name = options.detector or ("enhanced" if enhanced else "raw")
+    detector = find_detector(
+        name,
+        floor=options.floor,
+        min_relative_intensity=options.min_relative_intensity,
+    ).binned(binning_for(context.spot_sigma))
+    if (detector.on == "enhanced") != enhanced:
+        # No spot would pass: the range would be that of other pixels.
+        fit = [name for name, each in PRESETS.items() if each.on != detector.on]
         raise SettingsError(
-            "this method works on raw counts alone; give them as the image, without raw"
+            f"detector {name!r} is for {detector.on} images, but the run is "
+            f"{'with' if enhanced else 'without'} enhancement; use one of "
+            f"{', '.join(fit)}"
         )
-    image = check_image(image)
-    if detector.on == "enhanced" and image.dtype.kind != "f":
-        raise FieldError(
-            f"this method expects an enhanced image in [0, 1], got {image.dtype}; "
-            "enhance the image first, or detect with method='raw'"
-        )
-    raw = image if raw is None else check_image(raw, "raw image")
-    if raw.shape != image.shape:
-        raise FieldError(
-            f"raw image has shape {raw.shape}, the image to detect on {image.shape}"
-        )
-    shape = (image.sizes["y"], image.sizes["x"])
-    blocks = plan_blocks(shape, block=block, halo=detector.halo)
-    survey, *others = detector.steps()
-    pixels = Step("pixels", _ReadPixels("surveyed", detector.halo))
-    rounds = (*Normalisation().steps(), (pixels, survey), *((s,) for s in others))
-    tables = []
-    for (index, plane), (_, counts) in zip(
-        iter_planes(image), iter_planes(raw), strict=True
-    ):
-        images = {"image": counts, "surveyed": plane}
-        answers = reduce_plane(rounds, images, blocks)
-        tables.append((answers, plane_identity(image, index)))
-    return gather_tables(tables, _spot_table, SPOTS)
+    return detector_work(detector, ENHANCED.name if enhanced else IMAGE)
 
 
-def _spot_table(answers: PlaneAnswers, identity: PlaneIdentity) -> pd.DataFrame:
-    return identify(answers["spots"].table, identity, SPOTS)
+def find_sources(options: DetectOptions) -> Mapping[str, Mapping[str, str]]:
+    """Return the detector where it is a plug-in."""
+    plugin = hash_plugin(options.detector or "", DETECTORS)
+    if plugin is None or options.detector is None:
+        return {}
+    return {"detector": {"name": options.detector, "sha256": plugin}}
+
+
+DETECT = Stage("detect", DetectOptions, plan_detect, find_sources)

@@ -20,14 +20,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from deepspot_scale.blockwise.rounds import (
-    BlockContext,
-    Pixels,
-    PlaneAnswers,
-    Step,
-    everything,
-)
+from deepspot_scale.blockwise.answers import BRIGHTNESS, IMAGE
+from deepspot_scale.blockwise.contract import Answers, BlockContext, Key, Step
 from deepspot_scale.blockwise.spots import (
+    DETECTED,
     Candidates,
     Spots,
     inside,
@@ -41,6 +37,9 @@ from deepspot_scale.errors import FieldError, SettingsError
 _STEPS_PER_PIXEL = 1024
 """Fractions are kept to a 1024th of a pixel: exact in binary, so that a block's origin
 changes no digit, and finer than any spot can be placed."""
+
+
+_POINTS: Key[tuple[Candidates, Any]] = Key("points")
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,24 @@ class PointDetector:
         wider = self.binning * binning
         return replace(self, halo=max(self.halo, reach(wider)), binning=wider)
 
-    def steps(self) -> tuple[Step, Step]:
-        """Return ``survey``, which finds the points, and ``spots``."""
-        survey = Step("survey", _Survey(self), carried=True)
-        measure = _Measure(self.binning)
-        return survey, Step("spots", measure, share=everything, finalize=order_spots)
+    def steps(self, layer: str) -> tuple[Step, Step]:
+        """Return the step that finds points and the one that measures spots there."""
+        raw = self.on == "raw"
+        find = Step(
+            _POINTS,
+            _FindPoints(self, layer),
+            {layer: self.halo},
+            agreed=(BRIGHTNESS,) if raw else (),
+        )
+        measure = Step(
+            DETECTED,
+            _Measure(self.binning),
+            {IMAGE: reach(self.binning)},
+            uses=(_POINTS,),
+            agreed=(BRIGHTNESS,),
+            finalize=order_spots,
+        )
+        return find, measure
 
     def points(self, image: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the (n, 2) points of one image, to a 1024th of a pixel.
@@ -127,17 +139,16 @@ class PointDetector:
 
 
 @dataclass(frozen=True)
-class _Survey:
+class _FindPoints:
     detector: PointDetector
+    layer: str
 
-    def __call__(
-        self, here: BlockContext, field: PlaneAnswers
-    ) -> tuple[Candidates, Any]:
-        pixels: Pixels = here.answers["pixels"]
+    def __call__(self, here: BlockContext, agreed: Answers) -> tuple[Candidates, Any]:
+        pixels = here.pixels(self.layer, self.detector.halo)
         # A copy of the block's own: a function that alters it spoils no other block.
         image = np.array(pixels.values, np.float32)
         if self.detector.on == "raw":
-            image = field["brightness"].scale(pixels.values)
+            image = agreed[BRIGHTNESS].scale(pixels.values)
         places = self.detector.points(image).T
         y, x = nearest_pixel(places)
         core = here.block.core
@@ -158,6 +169,6 @@ class _Survey:
 class _Measure:
     binning: int
 
-    def __call__(self, here: BlockContext, field: PlaneAnswers) -> Spots:
-        found, value = here.answers["survey"]
-        return measure_spots(found, value, here, field, step=self.binning)
+    def __call__(self, here: BlockContext, agreed: Answers) -> Spots:
+        found, value = here.answers[_POINTS]
+        return measure_spots(found, value, here, agreed, step=self.binning)

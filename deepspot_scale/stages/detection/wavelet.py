@@ -18,15 +18,18 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspot_scale.blockwise.geometry import Box
-from deepspot_scale.blockwise.rounds import (
+from deepspot_scale.blockwise.answers import BRIGHTNESS, IMAGE
+from deepspot_scale.blockwise.contract import (
+    Answers,
     BlockContext,
+    Key,
     Pixels,
-    PlaneAnswers,
     Step,
     everything,
 )
+from deepspot_scale.blockwise.geometry import Box
 from deepspot_scale.blockwise.spots import (
+    DETECTED,
     Candidates,
     Spots,
     inside,
@@ -87,6 +90,13 @@ class Cutoffs(NamedTuple):
     """Least intensity."""
     value: float
     """Least enhanced value."""
+
+
+SURVEY: Key[Survey] = Key("survey")
+LEVELS: Key[list[float]] = Key("levels")
+"""Least coefficient of each scale, in this field."""
+CANDIDATES: Key[Spots] = Key("candidates")
+CUTOFFS: Key[Cutoffs] = Key("cutoffs")
 
 
 @dataclass(frozen=True)
@@ -248,31 +258,43 @@ class WaveletDetector:
 
     # -- as steps of a pipeline --------------------------------------------------
 
-    def steps(self) -> tuple[Step, ...]:
-        """Return ``survey``, ``candidates`` and ``spots``, each for its own round.
-
-        The first reads the block's answer ``pixels`` (see `Enhancement.step`), the
-        second the raw counts ``image`` and the field's ``brightness``.
-        """
+    def steps(self, layer: str) -> tuple[Step, ...]:
+        """Return the survey, the candidates and the spots, each for its own round."""
         return (
             Step(
-                "survey", _SurveyStep(self), _state, finalize=self._levels, carried=True
+                SURVEY,
+                _SurveyStep(self, layer),
+                {layer: self.halo},
+                agreed=(BRIGHTNESS,) if self.on == "raw" else (),
+                settles=LEVELS,
+                share=_state,
+                finalize=self._levels,
             ),
             Step(
-                "candidates",
+                CANDIDATES,
                 _CandidateStep(self),
-                _population,
-                _join,
-                self._cutoffs,
-                carried=True,
+                {IMAGE: reach(self.binning)},
+                uses=(SURVEY,),
+                agreed=(BRIGHTNESS, LEVELS),
+                settles=CUTOFFS,
+                share=_population,
+                combine=_join,
+                finalize=self._cutoffs,
             ),
-            Step("spots", _leave_out, everything, finalize=order_spots),
+            Step(
+                DETECTED,
+                _leave_out,
+                uses=(CANDIDATES,),
+                agreed=(CUTOFFS,),
+                share=everything,
+                finalize=order_spots,
+            ),
         )
 
-    def _levels(self, state: NDArray[np.int64], _: PlaneAnswers) -> list[float]:
+    def _levels(self, state: NDArray[np.int64], _: Answers) -> list[float]:
         return self.threshold.levels(state, self.scales)
 
-    def _cutoffs(self, population: FieldPopulation, _: PlaneAnswers) -> Cutoffs:
+    def _cutoffs(self, population: FieldPopulation, _: Answers) -> Cutoffs:
         wary = population.n_unsure > MOST_UNSURE * population.sure.size
         return Cutoffs(
             self._least_intensity(population.sure), self.texture_floor if wary else 0.0
@@ -303,9 +325,8 @@ def _join(one: FieldPopulation, other: FieldPopulation) -> FieldPopulation:
     return FieldPopulation(sure, one.n_unsure + other.n_unsure)
 
 
-def _leave_out(here: BlockContext, field: PlaneAnswers) -> Spots:
-    spots: Spots = here.answers["candidates"]
-    cutoffs: Cutoffs = field["candidates"]
+def _leave_out(here: BlockContext, agreed: Answers) -> Spots:
+    spots, cutoffs = here.answers[CANDIDATES], agreed[CUTOFFS]
     kept = spots.table["intensity"].to_numpy() >= cutoffs.intensity
     kept &= spots.table["enhanced"].to_numpy() >= cutoffs.value
     table = spots.table[kept].reset_index(drop=True)
@@ -315,12 +336,13 @@ def _leave_out(here: BlockContext, field: PlaneAnswers) -> Spots:
 @dataclass(frozen=True)
 class _SurveyStep:
     detector: WaveletDetector
+    layer: str
 
-    def __call__(self, here: BlockContext, field: PlaneAnswers) -> Survey:
+    def __call__(self, here: BlockContext, agreed: Answers) -> Survey:
         low, high = 0.0, 1.0
         if self.detector.on == "raw":
-            low, high = field["brightness"].low, field["brightness"].high
-        pixels: Pixels = here.answers["pixels"]
+            low, high = agreed[BRIGHTNESS].low, agreed[BRIGHTNESS].high
+        pixels = here.pixels(self.layer, self.detector.halo)
         return self.detector.survey(pixels, here.block.core, low=low, high=high)
 
 
@@ -328,11 +350,11 @@ class _SurveyStep:
 class _CandidateStep:
     detector: WaveletDetector
 
-    def __call__(self, here: BlockContext, field: PlaneAnswers) -> Spots:
-        survey: Survey = here.answers["survey"]
-        found = self.detector.find(survey, field["survey"], here.block.core)
+    def __call__(self, here: BlockContext, agreed: Answers) -> Spots:
+        survey = here.answers[SURVEY]
+        found = self.detector.find(survey, agreed[LEVELS], here.block.core)
         value = _value_at(survey, found)
-        return measure_spots(found, value, here, field, step=self.detector.binning)
+        return measure_spots(found, value, here, agreed, step=self.detector.binning)
 
 
 def _value_at(survey: Survey, found: Candidates) -> NDArray[np.float32]:

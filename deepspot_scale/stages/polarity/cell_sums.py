@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepspot_scale.blockwise.contract import BlockContext
 from deepspot_scale.blockwise.geometry import Box
-from deepspot_scale.blockwise.rounds import BlockContext
+from deepspot_scale.blockwise.spots import SLACK
 from deepspot_scale.kernels.dispersion import Moments
 from deepspot_scale.kernels.distances import (
     PARTS,
@@ -39,7 +40,7 @@ from deepspot_scale.vocabulary import N_BINS
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Sides = tuple[slice, slice]
+Sides = tuple[slice, ...]
 
 OUTLINE: Final = (
     *("area", "y", "x", "square"),
@@ -55,8 +56,6 @@ PLACES: Final = (
 their positions, distances of cytoplasmic spots, and of all cytoplasm pixels."""
 _SPOT_PARTS: Final = 256
 _WIDTH: Final = 2 * N_BINS + len(PLACES)
-_SLACK: Final = 8
-"""Pixels that a spot's place between pixels may lie beyond its block's core."""
 
 
 class CellShapes(NamedTuple):
@@ -222,10 +221,10 @@ def sum_places(
 
 def _open_window(here: BlockContext, cells: Cells) -> _Window:
     core = here.block.core
-    box = core.grow(REACH + _SLACK, here.shape)
+    box = core.grow(REACH + SLACK, here.shape)
     around = here.read("cells", box)
     nuclei = here.read("nuclei", box) if cells.has_nuclei else None
-    near = core.grow(_SLACK, here.shape).within(box)
+    near = core.grow(SLACK, here.shape).within(box)
     regions = [
         (label, found)
         for label, found in find_regions(around)

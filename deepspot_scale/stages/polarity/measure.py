@@ -1,4 +1,4 @@
-"""The verb *measure polarity*: per cell, where its spots and its area lie.
+"""The stage *polarity*: per cell, where its spots and its area lie.
 
 Two rounds: first the centroids of cells and nuclei, then cytoplasm pixels and spots
 in 360 one-degree bins about the nucleus centroid, counted from the reference
@@ -9,42 +9,32 @@ one. Nothing here knows indices of groups, bootstraps or files.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
+from pydantic import Field, field_validator
 
-from deepspot_scale.blockwise.geometry import one_block
-from deepspot_scale.blockwise.identity import (
-    PlaneIdentity,
-    delayed_table,
-    gather_tables,
-    identify,
-    lazy_table,
-    plane_identity,
-)
-from deepspot_scale.blockwise.lifting import (
-    check_image,
-    check_labels,
-    is_lazy,
-    iter_planes,
-    labels_at,
-    read_whole,
-)
-from deepspot_scale.blockwise.rounds import (
+from deepspot_scale.blockwise.answers import LABELS, REFERENCE
+from deepspot_scale.blockwise.contract import (
+    Answers,
     BlockContext,
-    PlaneAnswers,
+    Key,
+    RunContext,
+    Stage,
+    StageOptions,
     Step,
-    everything,
-    reduce_rounds,
+    Table,
+    Work,
 )
+from deepspot_scale.blockwise.identity import PlaneIdentity, identify
+from deepspot_scale.blockwise.spots import ASSIGNED, SLACK
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.dispersion import measure_dispersion
 from deepspot_scale.kernels.distances import REACH
-from deepspot_scale.kernels.references import Reference
 from deepspot_scale.kernels.regions import LabelSums
 from deepspot_scale.kernels.sectors import resultant
 from deepspot_scale.stages.polarity.cell_sums import (
@@ -56,12 +46,16 @@ from deepspot_scale.stages.polarity.cell_sums import (
     sum_outlines,
     sum_places,
 )
-from deepspot_scale.vocabulary import CELLS, N_BINS, FieldAddress
+from deepspot_scale.vocabulary import CELLS, N_BINS
+
+_SHAPES: Key[CellShapes] = Key("cell_shapes")
+CELL_PLACES: Key[Cells] = Key("cell_places")
+SPOT_SUMS: Key[LabelSums] = Key("spot_sums")
 
 
 @dataclass(frozen=True)
 class PolarityMeasure:
-    """Both rounds of the measure; the reference is the field's answer ``reference``."""
+    """Both rounds of the measure."""
 
     nucleus_margin: float = 0.0
     """Pixels around the nucleus that the bins of area and spots leave out, for spots
@@ -74,21 +68,38 @@ class PolarityMeasure:
                 f"got {self.nucleus_margin}"
             )
 
-    def steps(self) -> tuple[Step, Step]:
-        """Return ``cells`` and ``polarity``; the latter reads the block's spots."""
-        first = Step("cells", self._measure, share=everything, finalize=self._locate)
-        second = Step("polarity", self._places, share=everything)
-        return first, second
+    def work(self, layers: Iterable[str]) -> Work:
+        """Return the work on those label images that are among `layers`."""
+        labels = [name for name in LABELS.values() if name in set(layers)]
+        shapes = Step(
+            _SHAPES,
+            _measure_shapes,
+            dict.fromkeys(labels, 0),
+            agreed=(REFERENCE,),
+            settles=CELL_PLACES,
+            finalize=_locate,
+        )
+        sums = Step(
+            SPOT_SUMS,
+            self._sum_spots,
+            dict.fromkeys(labels, REACH + SLACK),
+            uses=(ASSIGNED,),
+            agreed=(CELL_PLACES,),
+        )
+        table = Table("cells", CELLS, (CELL_PLACES, SPOT_SUMS), plane_table)
+        return Work((shapes, sums), (table,))
 
-    def _measure(self, here: BlockContext, _: PlaneAnswers) -> CellShapes:
-        return sum_outlines(here)
+    def _sum_spots(self, here: BlockContext, agreed: Answers) -> LabelSums:
+        spots = here.answers[ASSIGNED].table
+        return sum_places(here, agreed[CELL_PLACES], spots, self.nucleus_margin)
 
-    def _locate(self, total: CellShapes, field: PlaneAnswers) -> Cells:
-        return locate_cells(total, field.get("reference"))
 
-    def _places(self, here: BlockContext, field: PlaneAnswers) -> LabelSums:
-        spots = here.answers["assigned"].table
-        return sum_places(here, field["cells"], spots, self.nucleus_margin)
+def _measure_shapes(here: BlockContext, _: Answers) -> CellShapes:
+    return sum_outlines(here)
+
+
+def _locate(total: CellShapes, agreed: Answers) -> Cells:
+    return locate_cells(total, agreed[REFERENCE])
 
 
 def cell_table(cells: Cells, sums: LabelSums, plane: PlaneIdentity) -> pd.DataFrame:
@@ -172,115 +183,52 @@ def _mean_direction(
     return length, (direction + np.nan_to_num(reference_deg)) % 360.0
 
 
-class GivenSpots(NamedTuple):
-    """Spots that were found before, as the polarity step reads them."""
-
-    table: pd.DataFrame
-    """Columns y, x, cell, nucleus."""
-
-
-def _given(_: BlockContext, field: PlaneAnswers) -> GivenSpots:
-    return GivenSpots(field["given_spots"])
-
-
-def _planes_of(like: xr.DataArray) -> list[PlaneIdentity]:
-    image = check_image(like, "like")
-    return [plane_identity(image, index) for index, _ in iter_planes(image)]
-
-
-def _planes_with_spots(spots: pd.DataFrame) -> list[PlaneIdentity]:
-    """Return the planes that have spots, or one nameless plane when none has."""
-    keys = ["row", "column", "field", "t", "channel", "z"]
-    rows = spots[keys].drop_duplicates().to_dict("records")
-    found = [
-        PlaneIdentity(
-            FieldAddress(row["row"], row["column"], row["field"]),
-            row["t"],
-            row["channel"],
-            row["z"],
-        )
-        for row in rows
-    ]
-    return found or [PlaneIdentity()]
-
-
-def _measure_tables(
-    spots: pd.DataFrame,
-    labels: dict[str, xr.DataArray],
-    reference: Reference | None,
-    planes: list[PlaneIdentity] | None,
-    measure: PolarityMeasure,
-) -> pd.DataFrame:
-    """Measure every plane, each with the labels of its time point, as one block."""
-    first, second = measure.steps()
-    rounds = ((first,), (Step("assigned", _given), second))
-    tables = []
-    for plane in planes if planes is not None else _planes_with_spots(spots):
-        own = spots[
-            (spots["t"] == plane.t)
-            & (spots["z"] == plane.z)
-            & (spots["channel"] == plane.channel)
-        ]
-        images = labels_at(labels, plane.t)
-        shape = (images["cells"].sizes["y"], images["cells"].sizes["x"])
-        given = {"given_spots": own, "reference": reference}
-        read = read_whole(images)
-        answers = reduce_rounds(rounds, one_block(shape), read, given)
-        tables.append((answers, plane))
-    table: pd.DataFrame = gather_tables(tables, plane_table, CELLS)
-    return table
-
-
-def plane_table(answers: PlaneAnswers, plane: PlaneIdentity) -> pd.DataFrame:
+def plane_table(agreed: Answers, plane: PlaneIdentity) -> pd.DataFrame:
     """Return the cell table of one plane from the answers of both rounds."""
-    return cell_table(answers["cells"], answers["polarity"], plane)
+    return cell_table(agreed[CELL_PLACES], agreed[SPOT_SUMS], plane)
 
 
-def measure_polarity(
-    spots: Any,
-    *,
-    cells: xr.DataArray,
-    nuclei: xr.DataArray | None = None,
-    reference: Reference | None = None,
-    like: xr.DataArray | None = None,
-    nucleus_margin: float = 0.0,
-) -> Any:
-    """Measure every cell: areas, centroids, spot counts and directions of spots.
+class PolarityOptions(StageOptions):
+    """How the RNA's side in each cell is measured and judged."""
 
-    Parameters
-    ----------
-    spots
-        Table of one field from `assign`, lazy or not.
-    cells, nuclei
-        Label images (y, x) or (t, y, x) that the spots were assigned with. Without
-        nuclei, directions are about the cell's centroid and all of it is cytoplasm.
-    reference
-        Where "toward" is; without one, bins count from +x.
-    like
-        The image the spots come from: its planes are reported even without spots.
-    nucleus_margin
-        As in `PolarityMeasure`.
-
-    Returns
-    -------
-    pandas.DataFrame or dask.dataframe.DataFrame
-        The columns `vocabulary.CELLS`; lazy when an input is.
-
-    Raises
-    ------
-    FieldError
-        Unfit label images.
-    SettingsError
-        A margin that is no distance.
-    """
-    measure = PolarityMeasure(nucleus_margin)
-    labels = check_labels(cells, nuclei)
-    planes = _planes_of(like) if like is not None else None
-    if isinstance(spots, pd.DataFrame) and not is_lazy(*labels.values()):
-        return _measure_tables(spots, labels, reference, planes, measure)
-    from dask.delayed import delayed
-
-    table = delayed(_measure_tables, pure=False)(
-        delayed_table(spots), labels, reference, planes, measure
+    use: bool = Field(
+        default=True, description="Measure cells, where there are labels."
     )
-    return lazy_table([table], CELLS)
+    sectors: int = Field(
+        default=3, description="Sectors about the nucleus, a divisor of 180."
+    )
+    min_spots: int = Field(
+        default=10, ge=1, description="Cytoplasmic spots a cell needs for the index."
+    )
+    rotation: Literal["fixed", "published"] = Field(
+        default="fixed",
+        description="published: DypFISH's densest rotation, which is biased.",
+    )
+    exclude_border: bool = Field(
+        default=False, description="Leave cells at the field's edge out of the index."
+    )
+    nucleus_margin: float = Field(
+        default=0.0,
+        ge=0,
+        lt=REACH,
+        description="Pixels around the nucleus that do not count.",
+    )
+
+    @field_validator("sectors")
+    @classmethod
+    def _divides(cls, sectors: int) -> int:
+        if sectors < 2 or 180 % sectors:
+            raise ValueError(
+                "sectors must be a divisor of 180, at least 2: 2, 3, 4 ..."
+            )
+        return sectors
+
+
+def plan_polarity(options: PolarityOptions, context: RunContext) -> Work | None:
+    """Return the stage's work; None without cells or spots."""
+    if LABELS["cell"] not in context.layers or ASSIGNED.name not in context.answers:
+        return None
+    return PolarityMeasure(options.nucleus_margin).work(context.layers)
+
+
+POLARITY = Stage("polarity", PolarityOptions, plan_polarity)

@@ -19,9 +19,10 @@ from deepspot_scale.kernels import peaks, wavelet
 from deepspot_scale.kernels.thresholds import IcyThreshold, ProductThreshold
 from deepspot_scale.simulation import render_spots
 from deepspot_scale.stages.brightness import Normalisation
-from deepspot_scale.stages.detection.detect import detect, find_detector, read_pixels
+from deepspot_scale.stages.detection.detect import find_detector, read_pixels
 from deepspot_scale.stages.detection.points import PointDetector
 from deepspot_scale.stages.detection.wavelet import PRESETS, Survey, WaveletDetector
+from deepspot_scale.verbs import detect
 from deepspot_scale.vocabulary import SPOTS
 
 few = settings(max_examples=25, deadline=None)

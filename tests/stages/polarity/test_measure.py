@@ -17,15 +17,14 @@ from deepspot_scale.blockwise.lifting import ArrayReader
 from deepspot_scale.blockwise.rounds import Step, defer_rounds, reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels.sectors import sector_sums
-from deepspot_scale.stages.assignment import assign
 from deepspot_scale.stages.polarity.measure import (
     GivenSpots,
     PolarityMeasure,
     Reference,
-    measure_polarity,
     plane_table,
 )
 from deepspot_scale.tables import empty_table
+from deepspot_scale.verbs import assign, measure_polarity
 from deepspot_scale.vocabulary import CELLS, SPOTS
 
 few = settings(max_examples=25, deadline=None)

@@ -1,0 +1,97 @@
+"""What a run folder holds: its tables and layers, as its pipeline declares them.
+
+Written once as ``contents.json``, so that a folder can be read without the stages that
+made it, and no code that it names is imported. Nothing here reads tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deepspot_scale.blockwise.planning import Pipeline
+from deepspot_scale.io.tables import Folder
+from deepspot_scale.vocabulary import CELLS, FIELDS, SPOTS, Column
+
+NAME = "contents.json"
+
+
+@dataclass(frozen=True)
+class LayerKept:
+    """A layer that a run writes beside its tables."""
+
+    folder: str
+    """Name of its plate in the run folder."""
+    dtype: str
+    scale: tuple[int, int]
+    """Pixels of the layer for each pixel of the image, as a fraction."""
+    labels: bool
+    """Whether its numbers name objects."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Tables and layers of a run."""
+
+    tables: Mapping[str, tuple[Column, ...]]
+    """Columns of each table that is written part by part."""
+    fields: tuple[Column, ...]
+    """Columns of the table of fields."""
+    layers: Mapping[str, LayerKept]
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Contents:
+        """Return what a pipeline's runs hold."""
+        layers = {
+            layer.name: LayerKept(
+                layer.stored_name,
+                layer.dtype,
+                layer.scale.as_integer_ratio(),
+                layer.labels,
+            )
+            for layer in pipeline.layers
+        }
+        tables = {table.name: table.columns for table in pipeline.tables}
+        return cls(tables, _field_columns(pipeline), layers)
+
+
+def _field_columns(pipeline: Pipeline) -> tuple[Column, ...]:
+    """Return the fixed columns, counts before the seconds of stages in their midst."""
+    place = [column.name for column in FIELDS].index("seconds")
+    own = pipeline.field_columns
+    n = len(pipeline.counts)
+    seconds, *rest = FIELDS[place:]
+    return (*FIELDS[:place], *own[:n], seconds, *own[n:], *rest)
+
+
+def write_contents(folder: Folder, contents: Contents) -> None:
+    """Write what a run folder holds."""
+    plain = {
+        "tables": {name: list(columns) for name, columns in contents.tables.items()},
+        "fields": list(contents.fields),
+        "layers": {name: vars(layer) for name, layer in contents.layers.items()},
+    }
+    folder.write(NAME, json.dumps(plain, indent=2).encode())
+
+
+def read_contents(folder: Folder) -> Contents:
+    """Return what a run folder holds; of an old one, what all old ones held."""
+    if not folder.exists(NAME):
+        return OLD
+    plain: dict[str, Any] = json.loads(folder.read(NAME))
+    layers = {
+        name: LayerKept(**{**layer, "scale": tuple(layer["scale"])})
+        for name, layer in plain["layers"].items()
+    }
+    tables = {name: _columns(listed) for name, listed in plain["tables"].items()}
+    return Contents(tables, _columns(plain["fields"]), layers)
+
+
+def _columns(listed: list[list[str]]) -> tuple[Column, ...]:
+    return tuple(Column(*each) for each in listed)
+
+
+OLD = Contents({"spots": SPOTS, "cells": CELLS}, FIELDS, {})
+"""What is sure of a run that an earlier version wrote."""

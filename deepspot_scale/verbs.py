@@ -1,0 +1,559 @@
+"""The public verbs: stages of the pipeline, run on DataArrays and tables.
+
+Each verb chooses stages, hands them labelled arrays, and gets tables or arrays back,
+lazy where an input is. None has an order of its own: order, halos and blocks are those
+that `blockwise.planning` derives, in a run as here. Nothing here knows plates or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from deepspot_scale.blockwise.answers import ENHANCED, IMAGE, REFERENCE
+from deepspot_scale.blockwise.contract import (
+    Answers,
+    BlockContext,
+    Key,
+    Layer,
+    Pixels,
+    RunContext,
+    Stage,
+    StageOptions,
+    Step,
+    Work,
+)
+from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK, Box, one_block
+from deepspot_scale.blockwise.identity import (
+    PlaneIdentity,
+    delayed_table,
+    gather_tables,
+    lazy_table,
+    plane_identity,
+)
+from deepspot_scale.blockwise.lifting import (
+    LiftedPlane,
+    check_image,
+    check_labels,
+    is_lazy,
+    iter_planes,
+    labels_at,
+    lift_plane,
+    read_whole,
+    stack_planes,
+)
+from deepspot_scale.blockwise.planning import Pipeline, plan_pipeline
+from deepspot_scale.blockwise.rounds import reduce_rounds
+from deepspot_scale.blockwise.spots import ASSIGNED, Detector, Spots
+from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.kernels.binning import binning_for
+from deepspot_scale.kernels.references import Reference
+from deepspot_scale.networks.engines import EngineChoice
+from deepspot_scale.networks.weights import DEFAULT_MODEL
+from deepspot_scale.pipeline import assemble_stages
+from deepspot_scale.stages.assignment import look_up
+from deepspot_scale.stages.brightness import (
+    MEASURE_BRIGHTNESS,
+    BrightnessOptions,
+    Normalisation,
+)
+from deepspot_scale.stages.detection.detect import detector_work, find_detector
+from deepspot_scale.stages.enhancement import Enhancement
+from deepspot_scale.stages.polarity.measure import PolarityMeasure
+from deepspot_scale.stages.quality import QualityOptions, plan_quality
+from deepspot_scale.tables import join_tables
+from deepspot_scale.vocabulary import CELLS, FieldAddress
+
+if TYPE_CHECKING:
+    import dask.dataframe as dd
+
+    AnyTable: TypeAlias = pd.DataFrame | dd.DataFrame
+
+_GIVEN_IMAGE = "given"
+GIVEN_SPOTS: Key[pd.DataFrame] = Key("given_spots")
+"""Spots that were found before."""
+
+
+def enhance(
+    image: xr.DataArray,
+    *,
+    model: str = DEFAULT_MODEL,
+    normalisation: Normalisation = Normalisation(),
+    engine: EngineChoice | None = None,
+    block: int = DEFAULT_BLOCK,
+    spot_sigma: float | None = None,
+) -> xr.DataArray:
+    """Make every spot equally bright with the CASO-ResNet.
+
+    Each plane is normalised by its own quantiles and enhanced in blocks of one
+    static shape, with true neighbours as halo (patchwise overlap-and-trim).
+
+    Parameters
+    ----------
+    image
+        Raw counts with dimensions y and x; leading dimensions are mapped over.
+    model
+        Name of a shipped model or path of a weights file.
+    normalisation
+        How a plane's brightness scale is found.
+    engine
+        How the network is run, when the default does not serve; it names the model.
+    block
+        Largest edge of a block in pixels.
+    spot_sigma
+        Standard deviation of the spots in pixels, when it is above the network's
+        range (3.5 px): the network then sees binned pixels.
+
+    Returns
+    -------
+    xarray.DataArray
+        float32 in [0, 1], same dims, coords and attrs; lazy when `image` is.
+
+    Raises
+    ------
+    FieldError
+        No image, or pixels that are not finite (when computed).
+    SettingsError
+        The block is too small for the network's halo, or the spots are too wide.
+
+    References
+    ----------
+    .. [1] Bouilhol et al. 2021, https://doi.org/10.1101/2021.11.25.469984
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> counts = np.random.default_rng(0).poisson(100, (64, 96)).astype(np.uint16)
+    >>> image = xr.DataArray(counts, dims=("y", "x"))
+    >>> enhance(image, engine=EngineChoice("deepspot-lite")).shape
+    (64, 96)
+    """
+    image = check_image(image)
+    method = Enhancement.of(engine or EngineChoice(model), binning_for(spot_sigma))
+    works = {"brightness": normalisation.work(), "enhance": method.work()}
+    pipeline = plan_pipeline(works, wanted=(ENHANCED,), block=block)
+    planes = [
+        lift_plane(pipeline, {IMAGE: plane}).layers[ENHANCED.name]
+        for _, plane in iter_planes(image)
+    ]
+    return stack_planes(planes, image)
+
+
+def _check_finite(here: BlockContext, _: Answers) -> Pixels:
+    pixels = here.read(_GIVEN_IMAGE, here.wanted)
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise FieldError(
+            "the image to detect on has pixels that are NaN or infinite; replace "
+            "them first"
+        )
+    return Pixels(here.wanted, pixels)
+
+
+def detection_pipeline(detector: Detector, block: int = DEFAULT_BLOCK) -> Pipeline:
+    """Return what finds spots on the layer ``given``, and measures them on ``image``.
+
+    A detector of raw images finds them on ``image`` itself.
+    """
+    brightness = Normalisation().work()
+    if detector.on == "raw":
+        works = {"brightness": brightness, "detect": detector_work(detector, IMAGE)}
+        return plan_pipeline(works, block=block)
+    given = Work((Step(ENHANCED, _check_finite, {_GIVEN_IMAGE: 0}),))
+    detect_work = detector_work(detector, ENHANCED.name)
+    works = {"given": given, "brightness": brightness, "detect": detect_work}
+    return plan_pipeline(works, images=(IMAGE, _GIVEN_IMAGE), block=block)
+
+
+def detect(  # noqa: PLR0913 - what, how, and with which numbers
+    image: xr.DataArray,
+    raw: xr.DataArray | None = None,
+    *,
+    method: str | Detector = "enhanced",
+    block: int = DEFAULT_BLOCK,
+    floor: float | None = None,
+    min_relative_intensity: float | None = None,
+    spot_sigma: float | None = None,
+) -> AnyTable:
+    """Find every spot.
+
+    Parameters
+    ----------
+    image
+        Enhanced image in [0, 1], or a raw one for ``method="raw"``; dimensions y and
+        x, leading dimensions are mapped over.
+    raw
+        Raw counts of the same shape, on which positions are refined and intensity
+        and SNR measured; `image` itself when not given.
+    method
+        Preset (enhanced, paper, raw, product), plug-in, or a detector.
+    block
+        Largest edge of a block in pixels; the answer does not depend on it.
+    floor
+        Least certainty of a spot (its column ``enhanced``), 0 to 1; None: the
+        detector's own.
+    min_relative_intensity
+        Least intensity of a spot as a share of the field's typical one, 0: none is
+        too faint; None: the detector's own.
+    spot_sigma
+        Standard deviation of the spots in pixels, as given to `enhance`.
+
+    Returns
+    -------
+    pandas.DataFrame or dask.dataframe.DataFrame
+        The columns `vocabulary.SPOTS`; lazy, one partition a plane, when an image is.
+
+    Raises
+    ------
+    FieldError
+        Images of different shapes, raw counts where an enhanced image is expected,
+        or pixels that are not finite (when computed).
+    SettingsError
+        No such method, a block too small for it, `raw` beside a method for raw
+        images, or numbers out of range.
+
+    Examples
+    --------
+    >>> from deepspot_scale.simulation import render_spots
+    >>> light = render_spots((64, 96), np.array([[20, 30]]), [500.0], [1.3])
+    >>> image = xr.DataArray((100 + light).astype(np.uint16), dims=("y", "x"))
+    >>> detect(image, method="raw")[["y", "x"]].round().to_numpy().tolist()
+    [[20.0, 30.0]]
+    """
+    detector = find_detector(
+        method, floor=floor, min_relative_intensity=min_relative_intensity
+    ).binned(binning_for(spot_sigma))
+    if raw is not None and detector.on == "raw":
+        # The range that is measured in raw counts would not be that of `image`.
+        raise SettingsError(
+            "this method works on raw counts alone; give them as the image, without raw"
+        )
+    image = check_image(image)
+    if detector.on == "enhanced" and image.dtype.kind != "f":
+        raise FieldError(
+            f"this method expects an enhanced image in [0, 1], got {image.dtype}; "
+            "enhance the image first, or detect with method='raw'"
+        )
+    raw = image if raw is None else check_image(raw, "raw image")
+    if raw.shape != image.shape:
+        raise FieldError(
+            f"raw image has shape {raw.shape}, the image to detect on {image.shape}"
+        )
+    pipeline = detection_pipeline(detector, block)
+    pairs = zip(iter_planes(image), iter_planes(raw), strict=True)
+    planes = [
+        (
+            lift_plane(pipeline, _only_read(pipeline, {IMAGE: c, _GIVEN_IMAGE: p})),
+            plane_identity(image, index),
+        )
+        for (index, p), (_, c) in pairs
+    ]
+    return _gather(pipeline, planes)
+
+
+def _only_read(
+    pipeline: Pipeline, layers: Mapping[str, xr.DataArray]
+) -> dict[str, xr.DataArray]:
+    return {name: image for name, image in layers.items() if name in pipeline.reads}
+
+
+def _gather(
+    pipeline: Pipeline, planes: list[tuple[LiftedPlane, PlaneIdentity]]
+) -> AnyTable:
+    """Return the one table of a pipeline, of all planes."""
+    (table,) = pipeline.tables
+    answers = [(plane.answers, identity) for plane, identity in planes]
+    gathered: AnyTable = gather_tables(answers, table.make, table.columns)
+    return gathered
+
+
+def apply(
+    stages: Mapping[Stage, StageOptions],
+    image: xr.DataArray,
+    *,
+    cells: xr.DataArray | None = None,
+    nuclei: xr.DataArray | None = None,
+    reference: Reference | None = None,
+    block: int = DEFAULT_BLOCK,
+) -> dict[str, Any]:
+    """Run some stages on an image, as a run does on a field.
+
+    Parameters
+    ----------
+    stages
+        Stages and their options. The brightness of the field is measured where one of
+        them asks for it.
+    image
+        Raw counts with dimensions y and x, and the further axes of the stages last but
+        these; other leading dimensions are mapped over.
+    cells, nuclei
+        Label images (y, x) or (t, y, x) on the image's grid.
+    reference
+        Where "toward" is.
+    block
+        Largest edge of a block in pixels; the answer does not depend on it.
+
+    Returns
+    -------
+    dict
+        Every table that the stages give, and every layer that they make, by name; lazy
+        where an input is.
+
+    Raises
+    ------
+    FieldError
+        Unfit images.
+    SettingsError
+        Stages that do not go together.
+    """
+    image, labels = check_image(image), check_labels(cells, nuclei)
+    choices = {MEASURE_BRIGHTNESS: BrightnessOptions(), **stages}
+    context = RunContext(frozenset({IMAGE, *labels}))
+    layers = _layers_of(stages, context)
+    pipeline = assemble_stages(choices, context, wanted=layers, block=block)
+    known = Answers({REFERENCE.name: reference})
+    planes, identities = [], []
+    for index, plane in iter_planes(image, pipeline.axes):
+        stored = {IMAGE: plane, **labels_at(labels, index.get("t", 0))}
+        planes.append(lift_plane(pipeline, _only_read(pipeline, stored), known))
+        identities.append(plane_identity(image, index))
+    answers = [plane.answers for plane in planes]
+    found: dict[str, Any] = {
+        table.name: gather_tables(
+            list(zip(answers, identities, strict=True)), table.make, table.columns
+        )
+        for table in pipeline.tables
+    }
+    for layer in pipeline.layers:
+        whole = [plane.layers[layer.name] for plane in planes]
+        found[layer.name] = stack_planes(whole, image, pipeline.axes)
+    return found
+
+
+def _layers_of(
+    stages: Mapping[Stage, StageOptions], context: RunContext
+) -> list[Layer]:
+    works = [stage.plan(options, context) for stage, options in stages.items()]
+    steps = [step for work in works if work is not None for step in work.steps]
+    return [step.gives for step in steps if isinstance(step.gives, Layer)]
+
+
+def measure_quality(image: xr.DataArray) -> AnyTable:
+    """Measure saturation, emptiness and focus of each plane.
+
+    Focus is the variance of the image's Laplacian over the square of its mean
+    (Pertuz et al. 2013, https://doi.org/10.1016/j.patcog.2012.11.011): compare it
+    between fields of one screen, since it has no absolute meaning.
+
+    Parameters
+    ----------
+    image
+        Raw counts with dimensions y and x; leading dimensions are mapped over.
+
+    Returns
+    -------
+    pandas.DataFrame or dask.dataframe.DataFrame
+        The columns `vocabulary.QUALITY`; lazy when `image` is.
+
+    Raises
+    ------
+    FieldError
+        No image, or pixels that are not finite (when computed).
+
+    Examples
+    --------
+    >>> image = xr.DataArray(np.full((20, 30), 255, np.uint8), dims=("y", "x"))
+    >>> measure_quality(image)[["saturated", "focus"]].to_numpy().tolist()
+    [[1.0, 0.0]]
+    """
+    image = check_image(image)
+    quality = plan_quality(QualityOptions(), RunContext())
+    works = {"brightness": Normalisation().work(), "quality": quality}
+    pipeline = plan_pipeline(works)
+    planes = [
+        (lift_plane(pipeline, {IMAGE: plane}), plane_identity(image, index))
+        for index, plane in iter_planes(image)
+    ]
+    return _gather(pipeline, planes)
+
+
+class _PlaneReader:
+    """Reads windows of label planes that DataArrays hold, lazy or not."""
+
+    def __init__(self, labels: dict[str, xr.DataArray]) -> None:
+        self.labels = labels
+
+    def __call__(self, name: str, box: Box) -> NDArray[np.generic]:
+        return np.asarray(self.labels[name].data[box.slices])
+
+    def has(self, name: str) -> bool:
+        return name in self.labels
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        return self.labels[name].dtype
+
+
+def _assign_table(spots: pd.DataFrame, labels: dict[str, xr.DataArray]) -> pd.DataFrame:
+    shape = next(iter(labels.values())).shape[-2:]
+    # The index may repeat, as that of computed partitions does: rows go by place.
+    rows = spots.reset_index(drop=True)
+    parts = [
+        look_up(
+            rows[rows["t"] == t],
+            _PlaneReader(labels_at(labels, t)),
+            (shape[0], shape[1]),
+        )
+        for t in rows["t"].unique().tolist()
+    ]
+    return pd.concat(parts).sort_index().set_axis(spots.index) if parts else spots
+
+
+def assign(
+    spots: AnyTable,
+    *,
+    cells: xr.DataArray | None = None,
+    nuclei: xr.DataArray | None = None,
+) -> AnyTable:
+    """Tell each spot its cell and its nucleus.
+
+    Parameters
+    ----------
+    spots
+        Table from `detect`, lazy or not.
+    cells, nuclei
+        Label images (y, x) or (t, y, x) on the image's grid; 0 is background.
+
+    Returns
+    -------
+    pandas.DataFrame or dask.dataframe.DataFrame
+        The same table with the columns cell and nucleus filled; lazy when `spots` is.
+
+    Raises
+    ------
+    FieldError
+        No label image, or unfit ones.
+    """
+    labels = check_labels(cells, nuclei)
+    if not labels:
+        raise FieldError("assign needs cells or nuclei, got neither")
+    if isinstance(spots, pd.DataFrame):
+        return _assign_table(spots, labels)
+    from dask.delayed import delayed
+
+    # A dictionary of DataArrays goes into the graph as one delayed value, so that
+    # lazy labels are read once, by the tasks that need them.
+    lazy: AnyTable = spots.map_partitions(
+        _assign_table, delayed(dict)(labels), meta=spots._meta, align_dataframes=False
+    )
+    return lazy
+
+
+def _planes_of(like: xr.DataArray) -> list[PlaneIdentity]:
+    image = check_image(like, "like")
+    return [plane_identity(image, index) for index, _ in iter_planes(image)]
+
+
+def _planes_with_spots(spots: pd.DataFrame) -> list[PlaneIdentity]:
+    """Return the planes that have spots, or one nameless plane when none has."""
+    keys = ["row", "column", "field", "t", "channel", "z"]
+    rows = spots[keys].drop_duplicates().to_dict("records")
+    found = [
+        PlaneIdentity(
+            FieldAddress(row["row"], row["column"], row["field"]),
+            row["t"],
+            row["channel"],
+            row["z"],
+        )
+        for row in rows
+    ]
+    return found or [PlaneIdentity()]
+
+
+def _given_spots(_: BlockContext, agreed: Answers) -> Spots:
+    return Spots(agreed[GIVEN_SPOTS], 0)
+
+
+def _measure_tables(
+    spots: pd.DataFrame,
+    labels: dict[str, xr.DataArray],
+    reference: Reference | None,
+    planes: list[PlaneIdentity] | None,
+    measure: PolarityMeasure,
+) -> pd.DataFrame:
+    """Measure every plane, each with the labels of its time point, as one block."""
+    given = Work((Step(ASSIGNED, _given_spots, agreed=(GIVEN_SPOTS,)),))
+    pipeline = plan_pipeline(
+        {"given": given, "polarity": measure.work(labels)},
+        images=(),
+        labels=tuple(labels),
+        given=(REFERENCE, GIVEN_SPOTS),
+    )
+    (table,) = pipeline.tables
+    tables = []
+    for plane in planes if planes is not None else _planes_with_spots(spots):
+        own = spots[
+            (spots["t"] == plane.t)
+            & (spots["z"] == plane.z)
+            & (spots["channel"] == plane.channel)
+        ]
+        arrays = {n: np.asarray(i.data) for n, i in labels_at(labels, plane.t).items()}
+        known = Answers({GIVEN_SPOTS.name: own, REFERENCE.name: reference})
+        blocks = one_block(arrays["cells"].shape)
+        answers = reduce_rounds(pipeline, blocks, read_whole(arrays), known)
+        tables.append(table.make(answers, plane))
+    return join_tables(tables, table.columns)
+
+
+def measure_polarity(
+    spots: AnyTable,
+    *,
+    cells: xr.DataArray,
+    nuclei: xr.DataArray | None = None,
+    reference: Reference | None = None,
+    like: xr.DataArray | None = None,
+    nucleus_margin: float = 0.0,
+) -> AnyTable:
+    """Measure every cell: areas, centroids, spot counts and directions of spots.
+
+    Parameters
+    ----------
+    spots
+        Table of one field from `assign`, lazy or not.
+    cells, nuclei
+        Label images (y, x) or (t, y, x) that the spots were assigned with. Without
+        nuclei, directions are about the cell's centroid and all of it is cytoplasm.
+    reference
+        Where "toward" is; without one, bins count from +x.
+    like
+        The image the spots come from: its planes are reported even without spots.
+    nucleus_margin
+        As in `PolarityMeasure`.
+
+    Returns
+    -------
+    pandas.DataFrame or dask.dataframe.DataFrame
+        The columns `vocabulary.CELLS`; lazy when an input is.
+
+    Raises
+    ------
+    FieldError
+        Unfit label images.
+    SettingsError
+        A margin that is no distance.
+    """
+    measure = PolarityMeasure(nucleus_margin)
+    labels = check_labels(cells, nuclei)
+    planes = _planes_of(like) if like is not None else None
+    if isinstance(spots, pd.DataFrame) and not is_lazy(*labels.values()):
+        return _measure_tables(spots, labels, reference, planes, measure)
+    from dask.delayed import delayed
+
+    table = delayed(_measure_tables, pure=False)(
+        delayed_table(spots), labels, reference, planes, measure
+    )
+    lazy: AnyTable = lazy_table([table], CELLS)
+    return lazy
