@@ -73,7 +73,7 @@ TESTED_ELSEWHERE = {
     "runs.contents": "written and read back in test_new_stage.py",
     "runs.dispatch": "batches and lost workers in runs/test_execute.py",
     "runs.estimate": "printed by info in test_cli.py",
-    "runs.kept_layers": "kept images in exports/test_viewer.py and runs/test_odd_fields.py",
+    "runs.kept_layers": "layers in exports/test_viewer.py, runs/test_odd_fields.py",
     "runs.status": "bad fields in runs/test_bad_fields.py, the command in test_cli.py",
     "simulation.wound_assay": "truth and image agree in test_demo.py",
     "stages.detection.points": "functions as detectors in test_testing.py",
