@@ -23,10 +23,9 @@ from deepspot_scale.cluster.client import open_client
 from deepspot_scale.cluster.local import threads_per_worker
 from deepspot_scale.evaluation.matching import pair_one_to_one
 from deepspot_scale.io.ome_zarr.writing import ImageLayout, create_plate, write_image
-from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.execute import execute_run
-from deepspot_scale.runs.manifest import read_part_table
 from deepspot_scale.runs.prepare import prepare_run
+from deepspot_scale.runs.results import open_results
 from deepspot_scale.settings import make_settings
 from deepspot_scale.simulation import render_spots, smooth_noise
 from deepspot_scale.vocabulary import FieldAddress
@@ -64,7 +63,7 @@ def run_blocks(plate: Path, out: Path, block: int, *, enhance: bool) -> dict[str
         fields = pd.read_parquet(out / "fields.parquet")
         raise SystemExit(f"failed: {fields['reason'].iloc[0]}")
     return {
-        "spots": read_part_table(Folder(str(out)), "spots"),
+        "spots": open_results(out).read("spots"),
         "seconds": round(time.monotonic() - began, 1),
         "peak_worker_bytes": max(memory.values()),
     }

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from deepspot_scale.io.conversion.convert import convert
     from deepspot_scale.io.plate import open_plate
     from deepspot_scale.kernels.references import Reference
-    from deepspot_scale.networks.engines import EngineChoice
+    from deepspot_scale.networks.engine_types import EngineChoice
     from deepspot_scale.runs.execute import run
     from deepspot_scale.runs.prepare import Selection
+    from deepspot_scale.runs.results import RunResults, open_run
     from deepspot_scale.settings import make_settings
     from deepspot_scale.stages.brightness import Normalisation
     from deepspot_scale.stages.detection.points import PointDetector
@@ -37,10 +38,11 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "EngineChoice": "networks.engines",
+    "EngineChoice": "networks.engine_types",
     "Normalisation": "stages.brightness",
     "PointDetector": "stages.detection.points",
     "Reference": "kernels.references",
+    "RunResults": "runs.results",
     "Selection": "runs.prepare",
     "Stage": "blockwise.contract",
     "apply": "verbs",
@@ -52,6 +54,7 @@ _HOMES = {
     "measure_polarity": "verbs",
     "measure_quality": "verbs",
     "open_plate": "io.plate",
+    "open_run": "runs.results",
     "run": "runs.execute",
 }
 
@@ -60,6 +63,7 @@ __all__ = [
     "Normalisation",
     "PointDetector",
     "Reference",
+    "RunResults",
     "Selection",
     "Stage",
     "apply",
@@ -71,6 +75,7 @@ __all__ = [
     "measure_polarity",
     "measure_quality",
     "open_plate",
+    "open_run",
     "run",
 ]
 

@@ -22,11 +22,10 @@ from deepspot_scale.cluster.local import threads_per_worker
 from deepspot_scale.evaluation.matching import Score, match_one_to_one
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image, write_labels
-from deepspot_scale.io.tables import Folder
 from deepspot_scale.report.page import write_report
 from deepspot_scale.runs.execute import Progress, execute_run
-from deepspot_scale.runs.manifest import read_part_table
 from deepspot_scale.runs.prepare import prepare_run
+from deepspot_scale.runs.results import open_run
 from deepspot_scale.settings import make_settings
 from deepspot_scale.simulation.wound_assay import (
     CHANNELS,
@@ -233,10 +232,11 @@ def run_demo(
     prepared = prepare_run(truth.plate, str(folder), settings, threads=threads)
     with open_client(workers=workers) as client:
         progress = execute_run(prepared, client, on_progress=on_progress)
+    results = open_run(folder)
     return DemoOutcome(
         progress,
-        score_spots(read_part_table(Folder(str(folder)), "spots"), truth),
-        pd.read_parquet(folder / "conditions.parquet"),
+        score_spots(results.read("spots"), truth),
+        results.summaries["conditions"],
         planted_polarity(truth),
         write_report(folder, plate=prepared.plate),
     )

@@ -30,6 +30,8 @@ ENGINES = "deepspot_scale.engines"
 """Group of entry points for engines, what runs the network."""
 STAGES = "deepspot_scale.stages"
 """Group of entry points for stages, what a run does with each field."""
+NETWORKS = "deepspot_scale.networks"
+"""Group of entry points for families of networks, which weights files name."""
 
 
 def plugin_names(group: str) -> list[str]:

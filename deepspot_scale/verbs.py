@@ -53,7 +53,7 @@ from deepspot_scale.blockwise.spots import ASSIGNED, Detector, Spots
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels.binning import binning_for
 from deepspot_scale.kernels.references import Reference
-from deepspot_scale.networks.engines import EngineChoice
+from deepspot_scale.networks.engine_types import EngineChoice
 from deepspot_scale.networks.weights import DEFAULT_MODEL
 from deepspot_scale.pipeline import assemble_stages
 from deepspot_scale.stages.assignment import look_up

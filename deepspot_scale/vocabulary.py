@@ -215,12 +215,35 @@ COMPARISONS = (
     *_SECTORS,
 )
 """After the columns that name the group: one line per pair of conditions."""
+ROSES = (
+    *_GROUP,
+    Column("from_deg", "float64", "counter-clockwise from the reference"),
+    Column("to_deg", "float64", "its other edge"),
+    Column("concentration", "float64", "spots over those of uniform spots; 1: none"),
+    Column("low", "float64", "lower end of its 95 % bootstrap interval over cells"),
+    Column("high", "float64", "its upper end"),
+    Column("n_cells", "int64", "cells used"),
+)
+FIELD_POLARITY = (
+    *_FIELD,
+    Column("channel", "string", "channel name, the first by name"),
+    Column("n_cells_used", "int64", "cells with enough spots for the index"),
+    Column("polarity_index", "float64", "sectors fixed, also with rotation published"),
+)
 
+SUMMARIES = {
+    "wells": WELLS,
+    "conditions": CONDITIONS,
+    "polarity": (*_GROUP, *POLARITY),
+    "comparisons": (*_GROUP[2:], *COMPARISONS),
+    "roses": ROSES,
+    "field_polarity": FIELD_POLARITY,
+}
+"""Tables that are made once, of all parts, at the end of a run."""
 TABLES = {
     "spots": SPOTS,
     "cells": CELLS,
     "fields": FIELDS,
-    "wells": WELLS,
-    "conditions": CONDITIONS,
+    **SUMMARIES,
     "quality": QUALITY,
 }

@@ -15,8 +15,7 @@ import pytest
 
 import deepspot_scale as ds
 from deepspot_scale.errors import RunError
-from deepspot_scale.io.tables import Folder
-from deepspot_scale.runs.manifest import read_part_table
+from deepspot_scale.runs.results import open_results
 
 PATHS = ("B/03/0", "B/03/1")
 REFERENCE = ds.Reference(line=((-20.0, 0.0), (-10.0, 300.0)))
@@ -96,10 +95,10 @@ def test_command_functions_and_accessor_give_equal_tables(
     ended = command("run", plate, "-c", "FISH", *masks, "--out", out)
     assert ended.code == 0
     functions, accessors, cells = _by_hand(plate)
-    folder = Folder(str(out))
-    _assert_same(read_part_table(folder, "spots"), functions)
+    results = open_results(out)
+    _assert_same(results.read("spots"), functions)
     _assert_same(functions, accessors)
-    _assert_same(read_part_table(folder, "cells"), cells)
+    _assert_same(results.read("cells"), cells)
 
 
 def test_numpy_and_dask_arrays_give_equal_tables(plate: str) -> None:
@@ -126,9 +125,10 @@ def test_planes_are_the_same_in_a_run_and_by_hand(
         functions, accessors, cells = (
             table.assign(z=np.int32(-1)) for table in (functions, accessors, cells)
         )
-    _assert_same(read_part_table(outcome.folder, "spots"), functions)
+    results = open_results(outcome.folder.url)
+    _assert_same(results.read("spots"), functions)
     _assert_same(functions, accessors)
-    _assert_same(read_part_table(outcome.folder, "cells"), cells)
+    _assert_same(results.read("cells"), cells)
 
 
 def test_a_detector_of_ones_own_is_the_same_in_a_run_and_by_hand(
@@ -161,5 +161,5 @@ def test_a_run_in_python_is_the_run_of_the_command(
     end = ds.run(plate, str(tmp_path / "one"), settings)
     outcome = run_quickly(plate, tmp_path / "two")
     assert (end.done, end.n_spots) == (2, outcome.progress.n_spots)
-    one = read_part_table(Folder(str(tmp_path / "one")), "spots")
+    one = open_results(tmp_path / "one").read("spots")
     _assert_same(one, outcome.spots)

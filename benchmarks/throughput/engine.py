@@ -19,7 +19,8 @@ from benchmarks.throughput.plates import draw_field
 from benchmarks.throughput.rows import Row, work_rates
 from deepspot_scale.kernels.normalisation import quantile_scale
 from deepspot_scale.networks.caso_resnet import flops_per_pixel
-from deepspot_scale.networks.engines import Engine, EngineChoice, get_engine
+from deepspot_scale.networks.engine_types import Engine, EngineChoice
+from deepspot_scale.networks.engines import get_engine
 from deepspot_scale.networks.weights import find_weights
 
 EDGES = (2048, 1024, 512, 256)
@@ -43,7 +44,7 @@ def time_engine(
     limit = product_flops(engine.name) if limit is None else limit
     per_pixel = flops_per_pixel(find_weights(choice.model).architecture)
     for edge in [edge for edge in EDGES if edge <= size]:
-        batch = np.ascontiguousarray(pixels[None, :edge, :edge])
+        batch = np.ascontiguousarray(pixels[None, :edge, :edge, None])
         seconds, cpu = best_seconds(lambda b=batch: engine.predict(b), repeats)
         yield Row(
             "engine",
@@ -98,7 +99,7 @@ def authors_way(engine: Engine, counts: NDArray[Any]) -> Callable[[], Any]:
 
     def enhance() -> None:
         for patch in patches:
-            engine.predict((patch / patch.max())[None])
+            engine.predict((patch / patch.max())[None, ..., None])
 
     return enhance
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale import PointDetector
-from deepspot_scale.networks.engines import Batch, EngineChoice
+from deepspot_scale.networks.engine_types import Batch, EngineChoice
 
 
 @dataclass

@@ -160,7 +160,8 @@ class _FindRows:
         for axis in core.axes:
             pixel = np.floor(rows[axis] + 0.5)
             own &= (core.along(axis).start <= pixel) & (pixel < core.along(axis).stop)
-        return rows[own].reset_index(drop=True)
+        kept: pd.DataFrame = rows[own].reset_index(drop=True)
+        return kept
 
 
 def _join(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
@@ -170,7 +171,7 @@ def _join(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 def _in_order(rows: pd.DataFrame, _: Answers) -> pd.DataFrame:
     """Return rows by place, whatever the order of blocks."""
     axes = [axis for axis in "zyx" if axis in rows]
-    others = [name for name in rows if name not in axes]
+    others = [str(name) for name in rows if name not in axes]
     return rows.sort_values([*axes, *others], ignore_index=True)
 
 

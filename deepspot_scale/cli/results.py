@@ -1,11 +1,10 @@
-"""The commands for finished runs: ``report``, ``export``, ``view``.
+"""The commands about runs that are done: ``report``, ``export``, ``view``.
 
 Nothing here computes on tables.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -42,16 +41,16 @@ def report(run: Run, plate: MovedPlate = None) -> None:
 
 
 def _find_plate(run: str, moved_to: str | None) -> Plate | None:
-    """Return a run's input plate; None: it was moved or deleted."""
-    from deepspot_scale.io.plate import open_plate
+    """Return a run's input; None when it is no longer where it was."""
+    from deepspot_scale.runs.results import open_results
 
-    if moved_to is not None:
-        return open_plate(moved_to)
+    results = open_results(run, plate=moved_to)
     try:
-        facts = json.loads((Path(run) / "provenance.json").read_text("utf-8"))
-        return open_plate(facts["input"]["source"])
-    except (OSError, ValueError, KeyError):
-        say("the run's plate was moved: a report without images; see --plate")
+        return results.plate
+    except (OSError, ValueError):
+        if moved_to is not None:
+            raise
+        say("the run's plate is not where it was: a report without images; see --plate")
         return None
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @with_options(EVERYTHING)
 def run(
     plate: Annotated[str, typer.Argument(help="OME-Zarr plate, image, or folder.")],
-    out: Annotated[str, typer.Option(help="Run folder to write or to go on with.")],
+    out: Annotated[str, typer.Option(help="Run folder to write, or to continue.")],
     channels: Channel,
     wells: Annotated[str, typer.Option(help="Only these, e.g. B03,B04.")] = "",
     limit: Annotated[int | None, typer.Option(help="Only so many fields.")] = None,
@@ -59,7 +59,7 @@ def run(
 
     Example: deepspot-scale run PLATE.zarr --channel FISH --cells cells --out RUN
 
-    The same command again goes on where the first one stopped.
+    The same command again continues where the first one stopped.
     """
     from deepspot_scale.cluster.client import read_cluster, serve
     from deepspot_scale.dashboard.performance import check_report
@@ -97,7 +97,7 @@ def retry(
     cluster: Cluster = "local",
     workers: Workers = None,
 ) -> None:
-    """Go on with a run; its plate and all settings are read from its folder.
+    """Continue a run; its plate and all settings are read from its folder.
 
     Example: deepspot-scale retry RUN --failed
 
@@ -106,7 +106,9 @@ def retry(
     from deepspot_scale.cluster.client import read_cluster, serve
     from deepspot_scale.io.stores import is_url
     from deepspot_scale.io.tables import Folder
-    from deepspot_scale.runs.prepare import Selection, prepare_run, read_run
+    from deepspot_scale.runs.prepare import Selection, prepare_run
+    from deepspot_scale.runs.results import read_run
+    from deepspot_scale.settings import load_settings
 
     where = read_cluster(cluster, workers=workers)
     if serve(where):
@@ -123,7 +125,7 @@ def retry(
         lambda: prepare_run(
             facts["input"]["source"],
             out,
-            settings,
+            load_settings(settings),
             selection=Selection(failed=failed),
             device=_device_on(where, device),
             threads=where.network_threads,

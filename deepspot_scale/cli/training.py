@@ -12,7 +12,7 @@ import typer
 
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
 from deepspot_scale.cli.options import Device, Workers, complete_model
-from deepspot_scale.networks.engines import Precision
+from deepspot_scale.networks.engine_types import Precision
 
 if TYPE_CHECKING:
     from deepspot_scale.training.log import Row

@@ -17,7 +17,8 @@ from distributed import WorkerPlugin
 from deepspot_scale.cluster.options import GPU
 from deepspot_scale.dashboard.events import TOPIC, device_message, this_worker
 from deepspot_scale.errors import DeepspotError
-from deepspot_scale.networks.engines import Device, EngineChoice, get_engine
+from deepspot_scale.networks.engine_types import Device, EngineChoice
+from deepspot_scale.networks.engines import get_engine
 
 ENVIRONMENT = {
     # Otherwise each worker's start-up messages of TensorFlow hide the progress line.

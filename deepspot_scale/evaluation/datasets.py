@@ -21,7 +21,7 @@ from deepspot_scale.io.image_files.annotated_images import (
     AnnotatedImage,
     read_annotated,
 )
-from deepspot_scale.simulation import simulate_image
+from deepspot_scale.simulation import SIMULATORS, simulate_image
 from deepspot_scale.simulation.sets import SPOT_NUMBERS
 
 FRESH_SEED: Final = 20_210_401
@@ -106,19 +106,19 @@ def list_cases(data: Sequence[str | Path], sample: Sample) -> list[Case]:
         A folder that cannot be read.
     """
     cases: list[Case] = []
-    taken: set[str] = set()
+    words, taken = _words(), set[str]()
     for item in dict.fromkeys(map(str, data)):
-        if item in WORDS:
-            cases += WORDS[item](sample)
+        if item in words:
+            cases += words[item](sample)
             continue
         if not Path(item).is_dir():
             raise SettingsError(
                 f"no data {item!r}: expected a folder of annotated images, or one of "
-                f"{', '.join(WORDS)}.{did_you_mean(item, WORDS)}"
+                f"{', '.join(words)}.{did_you_mean(item, words)}"
             )
         known = read_annotated(Path(item))
         # Two folders may have one name; then the path tells them apart.
-        label = item if known.name in taken | set(WORDS) else known.name
+        label = item if known.name in taken | set(words) else known.name
         taken.add(label)
         cases += [
             Case(label, label, image.group, image.name, partial(_read, image))
@@ -151,10 +151,10 @@ def _paper_sets(sample: Sample) -> Iterator[Case]:
         yield Case("paper-sets", f"{name}_{spots}", name, f"{number:04d}", load)
 
 
-def _broad(sample: Sample) -> Iterator[Case]:
+def _simulated(name: str, sample: Sample) -> Iterator[Case]:
     for number in range(sample.images or SIMULATED_IMAGES):
-        load = partial(_simulate, "broad", sample.seed, number, None, sample.size)
-        yield Case("broad", "broad", "", f"{number:04d}", load)
+        load = partial(_simulate, name, sample.seed, number, None, sample.size)
+        yield Case(name, name, "", f"{number:04d}", load)
 
 
 def _empty(sample: Sample) -> Iterator[Case]:
@@ -169,9 +169,8 @@ def _empty(sample: Sample) -> Iterator[Case]:
             return
 
 
-WORDS: Final[dict[str, Callable[[Sample], Iterator[Case]]]] = {
-    "paper-sets": _paper_sets,
-    "broad": _broad,
-    "empty": _empty,
-}
-"""Simulated data by name."""
+def _words() -> dict[str, Callable[[Sample], Iterator[Case]]]:
+    """Return simulated data by name: also simulators that draw their own spots."""
+    own = [name for name, each in SIMULATORS.items() if not each.takes_spots]
+    sets = {name: partial(_simulated, name) for name in own}
+    return {"paper-sets": _paper_sets, **sets, "empty": _empty}

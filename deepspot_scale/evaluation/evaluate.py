@@ -30,7 +30,7 @@ from deepspot_scale.evaluation.tables import (
     Scores,
     worst_images,
 )
-from deepspot_scale.networks.engines import Device
+from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.plugins import installed_versions
 from deepspot_scale.runs.process import FATAL, explain

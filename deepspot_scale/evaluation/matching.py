@@ -2,11 +2,13 @@
 
 Two rules. `match_nearest` is that of the DeepSpot paper: every true spot takes its
 nearest detection. `match_one_to_one` is stricter and what later papers use: each
-detection serves one true spot at most. Nothing here knows tables or files.
+detection serves one true spot at most. Points have any number of axes; a radius for
+each axis makes the sphere of a match an ellipsoid. Nothing here knows tables or files.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -20,8 +22,14 @@ from scipy.sparse.csgraph import (
 )
 from scipy.spatial import KDTree
 
+from deepspot_scale.errors import SettingsError
+
 RADIUS: Final = 3.0
 """Largest distance of a match in pixels, of the paper and of those that followed."""
+Radius = float | Sequence[float]
+"""Largest distance of a match, in pixels, itself included. One for each axis: the half
+axes of an ellipsoid, and all distances are in units of it."""
+Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -66,15 +74,15 @@ class Score:
         return n / total if total else 0.0
 
 
-def match_nearest(found: ArrayLike, true: ArrayLike, radius: float = RADIUS) -> Score:
+def match_nearest(found: ArrayLike, true: ArrayLike, radius: Radius = RADIUS) -> Score:
     """Score as the DeepSpot paper does: every true spot takes its nearest detection.
 
     Parameters
     ----------
     found, true
-        (n, 2) and (m, 2) positions in pixels, y and x.
+        (n, d) and (m, d) positions in pixels.
     radius
-        Largest distance of a match, in pixels, itself included.
+        See `Radius`.
 
     Notes
     -----
@@ -82,26 +90,26 @@ def match_nearest(found: ArrayLike, true: ArrayLike, radius: float = RADIUS) -> 
     ambiguous match; precision counts the detection once. Bouilhol et al. 2021,
     https://doi.org/10.1101/2021.11.25.469984.
     """
-    found_yx, true_yx = _points(found), _points(true)
-    if len(found_yx) == 0 or len(true_yx) == 0:
-        return Score(len(true_yx), len(found_yx))
-    distance, nearest = KDTree(found_yx).query(true_yx)
-    taken = nearest[distance <= radius]
+    found, true, most = _comparable(found, true, radius)
+    if len(found) == 0 or len(true) == 0:
+        return Score(len(true), len(found))
+    distance, nearest = KDTree(found).query(true)
+    taken = nearest[distance <= most]
     shared = len(taken) - len(np.unique(taken))
-    return Score(len(true_yx), len(found_yx), len(taken), shared)
+    return Score(len(true), len(found), len(taken), shared)
 
 
 def match_one_to_one(
-    found: ArrayLike, true: ArrayLike, radius: float = RADIUS
+    found: ArrayLike, true: ArrayLike, radius: Radius = RADIUS
 ) -> Score:
     """Score with each detection serving at most one true spot.
 
     Parameters
     ----------
     found, true
-        (n, 2) and (m, 2) positions in pixels, y and x.
+        (n, d) and (m, d) positions in pixels.
     radius
-        Largest distance of a match, in pixels, itself included.
+        See `Radius`.
 
     Examples
     --------
@@ -109,11 +117,11 @@ def match_one_to_one(
     0.5
     """
     pairs = pair_one_to_one(found, true, radius)
-    return Score(len(_points(true)), len(_points(found)), len(pairs))
+    return Score(len(np.asarray(true)), len(np.asarray(found)), len(pairs))
 
 
 def pair_one_to_one(
-    found: ArrayLike, true: ArrayLike, radius: float = RADIUS
+    found: ArrayLike, true: ArrayLike, radius: Radius = RADIUS
 ) -> NDArray[np.int64]:
     """Return as many pairs within `radius` as there can be, the closest such ones.
 
@@ -128,13 +136,14 @@ def pair_one_to_one(
     take a place of its own at a price above that of all real matches together, so a
     full assignment always exists and real matches come first.
     """
-    near = _neighbours(_points(found), _points(true), radius)
+    found, true, most = _comparable(found, true, radius)
+    near = _neighbours(found, true, most)
     if len(near) == 0:
         return np.empty((0, 2), np.int64)
     rows, i = np.unique(near["i"], return_inverse=True)
     columns, j = np.unique(near["j"], return_inverse=True)
     n, m = len(rows), len(columns)
-    price = (radius + 1.0) * (n + 1)
+    price = (most + 1.0) * (n + 1)
     weights = np.concatenate([near["v"] + 1.0, np.full(n, price)])  # 0 is "no edge"
     edges = (np.r_[i, np.arange(n)], np.r_[j, m + np.arange(n)])
     graph = coo_array((weights, edges), shape=(n, m + n)).tocsr()
@@ -144,16 +153,16 @@ def pair_one_to_one(
 
 
 def integrate_f1(
-    found: ArrayLike, true: ArrayLike, radius: float = RADIUS, n_cutoffs: int = 50
+    found: ArrayLike, true: ArrayLike, radius: Radius = RADIUS, n_cutoffs: int = 50
 ) -> float:
     """Return the one-to-one F1 averaged over all radii from 0 to `radius`, 0 to 1.
 
     Parameters
     ----------
     found, true
-        (n, 2) and (m, 2) positions in pixels, y and x.
+        (n, d) and (m, d) positions in pixels.
     radius
-        Largest cutoff, in pixels.
+        Largest cutoff; see `Radius`.
     n_cutoffs
         Radii at which F1 is taken; the trapezoids between them are summed.
 
@@ -163,16 +172,16 @@ def integrate_f1(
     one that is two pixels off. Eichenberger et al. 2021,
     https://doi.org/10.1093/nar/gkab546.
     """
-    found_yx, true_yx = _points(found), _points(true)
-    near = _neighbours(found_yx, true_yx, radius)
+    found, true, most = _comparable(found, true, radius)
+    near = _neighbours(found, true, most)
     near = near[np.argsort(near["v"])]
-    cutoffs = np.linspace(0.0, radius, n_cutoffs)
+    cutoffs = np.linspace(0.0, most, n_cutoffs)
     n_near = np.searchsorted(near["v"], cutoffs, side="right")
-    shape = len(found_yx), len(true_yx)
+    shape = len(found), len(true)
     counts = Score(n_true=shape[1], n_found=shape[0])
     f1 = {n: replace(counts, n_matched=_most_pairs(near[:n], shape)).f1 for n in n_near}
     values = [f1[n] for n in n_near]
-    return float(np.trapezoid(values, cutoffs) / radius)
+    return float(np.trapezoid(values, cutoffs) / most)
 
 
 def nearest_distances(points: ArrayLike) -> NDArray[np.float64]:
@@ -181,12 +190,12 @@ def nearest_distances(points: ArrayLike) -> NDArray[np.float64]:
     Parameters
     ----------
     points
-        (n, 2) positions in pixels, y and x.
+        (n, d) positions in pixels.
     """
-    yx = _points(points)
-    if len(yx) < 2:
-        return np.full(len(yx), np.inf)
-    distance: NDArray[np.float64] = KDTree(yx).query(yx, k=2)[0][:, 1]
+    places = np.asarray(points, np.float64)
+    if len(places) < 2:
+        return np.full(len(places), np.inf)
+    distance: NDArray[np.float64] = KDTree(places).query(places, k=2)[0][:, 1]
     return distance
 
 
@@ -196,20 +205,37 @@ def brightness_at(image: NDArray[Any], points: ArrayLike) -> NDArray[Any]:
     Parameters
     ----------
     image
-        (y, x).
+        (y, x), or of d axes.
     points
-        (n, 2) positions in pixels, y and x; the pixel whose centre is nearest counts,
-        outside the image the nearest one inside.
+        (n, d) positions in pixels; the pixel whose centre is nearest counts, outside
+        the image the nearest one inside.
     """
-    pixels = np.floor(_points(points) + 0.5).astype(np.int64)
-    rows, columns = np.clip(pixels, 0, np.array(image.shape) - 1).T
+    places = np.reshape(np.asarray(points, np.float64), (-1, image.ndim))
+    pixels = np.floor(places + 0.5).astype(np.int64)
+    inside = np.clip(pixels, 0, np.array(image.shape) - 1)
     # Repeating the edge adds no value that the window did not have.
     around = maximum_filter(image, size=3, mode="nearest")
-    return np.asarray(around[rows, columns])
+    return np.asarray(around[tuple(inside.T)])
 
 
-def _points(points: ArrayLike) -> NDArray[np.float64]:
-    return np.reshape(np.asarray(points, np.float64), (-1, 2))
+def _comparable(
+    found: ArrayLike, true: ArrayLike, radius: Radius
+) -> tuple[Points, Points, float]:
+    """Return both sets of points, and the radius, in units in which space is round."""
+    sets = [np.asarray(points, np.float64) for points in (found, true)]
+    reach = np.asarray(radius, np.float64)
+    axes = {points.shape[1:] for points in sets if len(points)} or {reach.shape or (2,)}
+    d = axes.pop()
+    fits = len(d) == 1 and not axes and reach.shape in ((), d)
+    if not fits or not (reach >= 0).all() or (reach.ndim and not reach.all()):
+        raise SettingsError(
+            "expected (n, d) and (m, d) points and a radius, or d radii above 0; got "
+            f"{sets[0].shape}, {sets[1].shape} and {radius}"
+        )
+    one, other = (points.reshape(-1, *d) for points in sets)
+    if reach.ndim:
+        return one / reach, other / reach, 1.0
+    return one, other, float(reach)
 
 
 def _neighbours(

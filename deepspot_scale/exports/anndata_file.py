@@ -1,11 +1,13 @@
-"""AnnData: cells in rows, measures in columns, for scanpy and squidpy.
+"""AnnData: cells in rows, measures in columns, as scanpy and squidpy read them.
 
-A run comes in, one ``.h5ad`` file goes out. Cells are read field by field and kept
-without their one-degree bins, about 400 bytes each. Nothing here reads images.
+A run comes in, one ``.h5ad`` file goes out. Cells are read field
+by field and kept without their one-degree bins, some 400 bytes each. Nothing here
+reads images.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +21,20 @@ from deepspot_scale.exports.measures import (
     measure_cells,
     measure_columns,
 )
-from deepspot_scale.exports.results import WELL_WORDS, RunResults, addresses_of
+from deepspot_scale.exports.targets import check_cells
+from deepspot_scale.runs.manifest import addresses_of
+from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import write_settings
-from deepspot_scale.stages.polarity.measure import PolarityOptions
+from deepspot_scale.statistics.groups import MAP
 from deepspot_scale.tables import join_tables
 
 
 def write_anndata(results: RunResults, path: Path) -> None:
     """Write all cells as one AnnData.
 
-    It has one row per cell, channel and plane; see `make_anndata`. ``uns`` has the
-    texts ``settings`` (TOML) and ``provenance`` (JSON) and the table ``fields``, with
-    the reasons of failed ones.
+    One row for each cell, and again for each further channel or plane it was measured
+    in; see `make_anndata`. ``uns`` has the texts ``settings`` (TOML) and
+    ``provenance`` (JSON) and the table ``fields``, failed ones with their reason.
 
     Parameters
     ----------
@@ -42,19 +46,19 @@ def write_anndata(results: RunResults, path: Path) -> None:
     Raises
     ------
     SettingsError
-        The suffix is not ``.h5ad``, or anndata is not installed.
+        Another ending, or anndata is not installed.
     RunError
-        The run has no cells, because it had no label image of cells.
+        The run has no cells, since no label image of cells was named.
     """
     if path.suffix != ".h5ad":
         raise SettingsError(f"expected a file name ending in .h5ad, got {path.name}")
-    results.check_cells("AnnData holds cells")
+    check_cells(results, "AnnData holds cells")
     load_library("anndata", "anndata")
-    columns = measure_columns(results.settings.of(PolarityOptions).sectors)
-    tables = [measure_cells(results, each.cells) for each in results.iter_fields()]
+    columns = measure_columns(results.index.sectors)
+    tables = [measure_cells(results, each["cells"]) for each in results.iter_fields()]
     data = make_anndata(join_tables(tables, columns), results)
     data.uns["settings"] = write_settings(results.settings)
-    data.uns["provenance"] = results.provenance
+    data.uns["provenance"] = json.dumps(results.provenance, indent=2)
     data.uns["fields"] = results.fields.set_axis(results.fields.index.map(str))
     data.write_h5ad(path, compression="gzip")
 
@@ -72,18 +76,18 @@ def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
     Returns
     -------
     anndata.AnnData
-        ``X``: float64, the measures named in ``var``, with their meaning.
+        ``X``: float64, the measures named in ``var``, which says what each means.
         ``obs``: plate, well, row, column, field, t, channel, z, cell (its label),
         touches_border, condition, gene and replicate. ``obsm["spatial"]``: (n, 2), x
         and y of the cell's centroid in its field, in pixels.
     """
     ad = load_library("anndata", "anndata")
-    names = feature_names(results.settings.of(PolarityOptions).sectors)
-    obs = table[[*KEYS, "touches_border", *WELL_WORDS]].copy()
+    names = feature_names(results.index.sectors)
+    obs = table[[*KEYS, "touches_border", *MAP]].copy()
     addresses = addresses_of(table)
     obs.insert(0, "well", [address.well for address in addresses])
     obs.insert(0, "plate", results.plate_name)
-    words = ["plate", "well", "row", "column", "field", "channel", *WELL_WORDS]
+    words = ["plate", "well", "row", "column", "field", "channel", *MAP]
     obs[words] = obs[words].astype("category")
     places = zip(
         (address.path for address in addresses),
@@ -91,10 +95,7 @@ def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
         strict=True,
     )
     obs.index = pd.Index([_name(*place) for place in places], dtype=object)
-    known = {
-        c.name: c.meaning
-        for c in measure_columns(results.settings.of(PolarityOptions).sectors)
-    }
+    known = {c.name: c.meaning for c in measure_columns(results.index.sectors)}
     var = pd.DataFrame({"meaning": [known[name] for name in names]}, index=names)
     return ad.AnnData(
         table[names].to_numpy("float64"),

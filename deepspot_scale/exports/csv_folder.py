@@ -1,8 +1,8 @@
-"""A folder of CSV files: one per table, and one that explains the columns.
+"""A folder of CSV files, one for each table, and one that says what columns mean.
 
-A run comes in; spots and cells are written field by field, so that a plate of any size
-fits in memory. Positions and areas are in pixels unless their name ends in ``_um`` or
-``_um2``. Nothing here reads images.
+A run comes in; tables of parts go out field by field, so that a plate of any size
+fits. Positions and areas are in pixels unless their name ends in ``_um`` or ``_um2``.
+Nothing here reads images.
 """
 
 from __future__ import annotations
@@ -15,34 +15,33 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from deepspot_scale.exports.measures import measure_cells, measure_columns
-from deepspot_scale.exports.results import RunResults
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.stages.polarity.measure import PolarityOptions
-from deepspot_scale.vocabulary import SPOTS, Column
+from deepspot_scale.runs.results import RunResults
+from deepspot_scale.vocabulary import Column
 
 SIGN = ("columns.csv", "table,column,type,meaning")
-"""A file, and its first line, that identify an earlier export."""
+"""By which an earlier export is known."""
 _OTHER_NAMES = {"double": "float64", "float": "float32"}
-"""Arrow's names of types, and those of `vocabulary`."""
+"""Arrow's names of types that `vocabulary` calls otherwise."""
 
 
 def write_csv(results: RunResults, folder: Path) -> None:
     """Write ``spots.csv``, ``cells.csv`` and every other table of the run as CSV.
 
-    Numbers keep all digits; NaN is an empty cell. In ``cells.csv`` the counts in
-    one-degree bins are summed to the run's sectors.
+    Numbers keep all their digits; NaN is an empty place. In ``cells.csv`` the counts
+    in one-degree bins are summed up to the run's sectors.
 
     Parameters
     ----------
     results
-        The run; only spots, cells and rows of its chosen fields are written.
+        The run; of tables written part by part, and of fields, its chosen fields.
     folder
-        Folder to create.
+        Where to; made here.
     """
     folder.mkdir()
     columns = {
-        "spots": SPOTS,
-        "cells": measure_columns(results.settings.of(PolarityOptions).sectors),
+        **results.contents.tables,
+        "cells": measure_columns(results.index.sectors),
     }
     _write_parts(results, folder, columns)
     for name in results.folder.names(""):
@@ -70,7 +69,7 @@ def _read_described(
 def _write_parts(
     results: RunResults, folder: Path, columns: dict[str, tuple[Column, ...]]
 ) -> None:
-    """Write spots and cells, field by field."""
+    """Write the tables of fields, one field after the other."""
     with ExitStack() as stack:
         files = {}
         for kind, declared in columns.items():
@@ -81,8 +80,8 @@ def _write_parts(
             names = pd.DataFrame(columns=[column.name for column in declared])
             names.to_csv(files[kind], index=False, lineterminator="\n")
         for found in results.iter_fields():
-            cells = measure_cells(results, found.cells)
-            for kind, table in (("spots", found.spots), ("cells", cells)):
+            tables = found.tables | {"cells": measure_cells(results, found["cells"])}
+            for kind, table in tables.items():
                 table.to_csv(
                     files[kind], index=False, header=False, lineterminator="\n"
                 )

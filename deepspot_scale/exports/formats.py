@@ -14,10 +14,10 @@ from deepspot_scale.errors import RunError, SettingsError, did_you_mean
 from deepspot_scale.exports import csv_folder, napari_folder, spatialdata_store
 from deepspot_scale.exports.anndata_file import write_anndata
 from deepspot_scale.exports.fractal_tables import write_fractal_tables
-from deepspot_scale.exports.results import RunResults, open_results
 from deepspot_scale.exports.sector_labels import write_sectors
 from deepspot_scale.exports.targets import whole
 from deepspot_scale.io.stores import Source, is_url
+from deepspot_scale.runs.results import RunResults, open_run
 
 Format = Literal["csv", "anndata", "spatialdata", "ngio", "napari", "sectors"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -91,7 +91,7 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
             f"there is no format {to!r}, but {', '.join(FORMATS)}."
             + did_you_mean(to, FORMATS)
         )
-    results = open_results(run, fields=fields, plate=plate)
+    results = open_run(run, plate=plate).only(fields)
     try:
         if to in IN_PLATE:
             return _add_to_plate(results, to, out, overwrite=overwrite)

@@ -1,9 +1,9 @@
-"""Tables inside the plate in the format of ngio and Fractal: ``FIELD/tables/NAME``.
+"""Tables inside the plate, as ngio and Fractal keep them: ``FIELD/tables/NAME``.
 
-A run comes in; a ``feature_table`` of its cells and a ``roi_table`` of the whole field
-are written below each field, as Parquet. Only the group ``tables`` is changed: images,
-labels and their metadata are not. A table is listed only once it is complete, so
-readers never see an incomplete one. OME-Zarr 0.4 and 0.5 are supported.
+A run comes in; a ``feature_table`` of its cells and a ``roi_table`` of the whole
+field go below each field, as Parquet. Only the group ``tables`` is written to: no
+image, no label and none of their metadata is touched. A table is listed once it is
+whole, so readers never meet half of one. Both OME-Zarr 0.4 and 0.5 serve.
 """
 
 from __future__ import annotations
@@ -15,18 +15,14 @@ import zarr
 from deepspot_scale.errors import RunError
 from deepspot_scale.exports.libraries import load_library
 from deepspot_scale.exports.measures import feature_names, measure_cells
-from deepspot_scale.exports.results import (
-    FieldResult,
-    RunResults,
-    addresses_of,
-    safe_names,
-)
+from deepspot_scale.exports.targets import check_cells, open_stored, safe_names
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.stores import join, open_node
-from deepspot_scale.stages.polarity.measure import PolarityOptions
+from deepspot_scale.runs.manifest import addresses_of
+from deepspot_scale.runs.results import FieldResult, RunResults
 
 PREFIX = "deepspot_"
-"""Prefix of our tables; others are never replaced."""
+"""Tables of this name are ours, and no others are ever replaced."""
 FIELD_ROI = f"{PREFIX}field_ROI_table"
 _BACKEND = "parquet"
 
@@ -37,7 +33,7 @@ def write_fractal_tables(results: RunResults, *, overwrite: bool) -> None:
     Tables of cells are named ``deepspot_cells_CHANNEL``, followed by ``_t0`` and
     ``_z0`` where there are several; their index ``label`` is that of the label image
     of the cells. ``deepspot_field_ROI_table`` has one region, the field. A field
-    without cells gets only the latter.
+    without cells gets the latter only.
 
     Parameters
     ----------
@@ -49,21 +45,21 @@ def write_fractal_tables(results: RunResults, *, overwrite: bool) -> None:
     Raises
     ------
     RunError
-        The run has no cells, its input is not OME-Zarr, or a field has these tables.
+        The run has no cells, its input is no OME-Zarr, or a field has such tables.
     SettingsError
         ngio is not installed.
     """
-    results.check_cells("feature tables hold cells")
+    check_cells(results, "feature tables hold cells")
     load_library("ngio", "ngio")
     for address in addresses_of(results.done):
-        field = results.open_stored(address)
+        field = open_stored(results, address)
         if not overwrite and _own_tables(field):
             raise RunError(
                 f"field {address.path} of {results.source} has the tables "
                 f"{', '.join(_own_tables(field))} already; ask to overwrite them"
             )
     for found in results.iter_fields():
-        field = results.open_stored(found.address)
+        field = open_stored(results, found.address)
         _write_tables(field, _feature_tables(results, found))
 
 
@@ -79,11 +75,8 @@ def _own_tables(field: Field) -> list[str]:
 def _feature_tables(results: RunResults, found: FieldResult) -> dict[str, Any]:
     """Return the table of each channel and plane by name."""
     tables = load_library("ngio.tables", "ngio")
-    features = [
-        *feature_names(results.settings.of(PolarityOptions).sectors),
-        "touches_border",
-    ]
-    cells = measure_cells(results, found.cells).rename(columns={"cell": "label"})
+    features = [*feature_names(results.index.sectors), "touches_border"]
+    cells = measure_cells(results, found["cells"]).rename(columns={"cell": "label"})
     channels = safe_names(cells["channel"].unique())
     several = [axis for axis in "tz" if cells[axis].nunique() > 1]
     made = {}
@@ -106,8 +99,8 @@ def _field_roi(field: Field) -> Any:
 
 
 def _write_tables(field: Field, features: dict[str, Any]) -> None:
-    """Write these tables and the field's region, replacing earlier ones."""
-    # Created here, because ngio always creates a group in Zarr v3.
+    """Write these tables and that of the field in place of earlier ones."""
+    # Made here, since ngio would make the group in Zarr v3 whatever the plate is.
     group = zarr.open_group(
         join(field.group, "tables"),
         mode="a",
@@ -117,5 +110,5 @@ def _write_tables(field: Field, features: dict[str, Any]) -> None:
     for name in _own_tables(field):
         container.delete(name)
     for name, table in {**features, FIELD_ROI: _field_roi(field)}.items():
-        # A killed export may have left the table's group unlisted.
+        # A killed export may have left the table's group, not listed.
         container.add(name, table, backend=_BACKEND, overwrite=True)

@@ -1,28 +1,28 @@
-"""Cells as one flat table: the measures of each, without lists in a column.
+"""Cells as one flat table: what was measured of each, without lists in a column.
 
-The run's cells come in, with spots and area in 360 one-degree bins; a table goes out
-with sums over the run's sectors instead, because other tools read plain numbers only,
-and with the content of the well. Nothing here reads or writes files.
+The run's cells come in, whose spots and area are counted in 360 one-degree bins;
+sums over the run's sectors go out in their place, beside what the well holds. Other
+tools read plain numbers only. Nothing here reads or writes files.
 """
 
 from __future__ import annotations
 
 import pandas as pd
 
-from deepspot_scale.exports.results import WELL_WORDS, RunResults
 from deepspot_scale.kernels.sectors import relative_concentration, sector_sums
-from deepspot_scale.stages.polarity.measure import PolarityOptions
+from deepspot_scale.runs.results import RunResults
+from deepspot_scale.statistics.groups import MAP
 from deepspot_scale.tables import as_table
 from deepspot_scale.vocabulary import CELLS, WELLS, Column
 
 KEYS = ("row", "column", "field", "t", "channel", "z", "cell")
-"""Columns that identify the cell, channel and plane of a row."""
+"""Columns that say which cell, in which channel and plane, a row is about."""
 
 
 def measure_columns(n_sectors: int) -> tuple[Column, ...]:
     """Return the columns of `measure_cells`."""
     kept = tuple(column for column in CELLS if column.dtype != "bins")
-    wells = tuple(column for column in WELLS if column.name in WELL_WORDS)
+    wells = tuple(column for column in WELLS if column.name in MAP)
     return kept + wells + _sector_columns(n_sectors)
 
 
@@ -30,7 +30,7 @@ def _sector_columns(n_sectors: int) -> tuple[Column, ...]:
     width = 360 // n_sectors
     columns = []
     for k in range(n_sectors):
-        where = f"{width} degree sector around the reference"
+        where = f"{width} degree sector about the reference"
         if k:
             where = f"sector {k * width} degrees counter-clockwise of it"
         columns += [
@@ -47,24 +47,24 @@ def _sector_columns(n_sectors: int) -> tuple[Column, ...]:
 
 
 def measure_cells(results: RunResults, cells: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each row of `cells`, with numbers and texts only.
+    """Return one row for each row of `cells`, with numbers and words only.
 
     Parameters
     ----------
     results
-        The run, with its number of sectors and the content of each well.
+        The run; says how many sectors there are, and what each well holds.
     cells
         The columns `vocabulary.CELLS`.
 
     Returns
     -------
     pandas.DataFrame
-        Columns as in `measure_columns`. Sectors are numbered counter-clockwise; sector
-        0 is centred on the reference, or on +x without a reference.
+        `measure_columns`. Sectors count counter-clockwise; sector 0 is centred on the
+        reference, on +x where none was given.
     """
-    n_sectors = results.settings.of(PolarityOptions).sectors
-    table = cells.merge(results.wells, how="left", on=["row", "column"])
-    table = table.fillna(dict.fromkeys(WELL_WORDS, ""))
+    n_sectors = results.index.sectors
+    table = cells.merge(results.plate_map, how="left", on=["row", "column"])
+    table = table.fillna(dict.fromkeys(MAP, ""))
     bins = {name: cells[name].to_list() for name in ("area_bins", "spot_bins")}
     if len(cells):
         areas, spots = (sector_sums(bins[name], n_sectors) for name in bins)
@@ -79,7 +79,7 @@ def measure_cells(results: RunResults, cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def feature_names(n_sectors: int) -> list[str]:
-    """Return the names of the columns with measured numbers."""
+    """Return the columns that are measured numbers."""
     return [
         column.name
         for column in measure_columns(n_sectors)

@@ -13,13 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 from deepspot_scale.exports.measures import KEYS, measure_cells
-from deepspot_scale.exports.results import (
-    FieldResult,
-    RunResults,
-    addresses_of,
-    safe_names,
-)
+from deepspot_scale.exports.targets import safe_names
 from deepspot_scale.io.field import Field
+from deepspot_scale.runs.manifest import addresses_of
+from deepspot_scale.runs.results import FieldResult, RunResults
 
 SIGN = ("README.txt", "napari")
 """A file, and a word in it, that identify an earlier export."""
@@ -65,9 +62,9 @@ def write_napari(results: RunResults, folder: Path) -> None:
 
 def _write_field(results: RunResults, found: FieldResult, folder: Path) -> None:
     field = results.plate.open(found.address.path)
-    cells = measure_cells(results, found.cells)
+    cells = measure_cells(results, found["cells"])
     cells = cells.assign(y=cells["cell_y"], x=cells["cell_x"])
-    for kind, table in (("spots", found.spots), ("cells", cells)):
+    for kind, table in (("spots", found["spots"]), ("cells", cells)):
         channels = safe_names(table["channel"].unique())
         for channel, rows in table.groupby("channel", sort=False):
             folder.mkdir(exist_ok=True)

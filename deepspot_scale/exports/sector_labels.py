@@ -1,14 +1,14 @@
 """Sectors as a label image inside the plate: ``FIELD/labels/sectors``.
 
-A run comes in; for each field, the sector of each cytoplasm pixel goes out. Centroids,
-references and bins are those of the field's table, so that pixels counted by cell and
-sector equal the table's areas.
+A run comes in; for each field goes out which sector of its cell each pixel of
+cytoplasm lies in, by the very centroids, references and bins that its table was
+measured with, so that pixels counted by cell and sector equal the table's areas.
 
     0      no cytoplasm, or a cell without nucleus
     1      the reference sector
     2 ...  the others, counter-clockwise
 
-Only this label image is written; a new one is listed once it is complete.
+Nothing but this label image is written; a new one is listed once it is whole.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import RunError, SettingsError
-from deepspot_scale.exports.results import FieldResult, RunResults, addresses_of
+from deepspot_scale.exports.targets import check_cells, open_stored
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.ome_zarr.writing import write_labels
 from deepspot_scale.kernels.sectors import angle_bins
-from deepspot_scale.settings import Settings
-from deepspot_scale.stages.polarity.measure import PolarityOptions
+from deepspot_scale.runs.manifest import addresses_of
+from deepspot_scale.runs.results import FieldResult, RunResults
 from deepspot_scale.vocabulary import N_BINS, PROJECTED
 
 NAME = "sectors"
 _ROWS = 1024
-"""Rows of a field that are drawn at once; limits memory, does not change pixels."""
+"""Rows of a field that are drawn at once; bounds memory, not the answer."""
 
 
 def write_sectors(results: RunResults, *, overwrite: bool) -> None:
@@ -41,19 +41,19 @@ def write_sectors(results: RunResults, *, overwrite: bool) -> None:
     results
         The run.
     overwrite
-        Replace existing labels of this name.
+        Replace labels of this name.
 
     Raises
     ------
     RunError
-        The run has no cells, a field has these labels, or the input is not an OME-Zarr
+        The run has no cells, a field has such labels, or the input is no OME-Zarr
         plate.
     """
-    results.check_cells("sectors are those of cells")
+    check_cells(results, "sectors are those of cells")
     if NAME in {results.settings.cells, results.settings.nuclei}:
         raise SettingsError(f"the run was measured with labels {NAME!r}; rename them")
     for address in addresses_of(results.done):
-        field = results.open_stored(address)
+        field = open_stored(results, address)
         if not address.row:
             raise RunError(f"{results.source} is no plate; labels are added to plates")
         if not overwrite and NAME in field.label_names:
@@ -63,29 +63,30 @@ def write_sectors(results: RunResults, *, overwrite: bool) -> None:
             )
     for found in results.iter_fields():
         field = results.plate.open(found.address.path)
-        sectors, axes = _draw_field(field, found, results.settings)
+        sectors, axes = _draw_field(field, found, results)
         write_labels(results.source, found.address, NAME, sectors, axes=axes)
 
 
 def _draw_field(
-    field: Field, found: FieldResult, settings: Settings
+    field: Field, found: FieldResult, results: RunResults
 ) -> tuple[NDArray[np.uint8], str]:
-    n_z = field.open_labels(str(settings.cells)).n_z
-    if n_z > 1 and (found.cells["z"] != PROJECTED).any():
+    n_z = field.open_labels(str(results.settings.cells)).n_z
+    if n_z > 1 and (found["cells"]["z"] != PROJECTED).any():
         raise RunError(
             f"field {found.address.path} was measured plane by plane with cells of "
             "several planes; sectors are drawn for cells of one"
         )
+    cells = found["cells"]
     times = [
-        _draw_plane(field, found.cells[found.cells["t"] == t], settings, t)
-        for t in range(field.n_t)
+        _draw_plane(field, cells[cells["t"] == t], results, t) for t in range(field.n_t)
     ]
     return (times[0], "yx") if len(times) == 1 else (np.stack(times), "tyx")
 
 
 def _draw_plane(
-    field: Field, cells: pd.DataFrame, settings: Settings, t: int
+    field: Field, cells: pd.DataFrame, results: RunResults, t: int
 ) -> NDArray[np.uint8]:
+    settings = results.settings
     # Centroids and references are the same in all channels and planes.
     known = cells.drop_duplicates("cell").sort_values("cell")
     height, width = field.shape_yx
@@ -99,7 +100,7 @@ def _draw_plane(
         drawn[window] = draw_sectors(
             labels,
             known,
-            settings.of(PolarityOptions).sectors,
+            results.index.sectors,
             start,
             has_nuclei=settings.nuclei is not None,
         )
@@ -127,12 +128,12 @@ def draw_sectors(
     first_row
         Row of the field that the first row of `cytoplasm` is.
     has_nuclei
-        Whether sectors are around the nucleus' centroid, or else the cell's.
+        Whether sectors are about the nucleus' centroid, or else about the cell's.
 
     Raises
     ------
     RunError
-        A cell is not in the table: the labels are not those of the run.
+        A cell that is not in the table: the labels are not those of the run.
     """
     drawn = np.zeros(cytoplasm.shape, np.uint8)
     rows, columns = np.nonzero(cytoplasm)
@@ -159,7 +160,7 @@ def _rows_of(labels: NDArray[Any], known: NDArray[np.int64]) -> NDArray[np.int64
     found[found] = known[at[found]] == labels[found]
     if not found.all():
         raise RunError(
-            f"cell {labels[~found][0]} was not there during the run; the label images "
-            "have changed since. Run again"
+            f"cell {labels[~found][0]} was not there during the run; its label images "
+            "were changed since. Run again"
         )
     return at

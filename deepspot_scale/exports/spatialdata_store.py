@@ -8,6 +8,7 @@ pixel, the run's is its centre: half a pixel is added.
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,13 +21,10 @@ from deepspot_scale.exports.anndata_file import make_anndata
 from deepspot_scale.exports.libraries import anndata_defaults, load_library
 from deepspot_scale.exports.measures import measure_cells
 from deepspot_scale.exports.pixels import lazy_image, lazy_labels
-from deepspot_scale.exports.results import (
-    FieldResult,
-    RunResults,
-    addresses_of,
-    safe_names,
-)
+from deepspot_scale.exports.targets import safe_names
 from deepspot_scale.io.field import Field
+from deepspot_scale.runs.manifest import addresses_of
+from deepspot_scale.runs.results import FieldResult, RunResults
 from deepspot_scale.settings import write_settings
 
 SIGN = ("zarr.json", "spatialdata_attrs")
@@ -71,10 +69,11 @@ def write_spatialdata(results: RunResults, path: Path, *, images: bool = False) 
     """
     if path.suffix != ".zarr":
         raise SettingsError(f"expected a folder name ending in .zarr, got {path.name}")
+    failed = zip(addresses_of(results.failed), results.failed["reason"], strict=True)
     facts = {
         "settings": write_settings(results.settings),
-        "provenance": results.provenance,
-        "failed": results.failures,
+        "provenance": json.dumps(results.provenance, indent=2),
+        "failed": {address.path: reason for address, reason in failed},
     }
     spatialdata = load_library("spatialdata", EXTRA)
     data = spatialdata.SpatialData(attrs={"deepspot_scale": facts})
@@ -96,7 +95,7 @@ def _write_frame(
     data: Any, frame: _Frame, found: FieldResult, results: RunResults, *, images: bool
 ) -> pd.DataFrame:
     """Write the elements of one frame; return its cells, each with its region."""
-    spots = found.spots[found.spots["t"] == frame.t]
+    spots = found["spots"][found["spots"]["t"] == frame.t]
     if len(spots):
         _write(data, "points", f"{frame.name}_spots", _points(spots, frame))
     image = lazy_image(frame.field, _projection(results))
@@ -108,7 +107,7 @@ def _write_frame(
         regions[label] = f"{frame.name}_{plain}"
         labels = lazy_labels(frame.field, label, image)
         _write(data, "labels", regions[label], _labels(labels, frame))
-    cells = measure_cells(results, found.cells[found.cells["t"] == frame.t])
+    cells = measure_cells(results, found["cells"][found["cells"]["t"] == frame.t])
     return cells.assign(region=regions.get(results.settings.cells or ""))
 
 

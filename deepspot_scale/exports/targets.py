@@ -1,40 +1,45 @@
-"""Atomic exports: a file or folder is written under a partial name, then renamed.
+"""What can be written to: files whole or not there, fields that tables fit into.
 
-A path comes in; a partial path to write to goes out, and is renamed once the writer is
-done. Data that no export wrote are never deleted. Nothing here knows formats.
+A path comes in, the path to write to goes out, and once the writer is done the one
+takes the other's place. What somebody else made is never deleted. Nothing here knows
+formats.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from deepspot_scale.errors import RunError
+from deepspot_scale.io.field import Field
 from deepspot_scale.io.tables import PARTIAL
+from deepspot_scale.runs.results import RunResults
+from deepspot_scale.vocabulary import FieldAddress
 
 
 @contextmanager
 def whole(
     target: Path, *, overwrite: bool, sign: tuple[str, str] | None = None
 ) -> Iterator[Path]:
-    """Yield a path to write to; rename it to `target` on success.
+    """Give a path to write to; move what is there to `target` when all went well.
 
     Parameters
     ----------
     target
-        File or folder to create.
+        File or folder to be.
     overwrite
         Replace what an earlier export wrote there.
     sign
-        A file in the folder, and a text in that file, that identify an earlier export;
-        a folder without them is not replaced. None: exports are files.
+        A file in the folder and a word in this file by which an earlier export is
+        known; a folder without them is not replaced. None: exports are files.
 
     Raises
     ------
     RunError
-        `target` exists and must not be replaced.
+        There is something at `target` that may not be replaced.
     """
     _check_free(target, overwrite=overwrite, sign=sign)
     partial = target.with_name(f"{PARTIAL}{target.name}")
@@ -55,7 +60,7 @@ def _check_free(target: Path, *, overwrite: bool, sign: tuple[str, str] | None) 
         raise RunError(f"{target} exists; ask to overwrite it, or choose another place")
     if target.is_dir() and not _is_signed(target, sign):
         raise RunError(
-            f"{target} is a folder that is not such an export; it is not replaced. "
+            f"{target} is a folder that no such export wrote; it is not replaced. "
             "Choose another place"
         )
     if target.is_file() and sign is not None:
@@ -75,3 +80,44 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def check_cells(results: RunResults, why: str) -> None:
+    """Raise RunError unless the run measured cells; `why` says who needs them."""
+    if results.settings.cells is None:
+        raise RunError(
+            f"{why}, and the run {results.folder.url} has none: it was started "
+            "without --cells. Run again with it, or export csv, spatialdata or "
+            "napari"
+        )
+
+
+def open_stored(results: RunResults, address: FieldAddress) -> Field:
+    """Open a field of the input; RunError when nothing can be added to it."""
+    field = results.plate.open(address.path)
+    if field.group:
+        return field
+    raise RunError(
+        f"{field.image.source} is no OME-Zarr image, so nothing can be added to "
+        "it; convert the images to a plate and run on that, or choose another "
+        "export"
+    )
+
+
+def safe_names(words: Iterable[str]) -> dict[str, str]:
+    """Return for each word a name of letters, digits, ``_``, ``-`` and ``.`` only.
+
+    Such a name is good as the name of a file, and no two are alike when the case of
+    letters does not count: ``B/03/0`` becomes ``B_03_0``.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for word in words:
+        plain = re.sub(r"[^A-Za-z0-9._-]", "_", word).lstrip("._") or "field"
+        name, number = plain, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{plain}_{number}"
+        taken.add(name.lower())
+        names[word] = name
+    return names

@@ -16,19 +16,14 @@ import xarray as xr
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.exports.libraries import load_library
 from deepspot_scale.exports.pixels import lazy_image, lazy_labels
-from deepspot_scale.exports.results import (
-    FieldResult,
-    RunResults,
-    addresses_of,
-    open_results,
-)
 from deepspot_scale.io.ome_zarr.creation import plate_address
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.stores import Source
 from deepspot_scale.runs.kept_layers import plate_name, plate_url
+from deepspot_scale.runs.manifest import addresses_of
+from deepspot_scale.runs.results import FieldResult, RunResults, open_run
 from deepspot_scale.stages.enhancement import KEPT
-from deepspot_scale.tables import empty_table
-from deepspot_scale.vocabulary import CELLS, SPOTS, FieldAddress
+from deepspot_scale.vocabulary import FieldAddress
 
 ENHANCED = KEPT.stored_name
 """Plate of the enhanced images in a run folder."""
@@ -73,7 +68,7 @@ def field_layers(
     PlateError, FieldError
         The run's input is not where it was, or is damaged.
     """
-    results = open_results(run, fields=[field], plate=plate)
+    results = open_run(run, plate=plate).only([field])
     found = _find(results, field)
     opened = results.plate.open(found.address.path)
     image = lazy_image(opened, results.settings.project)
@@ -94,7 +89,7 @@ def field_layers(
             labels = lazy_labels(opened, name, image).data
             given = {"name": name, "scale": scale, "opacity": 0.3}
             layers.append((labels, given, "labels"))
-    return [*layers, *_spot_layers(found.spots, axes, scale)]
+    return [*layers, *_spot_layers(found["spots"], axes, scale)]
 
 
 def _find(results: RunResults, word: str) -> FieldResult:
@@ -103,8 +98,7 @@ def _find(results: RunResults, word: str) -> FieldResult:
     if len(addresses) > 1:
         paths = ", ".join(address.path for address in addresses)
         raise SettingsError(f"{word} has the fields {paths}; name one of them")
-    failed = FieldResult(addresses[0], empty_table(SPOTS), empty_table(CELLS))
-    return next(results.iter_fields(), failed)
+    return results.of_field(addresses[0])
 
 
 def _image_layer(

@@ -53,6 +53,15 @@ class Architecture:
     dropout: float = 0.2
     """Share of feature maps dropped in training, in [0, 1)."""
 
+    def __post_init__(self) -> None:
+        """Check that there is a network of these numbers."""
+        widths = (self.filters, *self.stems, *(n for block in self.up for n in block))
+        if min(self.blocks, *widths) < 1 or not 0 <= self.dropout < 1:
+            raise ValueError(
+                "blocks and filters must be 1 or more, and dropout from 0 to below 1; "
+                f"got {self.to_dict()}"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers and lists, as stored beside the weights."""
         return asdict(self)
@@ -186,11 +195,6 @@ def reach(architecture: Architecture) -> int:
                 lo, hi = _needed(layer, lo, hi)
             farthest = max(farthest, place - lo, hi - place)
     return farthest
-
-
-def halo(architecture: Architecture) -> int:
-    """Return `reach` rounded up to the grid: the halo of an exact block, in pixels."""
-    return math.ceil(reach(architecture) / GRID) * GRID
 
 
 def flops_per_pixel(architecture: Architecture) -> float:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.networks.caso_resnet import build
-from deepspot_scale.networks.engines import Batch, EngineChoice, gpu_names
+from deepspot_scale.networks.devices import gpu_names
+from deepspot_scale.networks.engine_types import Batch, EngineChoice
 from deepspot_scale.networks.weights import find_weights, load_weights
 
 if TYPE_CHECKING:
@@ -44,18 +44,18 @@ class KerasEngine:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def predict(self, batch: Batch) -> Batch:
-        """Return the enhanced batch (n, y, x)."""
+        """Return the answers (n, *space, channels) to a batch of such images."""
         with self.lock:
             function = self.compiled.get(batch.shape)
             if function is None:
                 function = self.compiled[batch.shape] = self._compile(batch.shape)
-            return np.asarray(function(batch[..., None]))[..., 0]
+            return np.asarray(function(batch))
 
     def _compile(self, shape: tuple[int, ...]) -> Function:
         import keras
 
         with keras.device(self.place):
-            function = self._trace((*shape, 1))
+            function = self._trace(shape)
 
         def run(batch: Batch) -> Any:
             with keras.device(self.place):
@@ -119,7 +119,7 @@ def place_engine(
 
     weights = find_weights(choice.model)
     with keras.device(place):
-        model = build(weights.architecture, dtype=dtype)
+        model = weights.family.build(weights.architecture, dtype=dtype)
         load_weights(model, weights)
     return KerasEngine(model, name, pixels, place)
 

@@ -8,6 +8,7 @@ here knows plates.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
@@ -17,12 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
-from deepspot_scale.networks.engines import Batch, Engine, EngineChoice, get_engine
+from deepspot_scale.networks.engine_types import Batch, Engine, EngineChoice
+from deepspot_scale.networks.engines import get_engine
 from deepspot_scale.networks.openvino.cache import TRANSLATION, cache_folder
 from deepspot_scale.networks.weights import find_weights
 
 EDGE = 256
-"""Pixels along each side of the image that is timed: seconds on any machine."""
+"""Pixels along each side of the image that is timed, or what the grid makes of it:
+seconds on any machine."""
 
 
 def _file(choice: EngineChoice, folder: Path | None) -> tuple[Path, str]:
@@ -53,10 +56,12 @@ def kept_rate(choice: EngineChoice, folder: Path | None = None) -> float | None:
 def measure_rate(choice: EngineChoice, folder: Path | None = None) -> float:
     """Return pixels a second, measured now and kept; errors are `get_engine`'s."""
     engine = get_engine(choice)
-    image = np.zeros((1, EDGE, EDGE), np.float32)
+    family = find_weights(choice.model).family
+    edge = math.ceil(EDGE / family.grid) * family.grid
+    image = np.zeros((1, edge, edge, family.channels_in), np.float32)
     engine.predict(image)
     # The fastest of a few: what else the machine does now says little of the run.
-    rate = image.size / max(min(_seconds(engine, image) for _ in range(3)), 1e-6)
+    rate = edge**2 / max(min(_seconds(engine, image) for _ in range(3)), 1e-6)
     _keep(choice, rate, folder)
     return rate
 

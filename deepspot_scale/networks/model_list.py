@@ -6,7 +6,6 @@ Weights files come in, lines of text and sizes go out. Nothing here runs a netwo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +43,11 @@ def describe_model(model: str) -> Iterator[str]:
     yield f"name: {weights.name}"
     yield f"file: {weights.path}"
     yield f"sha256: {weights.sha256}"
-    for part in (asdict(weights.architecture), weights.about):
+    family = weights.family
+    yield f"family: {family.name}"
+    yield f"channels: {family.channels_in} in, {family.channels_out} out"
+    yield f"scale: {family.scale}"
+    for part in (weights.architecture.to_dict(), weights.about):
         yield from (f"{name}: {value}" for name, value in part.items())
     card = weights.path.with_suffix(".md")
     if card.is_file():

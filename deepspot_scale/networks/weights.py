@@ -1,9 +1,10 @@
 """Weights files: which there are, whether they are whole, how they are read.
 
 A weights file is safetensors: arrays and a little text, so reading one runs no code
-from it. The text holds the architecture; the arrays stand in the order of the
-network's own list. Shipped models are listed in ``models.json`` with their SHA-256
-and travel with the package. Nothing here knows how a network is run.
+from it. The text names the family (caso_resnet if it names none) and holds the
+architecture; the arrays stand in the order of the network's own list. Shipped models
+are listed in ``models.json`` with their SHA-256 and travel with the package. Nothing
+here knows how a network is run.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepspot_scale.errors import WeightsError, did_you_mean
-from deepspot_scale.networks.caso_resnet import Architecture
+from deepspot_scale.networks.families import CASO_RESNET, Family, find_family
 
 if TYPE_CHECKING:
     import keras
@@ -37,8 +38,10 @@ class Weights:
     """Where the file lies."""
     sha256: str
     """Hex digest of the whole file, its identity in provenance and caches."""
-    architecture: Architecture
-    """The network these weights belong to."""
+    family: Family
+    """What kind of network they are for."""
+    architecture: Any
+    """The network these weights belong to, of the type `family.architecture`."""
     about: dict[str, str]
     """Free text stored with the weights: training recipe, steps, versions."""
 
@@ -62,7 +65,7 @@ def find_weights(model: str | Path = DEFAULT_MODEL) -> Weights:
     Raises
     ------
     WeightsError
-        No such model, a damaged file, or a file without architecture.
+        No such model, a damaged file, an unknown family, or no architecture.
     """
     listed = shipped_models()
     entry = listed.get(str(model))
@@ -80,15 +83,19 @@ def find_weights(model: str | Path = DEFAULT_MODEL) -> Weights:
         )
     about = _read_text(path)
     try:
-        architecture = Architecture.from_dict(json.loads(about.pop("architecture")))
+        family = find_family(about.pop("family", CASO_RESNET.name))
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    try:
+        text = json.loads(about.pop("architecture"))
+        architecture = family.architecture.from_dict(text)
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(
-            f"{path} names no CASO-ResNet architecture; was it written by "
-            "deepspot_scale?"
+            f"{path} names no architecture of the family {family.name}; was it "
+            "written by deepspot_scale?"
         ) from error
-    return Weights(
-        str(model) if entry else path.stem, path, digest, architecture, about
-    )
+    name = str(model) if entry else path.stem
+    return Weights(name, path, digest, family, architecture, about)
 
 
 def _read_text(path: Path) -> dict[str, str]:
@@ -104,12 +111,13 @@ def _read_text(path: Path) -> dict[str, str]:
 def write_weights(
     path: Path,
     arrays: Sequence[np.ndarray[Any, np.dtype[Any]]],
-    architecture: Architecture,
+    architecture: Any,
     *,
+    family: Family = CASO_RESNET,
     dtype: str = "float32",
     about: dict[str, str] | None = None,
 ) -> None:
-    """Write the arrays of ``model.get_weights()`` and their architecture to one file.
+    """Write the arrays of ``model.get_weights()`` and what they are for to one file.
 
     `dtype` ``"float16"`` halves the file; batch statistics then keep three digits.
     """
@@ -119,8 +127,8 @@ def write_weights(
         f"{number:04d}": np.ascontiguousarray(array, dtype)
         for number, array in enumerate(arrays)
     }
-    text = {"architecture": json.dumps(architecture.to_dict()), **(about or {})}
-    save_file(stored, path, metadata=text)
+    text = {"family": family.name, "architecture": json.dumps(architecture.to_dict())}
+    save_file(stored, path, metadata={**text, **(about or {})})
 
 
 def read_arrays(weights: Weights) -> list[np.ndarray[Any, np.dtype[Any]]]:

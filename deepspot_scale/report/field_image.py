@@ -21,10 +21,14 @@ from deepspot_scale.io.field import Field
 from deepspot_scale.io.ome_zarr.creation import plate_address
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.report.figures import ORANGE, SKY, stretch
-from deepspot_scale.report.run_tables import RunTables
+from deepspot_scale.runs.kept_layers import plate_name, plate_url
+from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
+from deepspot_scale.stages.enhancement import KEPT
 from deepspot_scale.vocabulary import PROJECTED
 
+ENHANCED: Final = KEPT.stored_name
+"""Plate of the enhanced images in a run folder."""
 EDGE: Final = 640
 """Largest edge of the window in pixels; with more, spots could not be seen."""
 _MAX_BYTES: Final = 300_000
@@ -53,7 +57,7 @@ class Overlay(NamedTuple):
     """Equal sectors about the nucleus."""
 
 
-def draw_field(run: RunTables, field: Field, number: int = 0) -> str:
+def draw_field(run: RunResults, field: Field, number: int = 0) -> str:
     """Return a field as HTML: its image plain, enhanced if kept, and with marks.
 
     Parameters
@@ -70,13 +74,13 @@ def draw_field(run: RunTables, field: Field, number: int = 0) -> str:
     FieldError
         The image cannot be read.
     """
-    spots, settings = run.spots_of(field.address), run.settings
+    found, settings = run.of_field(field.address), run.settings
+    spots, cells = found["spots"], found["cells"]
     plane = _first_plane(spots, field, settings)
     points = spots.loc[_on(spots, plane), ["y", "x"]].to_numpy(np.float64)
     window = _window(points, field.shape_yx)
     corner = np.array([part.start for part in window])
     inside = _inside(points - corner, window)
-    cells = run.cells_of(field.address)
     cells = cells[_on(cells, plane)].copy()
     cells["nucleus_y"] -= corner[0]
     cells["nucleus_x"] -= corner[1]
@@ -213,12 +217,10 @@ def _on(table: pd.DataFrame, plane: _Plane) -> pd.Series:
     return here
 
 
-def _first_plane(
-    spots: pd.DataFrame, field: Field, settings: Settings | None
-) -> _Plane:
+def _first_plane(spots: pd.DataFrame, field: Field, settings: Settings) -> _Plane:
     """Return the plane with the most spots in the first channel."""
     if spots.empty:
-        channel = settings.channels[0] if settings else field.channels[0]
+        channel = settings.channels[0]
         return _Plane(0, field.channels[field.channel_index(channel)], PROJECTED)
     channels = list(dict.fromkeys(spots["channel"]))
     of_channel = spots[spots["channel"] == channels[0]]
@@ -250,10 +252,10 @@ def _inside(
 def _read_image(
     field: Field,
     plane: _Plane,
-    settings: Settings | None,
+    settings: Settings,
     window: tuple[slice, slice],
 ) -> NDArray[Any]:
-    mean = settings is not None and settings.project == "mean"
+    mean = settings.project == "mean"
     return field.read(
         t=plane.t,
         channel=field.channel_index(plane.channel),
@@ -265,24 +267,24 @@ def _read_image(
 def _read_cells(
     field: Field,
     plane: _Plane,
-    settings: Settings | None,
+    settings: Settings,
     window: tuple[slice, slice],
 ) -> NDArray[Any] | None:
-    if settings is None or settings.cells is None:
+    if settings.cells is None:
         return None
     z: int | Literal["max"] = plane.z if plane.z != PROJECTED else "max"
     return field.read_labels(settings.cells, t=plane.t, z=z, window=window)
 
 
 def _enhanced(
-    run: RunTables, field: Field, plane: _Plane, window: tuple[slice, slice]
+    run: RunResults, field: Field, plane: _Plane, window: tuple[slice, slice]
 ) -> list[NDArray[Any]]:
     """Return the enhanced window, if the run kept it."""
-    kept = run.folder / "enhanced.zarr"
-    if not kept.is_dir():
+    if not run.folder.exists(plate_name(ENHANCED)):
         return []
     try:
-        enhanced = open_plate(str(kept)).open(plate_address(field.address).path)
+        kept = open_plate(plate_url(run.folder, ENHANCED))
+        enhanced = kept.open(plate_address(field.address).path)
         channel = enhanced.channel_index(plane.channel)
         z = max(plane.z, 0)
         return [enhanced.read(t=plane.t, channel=channel, z=z, window=window)]

@@ -7,26 +7,19 @@ only the best. Nothing here measures a plate.
 from __future__ import annotations
 
 from html import escape
-from typing import Final
 
-import numpy as np
 import pandas as pd
 
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.io.plate import Plate
 from deepspot_scale.report.field_image import draw_field
-from deepspot_scale.report.run_tables import RunTables
-from deepspot_scale.statistics.groups import FIELD, merge_planes
-from deepspot_scale.statistics.polarity_tests import usable_cells
-from deepspot_scale.statistics.sector_index import SectorIndex, measure_group
+from deepspot_scale.runs.results import RunResults
+from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.vocabulary import DONE, FieldAddress
-
-FEWEST_CELLS: Final = 5
-"""Usable cells that a field needs to be called polarised."""
 
 
 def choose_fields(
-    run: RunTables, quality: pd.DataFrame, flags: pd.DataFrame
+    run: RunResults, quality: pd.DataFrame, flags: pd.DataFrame
 ) -> dict[FieldAddress, list[str]]:
     """Return the fields to show, each with the reasons why.
 
@@ -35,7 +28,7 @@ def choose_fields(
     run
         The run's tables.
     quality, flags
-        From `flags.measure_fields` and `flags.flag_fields`.
+        Rows `vocabulary.QUALITY`, and what `quality_flags.flag_fields` gives.
     """
     good = _without(run.fields, flags)
     picks = [("typical: the middle number of spots", typical_field(good))]
@@ -69,7 +62,9 @@ def typical_field(fields: pd.DataFrame) -> FieldAddress | None:
     return FieldAddress(*order[FIELD].iloc[len(order) // 2])
 
 
-def gallery(run: RunTables, plate: Plate, chosen: dict[FieldAddress, list[str]]) -> str:
+def gallery(
+    run: RunResults, plate: Plate, chosen: dict[FieldAddress, list[str]]
+) -> str:
     """Return the pictures of the chosen fields; what cannot be read says why."""
     parts = []
     for number, (address, reasons) in enumerate(chosen.items()):
@@ -106,7 +101,7 @@ def _without(fields: pd.DataFrame, flags: pd.DataFrame) -> pd.DataFrame:
 
 
 def _least_fit(
-    run: RunTables, focus: pd.Series, flags: pd.DataFrame
+    run: RunResults, focus: pd.Series, flags: pd.DataFrame
 ) -> FieldAddress | None:
     """Return the done field with the most flags, or else the least sharp."""
     done = pd.MultiIndex.from_frame(run.done[FIELD])
@@ -117,17 +112,7 @@ def _least_fit(
     return _at(focus, 0) if len(focus) > 1 else None
 
 
-def _field_polarity(run: RunTables) -> pd.Series:
+def _field_polarity(run: RunResults) -> pd.Series:
     """Return the index of each field with enough cells, in ascending order."""
-    # Neither intervals nor nulls: fields are only put in order.
-    bare = SectorIndex(run.index.sectors, run.index.min_spots, n_boot=0, n_null=0)
-    values = {}
-    first = run.cells[run.cells["channel"] == run.cells["channel"].min()]
-    for key, group in merge_planes(first).groupby(FIELD):
-        bins, used = usable_cells(group, bare)
-        if len(used) >= FEWEST_CELLS:
-            measured = measure_group(bins.spots, bins.areas, bare, key)
-            values[key] = measured.polarity_index
-    index = pd.MultiIndex.from_tuples(list(values), names=FIELD) if values else None
-    series = pd.Series(list(values.values()), index, np.float64)
-    return series.dropna().sort_values(kind="stable")
+    indices = run.summaries["field_polarity"].set_index(FIELD)["polarity_index"]
+    return indices.dropna().sort_values(kind="stable")

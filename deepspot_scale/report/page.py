@@ -19,6 +19,7 @@ import pandas as pd
 
 from deepspot_scale.io.plate import Plate
 from deepspot_scale.report import sections
+from deepspot_scale.report.further_tables import list_layers, summarise_tables
 from deepspot_scale.report.gallery import choose_fields, gallery
 from deepspot_scale.report.html import (
     Plot,
@@ -33,24 +34,20 @@ from deepspot_scale.report.html import (
 )
 from deepspot_scale.report.quality_flags import (
     FLAGS,
-    MOST_MEASURED,
     count_raw_spots,
     flag_fields,
-    measure_fields,
-)
-from deepspot_scale.report.run_tables import (
-    MOST_COMPARED,
-    Findings,
-    RunTables,
-    measure_findings,
-    read_run,
 )
 from deepspot_scale.report.summary import headline, readable, sentences
+from deepspot_scale.runs.results import RunResults, open_run
+from deepspot_scale.runs.summarise import MOST_COMPARED, with_statistics
 from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.statistics.sector_index import ROTATION_NOTES
+from deepspot_scale.tables import empty_table
+from deepspot_scale.vocabulary import QUALITY
 
 FOLDER: Final = "report"
 """Of figures and numbers, beside the page."""
+NO_QUALITY: Final = empty_table(QUALITY)
 
 
 @dataclass(frozen=True)
@@ -78,10 +75,10 @@ def write_report(
     Parameters
     ----------
     run_folder
-        Folder with fields.parquet, wells.parquet, conditions.parquet; also read where
-        they are: cells/, spots/, settings.toml, provenance.json, quality.parquet.
+        Folder of a run that has come to its end. Statistics that it lacks, since an
+        earlier version made it, are measured and written first.
     plate
-        The run's input, for pictures and for saturation and focus; None: without.
+        The run's input, for pictures; None: without.
 
     Returns
     -------
@@ -91,22 +88,23 @@ def write_report(
     Raises
     ------
     RunError
-        The folder lacks one of the three tables.
+        There is no run, or it has not come to its end.
     """
-    run = read_run(Path(run_folder))
-    findings = measure_findings(run)
-    quality = measure_fields(run, plate)
+    run = with_statistics(open_run(os.fspath(run_folder)))
+    quality = run.read("quality") if "quality" in run.contents.tables else NO_QUALITY
     flags = flag_fields(run, quality, count_raw_spots(run, plate))
+    folder = run.folder.local_path
     sections = {
-        "summary": ("In short", _summary(run, findings, flags)),
-        "plate": ("Plate", _plate(run, files := _clean_folder(run.folder))),
-        "polarity": ("Polarity", _polarity(run, findings, files)),
+        "summary": ("In short", _summary(run, flags)),
+        "plate": ("Plate", _plate(run, files := _clean_folder(folder))),
+        "polarity": ("Polarity", _polarity(run, files)),
         "wells": ("Every well", _wells(run, files)),
         "fields": ("Fields to look at", _gallery(run, plate, quality, flags)),
         "quality": ("Quality of the fields", _quality(run, quality, flags, files)),
+        "further": ("What else was measured", _further(run, files)),
         "run": ("The run", _facts(run)),
     }
-    target = run.folder / "report.html"
+    target = folder / "report.html"
     body = _header(run, sections) + "".join(
         f"<section id='{name}'><h2>{title}</h2>{text}</section>"
         for name, (title, text) in sections.items()
@@ -125,14 +123,15 @@ def _clean_folder(run_folder: Path) -> _Files:
     return _Files(folder)
 
 
-def _name(run: RunTables) -> str:
-    return str(run.provenance.get("input", {}).get("name") or run.folder.name)
+def _name(run: RunResults) -> str:
+    return run.plate_name or run.folder.local_path.name
 
 
-def _header(run: RunTables, sections: Mapping[str, tuple[str, str]]) -> str:
+def _header(run: RunResults, sections: Mapping[str, tuple[str, str]]) -> str:
     started = str(run.provenance.get("started", ""))[:10]
     planes = plural(int(run.done["n_planes"].sum()), "image")
-    words = [f"Run {run.folder.resolve().name}", started, f"{planes} processed"]
+    name = run.folder.local_path.resolve().name
+    words = [f"Run {name}", started, f"{planes} processed"]
     links = "".join(
         f"<a href='#{name}'>{title}</a>"
         for name, (title, text) in sections.items()
@@ -144,12 +143,12 @@ def _header(run: RunTables, sections: Mapping[str, tuple[str, str]]) -> str:
     )
 
 
-def _summary(run: RunTables, findings: Findings, flags: pd.DataFrame) -> str:
-    items = "".join(f"<li>{line}</li>" for line in sentences(run, findings, flags))
+def _summary(run: RunResults, flags: pd.DataFrame) -> str:
+    items = "".join(f"<li>{line}</li>" for line in sentences(run, flags))
     return f"{big_numbers(headline(run))}<ul>{items}</ul>"
 
 
-def _plate(run: RunTables, files: _Files) -> str:
+def _plate(run: RunResults, files: _Files) -> str:
     if not (run.wells["row"] != "").any():
         shown = run.fields[["field", "n_spots", "n_cells", "status"]]
         return files.table("images", run.fields, shown) if len(shown) else ""
@@ -162,12 +161,13 @@ def _plate(run: RunTables, files: _Files) -> str:
     )
 
 
-def _polarity(run: RunTables, findings: Findings, files: _Files) -> str:
-    if findings.polarity.empty or findings.polarity["value"].isna().all():
+def _polarity(run: RunResults, files: _Files) -> str:
+    polarity = run.summaries["polarity"]
+    if polarity["value"].isna().all():
         return ""
-    parts = [polarity_note(findings.polarity)]
-    parts += [files.figure(plot) for plot in sections.polarity_figures(run, findings)]
-    numbers = table(readable(findings.polarity), file=f"{FOLDER}/polarity.csv")
+    parts = [polarity_note(polarity)]
+    parts += [files.figure(plot) for plot in sections.polarity_figures(run)]
+    numbers = table(readable(polarity), file=f"{FOLDER}/polarity.csv")
     parts += ["<h3>Numbers</h3>", numbers]
     parts.append(
         "<p class='soft'>over cells, over wells: 95 % bootstrap intervals of the "
@@ -178,7 +178,7 @@ def _polarity(run: RunTables, findings: Findings, files: _Files) -> str:
         "conditions (Benjamini-Hochberg). p rotation: against references that point "
         "anywhere, which keeps clusters of spots together.</p>"
     )
-    return "".join(parts) + _comparisons(run, findings, files)
+    return "".join(parts) + _comparisons(run, files)
 
 
 def polarity_note(polarity: pd.DataFrame) -> str:
@@ -196,31 +196,32 @@ def polarity_note(polarity: pd.DataFrame) -> str:
     )
 
 
-def _comparisons(run: RunTables, findings: Findings, files: _Files) -> str:
+def _comparisons(run: RunResults, files: _Files) -> str:
     n_conditions = run.plate_map["condition"].nunique()
     if n_conditions > MOST_COMPARED:
         return (
             f"<p class='soft'>{n_conditions} conditions are too many to compare in "
             "pairs; compare_conditions with a control does it.</p>"
         )
-    if findings.comparisons.empty:
+    comparisons = run.summaries["comparisons"]
+    if comparisons.empty:
         return ""
-    shown = findings.comparisons.drop(columns=["sectors", "rotation"])
+    shown = comparisons.drop(columns=["sectors", "rotation"])
     shown = shown.rename(columns={"p_adjusted": "q_value"})
     return (
         "<h3>Differences between conditions</h3><p class='soft'>Of mean corrected "
         "indices of wells, with Welch's 95 % interval; p by permuting wells; least p: "
         "the smallest that so many wells can give.</p>"
-        + files.table("comparisons", findings.comparisons, shown)
+        + files.table("comparisons", comparisons, shown)
     )
 
 
-def _wells(run: RunTables, files: _Files) -> str:
+def _wells(run: RunResults, files: _Files) -> str:
     return "".join(files.figure(plot) for plot in sections.well_figures(run))
 
 
 def _gallery(
-    run: RunTables, plate: Plate | None, quality: pd.DataFrame, flags: pd.DataFrame
+    run: RunResults, plate: Plate | None, quality: pd.DataFrame, flags: pd.DataFrame
 ) -> str:
     chosen = choose_fields(run, quality, flags)
     if plate is None:
@@ -237,19 +238,15 @@ def _gallery(
 
 
 def _quality(
-    run: RunTables, quality: pd.DataFrame, flags: pd.DataFrame, files: _Files
+    run: RunResults, quality: pd.DataFrame, flags: pd.DataFrame, files: _Files
 ) -> str:
     if run.fields.empty:
         return ""
     known = len(quality[FIELD].drop_duplicates())
     if not known:
-        seen = "Saturation and focus were not measured: the plate was not at hand."
-    elif known < len(run.done):
-        seen = f"Saturation and focus were measured in {known:,} fields"
-        seen += f" (at most {MOST_MEASURED}, over the plate; of large ones the middle)."
+        seen = "Saturation and focus were not measured in this run."
     else:
-        seen = "Saturation and focus were measured in every field that was done, of "
-        seen += "large ones in the middle."
+        seen = f"Saturation and focus were measured in {plural(known, 'field')}."
     note = f"<p class='soft'>{seen} Flags exclude nothing: look at the image.</p>"
     if flags.empty:
         return f"<p>No field has a flag.</p>{note}"
@@ -269,14 +266,26 @@ def _quality(
     return f"<ul>{items}</ul>{note}{listed}{title}{failures}"
 
 
-def _facts(run: RunTables) -> str:
+def _further(run: RunResults, files: _Files) -> str:
+    """Return what stages gave that no other section shows."""
+    text = ""
+    for name, (n_rows, lines) in summarise_tables(run).items():
+        text += f"<h3>{escape(name)}</h3><p>{plural(n_rows, 'row')} in {name}/.</p>"
+        text += files.table(f"table_{name}", lines, lines)
+    layers = list_layers(run)
+    if len(layers):
+        text += "<h3>Layers</h3>" + files.table("layers", layers, layers)
+    return text
+
+
+def _facts(run: RunResults) -> str:
     facts = list(_time_facts(run))
-    settings = run.settings.model_dump(exclude_none=True) if run.settings else {}
+    settings = run.settings.to_dict()
     facts += [*_flat(run.provenance), *_flat(settings, "settings.")]
     return facts_table(facts) if facts else ""
 
 
-def _time_facts(run: RunTables) -> Iterator[tuple[str, str]]:
+def _time_facts(run: RunResults) -> Iterator[tuple[str, str]]:
     done = run.done
     seconds = done["seconds"]
     if done.empty or not float(seconds.sum()):

@@ -1,7 +1,6 @@
 """What looks wrong with a field: tables of a run in, flags with words out.
 
-Saturation and focus are those of `stages.quality`: read from the run's quality.parquet
-where there is one, else measured in the middle of up to `MOST_MEASURED` fields. A flag
+Saturation and focus are those that the stage `quality` has measured in the run. A flag
 asks for a look at the image; it excludes nothing. Nothing here draws.
 """
 
@@ -18,16 +17,15 @@ import xarray as xr
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.plate import Plate
-from deepspot_scale.report.run_tables import RunTables
+from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages.enhancement import EnhanceOptions
 from deepspot_scale.statistics.groups import FIELD
-from deepspot_scale.tables import empty_table
-from deepspot_scale.verbs import detect, measure_quality
-from deepspot_scale.vocabulary import PROJECTED, QUALITY, FieldAddress
+from deepspot_scale.verbs import detect
+from deepspot_scale.vocabulary import PROJECTED, FieldAddress
 
 MOST_MEASURED: Final = 384
-"""A field for each well of a large plate; tens of milliseconds each."""
+"""Empty fields whose raw image is looked at; tens of milliseconds each."""
 WINDOW: Final = 512
 """Edge of what is measured of a field, in pixels."""
 SATURATED: Final = 0.001
@@ -60,39 +58,7 @@ FLAGS: Final = {
 _LINE: Final = [*FIELD, "flag", "detail"]
 
 
-def measure_fields(run: RunTables, plate: Plate | None) -> pd.DataFrame:
-    """Return saturation and focus of fields, `vocabulary.QUALITY`.
-
-    Parameters
-    ----------
-    run
-        The run's tables; its quality.parquet wins.
-    plate
-        The run's input; None: nothing is measured.
-
-    Returns
-    -------
-    DataFrame
-        No rows where nothing is known. Fields that cannot be read are left out.
-    """
-    written = run.folder / "quality.parquet"
-    if written.is_file():
-        return pd.read_parquet(written)
-    if plate is None or run.settings is None:
-        return empty_table(QUALITY)
-
-    settings = run.settings
-
-    def measure(field: Field) -> pd.DataFrame:
-        planes: list[Any] = [measure_quality(p) for p in _middle(field, settings)]
-        table: pd.DataFrame = pd.concat(planes, ignore_index=True)
-        return table
-
-    tables = _each_field(_evenly(run.done), plate, measure)
-    return pd.concat(tables, ignore_index=True) if tables else empty_table(QUALITY)
-
-
-def count_raw_spots(run: RunTables, plate: Plate | None) -> pd.DataFrame:
+def count_raw_spots(run: RunResults, plate: Plate | None) -> pd.DataFrame:
     """Count spots in the raw middle of fields in which the enhanced image had none.
 
     Returns
@@ -101,7 +67,7 @@ def count_raw_spots(run: RunTables, plate: Plate | None) -> pd.DataFrame:
         row, column, field, n_raw.
     """
     names = [*FIELD, "n_raw"]
-    if plate is None or run.settings is None or not run.settings.of(EnhanceOptions).use:
+    if plate is None or not run.settings.of(EnhanceOptions).use:
         return pd.DataFrame(columns=names)
 
     settings = run.settings
@@ -120,7 +86,7 @@ def count_raw_spots(run: RunTables, plate: Plate | None) -> pd.DataFrame:
 
 
 def flag_fields(
-    run: RunTables, quality: pd.DataFrame, raw_spots: pd.DataFrame
+    run: RunResults, quality: pd.DataFrame, raw_spots: pd.DataFrame
 ) -> pd.DataFrame:
     """Return row, column, field, flag, detail: one line for each flag of a field.
 
@@ -129,7 +95,7 @@ def flag_fields(
     run
         The run's tables.
     quality, raw_spots
-        From `measure_fields` and `count_raw_spots`.
+        Rows `vocabulary.QUALITY` of the run, and what `count_raw_spots` gives.
     """
     tables = [
         run.failed[[*FIELD, "reason"]].assign(
@@ -140,7 +106,7 @@ def flag_fields(
         run.done[run.done["n_spots"] == 0].assign(flag="no spots", detail=""),
         _blank(raw_spots),
         _left_out(run.done),
-        _at_border(run.cells),
+        _at_border(run.read("cells", ["t", "cell", "touches_border"])),
     ]
     kept = [table[_LINE] for table in tables if len(table)]
     if not kept:
@@ -174,6 +140,8 @@ def _blank(raw_spots: pd.DataFrame) -> pd.DataFrame:
 
 
 def _left_out(done: pd.DataFrame) -> pd.DataFrame:
+    if "n_faint" not in done:  # nothing was detected
+        return done.iloc[:0]
     many = done[(done["n_faint"] >= BLANK) & (done["n_faint"] > done["n_spots"])]
     pairs = zip(many["n_faint"], many["n_spots"], strict=True)
     detail = [f"{n} left out, {kept} kept" for n, kept in pairs]

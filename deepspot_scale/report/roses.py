@@ -1,8 +1,4 @@
-"""Roses: where about the nucleus the spots of a condition lie, cells in, petals out.
-
-A petal's length is the spots found in it over those that uniform spots would give, so
-a circle of radius 1 is "no direction". Nothing here reads files or images.
-"""
+"""Roses drawn: petals in, a figure out. Nothing here measures or reads files."""
 
 from __future__ import annotations
 
@@ -10,117 +6,19 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from deepspot_scale.kernels.sectors import sector_sums
 from deepspot_scale.report.figures import BLUE, INK, SKY, group_names, new_figure
-from deepspot_scale.statistics.polarity_tests import iter_groups, usable_cells
-from deepspot_scale.statistics.sector_index import CellBins, SectorIndex, stream
-from deepspot_scale.tables import empty_table
-from deepspot_scale.vocabulary import Column
+from deepspot_scale.statistics.roses import KEYS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KEYS: Final = ["channel", "condition", "gene"]
 MOST_ROSES: Final = 24
 """More cannot be told apart on a page; all are in the table."""
-_NEAR: Final = 18
-"""About so many petals a rose."""
-_COLUMNS = (
-    *(Column(name, "string", "") for name in KEYS),
-    Column("from_deg", "float64", "counter-clockwise from the reference"),
-    Column("to_deg", "float64", "its other edge"),
-    Column("concentration", "float64", "spots over those of uniform spots; 1: none"),
-    Column("low", "float64", "95 % bootstrap interval over cells"),
-    Column("high", "float64", "its upper end"),
-    Column("n_cells", "int64", "cells used"),
-)
-
-
-def measure_roses(
-    cells: pd.DataFrame, plate_map: pd.DataFrame, index: SectorIndex
-) -> pd.DataFrame:
-    """Measure each condition's concentration of spots in directions about the nucleus.
-
-    Parameters
-    ----------
-    cells
-        `vocabulary.CELLS`.
-    plate_map
-        Columns row, column, condition, gene.
-    index
-        Which cells count; how many sectors; `n_boot` for the intervals.
-
-    Returns
-    -------
-    DataFrame
-        channel, condition, gene, from_deg, to_deg, concentration, low, high, n_cells;
-        a petal for each line. Groups with fewer than two usable cells have none.
-
-    Notes
-    -----
-    In petal p, with s spots and a pixels of cytoplasm in each cell k, the
-    concentration is ``sum_k s_kp / sum_k (s_k a_kp / a_k)``: cells count by their
-    spots, and each is compared with its own uniform spots. Intervals are those of the
-    Poisson bootstrap, which weighs each cell by draws of mean 1.
-    """
-    n = n_petals(index.sectors)
-    tables = []
-    for key, group in iter_groups(cells, plate_map, KEYS):
-        bins, used = usable_cells(group, index)
-        if len(used) > 1:
-            petals = _petals(bins, n, index, key)
-            names = dict(zip(KEYS, key, strict=True))
-            tables.append(petals.assign(**names, n_cells=len(used)))
-    empty = empty_table(_COLUMNS)
-    return pd.concat(tables, ignore_index=True)[list(empty)] if tables else empty
-
-
-def n_petals(sectors: int) -> int:
-    """Return how many petals: an odd number in each sector, so that edges meet."""
-    fit = [sectors * m for m in range(1, 180, 2) if 180 % (sectors * m) == 0]
-    return min(fit, key=lambda n: abs(n - _NEAR))
-
-
-def _petals(
-    bins: CellBins, n: int, index: SectorIndex, key: tuple[str, ...]
-) -> pd.DataFrame:
-    rng = stream(index, key, "rose")
-    # Row 0 is what was measured, the others are bootstrap samples.
-    found, expected = (np.zeros((1 + index.n_boot, n)) for _ in range(2))
-    for _, spots, areas in bins.chunks():
-        weights = rng.poisson(1.0, (1 + index.n_boot, len(spots))).astype(np.float64)
-        weights[0] = 1.0
-        inside, room = sector_sums(spots, n), sector_sums(areas, n)
-        share = room / room.sum(axis=1, keepdims=True)
-        found += weights @ inside
-        expected += weights @ (inside.sum(axis=1, keepdims=True) * share)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = np.where(expected > 0, found / expected, np.nan)
-    low, high = _interval(ratios[1:])
-    edges = (np.arange(n) - 0.5) * 360 / n
-    return pd.DataFrame(
-        {
-            "from_deg": edges,
-            "to_deg": edges + 360 / n,
-            "concentration": ratios[0],
-            "low": low,
-            "high": high,
-        }
-    )
-
-
-def _interval(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    known = np.isfinite(samples).all(axis=0) & bool(len(samples))
-    ends = np.full((2, samples.shape[1]), np.nan)
-    if known.any():
-        ends[:, known] = np.quantile(samples[:, known], [0.025, 0.975], axis=0)
-    return ends
 
 
 def draw_roses(roses: pd.DataFrame, sectors: int) -> Figure:
-    """Draw the roses of `measure_roses`, the reference up, at most `MOST_ROSES`."""
+    """Draw `vocabulary.ROSES`, the reference up, at most `MOST_ROSES`."""
     groups = list(roses.groupby(KEYS, sort=False))[:MOST_ROSES]
     names = group_names(pd.DataFrame([key for key, _ in groups], columns=KEYS))
     across = min(4, len(groups))

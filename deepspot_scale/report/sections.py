@@ -20,13 +20,14 @@ from deepspot_scale.report.figures import (
     draw_wells,
 )
 from deepspot_scale.report.html import Plot
-from deepspot_scale.report.roses import KEYS, MOST_ROSES, draw_roses, measure_roses
-from deepspot_scale.report.run_tables import Findings, RunTables
+from deepspot_scale.report.roses import MOST_ROSES, draw_roses
+from deepspot_scale.runs.results import RunResults
+from deepspot_scale.statistics.roses import KEYS
 
 _WELL = ["row", "column"]
 
 
-def plate_maps(run: RunTables) -> Iterator[Plot]:
+def plate_maps(run: RunResults) -> Iterator[Plot]:
     """Yield the heat maps of a plate, those of spots and polarity for each channel."""
     on_plate = run.wells[run.wells["row"] != ""]
     several = on_plate["channel"].nunique() > 1
@@ -74,26 +75,26 @@ def _map(
     )
 
 
-def polarity_figures(run: RunTables, findings: Findings) -> Iterator[Plot]:
+def polarity_figures(run: RunResults) -> Iterator[Plot]:
     """Yield the figure of indices and the one of roses."""
     yield Plot(
         "polarity",
-        draw_polarity(findings.polarity, run.wells),
-        findings.polarity,
+        draw_polarity(run.summaries["polarity"], run.wells),
+        run.summaries["polarity"],
         "Polarity index of each condition, raw and minus its null",
         f"{_key(BLUE, '●')} index of a condition's cells; thick: its 95 % interval "
         f"over cells, thin: over wells. {_key(ORANGE, '●')} index of each well. "
         f"{_key(GREY, '◇')} and grey: what uniform spots in the same cells give, "
         "95 % of draws.",
     )
-    roses = measure_roses(run.cells, run.plate_map, findings.index)
+    roses = run.summaries["roses"]
     if roses.empty:
         return
     n = len(roses[KEYS].drop_duplicates())
     left = f" The first {MOST_ROSES} of {n} are drawn." if n > MOST_ROSES else ""
     yield Plot(
         "roses",
-        draw_roses(roses, findings.index.sectors),
+        draw_roses(roses, run.index.sectors),
         roses,
         "Roses: where about the nucleus the spots of each condition lie",
         "How dense spots are in each direction about the nucleus, over what uniform "
@@ -102,7 +103,7 @@ def polarity_figures(run: RunTables, findings: Findings) -> Iterator[Plot]:
     )
 
 
-def well_figures(run: RunTables) -> Iterator[Plot]:
+def well_figures(run: RunResults) -> Iterator[Plot]:
     """Yield every well as a point, by condition, for each channel."""
     values = {
         "spots_per_cell": "spots per cell (mean of a well)",

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pandas as pd
 
 from deepspot_scale.report.html import number, plural, probability
-from deepspot_scale.report.run_tables import Findings, RunTables
+from deepspot_scale.runs.results import RunResults
 
 _ALPHA: Final = 0.05
 _MOST_SAID: Final = 12
@@ -23,7 +23,7 @@ _MOST_PAIRS: Final = 3
 _GROUP: Final = ["channel", "condition", "gene"]
 
 
-def headline(run: RunTables) -> list[tuple[str, str]]:
+def headline(run: RunResults) -> list[tuple[str, str]]:
     """Return the few numbers that everybody asks for, each with its word."""
     n_spots = int(run.wells["n_spots"].sum())
     numbers = [
@@ -41,15 +41,19 @@ def headline(run: RunTables) -> list[tuple[str, str]]:
     return numbers
 
 
-def sentences(run: RunTables, findings: Findings, flags: pd.DataFrame) -> Iterator[str]:
+def sentences(run: RunResults, flags: pd.DataFrame) -> Iterator[str]:
     """Say in words what the tables say."""
     if len(run.failed):
         yield f"{plural(len(run.failed), 'field')} failed; the reasons are below."
+    counted = max(run.wells.groupby("channel")["n_fields"].sum(), default=0)
+    if len(run.done) > counted:
+        late = plural(len(run.done) - counted, "field")
+        yield f"{late} came in later and are in no number below: end the run first."
     if run.fields.empty:
         yield "No field was processed."
     yield from _channel_sentences(run.wells)
-    yield from _polarity_sentences(run, findings)
-    yield from comparison_sentences(findings.comparisons)
+    yield from _polarity_sentences(run)
+    yield from comparison_sentences(run.summaries["comparisons"])
     other = flags[flags["flag"] != "failed"]
     n_flagged = len(other[["row", "column", "field"]].drop_duplicates())
     if n_flagged:
@@ -70,14 +74,14 @@ def _channel_sentences(wells: pd.DataFrame) -> Iterator[str]:
         yield f"{text}."
 
 
-def _polarity_sentences(run: RunTables, findings: Findings) -> Iterator[str]:
-    if run.cells.empty:
+def _polarity_sentences(run: RunResults) -> Iterator[str]:
+    if not run.wells["n_cells"].any():
         yield "No cells were measured, so there are no spots per cell and no polarity."
         return
-    if findings.polarity.empty:
+    if run.summaries["polarity"].empty:
         yield "No reference was given, so there is no polarity."
         return
-    lines = by_group(findings.polarity)
+    lines = by_group(run.summaries["polarity"])
     told = lines["index"].notna()
     for line in lines[told].head(_MOST_SAID).to_dict("records"):
         yield _polarity_sentence(line)
@@ -90,7 +94,7 @@ def _polarity_sentences(run: RunTables, findings: Findings) -> Iterator[str]:
         more = f" and {len(untold) - _MOST_SAID} more" * (len(untold) > _MOST_SAID)
         yield (
             f"{names}{more}: polarity cannot be told, because fewer than two cells "
-            f"have {findings.index.min_spots} spots in their cytoplasm and a reference."
+            f"have {run.index.min_spots} spots in their cytoplasm and a reference."
         )
 
 

@@ -77,7 +77,10 @@ def write_contents(folder: Folder, contents: Contents) -> None:
 
 
 def read_contents(folder: Folder) -> Contents:
-    """Return what a run folder holds; of an old one, what all old ones held."""
+    """Return what a run folder holds; of an old one, what all old ones held.
+
+    Spots and cells are always among the tables, if without rows.
+    """
     if not folder.exists(NAME):
         return OLD
     plain: dict[str, Any] = json.loads(folder.read(NAME))
@@ -86,12 +89,20 @@ def read_contents(folder: Folder) -> Contents:
         for name, layer in plain["layers"].items()
     }
     tables = {name: _columns(listed) for name, listed in plain["tables"].items()}
-    return Contents(tables, _columns(plain["fields"]), layers)
+    return Contents({**OLD.tables, **tables}, _columns(plain["fields"]), layers)
 
 
 def _columns(listed: list[list[str]]) -> tuple[Column, ...]:
     return tuple(Column(*each) for each in listed)
 
 
-OLD = Contents({"spots": SPOTS, "cells": CELLS}, FIELDS, {})
+OLD = Contents(
+    {"spots": SPOTS, "cells": CELLS},
+    (
+        *FIELDS,
+        Column("n_dropped", "int64", "peaks dropped: their object is too large"),
+        Column("n_faint", "int64", "spots left out: far too faint, or doubtful"),
+    ),
+    {},
+)
 """What is sure of a run that an earlier version wrote."""

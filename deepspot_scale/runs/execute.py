@@ -7,7 +7,7 @@ how a field is processed, or how it reaches a worker.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -21,19 +21,16 @@ from deepspot_scale.cluster.worker import EngineLoader, field_resources
 from deepspot_scale.dashboard.publisher import announce_run
 from deepspot_scale.errors import PlateError, RunError
 from deepspot_scale.execution.planes import FieldTask
-from deepspot_scale.io.tables import Folder, write_table
+from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.engines import Device
 from deepspot_scale.runs import manifest
-from deepspot_scale.runs.contents import read_contents
 from deepspot_scale.runs.dispatch import batch_fields, distribute
 from deepspot_scale.runs.lease import hold_run
 from deepspot_scale.runs.prepare import Prepared, Selection, prepare_run
 from deepspot_scale.runs.process import Job, fail_batch, run_batch
+from deepspot_scale.runs.summarise import summarise_run
 from deepspot_scale.settings import Settings
-from deepspot_scale.stages.polarity.measure import PolarityOptions
-from deepspot_scale.statistics.sector_index import SectorIndex
-from deepspot_scale.statistics.summaries import summarise_conditions, summarise_wells
-from deepspot_scale.vocabulary import CONDITIONS, DONE, WELLS
+from deepspot_scale.vocabulary import DONE
 
 
 @dataclass(frozen=True)
@@ -171,36 +168,6 @@ def _run_here(
                 yield rows
 
 
-def summarise_run(
-    out: Folder,
-    settings: Settings,
-    plate_map: pd.DataFrame,
-    channels: Sequence[str],
-) -> None:
-    """Write ``fields``, ``wells`` and ``conditions`` from the parts that count.
-
-    Each of `channels` has its rows, also where nothing was found.
-    """
-    fields = manifest.read_fields(out)
-    write_table(out, "fields.parquet", fields, read_contents(out).fields)
-    cells = manifest.read_part_table(out, "cells")
-    spots = manifest.count_spots(out)
-    found = (*spots["channel"].unique(), *cells["channel"].unique())
-    channels = list(dict.fromkeys((*channels, *found)))
-    polarity = settings.of(PolarityOptions)
-    index = SectorIndex(
-        polarity.sectors,
-        polarity.min_spots,
-        polarity.rotation,
-        polarity.exclude_border,
-    )
-    tables = (fields, cells, plate_map)
-    wells = summarise_wells(*tables, channels=channels, spots=spots, index=index)
-    write_table(out, "wells.parquet", wells, WELLS)
-    groups = summarise_conditions(*tables, channels=channels, spots=spots, index=index)
-    write_table(out, "conditions.parquet", groups, CONDITIONS)
-
-
 def run(  # noqa: PLR0913 - see `prepare_run`
     source: Any,
     out: str,
@@ -213,7 +180,46 @@ def run(  # noqa: PLR0913 - see `prepare_run`
 ) -> Progress:
     """Find every spot of a plate and measure every cell; write a run folder.
 
-    Parameters, errors and result are those of `prepare_run` and `execute_run`.
+    The same call again continues where an earlier one stopped, whatever stopped it.
+
+    Parameters
+    ----------
+    source
+        Plate, image or folder of images, as `open_plate` takes it.
+    out
+        Run folder, path or fsspec URL: made, or continued.
+    settings
+        What is measured and how, from `make_settings`.
+    client
+        `distributed.Client`; None runs here, one field after the other.
+    selection
+        Which fields; the others may follow later.
+    device
+        Where networks run: auto, cpu, or gpu, which refuses to run without one.
+    on_progress
+        Called at the start and each time fields have ended.
+
+    Returns
+    -------
+    Progress
+        How many fields are done, failed and left; `open_run` reads the folder.
+
+    Raises
+    ------
+    PlateError, SettingsError, WeightsError
+        The plate cannot be opened, or a setting is unfit.
+    RunError
+        The folder holds another run, or another client works on it.
+    DeviceError
+        A GPU was asked for and none can be used.
+    ClusterError
+        Scheduler or workers are gone for good; what is done is kept.
+
+    Examples
+    --------
+    >>> settings = make_settings(channels=["FISH"])  # doctest: +SKIP
+    >>> run("PLATE.zarr", "RUN", settings).failed  # doctest: +SKIP
+    0
     """
     with hold_run(Folder(str(out))) as lease:
         prepared = prepare_run(

@@ -3,11 +3,11 @@
     RUN/spots/PART.parquet  cells/PART.parquet      written first
     RUN/manifest/PART.parquet                       written last: the part counts
     RUN/settings.toml  provenance.json              written before the first part
-    RUN/fields.parquet  wells.parquet  conditions.parquet     made of the parts
+    RUN/fields.parquet  wells.parquet ...           made of the parts, see `summarise`
     RUN/lease/NUMBER.json                           who works on it, see `lease`
 
 A part without entry is a killed writer's and is swept. Nothing here knows how a
-field is processed.
+field is processed; what parts hold is read in `results`.
 """
 
 from __future__ import annotations
@@ -32,15 +32,14 @@ from deepspot_scale.io.tables import (
 )
 from deepspot_scale.runs.contents import Contents, read_contents, write_contents
 from deepspot_scale.settings import Settings, read_settings, write_settings
-from deepspot_scale.tables import empty_table, join_tables
-from deepspot_scale.vocabulary import CELLS, DONE, SPOTS, Column, FieldAddress
+from deepspot_scale.tables import as_table, empty_table
+from deepspot_scale.vocabulary import DONE, Column, FieldAddress
 
 LONGEST = 150
 """Bytes of a field's name in a part's; file systems take 255 in all."""
 ENTRIES = "manifest"
 LEASES = "lease"
-PARTS = {"spots": SPOTS, "cells": CELLS}
-_ADDRESS = ["row", "column", "field"]
+ADDRESS = ["row", "column", "field"]
 
 
 def part_name(addresses: list[FieldAddress]) -> str:
@@ -81,7 +80,7 @@ def check_place(folder: Folder) -> None:
             )
 
 
-def open_run(folder: Folder, settings: Settings, contents: Contents) -> None:
+def begin_run(folder: Folder, settings: Settings, contents: Contents) -> None:
     """Make a run folder, or take up one whose settings are the same.
 
     Raises
@@ -189,12 +188,11 @@ def _write_part(
 
 
 def read_fields(folder: Folder) -> pd.DataFrame:
-    """Return one row for each field that was tried, columns `vocabulary.FIELDS`."""
-    names = [f"{ENTRIES}/{name}" for name in folder.names(ENTRIES)]
-    fields = read_tables(folder, names, read_contents(folder).fields)
+    """Return one row for each field that was tried, columns `Contents.fields`."""
+    fields = _read_entries(folder)
     # A field that failed in one part and was done in another is done.
-    fields = fields.sort_values([*_ADDRESS, "status"], kind="stable")
-    fields = fields.drop_duplicates(_ADDRESS, ignore_index=True)
+    fields = fields.sort_values([*ADDRESS, "status"], kind="stable")
+    fields = fields.drop_duplicates(ADDRESS, ignore_index=True)
     # A well that was absent as a whole, and is there now, has rows of its fields.
     absent = fields["field"] == ""
     wells = pd.MultiIndex.from_frame(fields[["row", "column"]])
@@ -202,17 +200,34 @@ def read_fields(folder: Folder) -> pd.DataFrame:
     return fields[~(absent & there)].reset_index(drop=True)
 
 
+def _read_entries(folder: Folder) -> pd.DataFrame:
+    names = [f"{ENTRIES}/{name}" for name in folder.names(ENTRIES)]
+    declared = read_contents(folder).fields
+    try:
+        return read_tables(folder, names, declared)
+    except (KeyError, ValueError):  # an earlier version counted less: one by one
+        columns = [column.name for column in declared]
+        tables = [read_columns(folder, name, columns) for name in names]
+    blank = {c.name: "" if c.dtype == "string" else 0 for c in declared}
+    whole = [table.assign(**{**blank, **table}) for table in tables]
+    return as_table(pd.concat(whole, ignore_index=True), declared)
+
+
 def settled(fields: pd.DataFrame, *, retry_failed: bool) -> set[FieldAddress]:
     """Return the fields that need no work; failed ones do if they are to be retried."""
     kept = fields[fields["status"] == DONE] if retry_failed else fields
-    rows = zip(kept["row"], kept["column"], kept["field"], strict=True)
-    return {FieldAddress(*row) for row in rows}
+    return set(addresses_of(kept))
+
+
+def addresses_of(table: pd.DataFrame) -> list[FieldAddress]:
+    """Return the address of each row."""
+    columns = (table[name] for name in ADDRESS)
+    return [FieldAddress(*row) for row in zip(*columns, strict=True)]
 
 
 def rows_of(fields: pd.DataFrame, addresses: set[FieldAddress]) -> pd.DataFrame:
     """Return the rows of these fields."""
-    rows = zip(fields["row"], fields["column"], fields["field"], strict=True)
-    meant = [FieldAddress(*row) in addresses for row in rows]
+    meant = [address in addresses for address in addresses_of(fields)]
     kept: pd.DataFrame = fields[np.array(meant, dtype=bool)]
     return kept
 
@@ -243,7 +258,7 @@ def _drop_superseded(folder: Folder) -> int:
     for entry in folder.names(ENTRIES):
         part = entry.removesuffix(".parquet")
         own = fields[fields["part"] == part]
-        if len(own) == len(read_columns(folder, f"{ENTRIES}/{entry}", _ADDRESS)):
+        if len(own) == len(read_columns(folder, f"{ENTRIES}/{entry}", ADDRESS)):
             continue
         changed += 1
         if own.empty:
@@ -252,9 +267,7 @@ def _drop_superseded(folder: Folder) -> int:
             continue
         there = {kind: entry in folder.names(kind) for kind in contents.tables}
         tables = {
-            kind: _own_rows(
-                read_table(folder, f"{kind}/{entry}", columns), own[_ADDRESS]
-            )
+            kind: own_rows(read_table(folder, f"{kind}/{entry}", columns), own)
             if there[kind]
             else empty_table(columns)
             for kind, columns in contents.tables.items()
@@ -263,50 +276,11 @@ def _drop_superseded(folder: Folder) -> int:
     return changed
 
 
-def read_part_table(folder: Folder, kind: str) -> pd.DataFrame:
-    """Return all rows of ``spots`` or ``cells`` that count."""
-    columns = read_contents(folder).tables.get(kind, PARTS[kind])
-    names = _parts_that_count(folder, kind)
-    tables = [
-        _own_rows(read_table(folder, name, columns), fields)
-        for name, fields in names.items()
-    ]
-    return join_tables(tables, columns)
-
-
-def _parts_that_count(folder: Folder, kind: str) -> dict[str, pd.DataFrame]:
-    """Return the files of a kind, each with the fields that are taken from it.
+def own_rows(table: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a part's table that count: those of the fields taken from it.
 
     A field that two clients did stands in two parts and is taken from one.
     """
-    fields = read_fields(folder)
-    there = set(folder.names(kind))
-    return {
-        f"{kind}/{part}.parquet": rows[_ADDRESS]
-        for part, rows in fields.groupby("part")
-        if f"{part}.parquet" in there
-    }
-
-
-def _own_rows(table: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:
-    own = pd.MultiIndex.from_frame(fields)
-    kept: pd.DataFrame = table[pd.MultiIndex.from_frame(table[_ADDRESS]).isin(own)]
+    own = pd.MultiIndex.from_frame(fields[ADDRESS])
+    kept: pd.DataFrame = table[pd.MultiIndex.from_frame(table[ADDRESS]).isin(own)]
     return kept
-
-
-def count_spots(folder: Folder) -> pd.DataFrame:
-    """Return how many spots each field has in each channel, read part by part.
-
-    Returns
-    -------
-    pandas.DataFrame
-        row, column, field, channel, n_spots; no rows for fields without spots.
-    """
-    keys = [*_ADDRESS, "channel"]
-    counts = []
-    for name, fields in _parts_that_count(folder, "spots").items():
-        words = _own_rows(read_columns(folder, name, keys), fields)
-        counts.append(words.groupby(keys, as_index=False).size())
-    if not counts:
-        return pd.DataFrame(columns=[*keys, "n_spots"]).astype({"n_spots": "int64"})
-    return pd.concat(counts, ignore_index=True).rename(columns={"size": "n_spots"})

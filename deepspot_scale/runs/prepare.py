@@ -7,7 +7,6 @@ with all that its task needs. Nothing here runs a field.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 from dataclasses import dataclass, replace
@@ -19,7 +18,6 @@ import pandas as pd
 
 from deepspot_scale.errors import (
     FieldError,
-    RunError,
     SettingsError,
     did_you_mean,
 )
@@ -37,7 +35,6 @@ from deepspot_scale.settings import (
     Settings,
     assemble,
     find_sources,
-    read_settings,
 )
 from deepspot_scale.vocabulary import FieldAddress, same_well
 
@@ -115,7 +112,7 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     folder = Folder(str(out))
     pipeline = assemble(settings, device=device, threads=threads)
     channels = _name_channels(plate, chosen, settings)
-    manifest.open_run(folder, settings, Contents.of(pipeline))
+    manifest.begin_run(folder, settings, Contents.of(pipeline))
     manifest.open_provenance(folder, _provenance(plate, settings))
     tried = manifest.read_fields(folder)
     good = manifest.settled(tried, retry_failed=True)
@@ -155,24 +152,6 @@ def _all_tried(tried: pd.DataFrame) -> set[FieldAddress]:
 def _is_among(address: FieldAddress, failed: set[FieldAddress]) -> bool:
     """Return whether a field failed, or its well when it was absent as a whole."""
     return address in failed or replace(address, field="") in failed
-
-
-def read_run(folder: Folder) -> tuple[Settings, dict[str, Any]]:
-    """Return the settings of a run and where its answers come from.
-
-    Raises
-    ------
-    RunError
-        The folder holds no run.
-    """
-    try:
-        settings = read_settings(folder.read("settings.toml").decode())
-        facts: dict[str, Any] = json.loads(folder.read("provenance.json"))
-    except (OSError, ValueError, ImportError) as error:
-        raise RunError(
-            f"{folder.url} holds no run: {error}; give the folder that run --out made"
-        ) from error
-    return settings, facts
 
 
 def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:

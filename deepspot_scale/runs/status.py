@@ -13,9 +13,8 @@ import pandas as pd
 
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.lease import is_gone, read_holder
-from deepspot_scale.runs.manifest import read_fields
-from deepspot_scale.runs.prepare import read_run
-from deepspot_scale.vocabulary import DONE, FieldAddress
+from deepspot_scale.runs.manifest import addresses_of
+from deepspot_scale.runs.results import open_results
 
 _SHOWN = 12
 """Fields of one reason that are named in text."""
@@ -66,11 +65,9 @@ def read_status(folder: Folder) -> RunStatus:
     RunError
         The folder holds no run.
     """
-    _, facts = read_run(folder)
-    fields = read_fields(folder)
-    failed = fields[fields["status"] != DONE]
-    done = len(fields) - len(failed)
-    source = facts.get("input", {})
+    results = open_results(folder.url)
+    fields, failed = results.fields, results.failed
+    source = results.provenance.get("input", {})
     total = max(int(source.get("n_fields", 0)), len(fields))
     holder = read_holder(folder)
     told = dict(holder.facts) if holder else {}
@@ -79,9 +76,9 @@ def read_status(folder: Folder) -> RunStatus:
     names = ("host", "pid", "since", "at", "released", "gone")
     return RunStatus(
         folder.url,
-        str(source.get("source", "")),
+        results.source,
         total,
-        done,
+        len(results.done),
         len(failed),
         total - len(fields),
         int(fields["n_spots"].sum()),
@@ -95,10 +92,7 @@ def _group(failed: pd.DataFrame) -> list[Failure]:
     groups = [
         Failure(
             str(reason),
-            tuple(
-                FieldAddress(*row).path
-                for row in zip(rows["row"], rows["column"], rows["field"], strict=True)
-            ),
+            tuple(address.path for address in addresses_of(rows)),
         )
         for reason, rows in failed.groupby("reason", sort=False)
     ]

@@ -18,16 +18,23 @@ from deepspot_scale.simulation.drawing import (
     smooth_noise,
 )
 from deepspot_scale.simulation.paper import paper_image
-from deepspot_scale.simulation.sets import SETS, simulate_image
+from deepspot_scale.simulation.sets import (
+    SIMULATORS,
+    Simulator,
+    find_simulator,
+    simulate_image,
+)
 
 __all__ = [
-    "SETS",
+    "SIMULATORS",
     "Image",
     "Points",
+    "Simulator",
     "Truth",
     "broad_image",
     "elastic_grid",
     "ellipse",
+    "find_simulator",
     "log_uniform",
     "paper_image",
     "perlin_noise",

@@ -7,6 +7,7 @@ source of randomness. Nothing here knows what kind of image is drawn.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import cv2
@@ -23,18 +24,18 @@ class Truth:
     """One simulated image and its true spots."""
 
     image: Image
-    """(y, x), camera counts."""
+    """(*space), camera counts."""
     points: Points
-    """(n, 2), spot centres (y, x) in pixels; the first pixel's centre is (0, 0)."""
+    """(n, d), spot centres in pixels, y and x last; the first pixel's centre is 0."""
     snr: NDArray[np.float64]
     """(n,), height of each spot divided by the local standard deviation of noise and
     of background texture at the scale of spots."""
     sigma: NDArray[np.float64]
-    """(n,), geometric mean of each spot's two standard deviations, in pixels."""
+    """(n,), geometric mean of each spot's standard deviations, in pixels."""
 
 
 def render_spots(
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     points: Points,
     heights: NDArray[np.float64],
     sigmas: NDArray[np.float64],
@@ -44,36 +45,34 @@ def render_spots(
     Parameters
     ----------
     shape
-        (y, x) of the image in pixels.
+        Of the image in pixels: d axes, such as (y, x) or (z, y, x).
     points
-        (n, 2) centres (y, x) in pixels, inside the image.
+        (n, d) centres in pixels, inside the image.
     heights
         (n,) value of the Gaussian at its centre.
     sigmas
-        (n,) or (n, 2) standard deviations along y and x, in pixels, above 0.
+        (n,) or (n, d) standard deviations along each axis, in pixels, above 0.
 
     Returns
     -------
     ndarray
-        float32, (y, x).
+        float32, of that shape.
     """
     if len(points) == 0:
         return np.zeros(shape, np.float32)
-    sigmas = np.broadcast_to(np.reshape(sigmas, (len(points), -1)), (len(points), 2))
+    sigmas = np.broadcast_to(np.reshape(sigmas, (len(points), -1)), points.shape)
     pad = int(np.ceil(4 * sigmas.max())) + 1
-    canvas = np.zeros((shape[0] + 2 * pad, shape[1] + 2 * pad))
+    canvas = np.zeros([n + 2 * pad for n in shape])
     offsets = np.arange(-pad, pad + 1)
     nearest = np.round(points).astype(np.int64)
     edge = nearest[:, :, None] + offsets - points[:, :, None]
     scale = sigmas[:, :, None]
     profile = ndtr((edge + 0.5) / scale) - ndtr((edge - 0.5) / scale)
     profile *= np.sqrt(2 * np.pi) * scale
-    for (row, column), (along_y, along_x), height in zip(
-        nearest, profile, heights, strict=True
-    ):
-        window = canvas[row : row + 2 * pad + 1, column : column + 2 * pad + 1]
-        window += height * along_y[:, None] * along_x
-    return canvas[pad : pad + shape[0], pad : pad + shape[1]].astype(np.float32)
+    for first, profiles, height in zip(nearest, profile, heights, strict=True):
+        window = canvas[tuple(slice(n, n + 2 * pad + 1) for n in first)]
+        window += reduce(np.multiply.outer, profiles, height)
+    return canvas[tuple(slice(pad, pad + n) for n in shape)].astype(np.float32)
 
 
 def smooth_noise(

@@ -6,30 +6,67 @@ Nothing here knows how images are stored or used.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from deepspot_scale.errors import SettingsError, did_you_mean
 from deepspot_scale.simulation.broad import broad_image
 from deepspot_scale.simulation.drawing import Truth
-from deepspot_scale.simulation.paper import paper_image
+from deepspot_scale.simulation.paper import Intensity, paper_image
 
 SPOT_NUMBERS: Final = tuple(range(10, 101, 10))
 """Spots per image in the paper's ten sets of each kind."""
 
 
-def _any_paper_image(rng: np.random.Generator, n_spots: int, size: int) -> Truth:
-    kind = "var" if rng.random() < 0.5 else "fixed"
-    return paper_image(rng, n_spots, kind, size)  # type: ignore[arg-type]  # above
+@dataclass(frozen=True)
+class Simulator:
+    """One way to draw images whose truth is known."""
+
+    draw: Callable[[np.random.Generator, int, int], Truth]
+    """Draws an image from chance, the number of spots and the edge in pixels."""
+    takes_spots: bool = False
+    """Whether the image has that number of spots; else it draws its own."""
+    is_8bit: bool = False
+    """Whether counts are the integers 0 to 255; else they are any numbers."""
 
 
-SETS: Final[dict[str, Callable[[np.random.Generator, int, int], Truth]]] = {
-    "fixed": lambda rng, n_spots, size: paper_image(rng, n_spots, "fixed", size),
-    "var": lambda rng, n_spots, size: paper_image(rng, n_spots, "var", size),
-    "paper": _any_paper_image,
-    "broad": lambda rng, _, size: broad_image(rng, size),
+def _either(rng: np.random.Generator, n_spots: int, size: int) -> Truth:
+    return paper_image(rng, n_spots, "var" if rng.random() < 0.5 else "fixed", size)
+
+
+def _paper(intensity: Intensity) -> Simulator:
+    return Simulator(
+        lambda rng, n_spots, size: paper_image(rng, n_spots, intensity, size),
+        takes_spots=True,
+        is_8bit=True,
+    )
+
+
+SIMULATORS: Final[dict[str, Simulator]] = {
+    "fixed": _paper("fixed"),
+    "var": _paper("var"),
+    "paper": Simulator(_either, takes_spots=True, is_8bit=True),
+    "broad": Simulator(lambda rng, _, size: broad_image(rng, size)),
 }
 """fixed, var: the paper's; paper: one of both, with equal chance; broad: realistic."""
+
+
+def find_simulator(name: str) -> Simulator:
+    """Return the simulator of this name.
+
+    Raises
+    ------
+    SettingsError
+        There is none.
+    """
+    if name in SIMULATORS:
+        return SIMULATORS[name]
+    raise SettingsError(
+        f"There is no simulated set {name!r}; expected is one of "
+        f"{', '.join(SIMULATORS)}.{did_you_mean(name, SIMULATORS)}"
+    )
 
 
 def simulate_image(
@@ -40,12 +77,12 @@ def simulate_image(
     Parameters
     ----------
     name
-        One of `SETS`.
+        One of `SIMULATORS`.
     seed, number
         Seed all randomness; images are independent of each other.
     spots
-        Spots per image of the paper's sets; None: 10, 20 ... 100 in turn. ``broad``
-        draws its own number.
+        Spots per image, 10, 20 ... 100 in turn if not given; some simulators draw
+        their own number.
     size
         Edge of the square image in pixels.
     """
@@ -53,4 +90,4 @@ def simulate_image(
     # From seed and number alone, all sets would have spots at the same positions, and
     # training with the same seed would have seen them.
     rng = np.random.default_rng((seed, number, n_spots, *name.encode()))
-    return SETS[name](rng, n_spots, size)
+    return find_simulator(name).draw(rng, n_spots, size)

@@ -29,8 +29,9 @@ from deepspot_scale.blockwise.contract import (
     Step,
     Work,
 )
+from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.binning import bin_pixels, binning_for, unbin_pixels
-from deepspot_scale.networks.caso_resnet import GRID, halo
+from deepspot_scale.networks.caso_resnet import GRID
 from deepspot_scale.networks.engines import (
     AUTO,
     EngineChoice,
@@ -62,10 +63,18 @@ class Enhancement:
     @classmethod
     def of(cls, engine: EngineChoice, binning: int = 1) -> Enhancement:
         """Return the enhancement whose halo is that of the model's own layers."""
-        reach = halo(find_weights(engine.model).architecture)
+        weights = find_weights(engine.model)
+        family = weights.family
+        gives = (family.channels_in, family.channels_out, family.scale)
+        if (*gives, family.answer_range) != (1, 1, 1, (0.0, 1.0)):
+            raise SettingsError(
+                f"{engine.model} is of the family {family.name}, whose answer is no "
+                "enhanced image of one channel; name another model"
+            )
+        reach = family.halo(weights.architecture)
         # Between the centres of large pixels, one neighbour more decides.
-        rim = reach if binning == 1 else reach + GRID
-        return cls(engine, rim * binning, GRID * binning, binning)
+        rim = reach if binning == 1 else reach + family.grid
+        return cls(engine, rim * binning, family.grid * binning, binning)
 
     def prepare(self, here: BlockContext, agreed: Answers) -> NDArray[np.float32]:
         """Return the normalised window, padded to the grid at the field's far edges."""
@@ -81,8 +90,9 @@ class Enhancement:
     def predict(self, windows: Sequence[NDArray[np.float32]]) -> list[Any]:
         """Return the enhanced windows of prepared ones of one shape."""
         shape = windows[0].shape
-        images = [image for window in windows for image in _planes(window)]
-        enhanced = predict_images(get_engine(self.engine), images)
+        images = [image[..., None] for window in windows for image in _planes(window)]
+        answers = predict_images(get_engine(self.engine), images)
+        enhanced = [answer[..., 0] for answer in answers]
         if len(shape) == 2:
             return enhanced
         n = len(images) // len(windows)

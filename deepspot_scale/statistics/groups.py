@@ -45,6 +45,12 @@ def with_plate_map(table: pd.DataFrame, plate_map: pd.DataFrame) -> pd.DataFrame
     return bare.merge(named, how="left", on=WELL)
 
 
+def map_of_wells(wells: pd.DataFrame) -> pd.DataFrame:
+    """Return the plate map that `vocabulary.WELLS` holds, one line for each well."""
+    kept: pd.DataFrame = wells[[*WELL, *MAP]]
+    return kept.drop_duplicates(WELL, ignore_index=True)
+
+
 def with_reference(cells: pd.DataFrame) -> pd.DataFrame:
     """Return the cells whose bins count from a known reference."""
     return cells[cells["reference_deg"].notna() & cells["spot_bins"].notna()]
@@ -60,9 +66,9 @@ def merge_planes(cells: pd.DataFrame) -> pd.DataFrame:
     """Add up the planes of a stack, so that a cell is one cell and not one per z."""
     if cells["z"].nunique() < 2:
         return cells
-    counted = ["n_spots", "n_spots_nucleus", "n_spots_cytoplasm"]
-    rules: dict[Hashable, Any] = dict.fromkeys(cells.columns, "first")
-    rules |= dict.fromkeys(counted, "sum")
+    rules: dict[Hashable, Any] = {
+        name: "sum" if str(name).startswith("n_spots") else "first" for name in cells
+    }
     rules["spot_bins"] = lambda planes: np.sum(np.stack(list(planes)), axis=0)
     keys = [*FIELD, "t", "channel", "cell"]
     return cells.groupby(keys, as_index=False).agg(

@@ -127,7 +127,8 @@ def usable_cells(cells: pd.DataFrame, index: SectorIndex) -> tuple[CellBins, Any
     known = with_reference(cells)
     if index.exclude_border:
         known = known[~known["touches_border"].astype(bool)]
-    bins = CellBins(known["spot_bins"].tolist(), known["area_bins"].tolist())
+    spots, areas = (known[name].tolist() for name in ("spot_bins", "area_bins"))
+    bins = CellBins(spots, areas, index.edges)
     which = bins.usable(index)
     return bins.only(which), known.iloc[which]
 

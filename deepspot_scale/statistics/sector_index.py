@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.sectors import polarity_index
 from deepspot_scale.statistics.bootstrap import interval_over_cells
+from deepspot_scale.statistics.compact_bins import bin_edges, unfold_bins
 from deepspot_scale.statistics.null_models import (
     Bins,
     Concentrations,
@@ -80,6 +81,11 @@ class SectorIndex:
                     f"{name} must be 0 or more; got {getattr(self, name)}"
                 )
 
+    @property
+    def edges(self) -> NDArray[np.int64]:
+        """Bins at which a sum begins that this index, its nulls or a rose reads."""
+        return bin_edges(self.sectors, self.rotation)
+
 
 @dataclass(frozen=True)
 class Polarity:
@@ -99,9 +105,12 @@ class CellBins:
     """The bins of some cells, left where they are and stacked a few at a time."""
 
     spots: Sequence[Any] | Bins
-    """Cytoplasmic spots per degree from a known reference, 360 numbers a cell."""
+    """Cytoplasmic spots per degree from a known reference: 360 numbers a cell, or
+    their sums from `compact_bins.fold_bins`."""
     areas: Sequence[Any] | Bins
     """Cytoplasm pixels, likewise."""
+    edges: NDArray[np.int64]
+    """Where such sums begin."""
 
     def __len__(self) -> int:
         return len(self.spots)
@@ -111,7 +120,7 @@ class CellBins:
         for start in range(0, len(self), _CHUNK):
             here = slice(start, min(start + _CHUNK, len(self)))
             spots, areas = self.spots[here], self.areas[here]
-            yield here, np.asarray(spots, np.int64), np.asarray(areas, np.int64)
+            yield here, unfold_bins(spots, self.edges), unfold_bins(areas, self.edges)
 
     def usable(self, index: SectorIndex) -> NDArray[np.int64]:
         """Return which cells have enough spots, and a cytoplasm, in ascending order."""
@@ -123,7 +132,8 @@ class CellBins:
 
     def only(self, which: NDArray[np.int64]) -> CellBins:
         """Return the bins of these cells."""
-        return CellBins([self.spots[i] for i in which], [self.areas[i] for i in which])
+        spots, areas = ([of[i] for i in which] for of in (self.spots, self.areas))
+        return CellBins(spots, areas, self.edges)
 
     def pool(
         self, size: int, n_sectors: int, fill: Callable[[Bins, Bins], Concentrations]
@@ -147,7 +157,7 @@ def measure_group(
     ----------
     spot_bins, area_bins
         For each of n cells the cytoplasmic spots and pixels per degree from a known
-        reference: an (n, 360) array, or a list of n arrays.
+        reference: an (n, 360) array, or a list of n arrays, folded or not.
     index
         How it is measured.
     key
@@ -159,7 +169,7 @@ def measure_group(
     Polarity
         All NaN with fewer than two cells that have enough spots.
     """
-    bins = CellBins(spot_bins, area_bins)
+    bins = CellBins(spot_bins, area_bins, index.edges)
     used = bins.only(bins.usable(index))
     if len(used) < 2:
         return Polarity(len(used))

@@ -25,8 +25,17 @@ from deepspot_scale.statistics.groups import (
     with_reference,
 )
 from deepspot_scale.statistics.sector_index import SectorIndex, measure_group
-from deepspot_scale.tables import as_table
-from deepspot_scale.vocabulary import CONDITIONS, DONE, FAILED, WELLS
+from deepspot_scale.tables import as_table, make_table
+from deepspot_scale.vocabulary import (
+    CONDITIONS,
+    DONE,
+    FAILED,
+    FIELD_POLARITY,
+    WELLS,
+)
+
+FEWEST_CELLS = 5
+"""Usable cells that a field needs to be called polarised."""
 
 
 def summarise_wells(
@@ -97,6 +106,35 @@ def summarise_conditions(
     prepared = _prepare(fields, cells, plate_map, channels, spots)
     keys = ["channel", "condition", "gene"]
     return as_table(_summarise(*prepared, keys, index), CONDITIONS)
+
+
+def summarise_fields(cells: pd.DataFrame, index: SectorIndex) -> pd.DataFrame:
+    """Measure the index of each field with enough cells, to put fields in order.
+
+    Parameters
+    ----------
+    cells
+        `vocabulary.CELLS`; of several channels the first by name is measured.
+    index
+        How many sectors, and which cells count; neither intervals nor nulls are made.
+
+    Returns
+    -------
+    DataFrame
+        `vocabulary.FIELD_POLARITY`, one line for each field of `FEWEST_CELLS` usable
+        cells or more.
+    """
+    bare = SectorIndex(index.sectors, index.min_spots, n_boot=0, n_null=0)
+    channel = cells["channel"].min()
+    rows = []
+    for key, group in merge_planes(cells[cells["channel"] == channel]).groupby(FIELD):
+        known = with_reference(group)
+        spots, areas = (known[n].tolist() for n in ("spot_bins", "area_bins"))
+        measured = measure_group(spots, areas, bare, key)
+        if measured.n_cells_used >= FEWEST_CELLS:
+            names = dict(zip(FIELD, key, strict=True)) | {"channel": channel}
+            rows.append(names | vars(measured))
+    return make_table(rows, FIELD_POLARITY)
 
 
 def _prepare(

@@ -1,6 +1,7 @@
 """The rules of any engine: an image's answer is its own, whatever its companions.
 
-Nothing here knows what the engine computes.
+Shapes, channels and range of an answer are those of the model's family. Nothing here
+knows what the engine computes.
 """
 
 from __future__ import annotations
@@ -12,13 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import ContractError
-from deepspot_scale.networks.caso_resnet import GRID
-from deepspot_scale.networks.engines import (
-    Engine,
-    EngineChoice,
-    batch_size,
-    predict_images,
-)
+from deepspot_scale.networks.engine_types import Engine, EngineChoice
+from deepspot_scale.networks.engines import batch_size, predict_images
+from deepspot_scale.networks.families import Family
+from deepspot_scale.networks.weights import find_weights
 
 Images = list[NDArray[np.float32]]
 
@@ -38,20 +36,22 @@ def check_engine(
     Raises
     ------
     ContractError
-        It lacks a part, changes shapes, leaves [0, 1], alters what it is given, or an
-        image's answer depends on its companions or its place in the batch.
+        It lacks a part, gives answers of another shape or range than the model's
+        family says, alters what it is given, or an image's answer depends on its
+        companions or its place in the batch.
     """
     engine = load(choice)
     for part in ("name", "pixels_per_call", "predict"):
         if not hasattr(engine, part):
-            raise ContractError(f"the engine has no {part!r}; see `engines.Engine`")
-    rng = np.random.default_rng(0)
-    for shape in ((8 * GRID, 8 * GRID), (2 * GRID, 5 * GRID)):
-        n = batch_size(engine, shape) + 1
+            raise ContractError(f"the engine has no {part!r}; see `Engine`")
+    rng, family = np.random.default_rng(0), find_weights(choice.model).family
+    for steps in ((8, 8), (2, 5)):
+        space = tuple(n * family.grid for n in steps)
+        n, shape = batch_size(engine, space) + 1, (*space, family.channels_in)
         images = [rng.random(shape, np.float32) for _ in range(n)]
         kept = [image.copy() for image in images]
         answers = predict_images(engine, images)
-        _check_answers(answers, shape)
+        _check_answers(answers, family, space)
         _require_same(images, kept, "it alters the images it is given; copy them first")
         alone = [predict_images(engine, [image])[0] for image in images]
         _require_same(
@@ -62,17 +62,19 @@ def check_engine(
         )
 
 
-def _check_answers(answers: list[Any], shape: tuple[int, int]) -> None:
+def _check_answers(answers: list[Any], family: Family, space: tuple[int, ...]) -> None:
+    shape = family.answer_shape(space)
+    low, high = family.answer_range or (-np.inf, np.inf)
     for answer in answers:
         if np.shape(answer) != shape or np.asarray(answer).dtype != np.float32:
             raise ContractError(
-                f"images of {shape} gave {np.asarray(answer).dtype} of "
-                f"{np.shape(answer)}; an answer is float32 of the image's own shape"
+                f"images of {space} pixels gave {np.asarray(answer).dtype} of "
+                f"{np.shape(answer)}; answers of {family.name} are float32 of {shape}"
             )
-        if not ((answer >= 0) & (answer <= 1)).all():
+        if not ((answer >= low) & (answer <= high)).all():
             raise ContractError(
-                f"answers go from {np.min(answer):g} to {np.max(answer):g}; they lie "
-                "in [0, 1]"
+                f"answers go from {np.min(answer):g} to {np.max(answer):g}; those of "
+                f"{family.name} lie in [{low:g}, {high:g}]"
             )
 
 

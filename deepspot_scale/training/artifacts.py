@@ -23,6 +23,7 @@ import numpy as np
 from deepspot_scale.config import difference, read_toml
 from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder
+from deepspot_scale.networks.families import find_family
 from deepspot_scale.networks.weights import write_weights
 from deepspot_scale.plugins import installed_versions
 from deepspot_scale.training.checkpoint import PLACE, read_checkpoint, write_checkpoint
@@ -174,7 +175,8 @@ def publish(
     about = _about(recipe, course, is_best=best is not None)
     with tempfile.TemporaryDirectory() as scratch:
         partial = Path(scratch) / WEIGHTS
-        write_weights(partial, kept, recipe.architecture, about=about)
+        family = find_family(recipe.family)
+        write_weights(partial, kept, recipe.architecture, family=family, about=about)
         folder.write(WEIGHTS, partial.read_bytes())
     folder.write(PLOT, figure_png(draw_log(read_log(folder))))
     return folder.local_path / WEIGHTS

@@ -21,17 +21,21 @@ import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
-from deepspot_scale.errors import RunError, SettingsError, did_you_mean
+from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.io.image_files.annotated_images import IMAGES_FOLDER, SPOTS_FILE
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.simulation import SETS, Image, Truth, simulate_image
+from deepspot_scale.simulation import (
+    Image,
+    Simulator,
+    Truth,
+    find_simulator,
+    simulate_image,
+)
 
 SET_FILE: Final = "set.json"
 LEAST_SIZE: Final = 16
 """Of an image's edge in pixels; less has no room for spots and what is around them."""
 _COLUMNS: Final = ("image", "y", "x", "snr", "sigma", "group")
-_OF_THE_PAPER: Final = ("fixed", "var", "paper")
-"""Sets whose counts are the integers 0 to 255, and whose number of spots is given."""
 
 
 class Stored(NamedTuple):
@@ -97,13 +101,19 @@ def write_simulated_set(  # noqa: PLR0913 - where, what, how many, by what chanc
     ``set.json`` lists offset and scale of the images that were changed so.
     """
     out, size = Path(out), 256 if size is None else size
-    _check_settings(name, images=images, spots=spots, size=size, seed=seed)
+    simulator = find_simulator(name)
+    if spots is not None and not simulator.takes_spots:
+        raise SettingsError(
+            f"The set {name!r} draws its own number of spots for each image, but "
+            f"spots={spots} was given. Leave it out, or choose another set."
+        )
+    _check_numbers(images=images, spots=spots, size=size, seed=seed)
     _make_folder(out)
     tables, changed = [], {}
     for number in range(images):
         truth = simulate_image(name, seed, number, spots=spots, size=size)
         file = f"{number:06d}.tif"
-        stored = _store(truth.image, name)
+        stored = _store(truth.image, simulator)
         tifffile.imwrite(
             out / IMAGES_FOLDER / file,
             stored.pixels,
@@ -112,7 +122,7 @@ def write_simulated_set(  # noqa: PLR0913 - where, what, how many, by what chanc
         )
         if (stored.offset, stored.scale) != (0, 1.0):
             changed[file] = {"offset": stored.offset, "scale": stored.scale}
-        tables.append(_tabulate(truth, file, name))
+        tables.append(_tabulate(truth, file, simulator))
         if progress is not None:
             progress(number + 1, images)
     about = {
@@ -138,32 +148,20 @@ def store_counts(counts: Image) -> Stored:
     return Stored(np.round(raised * scale).astype(np.uint16), offset, scale)
 
 
-def _store(counts: Image, name: str) -> Stored:
-    if name in _OF_THE_PAPER:
+def _store(counts: Image, simulator: Simulator) -> Stored:
+    if simulator.is_8bit:
         return Stored(counts.astype(np.uint8))
     return store_counts(counts)
 
 
-def _tabulate(truth: Truth, file: str, name: str) -> pd.DataFrame:
+def _tabulate(truth: Truth, file: str, simulator: Simulator) -> pd.DataFrame:
     y, x = truth.points.T
-    group = str(len(truth.points)) if name in _OF_THE_PAPER else ""
+    group = str(len(truth.points)) if simulator.takes_spots else ""
     columns = (file, y, x, truth.snr, truth.sigma, group)
     return pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True)))
 
 
-def _check_settings(
-    name: str, *, images: int, spots: int | None, size: int, seed: int
-) -> None:
-    if name not in SETS:
-        raise SettingsError(
-            f"There is no simulated set {name!r}; expected is one of "
-            f"{', '.join(SETS)}.{did_you_mean(name, SETS)}"
-        )
-    if spots is not None and name not in _OF_THE_PAPER:
-        raise SettingsError(
-            f"The set {name!r} draws its own number of spots for each image, but "
-            f"spots={spots} was given. Leave it out, or choose fixed or var."
-        )
+def _check_numbers(*, images: int, spots: int | None, size: int, seed: int) -> None:
     for what, value, least in (
         ("images", images, 1),
         ("spots", spots, 0),

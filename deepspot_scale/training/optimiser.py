@@ -8,24 +8,22 @@ Nothing here knows files, or where batches come from.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import RunError, WeightsError
-from deepspot_scale.networks.caso_resnet import build
+from deepspot_scale.networks.families import find_family
 from deepspot_scale.networks.weights import (
     Weights,
     find_weights,
     load_weights,
     read_arrays,
 )
-from deepspot_scale.training.losses import deepspot_loss
 from deepspot_scale.training.patches import Batch
 from deepspot_scale.training.recipe import Recipe
+from deepspot_scale.training.tasks import find_task
 
 Array = NDArray[Any]
 
@@ -39,12 +37,15 @@ def compile_network(recipe: Recipe) -> Any:
     ------
     WeightsError
         The weights to start from are missing, damaged, or of another architecture.
+    SettingsError
+        There is no training of the recipe's family.
     """
     import keras
 
     start = recipe.start_from and _start(recipe, recipe.start_from)
     keras.utils.set_random_seed(recipe.seed)
-    model = build(recipe.architecture, dtype=recipe.dtype)
+    family = find_family(recipe.family)
+    model = family.build(recipe.architecture, dtype=recipe.dtype)
     if start and recipe.take == "leading":
         take_leading(model, read_arrays(start))
     elif start:
@@ -55,20 +56,23 @@ def compile_network(recipe: Recipe) -> Any:
     if recipe.dtype == "mixed_float16":
         # Keras does so by itself only where the whole model has this policy.
         optimiser = keras.optimizers.LossScaleOptimizer(optimiser)
-    model.compile(optimiser, loss=_loss(recipe))
+    model.compile(optimiser, loss=find_task(recipe.family).loss(recipe))
     optimiser.build(model.trainable_variables)
     return model
 
 
 def _start(recipe: Recipe, name: str) -> Weights:
     weights = find_weights(name)
-    wanted = recipe.architecture
-    if recipe.take == "leading":
-        return weights
-    if replace(weights.architecture, dropout=wanted.dropout) != wanted:
+    # Dropout has no weights, so it may differ.
+    there, wanted = (
+        each.architecture.to_dict() | {"dropout": 0} for each in (weights, recipe)
+    )
+    fits = weights.family.name == recipe.family and there == wanted
+    if recipe.take == "all" and not fits:
         raise WeightsError(
-            f"start_from {name} is of another architecture: {weights.architecture}, "
-            f"the recipe has {wanted}. Write those numbers in [architecture], or take "
+            f"start_from {name} is of another architecture: {weights.family.name} "
+            f"{weights.architecture}, the recipe has {recipe.family} "
+            f"{recipe.architecture}. Write those numbers in [architecture], or take "
             'only what fits with take = "leading".'
         )
     return weights
@@ -117,12 +121,6 @@ def _schedule(recipe: Recipe) -> Any:
     )
 
 
-def _loss(recipe: Recipe) -> Any:
-    return partial(
-        deepspot_loss, cross_entropy=recipe.cross_entropy, maximum=recipe.maximum
-    )
-
-
 def learning_rate(model: Any) -> float:
     """Return the rate of the next step."""
     from keras import ops
@@ -153,13 +151,13 @@ def blend(
 def validation_loss(
     model: Any, weights: Sequence[Array], batch: Batch, recipe: Recipe
 ) -> float:
-    """Return the loss of `weights` on `batch`; the model keeps its own."""
-    own = take_weights(model)
+    """Return the task's score of `weights` on `batch`; the model keeps its own."""
+    own, score = take_weights(model), find_task(recipe.family).score(recipe)
     model.set_weights(weights)
     try:
         pieces = range(0, len(batch[0]), recipe.batch)
         losses = [
-            len(images) * float(_loss(recipe)(targets, model.predict_on_batch(images)))
+            len(images) * float(score(targets, model.predict_on_batch(images)))
             for images, targets in (
                 [array[start : start + recipe.batch] for array in batch]
                 for start in pieces

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,38 +19,26 @@ from deepspot_scale.training.scenes import Source
 
 STAMP = np.array([[200, 230, 200], [230, 255, 230], [200, 230, 200]]) / 255
 Batch = tuple[Image, Image]
-Target = Literal["black", "image"]
+"""Images (n, *space, channels) and their targets."""
 
 
-@dataclass(frozen=True)
-class PatchSettings:
-    """How patches are cut out of an image and altered by chance."""
+class Patch(NamedTuple):
+    """A piece of a scene, turned and mirrored, before gain, offset and noise."""
 
-    edge: int
-    """Edge of a patch in pixels."""
-    target: Target = "black"
-    """What the stamps are written on; image is the paper's."""
-    gain: float = 0.5
-    """Largest natural logarithm, of either sign, of a patch's gain."""
-    offset: float = 0.05
-    """Largest offset, of either sign, in units of the normalised range."""
-    noise: float = 0.0
-    """Largest standard deviation of added normal noise, in the same units."""
+    image: Image
+    """(*space, channels), scaled as its scene is."""
+    points: Points
+    """(n, d), the scene's true spots in pixels of the patch, also those outside it."""
+    pixels: Points
+    """(n, d), the whole pixels that they are nearest to."""
 
 
-class BatchShare(NamedTuple):
-    """One source's part in a batch."""
-
-    source: Source
-    """Where the images come from."""
-    n: int
-    """Patches of it."""
-    cut: PatchSettings
-    """How they are cut."""
+Target = Callable[[Patch], Image]
+"""What the network should answer to a patch: (*space times scale, channels)."""
 
 
 def stamp_target(
-    points: Points, shape: tuple[int, int], image: Image | None = None
+    points: Points, shape: tuple[int, ...], image: Image | None = None
 ) -> Image:
     """Return the training target: a 3x3 stamp at every true spot.
 
@@ -76,36 +64,93 @@ def stamp_target(
     return np.where(target > 0, target, np.clip(image, 0, 1))
 
 
+def black_target(patch: Patch) -> Image:
+    """Return stamps on black."""
+    return stamp_target(patch.pixels, patch.image.shape[:2])[..., None]
+
+
+def image_target(patch: Patch) -> Image:
+    """Return stamps on the patch itself."""
+    image = patch.image[..., 0]
+    return stamp_target(patch.pixels, image.shape, image)[..., None]
+
+
+@dataclass(frozen=True)
+class PatchSettings:
+    """How patches are cut out of an image and altered by chance."""
+
+    edge: int
+    """Edge of a patch in pixels."""
+    target: Target = black_target
+    """What belongs to a patch."""
+    gain: float = 0.5
+    """Largest natural logarithm, of either sign, of a patch's gain."""
+    offset: float = 0.05
+    """Largest offset, of either sign, in units of the normalised range."""
+    noise: float = 0.0
+    """Largest standard deviation of added normal noise, in the same units."""
+
+
+class BatchShare(NamedTuple):
+    """One source's part in a batch."""
+
+    source: Source
+    """Where the images come from."""
+    n: int
+    """Patches of it."""
+    cut: PatchSettings
+    """How they are cut."""
+
+
 def cut_patches(
     share: BatchShare, rng: np.random.Generator, n: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Draw one image and yield `n` patches of it with their targets, (edge, edge).
+    """Draw one image and yield `n` patches of it with their targets.
 
     A patch is scaled as its whole image is, then turned, mirrored, and given a gain,
     an offset and noise of its own: at work a field's scale comes from a larger area.
     """
     scene, cut = share.source.draw(rng), share.cut
+    d = scene.points.shape[1]
+    image = scene.image if scene.image.ndim > d else scene.image[..., None]
     # Rounded before they are shifted: halves round to even numbers.
-    points = np.round(scene.points)
+    pixels = np.round(scene.points)
     for _ in range(n):
-        corner = [int(rng.integers(0, m - cut.edge + 1)) for m in scene.image.shape]
+        corner = [int(rng.integers(0, m - cut.edge + 1)) for m in image.shape[:d]]
         window = tuple(slice(start, start + cut.edge) for start in corner)
-        patch = scene.scale(scene.image[window])
-        wanted = stamp_target(
-            points - corner, patch.shape, patch if cut.target == "image" else None
-        )
-        patch = patch * np.exp(rng.uniform(-cut.gain, cut.gain))
+        plain = scene.scale(image[window])
+        patch = plain * np.exp(rng.uniform(-cut.gain, cut.gain))
         patch = patch + rng.uniform(-cut.offset, cut.offset)
         if cut.noise:
             spread = rng.uniform(0, cut.noise)
             patch = patch + spread * rng.standard_normal(patch.shape)
-        turns, mirror = int(rng.integers(4)), int(rng.choice([-1, 1]))
-        patch, wanted = (np.rot90(x, turns)[::mirror] for x in (patch, wanted))
-        yield patch, wanted
+        turn = _Turn(cut.edge, int(rng.integers(4)), bool(rng.choice([-1, 1]) < 0))
+        places = [turn.points(each - corner) for each in (scene.points, pixels)]
+        yield turn.image(patch), cut.target(Patch(turn.image(plain), *places))
+
+
+class _Turn(NamedTuple):
+    """Turns in the plane of y and x, the last two axes of space, then mirrors y."""
+
+    edge: int
+    turns: int
+    mirrored: bool
+
+    def image(self, image: NDArray[Any]) -> NDArray[Any]:
+        y, x = image.ndim - 3, image.ndim - 2
+        turned = np.rot90(image, self.turns, (y, x))
+        return np.flip(turned, y) if self.mirrored else turned
+
+    def points(self, points: Points) -> Points:
+        y, x = points[:, -2], points[:, -1]
+        for _ in range(self.turns):
+            y, x = self.edge - 1 - x, y
+        y = self.edge - 1 - y if self.mirrored else y
+        return np.column_stack([points[:, :-2], y, x])
 
 
 def draw_patches(shares: Sequence[BatchShare], rng: np.random.Generator) -> Batch:
-    """Return patches of all shares and their targets, each (n, edge, edge, 1)."""
+    """Return patches of all shares and their targets."""
     pairs: list[Batch] = []
     for share in shares:
         wanted = len(pairs) + share.n
@@ -113,10 +158,7 @@ def draw_patches(shares: Sequence[BatchShare], rng: np.random.Generator) -> Batc
             take = min(share.source.cuts, wanted - len(pairs))
             pairs.extend(cut_patches(share, rng, take))
     images, targets = zip(*pairs, strict=True)
-    return (
-        np.stack(images)[..., None].astype(np.float32),
-        np.stack(targets)[..., None].astype(np.float32),
-    )
+    return np.stack(images).astype(np.float32), np.stack(targets).astype(np.float32)
 
 
 def draw_batch(shares: Sequence[BatchShare], *, seed: int, step: int) -> Batch:

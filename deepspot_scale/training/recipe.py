@@ -7,17 +7,23 @@ be written, compared, and sent to a worker. Nothing here opens images or knows K
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from deepspot_scale.config import Strict, checked, read_toml
 from deepspot_scale.errors import did_you_mean
-from deepspot_scale.networks.caso_resnet import GRID, Architecture
+from deepspot_scale.networks.families import CASO_RESNET, find_family
 from deepspot_scale.networks.weights import shipped_models
-from deepspot_scale.simulation import SETS
+from deepspot_scale.simulation import SIMULATORS
 
 
 class Part(Strict):
@@ -73,8 +79,10 @@ class Recipe(Strict):
     The defaults train the paper's network, without dropout, on simulated images.
     """
 
-    architecture: Architecture = replace(Architecture(), dropout=0.0)
-    """The network to train."""
+    family: str = CASO_RESNET.name
+    """What kind of network to train."""
+    architecture: Any = Field(default=None, validate_default=True)
+    """The network to train; what is left out is the family's own, without dropout."""
     start_from: str | None = None
     """Shipped model or weights file to go on from; None: initial weights by chance."""
     take: Literal["all", "leading"] = "all"
@@ -85,8 +93,8 @@ class Recipe(Strict):
         min_length=1,
     )
     """What every batch is drawn from."""
-    patch: int = Field(default=128, ge=16, multiple_of=GRID)
-    """Edge of a patch in pixels."""
+    patch: int = Field(default=128, ge=16, validate_default=True)
+    """Edge of a patch in pixels, a multiple of the network's grid."""
     target: Literal["black", "image"] = "black"
     """What the stamps are written on; image is the paper's."""
     augmentation: Augmentation = Augmentation()
@@ -116,36 +124,45 @@ class Recipe(Strict):
     save_every: int = Field(default=200, ge=1)
     """Steps between two checkpoints."""
 
+    @field_validator("family")
+    @classmethod
+    def _known(cls, family: str) -> str:
+        return find_family(family).name
+
     @field_validator("architecture", mode="before")
     @classmethod
-    def _complete(cls, given: Any) -> Any:
-        """Fill what a table leaves out from the default of this field."""
-        if not isinstance(given, dict):
+    def _complete(cls, given: Any, info: ValidationInfo) -> Any:
+        """Fill what a table leaves out from the family's own, without dropout."""
+        if "family" not in info.data:  # unknown, which is an error of its own
             return given
-        known = [field.name for field in fields(Architecture)]
-        for name in given:
+        kind = find_family(info.data["family"]).architecture
+        default: dict[str, Any] = kind().to_dict()
+        known = list(default)
+        if "dropout" in default:
+            default["dropout"] = 0.0
+        values = {} if given is None else given
+        if isinstance(values, kind):
+            return values
+        if not isinstance(values, dict):
+            raise ValueError(f"expected a table of {', '.join(known)}, got {given!r}")
+        for name in values:
             if name not in known:
                 raise ValueError(
                     f"there is no {name!r}.{did_you_mean(name, known)} "
                     f"There are {', '.join(known)}"
                 )
-        default = replace(Architecture(), dropout=0.0)
-        return Architecture.from_dict({**asdict(default), **given})
+        try:
+            return TypeAdapter(kind).validate_python({**default, **values})
+        except ValidationError as error:
+            raise ValueError("; ".join(map(_explain, error.errors()))) from error
 
-    @field_validator("architecture")
+    @field_validator("patch")
     @classmethod
-    def _buildable(cls, given: Architecture) -> Architecture:
-        widths = (
-            given.filters,
-            *given.stems,
-            *(n for block in given.up for n in block),
-        )
-        if min(given.blocks, *widths) < 1 or not 0 <= given.dropout < 1:
-            raise ValueError(
-                "blocks and filters must be 1 or more, and dropout from 0 to below 1; "
-                f"got {given}"
-            )
-        return given
+    def _on_grid(cls, patch: int, info: ValidationInfo) -> int:
+        grid = find_family(info.data["family"]).grid if "family" in info.data else 1
+        if patch % grid:
+            raise ValueError(f"expected a multiple of {grid}, the network's grid")
+        return patch
 
     @model_validator(mode="after")
     def _fits(self) -> Recipe:
@@ -165,6 +182,12 @@ class Recipe(Strict):
     def batch(self) -> int:
         """Patches in a batch."""
         return sum(part.patches for part in self.mixture)
+
+
+def _explain(problem: Any) -> str:
+    place = ".".join(map(str, problem["loc"]))
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
 
 
 def make_recipe(**values: Any) -> Recipe:
@@ -221,4 +244,4 @@ def beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _is_path(source: Any) -> bool:
-    return isinstance(source, str) and source not in SETS
+    return isinstance(source, str) and source not in SIMULATORS

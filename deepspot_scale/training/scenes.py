@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -23,7 +23,7 @@ from deepspot_scale.io.image_files.annotated_images import (
     read_annotated,
 )
 from deepspot_scale.kernels.normalisation import Scale, quantile_scale
-from deepspot_scale.simulation import SETS, Points
+from deepspot_scale.simulation import SIMULATORS, Image, Points
 from deepspot_scale.training.recipe import Part, Recipe
 
 KEPT_BYTES = 1 << 30
@@ -34,10 +34,10 @@ class Scene(NamedTuple):
     """One image and what is known of it."""
 
     image: NDArray[np.generic]
-    """(y, x), in any counts."""
+    """(*space), or (*space, channels), in any counts."""
     points: Points
-    """(n, 2), the true spots."""
-    scale: Scale
+    """(n, d), the true spots; d says how many axes are those of space."""
+    scale: Callable[[NDArray[Any]], Image]
     """The normalisation of the whole image."""
 
 
@@ -57,7 +57,7 @@ class Simulated:
     """Images simulated as they are needed."""
 
     name: str
-    """A name of `artificial.SETS`."""
+    """A name of `simulation.SIMULATORS`."""
     spots: tuple[int, int] = (10, 150)
     """Fewest and most spots of an image of the paper's sets."""
     size: int = 256
@@ -71,7 +71,7 @@ class Simulated:
     def draw(self, rng: np.random.Generator) -> Scene:
         """Simulate one image."""
         n_spots = int(rng.integers(self.spots[0], self.spots[1] + 1))
-        truth = SETS[self.name](rng, n_spots, self.size)
+        truth = SIMULATORS[self.name].draw(rng, n_spots, self.size)
         return Scene(truth.image, truth.points, quantile_scale(truth.image))
 
 
@@ -145,9 +145,9 @@ def mirror_up(
     Parameters
     ----------
     image
-        (y, x).
+        (*space).
     points
-        (n, 2), spots in the image; the mirrored image has their mirrored twins too.
+        (n, d), spots in the image; the mirrored image has their mirrored twins too.
     edge
         Least edge in pixels; larger images come back as they are.
     """
@@ -195,7 +195,7 @@ def open_sources(recipe: Recipe) -> Sources:
     FieldError
         An image that cannot be read or has a point outside it.
     """
-    n_folders = sum(part.source not in SETS for part in recipe.mixture)
+    n_folders = sum(part.source not in SIMULATORS for part in recipe.mixture)
     room = KEPT_BYTES // max(1, n_folders)
     learn: list[Source] = []
     validate: list[Source | None] = []
@@ -203,7 +203,7 @@ def open_sources(recipe: Recipe) -> Sources:
     table = csv.writer(rows, lineterminator="\n")
     table.writerow(["source", "image", "use"])
     for part in recipe.mixture:
-        if part.source in SETS:
+        if part.source in SIMULATORS:
             simulated = Simulated(part.source, part.spots, _size(part, recipe))
             learn.append(simulated)
             validate.append(simulated)
@@ -228,9 +228,10 @@ def _size(part: Part, recipe: Recipe) -> int:
 
 def _images(source: str) -> tuple[AnnotatedImage, ...]:
     if not Path(source).is_dir():
+        near = did_you_mean(Path(source).name, SIMULATORS)
         raise SettingsError(
-            f"source is a simulated set ({', '.join(SETS)}) or a folder of annotated "
-            f"images, got {source!r}.{did_you_mean(Path(source).name, SETS)}"
+            f"source is a simulated set ({', '.join(SIMULATORS)}) or a folder of "
+            f"annotated images, got {source!r}.{near}"
         )
     return read_annotated(Path(source)).images
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.simulation import SETS
+from deepspot_scale.simulation import SIMULATORS
 from deepspot_scale.training.artifacts import (
     WEIGHTS,
     Averages,
@@ -49,7 +49,8 @@ from deepspot_scale.training.patches import (
     iter_ahead,
 )
 from deepspot_scale.training.recipe import Recipe
-from deepspot_scale.training.scenes import Sources, open_sources
+from deepspot_scale.training.scenes import Sources
+from deepspot_scale.training.tasks import find_task
 
 
 def train(
@@ -99,7 +100,7 @@ def train(
     best = arrays.pop("best", None)
     if course.is_over(recipe):
         return publish(folder, recipe, course, Averages(arrays["average"], best))
-    sources = open_sources(recipe)
+    sources = find_task(recipe.family).scenes(recipe)
     model = compile_network(recipe)
     averages = Averages(arrays.pop("average", []) or take_weights(model), best)
     if arrays:
@@ -174,9 +175,10 @@ def _shares(
     """Return the parts of a batch, and those of the validation patches."""
     learn, held = [], []
     given = recipe.augmentation
-    plain = PatchSettings(recipe.patch, recipe.target, gain=0, offset=0)
+    target = find_task(recipe.family).target(recipe)
+    plain = PatchSettings(recipe.patch, target, gain=0, offset=0)
     for part, source, kept in zip(recipe.mixture, *sources[:2], strict=True):
-        noise = 0.0 if part.source in SETS else given.noise
+        noise = 0.0 if part.source in SIMULATORS else given.noise
         cut = replace(plain, gain=given.gain, offset=given.offset, noise=noise)
         learn.append(BatchShare(source, part.patches, cut))
         if kept is not None:

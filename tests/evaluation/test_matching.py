@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepspot_scale.errors import SettingsError
 from deepspot_scale.evaluation.matching import (
     Score,
     brightness_at,
@@ -151,3 +152,64 @@ def test_brightness_is_the_largest_of_nine_pixels_or_fewer_at_edges(true):
 def test_brightness_outside_the_image_is_that_of_its_edge():
     image = np.arange(12).reshape(3, 4)
     assert brightness_at(image, [(-9, -9), (50, 50)]).tolist() == [5, 11]
+
+
+volumes = st.lists(st.tuples(coordinate, coordinate, coordinate), max_size=5)
+
+
+def plain(found, true, radii):
+    """Squares of the distances in units of the radii, one row for each found point."""
+    return [
+        [float(np.sum((np.subtract(f, t) / radii) ** 2)) for t in true] for f in found
+    ]
+
+
+@unhurried
+@given(volumes, volumes)
+def test_points_in_space_match_within_a_radius_for_each_axis(found, true):
+    radii = (2.0, 1.0, 4.0)  # powers of 2: no distance is rounded
+    far = plain(found, true, radii)
+    pairs = pair_one_to_one(found, true, radii)
+    assert all(far[i][j] <= 1 for i, j in pairs)
+    # Each spot of the smaller set tries each of the larger one.
+    small, large = sorted((far, list(zip(*far, strict=True))), key=len)
+    best = max(
+        sum(small[i][j] <= 1 for i, j in enumerate(order))
+        for order in permutations(range(len(large)), len(small))
+    )
+    assert len(pairs) == best
+    near = [j for j in range(len(true)) if any(row[j] <= 1 for row in far)]
+    assert match_nearest(found, true, radii).n_matched == len(near)
+    assert 0 <= integrate_f1(found, true, radii) <= 1
+
+
+def test_one_radius_for_all_axes_is_a_sphere():
+    rng = np.random.default_rng(0)
+    found, true = rng.uniform(0, 9, (2, 30, 3))
+    for match in (match_nearest, match_one_to_one, integrate_f1):
+        assert match(found, true, 2.0) == pytest.approx(match(found, true, [2.0] * 3))
+    assert match_one_to_one(found, true, 2.0) != match_one_to_one(
+        found, true, (0.1, 2.0, 2.0)
+    )
+
+
+def test_the_brightest_voxel_about_a_point_is_taken():
+    image = np.zeros((4, 9, 9))
+    image[2, 5, 5] = 7
+    assert brightness_at(image, [(1.2, 4, 6), (3, 3, 5)]).tolist() == [7, 0]
+
+
+@pytest.mark.parametrize(
+    ("found", "true", "radius"),
+    [
+        ([(1, 2)], [(1, 2, 3)], 3.0),
+        ([(1, 2)], [(1, 2)], (3.0, 3.0, 3.0)),
+        ([(1, 2)], [(1, 2)], (3.0, 0.0)),
+        ([(1, 2)], [(1, 2)], -1.0),
+        ([1, 2], [1, 2], 3.0),
+    ],
+)
+def test_points_and_radii_of_other_axes_are_refused(found, true, radius):
+    for match in (*MATCHERS, integrate_f1):
+        with pytest.raises(SettingsError, match="expected"):
+            match(found, true, radius)

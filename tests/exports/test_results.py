@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 
 from deepspot_scale.errors import PlateError, RunError, SettingsError
 from deepspot_scale.exports.measures import measure_cells, measure_columns
-from deepspot_scale.exports.results import open_results, safe_names
+from deepspot_scale.exports.targets import safe_names
+from deepspot_scale.runs.manifest import addresses_of
+from deepspot_scale.runs.results import open_run
 
 
 def test_the_fields_together_are_the_tables_of_the_run(screen: Any) -> None:
-    found = list(open_results(screen.run).iter_fields())
+    found = list(open_run(screen.run).iter_fields())
     assert [each.address.path for each in found] == ["B/03/0", "B/03/1", "C/04/0"]
     for kind in ("spots", "cells"):
-        together = pd.concat([getattr(each, kind) for each in found])
+        together = pd.concat([each[kind] for each in found])
         expected = getattr(screen.outcome, kind)
         assert len(together) == len(expected) > 0
         pd.testing.assert_series_equal(
@@ -30,9 +32,9 @@ def test_the_fields_together_are_the_tables_of_the_run(screen: Any) -> None:
 
 
 def test_failures_have_their_reason(screen: Any) -> None:
-    failures = open_results(screen.run).failures
-    assert list(failures) == ["C/05/0"]
-    assert failures["C/05/0"]
+    results = open_run(screen.run)
+    assert [address.path for address in addresses_of(results.failed)] == ["C/05/0"]
+    assert results.failed["reason"].item()
 
 
 @pytest.mark.parametrize(
@@ -46,37 +48,37 @@ def test_failures_have_their_reason(screen: Any) -> None:
 def test_fields_are_chosen_by_path_or_well(
     screen: Any, words: list[str], paths: list[str]
 ) -> None:
-    found = open_results(screen.run, fields=words).iter_fields()
+    found = open_run(screen.run).only(words).iter_fields()
     assert [each.address.path for each in found] == paths
 
 
 def test_an_unknown_field_names_the_nearest(screen: Any) -> None:
     with pytest.raises(SettingsError, match=r"'B/03/9'.*Did you mean 'B/03/"):
-        open_results(screen.run, fields=["B/03/9"])
+        open_run(screen.run).only(["B/03/9"])
 
 
 def test_a_run_that_is_not_finished_is_refused(screen: Any, tmp_path: Path) -> None:
     run = Path(shutil.copytree(screen.run, tmp_path / "run"))
     (run / "wells.parquet").unlink()
     with pytest.raises(RunError, match=r"no wells.parquet.*let it finish"):
-        open_results(run)
+        open_run(run)
     with pytest.raises(RunError, match=r"no settings.toml"):
-        open_results(tmp_path)
+        open_run(tmp_path)
 
 
 def test_an_input_that_was_moved_can_be_named(screen: Any, tmp_path: Path) -> None:
     own = screen.copy(tmp_path)
     moved = own.plate.rename(tmp_path / "elsewhere.zarr")
     with pytest.raises(PlateError, match="say where it is now"):
-        _ = open_results(own.run).plate
-    assert "B/03/0" in open_results(own.run, plate=moved).plate
+        _ = open_run(own.run).plate
+    assert "B/03/0" in open_run(own.run, plate=moved).plate
 
 
 def test_measures_have_their_declared_columns_also_without_cells(screen: Any) -> None:
-    results = open_results(screen.run)
+    results = open_run(screen.run)
     columns = [column.name for column in measure_columns(3)]
     for found in results.iter_fields():
-        assert list(measure_cells(results, found.cells)) == columns
+        assert list(measure_cells(results, found["cells"])) == columns
 
 
 @given(st.lists(st.text(max_size=6), unique=True, max_size=8))

@@ -41,7 +41,7 @@ def test_all_installed_backends_agree_in_float32(tmp_path: Path) -> None:
     if len(here) < 2:
         pytest.skip(f"only {here} is installed, nothing to compare with")
     image = broad_image(np.random.default_rng(3), 128).image
-    np.save(tmp_path / "in.npy", quantile_scale(image)(image)[None])
+    np.save(tmp_path / "in.npy", quantile_scale(image)(image)[None, ..., None])
     answers = {name: predict(name, tmp_path) for name in here}
     first = answers[here[0]]
     assert first.max() > 0.5

@@ -10,9 +10,9 @@ from deepspot_scale.networks.caso_resnet import (
     Architecture,
     build,
     flops_per_pixel,
-    halo,
     reach,
 )
+from deepspot_scale.networks.families import CASO_RESNET
 
 # How far the network reaches depends on its layers, not on how wide they are.
 NARROW = Architecture(stems=(2, 2, 2), filters=3, up=((3, 2, 2),) * 3)
@@ -67,8 +67,8 @@ def predict(model, image):
 def test_reach_and_halo_are_those_of_the_published_networks():
     assert reach(Architecture()) == 122
     assert reach(Architecture(blocks=13)) == 146
-    assert halo(Architecture()) == 128
-    assert halo(Architecture(blocks=13)) == 152
+    assert CASO_RESNET.halo(Architecture()) == 128
+    assert CASO_RESNET.halo(Architecture(blocks=13)) == 152
     assert reach(NARROW) == reach(Architecture())
 
 
@@ -97,7 +97,7 @@ def test_an_impulse_never_reaches_beyond_the_declared_reach(keras, architecture,
     model = build(architecture)
     positive(model, rng)
     model = logits(model)
-    far, length = reach(architecture), 2 * halo(architecture) + 10 * GRID
+    far, length = reach(architecture), 2 * CASO_RESNET.halo(architecture) + 10 * GRID
     # On slopes max-pooling looks to the far side: the reach is then attained.
     slope = np.linspace(1, 2, length, dtype=np.float32)
     attained = 0
@@ -122,7 +122,7 @@ def test_gradients_of_the_published_network_end_at_its_reach(keras):
     model = build(Architecture())
     signed(model, rng)
     model = logits(model)
-    length = 2 * halo(Architecture()) + 8 * GRID
+    length = 2 * CASO_RESNET.halo(Architecture()) + 8 * GRID
     image = rng.random((1, GRID, length, 1), np.float32)
     middle = length // 2
     farthest = 0
@@ -141,7 +141,7 @@ def test_gradients_of_the_published_network_end_at_its_reach(keras):
 def test_a_shift_by_the_grid_moves_the_answer_and_nothing_else(small, shift):
     image = np.random.default_rng(4).random((208, 208), np.float32)
     moved = np.roll(image, shift, (0, 1))
-    rim = halo(SMALL) + 24
+    rim = CASO_RESNET.halo(SMALL) + 24
     inside = np.s_[rim:-rim, rim:-rim]
     expected = np.roll(predict(small, image), shift, (0, 1))[inside]
     np.testing.assert_allclose(predict(small, moved)[inside], expected, atol=1e-4)
@@ -149,7 +149,7 @@ def test_a_shift_by_the_grid_moves_the_answer_and_nothing_else(small, shift):
 
 def test_a_shift_off_the_grid_changes_the_answer(small):
     image = np.random.default_rng(4).random((208, 208), np.float32)
-    rim = halo(SMALL) + 24
+    rim = CASO_RESNET.halo(SMALL) + 24
     inside = np.s_[rim:-rim, rim:-rim]
     expected = np.roll(predict(small, image), 4, 1)[inside]
     moved = predict(small, np.roll(image, 4, 1))[inside]
@@ -158,7 +158,7 @@ def test_a_shift_off_the_grid_changes_the_answer(small):
 
 def test_a_window_on_the_grid_with_its_halo_gives_the_answer_of_the_whole(small):
     image = np.random.default_rng(5).random((240, 240), np.float32)
-    whole, far = predict(small, image), halo(SMALL)
+    whole, far = predict(small, image), CASO_RESNET.halo(SMALL)
     top, left, core = 72, 80, 40
     window = image[top - far : top + core + far, left - far : left + core + far]
     answer = predict(small, window)[far:-far, far:-far]

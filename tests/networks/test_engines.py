@@ -13,12 +13,12 @@ from deepspot_scale.errors import (
     WeightsError,
 )
 from deepspot_scale.kernels.normalisation import quantile_scale
-from deepspot_scale.networks import engines
+from deepspot_scale.networks import devices
+from deepspot_scale.networks.devices import gpu_names
 from deepspot_scale.networks.engines import (
     EngineChoice,
     find_loader,
     get_engine,
-    gpu_names,
     predict_images,
 )
 from deepspot_scale.simulation import broad_image
@@ -28,7 +28,7 @@ from deepspot_scale.testing import check_engine
 def batch_of(n, size=64, seed=0):
     rng = np.random.default_rng(seed)
     images = [broad_image(rng, size).image for _ in range(n)]
-    return np.stack([quantile_scale(image)(image) for image in images])
+    return np.stack([quantile_scale(image)(image) for image in images])[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +90,15 @@ def altered(batch):
     ("load", "reason"),
     [
         (lambda choice: object(), "no 'name'"),
-        (spoil(lambda batch: batch[:, ::2]), "own shape"),
-        (spoil(lambda batch: batch.astype(np.float64)), "own shape"),
-        (spoil(lambda batch: batch * 2), "in \\[0, 1\\]"),
+        (spoil(lambda batch: batch[:, ::2]), r"are float32 of \(64, 64, 1\)"),
+        (spoil(lambda batch: batch[..., 0]), r"are float32 of \(64, 64, 1\)"),
+        (spoil(lambda batch: batch.astype(np.float64)), "gave float64"),
+        (spoil(lambda batch: batch * 2), "caso_resnet lie in \\[0, 1\\]"),
         (spoil(lambda batch: batch / batch.max()), "what else is in the batch"),
-        (spoil(lambda batch: batch * (np.arange(3) < 2)[:, None, None]), "its place"),
+        (
+            spoil(lambda batch: batch * (np.arange(3) < 2)[:, None, None, None]),
+            "its place",
+        ),
     ],
 )
 def test_an_engine_that_breaks_a_rule_is_told_which(load, reason):
@@ -114,13 +118,13 @@ def test_an_engine_that_alters_what_it_is_given_is_told_so():
 
 def test_batches_have_one_size_whatever_there_is_to_do():
     engine = Plain()
-    images = [np.full((64, 64), i / 10, np.float32) for i in range(4)]
+    images = [np.full((64, 64, 2), i / 10, np.float32) for i in range(4)]
     for n in (1, 3, 4):
         answers = predict_images(engine, images[:n])
         np.testing.assert_array_equal(answers, images[:n])
-    assert engine.shapes == [(3, 64, 64)] * 4
-    predict_images(engine, [np.zeros((128, 128), np.float32)] * 2)
-    assert engine.shapes[4:] == [(1, 128, 128)] * 2
+    assert engine.shapes == [(3, 64, 64, 2)] * 4
+    predict_images(engine, [np.zeros((128, 128, 1), np.float32)] * 2)
+    assert engine.shapes[4:] == [(1, 128, 128, 1)] * 2
 
 
 def test_an_engine_of_ones_own_is_found_by_its_name():
@@ -150,7 +154,7 @@ def test_an_answer_is_not_overwritten_by_the_next(openvino):
 
 
 def test_any_shape_on_the_grid_is_enhanced(openvino):
-    for shape in ((1, 8, 8), (1, 72, 40), (2, 72, 40)):
+    for shape in ((1, 8, 8, 1), (1, 72, 40, 1), (2, 72, 40, 1)):
         answer = openvino.predict(np.zeros(shape, np.float32))
         assert answer.shape == shape
         assert ((answer >= 0) & (answer <= 1)).all()
@@ -167,8 +171,8 @@ def test_an_engine_is_loaded_once_even_when_threads_ask_together():
 
 
 def test_a_gpu_that_can_not_be_used_is_told(monkeypatch, caplog):
-    monkeypatch.setattr(engines, "_gpu_driver", lambda: True)
-    monkeypatch.setattr(engines, "gpu_names", list)
+    monkeypatch.setattr(devices, "_gpu_driver", lambda: True)
+    monkeypatch.setattr(devices, "gpu_names", list)
     choice = EngineChoice(engine="auto", precision="float32", threads=2)
     assert get_engine(choice).name.endswith("cpu")
     assert "a GPU that the network cannot use" in caplog.text
@@ -225,9 +229,9 @@ from deepspot_scale.networks.keras_engine import place_engine
 
 engine = place_engine(EngineChoice(), "float32", "keras", 1, "cpu:1")
 places = {variable.value.device for variable in engine.model.weights}
-batch = np.zeros((1, 32, 32), np.float32)
-assert engine.predict(batch).shape == (1, 32, 32)
-places.add(engine.compiled[batch.shape](batch[..., None]).device)
+batch = np.zeros((1, 32, 32, 1), np.float32)
+assert engine.predict(batch).shape == (1, 32, 32, 1)
+places.add(engine.compiled[batch.shape](batch).device)
 print(*sorted(places))
 """
 
@@ -257,7 +261,7 @@ def test_openvino_is_imported_without_its_message_to_its_makers() -> None:
 
 def test_threads_of_several_workers_are_not_put_on_the_same_processors() -> None:
     engine = get_engine(EngineChoice(engine="openvino", precision="float32", threads=1))
-    engine.predict(np.zeros((1, 16, 16), np.float32))
+    engine.predict(np.zeros((1, 16, 16, 1), np.float32))
     (request,) = engine.compiled.values()
     pinned = request.get_compiled_model().get_property("ENABLE_CPU_PINNING")
     assert pinned is False

@@ -115,7 +115,9 @@ def test_a_shipped_file_that_was_changed_is_an_error(tmp_path, monkeypatch):
 def test_a_file_of_another_origin_is_an_error(tmp_path, text):
     path = tmp_path / "other.safetensors"
     save_file({"a": np.zeros(3)}, path, metadata=text)
-    with pytest.raises(WeightsError, match="names no CASO-ResNet architecture"):
+    with pytest.raises(
+        WeightsError, match="names no architecture of the family caso_resnet"
+    ):
         find_weights(path)
 
 

@@ -7,11 +7,13 @@ import pytest
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image
 from deepspot_scale.io.plate import open_plate
+from deepspot_scale.io.tables import Folder
 from deepspot_scale.report.page import write_report
+from deepspot_scale.runs.manifest import commit_part
 from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.statistics.summaries import summarise_conditions, summarise_wells
-from deepspot_scale.tables import as_table
-from deepspot_scale.vocabulary import CELLS, FIELDS, FieldAddress
+from deepspot_scale.tables import as_table, empty_table
+from deepspot_scale.vocabulary import CELLS, FIELDS, SPOTS, FieldAddress
 
 ROWS, COLUMNS = "ABCDEFGHIJKLMNOP", range(1, 25)
 
@@ -56,12 +58,13 @@ def large_report(tmp_path_factory, cell_pool):
     index = SectorIndex(n_boot=0, n_null=5, n_draws=0)
     options = {"channels": ["FISH"], "index": index}
     inputs = (fields, cells, map_)
+    parts = {"spots": empty_table(SPOTS), "cells": cells}
+    commit_part(Folder(str(folder)), "all", parts, fields)
     fields.to_parquet(folder / "fields.parquet")
     summarise_wells(*inputs, **options).to_parquet(folder / "wells.parquet")
     summarise_conditions(*inputs, **options).to_parquet(folder / "conditions.parquet")
-    (folder / "cells").mkdir()
-    cells.to_parquet(folder / "cells" / "all.parquet")
     (folder / "settings.toml").write_text('channels = ["FISH"]\n')
+    (folder / "provenance.json").write_text("{}")
     return write_report(folder, plate=draw_plate(rng, folder / "plate.zarr"))
 
 

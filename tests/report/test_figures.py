@@ -7,6 +7,7 @@ import pytest
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image
 from deepspot_scale.io.plate import open_plate
+from deepspot_scale.io.tables import Folder
 from deepspot_scale.report.field_image import Overlay, draw_field, panels_svg
 from deepspot_scale.report.figures import (
     draw_plate,
@@ -16,13 +17,14 @@ from deepspot_scale.report.figures import (
     stretch,
 )
 from deepspot_scale.report.html import svg_text
-from deepspot_scale.report.roses import draw_roses, measure_roses, n_petals
-from deepspot_scale.report.run_tables import RunTables
+from deepspot_scale.report.roses import draw_roses
+from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import make_settings
+from deepspot_scale.statistics.compact_bins import n_petals
 from deepspot_scale.statistics.polarity_tests import polarity_statistics
+from deepspot_scale.statistics.roses import measure_roses
 from deepspot_scale.statistics.sector_index import SectorIndex
-from deepspot_scale.tables import empty_table
-from deepspot_scale.vocabulary import CELLS, CONDITIONS, FIELDS, WELLS, FieldAddress
+from deepspot_scale.vocabulary import FIELDS, FieldAddress
 
 QUICK = SectorIndex(n_boot=50, n_null=10, n_draws=20)
 
@@ -210,7 +212,6 @@ def test_an_enhanced_image_that_was_kept_stands_between_raw_and_marked(tmp_path)
     zeros = {c.name: "" if c.dtype == "string" else 0 for c in FIELDS}
     fields = pd.DataFrame([zeros | {"status": "done"}])
     settings = make_settings(channels=["FISH"], keep_enhanced=True)
-    none = empty_table(WELLS), empty_table(CONDITIONS), empty_table(CELLS)
-    run = RunTables(folder, fields, *none, settings, {})
+    run = RunResults(Folder(str(folder)), settings, {}, fields)
     html = draw_field(run, open_plate(tmp_path / "plate.zarr").open(address.path))
     assert html.count("data:image/jpeg") == 2

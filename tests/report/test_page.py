@@ -8,12 +8,16 @@ from deepspot_scale.errors import RunError
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image, write_labels
 from deepspot_scale.io.plate import open_plate
+from deepspot_scale.io.tables import Folder
 from deepspot_scale.report.html import number, probability, table
 from deepspot_scale.report.page import polarity_note, write_report
 from deepspot_scale.report.summary import comparison_sentences
+from deepspot_scale.runs.manifest import commit_part
+from deepspot_scale.runs.summarise import STATISTICS, summarise_run
+from deepspot_scale.settings import read_settings
+from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.statistics.polarity_tests import polarity_statistics
 from deepspot_scale.statistics.sector_index import SectorIndex
-from deepspot_scale.statistics.summaries import summarise_conditions, summarise_wells
 from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import CELLS, FIELDS, SPOTS, FieldAddress
 
@@ -28,17 +32,17 @@ def rows_of(columns, **values):
 
 
 def write_run(folder, fields, *, cells=None, plate_map=NO_MAP, spots=None):
-    folder.mkdir(exist_ok=True)
-    (folder / "settings.toml").write_text(SETTINGS)
-    inputs = (fields, empty_table(CELLS) if cells is None else cells, plate_map)
-    quick = {"channels": ["FISH"], "index": SectorIndex(n_boot=20, n_null=20)}
-    fields.to_parquet(folder / "fields.parquet")
-    summarise_wells(*inputs, **quick).to_parquet(folder / "wells.parquet")
-    summarise_conditions(*inputs, **quick).to_parquet(folder / "conditions.parquet")
-    for name, part in (("spots", spots), ("cells", cells)):
-        if part is not None:
-            (folder / name).mkdir()
-            part.to_parquet(folder / name / "all.parquet")
+    run = Folder(str(folder))
+    run.write("settings.toml", SETTINGS.encode())
+    run.write("provenance.json", b"{}")
+    if spots is None:
+        done = fields[fields["status"] == "done"]
+        each = done.loc[done.index.repeat(done["n_spots"]), FIELD]
+        spots = rows_of(SPOTS, **each.reset_index(drop=True), channel="FISH")
+    cells = empty_table(CELLS) if cells is None else cells
+    parts = {"spots": spots, "cells": cells}
+    commit_part(run, "all", parts, fields)
+    summarise_run(run, read_settings(SETTINGS), plate_map, ["FISH"])
     return folder
 
 
@@ -236,7 +240,7 @@ def test_a_run_of_nothing_has_a_report(tmp_path, plate):
 
 
 def test_a_field_that_can_not_be_shown_leaves_the_rest_of_the_page(tmp_path, plate):
-    run = write_run(tmp_path / "RUN", fields_of())
+    run = write_run(tmp_path / "RUN", fields_of(n_spots=0))
     (run / "settings.toml").write_text('channels = ["Cy5"]\n')
     text = read(run, plate=plate)
     assert "It cannot be shown" in text
@@ -255,7 +259,7 @@ def test_a_folder_without_tables_is_refused(tmp_path):
 
 def test_a_run_of_an_earlier_version_has_a_report(tmp_path):
     run = write_run(tmp_path / "RUN", fields_of())
-    fields_of().drop(columns="n_faint").to_parquet(run / "fields.parquet")
+    fields_of().drop(columns="n_faint").to_parquet(run / "manifest" / "all.parquet")
     assert "2 of 2" in read(run)
 
 
@@ -297,3 +301,34 @@ def test_of_many_pairs_only_those_that_differ_are_named():
     assert len(told) == 2
     assert "a against z" in told[1]
     assert "differ in polarity; difference 0.5" in told[1]
+
+
+def test_the_statistics_on_the_page_are_those_that_the_run_wrote(tmp_path, draw_cells):
+    map_ = pd.DataFrame({"row": "B", "column": ["2", "3"], "condition": ["a", "b"]})
+    cells = draw_cells(enrichment=4.0)
+    run = write_run(tmp_path / "RUN", fields_of(), cells=cells, plate_map=map_)
+    before = read(run)
+    numbers = {path.name: path.read_bytes() for path in (run / "report").glob("*.csv")}
+    assert {"polarity.csv", "comparisons.csv", "roses.csv", "wells.csv"} <= set(numbers)
+    (run / "cells" / "all.parquet").unlink()
+    assert read(run) == before
+    for name, content in numbers.items():
+        assert (run / "report" / name).read_bytes() == content
+
+
+def test_a_report_of_a_run_without_statistics_measures_them_first(tmp_path, draw_cells):
+    run = write_run(tmp_path / "RUN", fields_of(), cells=draw_cells(enrichment=4.0))
+    before = read(run)
+    for name in STATISTICS:
+        (run / f"{name}.parquet").unlink()
+    assert read(run) == before
+    assert (run / "polarity.parquet").is_file()
+
+
+def test_fields_that_came_in_after_the_summary_are_said_to_be_left_out(tmp_path):
+    run = write_run(tmp_path / "RUN", fields_of())
+    assert "came in later" not in read(run)
+    late = fields_of(["04"], part="late")
+    parts = {"spots": empty_table(SPOTS), "cells": empty_table(CELLS)}
+    commit_part(Folder(str(run)), "late", parts, late)
+    assert "1 field came in later" in read(run)

@@ -1,4 +1,4 @@
-from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -7,6 +7,7 @@ import pytest
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image
 from deepspot_scale.io.plate import open_plate
+from deepspot_scale.io.tables import Folder, write_table
 from deepspot_scale.report.gallery import choose_fields, typical_field
 from deepspot_scale.report.quality_flags import (
     FLAGS,
@@ -14,16 +15,17 @@ from deepspot_scale.report.quality_flags import (
     flag_fields,
     measure_fields,
 )
-from deepspot_scale.report.run_tables import RunTables
+from deepspot_scale.runs.manifest import commit_part, read_fields
+from deepspot_scale.runs.results import RunResults
+from deepspot_scale.runs.summarise import summarise_run
 from deepspot_scale.settings import make_settings
 from deepspot_scale.simulation import render_spots
 from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import (
     CELLS,
-    CONDITIONS,
     FIELDS,
     QUALITY,
-    WELLS,
+    SPOTS,
     FieldAddress,
 )
 
@@ -32,22 +34,23 @@ NO_RAW = pd.DataFrame(columns=["row", "column", "field", "n_raw"])
 
 def rows_of(columns, **values):
     zeros = {c.name: "" if c.dtype == "string" else 0 for c in columns}
-    return as_table(pd.DataFrame(zeros | values), columns)
+    table = pd.DataFrame(zeros | values)
+    for column in columns:
+        if column.dtype == "bins":
+            table[column.name] = [np.zeros(360, np.int32)] * len(table)
+    return as_table(table, columns)
 
 
-def run_of(n_spots, *, folder=Path("nowhere"), cells=None, **values):
+def run_of(n_spots, *, cells=None, **values):
     columns = [f"{i:02d}" for i in range(len(n_spots))]
     given = {"row": "B", "column": columns, "field": "0", "status": "done"}
-    fields = rows_of(FIELDS, **(given | {"n_spots": n_spots} | values))
-    return RunTables(
-        folder,
-        fields,
-        empty_table(WELLS),
-        empty_table(CONDITIONS),
-        empty_table(CELLS) if cells is None else cells,
-        make_settings(channels=["FISH"]),
-        {},
-    )
+    given |= {"n_spots": n_spots, "part": "all"}
+    fields = rows_of(FIELDS, **(given | values))
+    cells = empty_table(CELLS) if cells is None else cells
+    folder, settings = Folder(f"memory://{uuid4()}"), make_settings(channels=["FISH"])
+    commit_part(folder, "all", {"spots": empty_table(SPOTS), "cells": cells}, fields)
+    summarise_run(folder, settings, pd.DataFrame(), settings.channels)
+    return RunResults(folder, settings, {}, read_fields(folder))
 
 
 def quality_of(focus, saturated=0.0):
@@ -161,9 +164,10 @@ def test_raw_spots_are_counted_in_fields_without_spots(plate):
     assert counts["n_raw"].item() >= 60
 
 
-def test_the_quality_table_of_the_run_wins(tmp_path, plate):
-    quality_of([1.0, 2.0]).to_parquet(tmp_path / "quality.parquet")
-    read = measure_fields(run_of([9, 9], folder=tmp_path), plate)
+def test_the_quality_table_of_the_run_wins(plate):
+    run = run_of([9, 9])
+    write_table(run.folder, "quality.parquet", quality_of([1.0, 2.0]), QUALITY)
+    read = measure_fields(run, plate)
     assert list(read["focus"]) == [1.0, 2.0]
 
 

@@ -12,8 +12,9 @@ import pytest
 from deepspot_scale.errors import WeightsError
 from deepspot_scale.runs import child_process
 from deepspot_scale.runs.child_process import run_isolated
-from deepspot_scale.runs.manifest import read_fields, read_part_table
+from deepspot_scale.runs.manifest import read_fields
 from deepspot_scale.runs.prepare import Prepared, prepare_run
+from deepspot_scale.runs.results import open_results
 from deepspot_scale.settings import make_settings
 
 PATHS = ("B/03/0", "B/03/1", "C/04/0")
@@ -36,7 +37,7 @@ def test_a_field_that_kills_its_process_fails_alone_and_says_how(
     assert "(SIGSEGV): a compiled library failed on it" in rows["reason"][0]
     assert "needs more than the 0.9 GB of memory" in rows["reason"][1]
     assert read_fields(prepared.job.out).equals(rows)
-    assert set(read_part_table(prepared.job.out, "spots")["row"]) == {"C"}
+    assert set(open_results(prepared.job.out.url).read("spots")["row"]) == {"C"}
 
 
 @pytest.mark.timeout(50)
@@ -71,8 +72,8 @@ def test_the_answer_is_that_of_a_batch(
     alone = run_quickly(
         pristine, tmp_path / "alone", detector=deadly.name, cells=None, nuclei=None
     )
-    spots = read_part_table(prepared.job.out, "spots")
-    assert spots.equals(read_part_table(alone.folder, "spots"))
+    spots = open_results(prepared.job.out.url).read("spots")
+    assert spots.equals(open_results(alone.folder.url).read("spots"))
 
 
 def test_no_field_is_begun_that_is_no_longer_wanted(prepared: Prepared) -> None:

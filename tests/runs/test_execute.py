@@ -13,11 +13,10 @@ import pandas as pd
 import pytest
 import zarr
 
-from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs import dispatch
 from deepspot_scale.runs.execute import execute_run
-from deepspot_scale.runs.manifest import read_part_table
 from deepspot_scale.runs.prepare import Selection, prepare_run
+from deepspot_scale.runs.results import open_results
 from deepspot_scale.settings import make_settings
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -204,7 +203,7 @@ def test_progress_counts_every_field(pristine: str, tmp_path: Path) -> None:
     assert sum(len(each.last) for each in seen[1:]) == 3
     assert seen[-1] == end
     assert end.done + end.failed == end.total
-    assert end.n_spots == len(read_part_table(Folder(str(tmp_path / "run")), "spots"))
+    assert end.n_spots == len(open_results(tmp_path / "run").read("spots"))
 
 
 def test_a_failed_field_is_mended_by_a_retry(

@@ -15,16 +15,15 @@ from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder, read_table
 from deepspot_scale.runs import manifest
 from deepspot_scale.runs.manifest import (
+    begin_run,
     commit_part,
-    count_spots,
     open_provenance,
-    open_run,
     part_name,
     read_fields,
-    read_part_table,
     settled,
     sweep,
 )
+from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import make_settings
 from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import (
@@ -45,6 +44,10 @@ def _rows(columns: tuple[Column, ...], *rows: dict[str, object]) -> pd.DataFrame
     """Return rows with a 0 or an empty text where nothing is said."""
     blank = {c.name: "" if c.dtype == "string" else 0 for c in columns}
     return as_table(pd.DataFrame([blank | row for row in rows]), columns)
+
+
+def _results(folder: Folder) -> RunResults:
+    return RunResults(folder, SETTINGS, {}, read_fields(folder))
 
 
 def _place(address: FieldAddress) -> dict[str, object]:
@@ -92,13 +95,13 @@ def folder(tmp_path: Path) -> Folder:
 @pytest.mark.parametrize("scheme", ["file://", "other://", "memory://"])
 def test_a_manifest_lies_on_any_store(tmp_path: Path, scheme: str) -> None:
     folder = Folder(f"{scheme}{tmp_path}/run")
-    open_run(folder, SETTINGS)
+    begin_run(folder, SETTINGS)
     _commit(folder, FIRST, 3)
     killed = _commit(folder, SECOND, 5)
     folder.remove(f"manifest/{killed}.parquet")
     assert sweep(folder) == 1
     assert read_fields(folder)["n_spots"].tolist() == [3]
-    assert len(read_part_table(folder, "spots")) == 3
+    assert len(_results(folder).read("spots")) == 3
     assert folder.create("once", b"1")
     assert not folder.create("once", b"2")
     assert folder.read("once") == b"1"
@@ -112,20 +115,20 @@ def test_a_write_that_breaks_off_leaves_nothing_under_its_name(
     monkeypatch.setattr(OtherFileSystem, "breaks", True)
     with pytest.raises(OSError, match="the line is dead"):
         _commit(folder, FIRST, 4)
-    assert len(read_part_table(folder, "spots")) == 3
+    assert len(_results(folder).read("spots")) == 3
     assert read_fields(folder)["n_spots"].tolist() == [3]
 
 
 def test_a_new_folder_is_made_and_taken_up_again(folder: Folder) -> None:
-    open_run(folder, SETTINGS)
-    open_run(folder, make_settings(channels=("FISH",)))
+    begin_run(folder, SETTINGS)
+    begin_run(folder, make_settings(channels=("FISH",)))
     assert folder.names("") == ["settings.toml"]
 
 
 def test_other_settings_are_refused_and_the_difference_is_shown(folder: Folder) -> None:
-    open_run(folder, SETTINGS)
+    begin_run(folder, SETTINGS)
     with pytest.raises(RunError, match=r"min_spots: 10 there, now 3"):
-        open_run(folder, make_settings(channels=("FISH",), min_spots=3))
+        begin_run(folder, make_settings(channels=("FISH",), min_spots=3))
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(
@@ -133,7 +136,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(
 ) -> None:
     folder.write("thesis.txt", b"years of work")
     with pytest.raises(RunError, match="not empty and holds no run"):
-        open_run(folder, SETTINGS)
+        begin_run(folder, SETTINGS)
     assert folder.names("") == ["thesis.txt"]
 
 
@@ -141,19 +144,19 @@ def test_a_folder_with_other_things_in_it_is_left_alone(
 def test_a_file_is_no_run_folder(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunError, match="cannot be used as run folder"):
-        open_run(Folder(f"{tmp_path}/file{below}"), SETTINGS)
+        begin_run(Folder(f"{tmp_path}/file{below}"), SETTINGS)
 
 
 def test_an_unknown_protocol_is_no_run_folder() -> None:
     with pytest.raises(RunError, match="cannot be used as run folder"):
-        open_run(Folder("nowhere://bucket/run"), SETTINGS)
+        begin_run(Folder("nowhere://bucket/run"), SETTINGS)
 
 
 @pytest.mark.parametrize("text", ["[tool.black", "line-length = 88"])
 def test_the_settings_of_another_program_are_no_run(folder: Folder, text: str) -> None:
     folder.write("settings.toml", text.encode())
     with pytest.raises(RunError, match="cannot be used as run folder"):
-        open_run(folder, SETTINGS)
+        begin_run(folder, SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -178,15 +181,15 @@ def test_another_plate_weights_or_reference_are_refused(
 def test_a_part_counts_once_its_entry_is_there(folder: Folder) -> None:
     _commit(folder, FIRST, 3)
     assert read_fields(folder)["n_spots"].tolist() == [3]
-    assert len(read_part_table(folder, "spots")) == 3
+    assert len(_results(folder).read("spots")) == 3
     assert settled(read_fields(folder), retry_failed=False) == {FIRST}
 
 
 def test_a_part_without_entry_is_swept_and_never_read(folder: Folder) -> None:
     kept, killed = _commit(folder, FIRST, 3), _commit(folder, SECOND, 5)
     folder.remove(f"manifest/{killed}.parquet")
-    assert len(read_part_table(folder, "spots")) == 3
-    assert count_spots(folder)["n_spots"].sum() == 3
+    assert len(_results(folder).read("spots")) == 3
+    assert _results(folder).count_spots()["n_spots"].sum() == 3
     assert sweep(folder) == 1
     assert folder.names("spots") == [f"{kept}.parquet"]
     assert sweep(folder) == 0
@@ -196,19 +199,19 @@ def test_a_field_that_stands_in_two_parts_is_taken_from_one(folder: Folder) -> N
     # A worker whose client died may finish its batch after another client did it.
     _commit(folder, FIRST, 3)
     fields = read_fields(folder)
-    spots = read_part_table(folder, "spots")
+    spots = _results(folder).read("spots")
     tables = {"spots": spots, "cells": empty_table(CELLS)}
     commit_part(folder, "late", tables, fields.assign(part="late"))
     assert len(read_fields(folder)) == 1
-    assert len(read_part_table(folder, "spots")) == 3
-    assert count_spots(folder)["n_spots"].tolist() == [3]
+    assert len(_results(folder).read("spots")) == 3
+    assert _results(folder).count_spots()["n_spots"].tolist() == [3]
 
 
 def test_rows_that_stand_twice_are_swept_down_to_one(folder: Folder) -> None:
     # B03/0 and B03/1 in one part; then each again in a part of its own.
     _commit(folder, FIRST, 3)
     _commit(folder, SECOND, 2)
-    both, spots = read_fields(folder), read_part_table(folder, "spots")
+    both, spots = read_fields(folder), _results(folder).read("spots")
     tables = {"spots": spots, "cells": empty_table(CELLS)}
     name = part_name([FIRST, SECOND])
     commit_part(folder, name, tables, both.assign(part=name))
@@ -217,7 +220,7 @@ def test_rows_that_stand_twice_are_swept_down_to_one(folder: Folder) -> None:
     assert sweep(folder) == 0
     files = [read_table(folder, f"spots/{n}", SPOTS) for n in folder.names("spots")]
     assert sum(map(len, files)) == 5
-    assert len(read_part_table(folder, "spots")) == 5
+    assert len(_results(folder).read("spots")) == 5
     assert read_fields(folder)["n_spots"].tolist() == [3, 2]
 
 
@@ -243,7 +246,7 @@ def test_a_part_that_was_swept_before_its_entry_came_is_written_again(
     monkeypatch.setattr(manifest, "write_table", write_and_sweep)
     _commit(folder, FIRST, 3)
     assert done == [1]
-    assert len(read_part_table(folder, "spots")) == 3
+    assert len(_results(folder).read("spots")) == 3
 
 
 def test_files_of_a_killed_writer_are_swept_wherever_they_lie(folder: Folder) -> None:
@@ -253,7 +256,7 @@ def test_files_of_a_killed_writer_are_swept_wherever_they_lie(folder: Folder) ->
         path = folder.local_path / place
         (path / "x.parquet").rename(path / "x.parquet.partial-1234")
     assert sweep(folder) == 4
-    assert len(read_part_table(folder, "spots")) == 3
+    assert len(_results(folder).read("spots")) == 3
 
 
 def test_a_field_that_failed_is_tried_again_only_when_asked(folder: Folder) -> None:
@@ -277,22 +280,22 @@ def test_a_field_that_failed_and_then_was_done_is_done(folder: Folder) -> None:
 def test_a_part_done_anew_leaves_no_rows_of_before(folder: Folder) -> None:
     _commit(folder, FIRST, 3)
     _commit(folder, FIRST, 0)
-    assert read_part_table(folder, "spots").empty
+    assert _results(folder).read("spots").empty
     assert folder.names("spots") == []
 
 
 def test_spots_are_counted_by_field_and_channel(folder: Folder) -> None:
     _commit(folder, FIRST, 3)
     _commit(folder, SECOND, 2)
-    counts = count_spots(folder)
+    counts = _results(folder).count_spots()
     assert counts["n_spots"].tolist() == [3, 2]
     assert counts["field"].tolist() == ["0", "1"]
 
 
 def test_no_spots_at_all_are_counted_as_whole_numbers(folder: Folder) -> None:
     _commit(folder, FIRST, 0)
-    assert count_spots(folder).dtypes["n_spots"] == "int64"
-    assert count_spots(Folder("memory://nothing/here")).empty
+    assert _results(folder).count_spots().dtypes["n_spots"] == "int64"
+    assert _results(Folder("memory://nothing/here")).count_spots().empty
 
 
 names = st.text("ABc019", min_size=1, max_size=3)

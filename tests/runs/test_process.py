@@ -16,11 +16,13 @@ from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.weights import find_weights
+from deepspot_scale.pipeline import assemble
 from deepspot_scale.runs import process
 from deepspot_scale.runs.dispatch import BATCH_PIXELS
-from deepspot_scale.runs.manifest import read_fields, read_part_table
+from deepspot_scale.runs.manifest import read_fields
 from deepspot_scale.runs.process import Job, describe_field, explain, run_batch
-from deepspot_scale.settings import assemble, make_settings
+from deepspot_scale.runs.results import RunResults
+from deepspot_scale.settings import make_settings
 
 SETTINGS = make_settings(
     channels=("FISH", "DAPI"), cells="cells", nuclei="nuclei", enhance=False
@@ -39,6 +41,10 @@ def batch(
     return tasks, Job(SETTINGS, assemble(SETTINGS), Folder(str(tmp_path / "run")))
 
 
+def _read(job: Job, kind: str) -> pd.DataFrame:
+    return RunResults(job.out, job.settings, {}, read_fields(job.out)).read(kind)
+
+
 def test_each_field_of_a_batch_has_its_row_and_its_tables(
     batch: tuple[list[FieldTask], Job],
 ) -> None:
@@ -50,7 +56,7 @@ def test_each_field_of_a_batch_has_its_row_and_its_tables(
     assert (rows["seconds"] > 0).all()
     stored = read_fields(job.out)
     assert stored.equals(rows)
-    spots, cells = (read_part_table(job.out, kind) for kind in ("spots", "cells"))
+    spots, cells = (_read(job, kind) for kind in ("spots", "cells"))
     assert len(spots) == rows["n_spots"].sum() > 0
     assert set(spots["field"]) == set(cells["field"]) == {"0", "2"}
     # Each cell has a row for each channel and counts once.
@@ -66,7 +72,7 @@ def test_a_batch_does_not_change_the_answer_of_its_fields(
     for task in reversed(tasks):
         run_batch([task], alone)
     for kind in ("spots", "cells"):
-        one, many = (read_part_table(each.out, kind) for each in (job, alone))
+        one, many = (_read(each, kind) for each in (job, alone))
         pd.testing.assert_frame_equal(one, many)
 
 

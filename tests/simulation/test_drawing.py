@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
 from deepspot_scale.simulation import (
     elastic_grid,
@@ -42,6 +43,16 @@ def test_a_pixel_holds_the_mean_of_the_gaussian_over_it():
     expected = samples.reshape(20, 20, 20, 20).mean(axis=(1, 3))
     image = render_spots((20, 20), np.array([[8.3, 11.7]]), [50.0], [(0.8, 2.1)])
     np.testing.assert_allclose(image, expected, atol=0.02)
+
+
+def test_a_spot_in_a_volume_is_its_planes_in_proportion_to_its_profile():
+    at, sigmas = np.array([[3.2, 8.3, 11.7]]), [(1.1, 0.8, 2.1)]
+    volume = render_spots((8, 20, 24), at, np.array([50.0]), sigmas)
+    plane = render_spots((20, 24), at[:, 1:], np.array([1.0]), [sigmas[0][1:]])
+    edges = np.arange(9) - 0.5 - 3.2
+    profile = 1.1 * np.sqrt(2 * np.pi) * np.diff(ndtr(edges / 1.1))
+    expected = 50 * profile[:, None, None] * plane
+    np.testing.assert_allclose(volume, expected, atol=1e-4)
 
 
 def test_spots_add_up():

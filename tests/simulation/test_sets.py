@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deepspot_scale.simulation import SETS, Truth, simulate_image
+from deepspot_scale.simulation import SIMULATORS, Truth, simulate_image
 
 
 def assert_same(first: Truth, second: Truth) -> None:
@@ -9,7 +9,7 @@ def assert_same(first: Truth, second: Truth) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", SIMULATORS)
 def test_an_image_depends_on_the_set_seed_and_number_alone(name):
     forward = [simulate_image(name, 3, number, size=48) for number in range(3)]
     backward = [simulate_image(name, 3, number, size=48) for number in (2, 1, 0)]
@@ -17,7 +17,7 @@ def test_an_image_depends_on_the_set_seed_and_number_alone(name):
         assert_same(first, second)
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", SIMULATORS)
 def test_other_seeds_and_numbers_give_other_images(name):
     images = [
         simulate_image(name, seed, number, size=48).image
@@ -37,7 +37,7 @@ def test_sets_of_one_seed_share_no_spot():
 
 
 def test_images_are_not_those_of_a_training_with_the_same_seed():
-    trained = SETS["var"](np.random.default_rng((7, 0)), 10, 64)
+    trained = SIMULATORS["var"].draw(np.random.default_rng((7, 0)), 10, 64)
     simulated = simulate_image("var", 7, 0, spots=10, size=64)
     assert not np.isin(trained.points, simulated.points).any()
 

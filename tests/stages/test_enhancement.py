@@ -54,7 +54,8 @@ def test_the_answer_is_an_image_like_the_input():
 
 def test_a_field_on_the_grid_is_the_networks_own_answer():
     plane, _ = field((40, 56), 9)
-    (expected,) = predict_images(get_engine(FLOAT), [quantile_scale(plane)(plane)])
+    scaled = quantile_scale(plane)(plane)[..., None]
+    expected = predict_images(get_engine(FLOAT), [scaled])[0][..., 0]
     np.testing.assert_array_equal(enhance(as_image(plane), engine=FLOAT), expected)
 
 
@@ -67,7 +68,7 @@ def test_fields_smaller_than_the_halo_or_off_the_grid_are_enhanced(shape):
     # They are padded on the right and at the bottom, by their last pixels.
     padded = np.pad(plane, [(0, -n % 8) for n in shape], mode="edge")
     scaled = quantile_scale(plane)(padded)
-    answer = get_engine(FLOAT).predict(scaled[None])[0]
+    answer = get_engine(FLOAT).predict(scaled[None, ..., None])[0, ..., 0]
     np.testing.assert_array_equal(enhanced, answer[: shape[0], : shape[1]])
 
 

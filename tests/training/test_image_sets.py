@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from deepspot_scale.errors import PlateError, RunError, SettingsError
 from deepspot_scale.io.image_files.annotated_images import read_annotated
-from deepspot_scale.simulation import SETS, simulate_image
+from deepspot_scale.simulation import SIMULATORS, simulate_image
 from deepspot_scale.training.image_sets import store_counts, write_simulated_set
 
 SIZE = 48
@@ -21,7 +21,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", SIMULATORS)
 def test_what_is_written_reads_as_the_same_truth(tmp_path, name):
     out = write_simulated_set(tmp_path / "set", name, images=6, size=SIZE, seed=3)
     found = read_annotated(out).images

@@ -2,8 +2,8 @@
 
 It is made in a process of its own, so that a CPU worker never loads Keras and
 TensorFlow: that saves it ten seconds and half a gigabyte. Files are named by the
-weights' SHA-256, OpenVINO's version and that of the translation, so a stale one is
-never read. Nothing here runs a network.
+weights' SHA-256, OpenVINO's version, that of the translation and the hash of a plug-in
+family, so a stale one is never read. Nothing here runs a network on a user's images.
 """
 
 from __future__ import annotations
@@ -14,10 +14,15 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from deepspot_scale.errors import WeightsError
+from deepspot_scale.networks.families import Family
+from deepspot_scale.networks.openvino.library import import_openvino
 from deepspot_scale.networks.weights import Weights, find_weights, load_weights
+from deepspot_scale.plugins import NETWORKS, hash_plugin
 
 TRANSLATION = 3
 """Counts the ways in which `translation` has put networks into operations."""
@@ -49,16 +54,24 @@ def openvino_file(
     WeightsError
         The network could not be exported or quantised.
     """
-    kept = folder or cache_folder()
+    kept, family = folder or cache_folder(), weights.family
     exported = f"{weights.sha256[:16]}-openvino-{version('openvino')}-{TRANSLATION}"
-    network = _make_once(kept / exported, weights, _EXPORT, weights.path)
+    if code := hash_plugin(family.name, NETWORKS):
+        exported += f"-{code[:8]}"
+    network = _make_once(kept / exported, weights, _EXPORT, (str(weights.path),))
     if not int8:
         return network
+    if family.calibration is None:
+        raise WeightsError(
+            f"{weights.path} is of the family {family.name}, which names no images to "
+            f"calibrate int8 on; use {_QUANTISATION.instead}"
+        )
     from deepspot_scale.networks.openvino import quantise as quantisation
 
     made_by = f"nncf-{version('nncf')}-{quantisation.CALIBRATION}"
     quantised = kept / f"{exported}-{made_by}"
-    return _make_once(quantised, weights, _QUANTISATION, network)
+    source = (str(network), family.calibration)
+    return _make_once(quantised, weights, _QUANTISATION, source)
 
 
 class _Making(NamedTuple):
@@ -76,8 +89,10 @@ _QUANTISATION = _Making(
 )
 
 
-def _make_once(folder: Path, weights: Weights, making: _Making, source: Path) -> Path:
-    """Return the network in a folder, made from a file if not yet there."""
+def _make_once(
+    folder: Path, weights: Weights, making: _Making, source: tuple[str, ...]
+) -> Path:
+    """Return the network in a folder, made from a source if not yet there."""
     target = folder / "net.xml"
     if target.exists():
         return target
@@ -94,10 +109,10 @@ def _make_once(folder: Path, weights: Weights, making: _Making, source: Path) ->
 
 
 def _make_in_child(
-    weights: Weights, making: _Making, source: Path, target: Path
+    weights: Weights, making: _Making, source: tuple[str, ...], target: Path
 ) -> None:
     target.parent.mkdir()
-    command = [sys.executable, "-m", making.module, str(source), str(target)]
+    command = [sys.executable, "-m", making.module, *source, str(target)]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(command, capture_output=True, env=quiet, check=False)
     if done.returncode or not target.exists():
@@ -110,15 +125,34 @@ def _make_in_child(
 
 def export(model: str, target: str) -> None:
     """Export a model, by name or path, to an OpenVINO file, in this process."""
-    from deepspot_scale.networks.caso_resnet import build
-    from deepspot_scale.networks.openvino.library import import_openvino
     from deepspot_scale.networks.openvino.translate import translate
 
     weights = find_weights(model)
-    network = build(weights.architecture)
+    network = weights.family.build(weights.architecture)
     load_weights(network, weights)
-    openvino = import_openvino()
-    openvino.save_model(translate(network), target, compress_to_fp16=False)
+    translated = translate(network)
+    _require_same(network, translated, weights.family)
+    import_openvino().save_model(translated, target, compress_to_fp16=False)
+
+
+def _require_same(network: Any, translated: Any, family: Family) -> None:
+    """Refuse a translation that answers otherwise than Keras, on an image of noise."""
+    from keras import ops
+
+    shape = (1, 4 * family.grid, 6 * family.grid, family.channels_in)
+    image = np.random.default_rng(0).random(shape, np.float32)
+    expected = ops.convert_to_numpy(network(image, training=False))
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = import_openvino().Core().compile_model(translated, "CPU", exact)
+    answer = np.moveaxis(compiled([np.moveaxis(image, -1, 1)])[0], 1, -1)
+    near = 1e-3 * max(1.0, float(np.abs(expected).max()))
+    if answer.shape != expected.shape or not np.allclose(
+        answer, expected, rtol=0, atol=near, equal_nan=True
+    ):
+        raise WeightsError(
+            f"OpenVINO answers {answer.shape}, Keras {expected.shape}, or with other "
+            "values: `openvino.translate` lacks an option of one of its layers"
+        )
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.networks.engines import Batch, EngineChoice
+from deepspot_scale.networks.engine_types import Batch, EngineChoice
 from deepspot_scale.networks.openvino.cache import openvino_file
 from deepspot_scale.networks.openvino.library import import_openvino
 from deepspot_scale.networks.weights import find_weights
@@ -35,22 +37,22 @@ class OpenVinoEngine:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def predict(self, batch: Batch) -> Batch:
-        """Return the enhanced batch (n, y, x)."""
+        """Return the answers (n, *space, channels) to a batch of such images."""
         with self.lock:
             request = self.compiled.get(batch.shape)
             if request is None:
                 request = self.compiled[batch.shape] = self._compile(batch.shape)
+            # One channel may stand anywhere: then this is a view, as OpenVINO wants.
+            images = np.ascontiguousarray(np.moveaxis(batch, -1, 1))
+            answers = request.infer({0: images}, share_inputs=True, share_outputs=True)
             # The request's own arrays, copied once, before the next call fills them.
-            answers = request.infer(
-                {0: batch[:, None]}, share_inputs=True, share_outputs=True
-            )
-            answer: Batch = answers[0][:, 0].copy()
+            answer: Batch = np.moveaxis(answers[0], 1, -1).copy()
         return answer
 
     def _compile(self, shape: tuple[int, ...]) -> Any:
-        n, height, width = shape
+        n, *space, channels = shape
         network = self.network.clone()
-        network.reshape([n, 1, height, width])
+        network.reshape([n, channels, *space])
         compiled = self.core.compile_model(network, "CPU", self.hints)
         return compiled.create_infer_request()
 

@@ -1,7 +1,7 @@
 """A Keras network, layer by layer, in OpenVINO's operations.
 
 A functional Keras model of the layers in `LAYERS` comes in, an OpenVINO model with the
-channels before y and x goes out, `(n, 1, y, x)` to `(n, 1, y, x)`. Keras' own export
+channels before y and x goes out, `(n, channels, y, x)`. Keras' own export
 goes by TensorFlow's graph: there a dilated convolution becomes a copy of the image into
 pieces, and a cropped one turns the channels around twice; on two AVX2 cores that took
 2.3 times as long for a field of 2048 px. Nothing here knows weights files or how a
@@ -38,7 +38,7 @@ def translate(model: keras.Model) -> Any:
 
     openvino = import_openvino()
     ops = openvino.opset13
-    shape = openvino.PartialShape([-1, 1, -1, -1])
+    shape = openvino.PartialShape([-1, model.inputs[0].shape[-1], -1, -1])
     image = ops.parameter(shape, np.float32, name="image")
     nodes = {id(model.inputs[0]): image}
     for layer in model.operations:
@@ -49,7 +49,7 @@ def translate(model: keras.Model) -> Any:
             raise WeightsError(f"there is no translation of {kind} for OpenVINO")
         given = [nodes[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
         nodes[id(layer.output)] = LAYERS[kind](ops, layer, *given)
-    return openvino.Model([nodes[id(model.outputs[0])]], [image], "caso_resnet")
+    return openvino.Model([nodes[id(model.outputs[0])]], [image], model.name)
 
 
 def _convolution(ops: Any, layer: Any, x: Node) -> Node:
@@ -101,6 +101,10 @@ def _concatenation(ops: Any, _: Any, *parts: Node) -> Node:
     return ops.concat(list(parts), 1)
 
 
+def _activation(ops: Any, layer: Any, x: Node) -> Node:
+    return getattr(ops, layer.activation.__name__)(x)
+
+
 def _operation(name: str) -> Callable[..., Node]:
     def translated(ops: Any, _: Any, *given: Node) -> Node:
         return getattr(ops, name)(*given)
@@ -122,10 +126,11 @@ LAYERS: dict[str, Callable[..., Node]] = {
     "Concatenate": _concatenation,
     "Add": _operation("add"),
     "SpatialDropout2D": _same,  # in training only
-    "Activation": _operation("sigmoid"),
+    "Activation": _activation,
 }
-"""What `networks.caso_resnet.build` is made of; each takes OpenVINO's operations,
-the layer and its inputs."""
+"""What families are made of; each takes OpenVINO's operations, the layer and its
+inputs. It knows the layers as `caso_resnet` sets them up: `cache.export` compares the
+answers of both networks before it keeps one."""
 
 
 def _weights(ops: Any, layer: Any, *, turned: bool = False) -> tuple[Node, Node]:

@@ -26,7 +26,7 @@ def int8():
 
 def test_whole_numbers_find_what_single_precision_finds(int8):
     truth = simulate_image("var", 5, 0, spots=40, size=256)
-    batch = quantile_scale(truth.image)(truth.image)[None]
+    batch = quantile_scale(truth.image)(truth.image)[None, ..., None]
     expected, found = get_engine(FLOAT).predict(batch), int8.predict(batch)
     assert int8.name == "openvino int8 cpu"
     difference = np.abs(found - expected)
@@ -45,7 +45,7 @@ def test_whole_numbers_keep_the_contract_of_engines(int8):
 def test_quantising_again_gives_the_same_bytes(int8, tmp_path):
     weights = find_weights(INT8.model)
     source, kept = openvino_file(weights), openvino_file(weights, int8=True)
-    quantise(str(source), str(tmp_path / "net.xml"))
+    quantise(str(source), "broad", str(tmp_path / "net.xml"))
     again = (tmp_path / "net.bin").read_bytes()
     assert again == kept.with_suffix(".bin").read_bytes()
 

@@ -1,0 +1,70 @@
+"""Which GPUs there are, and what is said where one cannot be used.
+
+Nothing here knows networks or engines.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from deepspot_scale.errors import DeviceError
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def gpu_names() -> list[str]:
+    """Return the GPUs that the configured Keras backend can use."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return [device.name for device in tf.config.list_physical_devices("GPU")]
+    if backend == "torch":
+        import torch
+
+        return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if backend == "jax":
+        import jax
+
+        return [str(device) for device in jax.devices() if device.platform != "cpu"]
+    return []
+
+
+def _gpu_driver() -> bool:
+    """Return whether there is a GPU driver: without one, no need to ask Keras."""
+    if not sys.platform.startswith("linux"):
+        return True
+    devices = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, WSL
+    return any(os.path.exists(device) for device in devices)
+
+
+def require_gpu() -> None:
+    """Raise `DeviceError` where Keras can use no GPU."""
+    if gpu_names():
+        return
+    import keras
+
+    raise DeviceError(
+        f"a GPU was asked for, but Keras' {keras.backend.backend()} backend sees "
+        "none in this process; check the driver, CUDA_VISIBLE_DEVICES and that "
+        "the backend was installed with GPU support, TensorFlow's by "
+        "pip install 'deepspot-scale[gpu]'"
+    )
+
+
+def usable_gpu() -> bool:
+    """Return whether Keras can use a GPU; one that it cannot use is a warning."""
+    if not _gpu_driver():
+        return False
+    if gpu_names():
+        return True
+    if sys.platform.startswith("linux"):  # elsewhere a driver proves nothing
+        _LOGGER.warning(
+            "this machine has a GPU that the network cannot use, so it runs on the "
+            "processors; see pip install 'deepspot-scale[gpu]', or ask for --device cpu"
+        )
+    return False

@@ -1,0 +1,101 @@
+"""Families of networks: what a weights file's word `family` stands for.
+
+A name comes in, a `Family` goes out: how its networks are built, what goes in and what
+comes out. `FAMILIES` are built in; an installed package adds one by an entry point of
+the group `deepspot_scale.networks`. Nothing here knows weights files or engines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Final
+
+from deepspot_scale.errors import SettingsError, WeightsError, did_you_mean
+from deepspot_scale.networks import caso_resnet
+from deepspot_scale.plugins import NETWORKS, load_plugin, plugin_names
+
+
+@dataclass(frozen=True)
+class Family:
+    """Networks that differ in size, not in what they are for."""
+
+    name: str
+    """The word in a weights file."""
+    architecture: type[Any]
+    """Frozen dataclass of the numbers that define one network, each with a default;
+    ``to_dict()`` gives plain values, ``from_dict(values)`` takes them back."""
+    build: Callable[..., Any]
+    """``build(architecture, dtype="float32")`` returns the untrained Keras model from
+    (n, *space, channels_in) to (n, *space times scale, channels_out), float32."""
+    reach: Callable[[Any], int]
+    """How far an input pixel of an architecture can be felt, in input pixels."""
+    grid: int
+    """Stride in input pixels: windows start and end on multiples of it."""
+    scale: Fraction | int = 1
+    """Pixels of the answer for one pixel of the image, along each axis."""
+    channels_in: int = 1
+    """Channels of an image."""
+    channels_out: int = 1
+    """Channels of an answer."""
+    answer_range: tuple[float, float] | None = None
+    """Least and largest value of an answer; None: any number."""
+    calibration: str | None = None
+    """Simulated set whose normalised images int8 is calibrated on; None: no int8."""
+
+    def __post_init__(self) -> None:
+        """Check that answers of whole windows are whole pixels."""
+        if Fraction(self.grid * self.scale).denominator != 1:
+            raise SettingsError(
+                f"the family {self.name} has the grid {self.grid} and the scale "
+                f"{self.scale}; its answer to a grid step is no "
+                "whole number of pixels"
+            )
+
+    def halo(self, architecture: Any) -> int:
+        """Return `reach` rounded up to the grid: the halo of an exact block."""
+        return math.ceil(self.reach(architecture) / self.grid) * self.grid
+
+    def answer_shape(self, space: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape (*space, channels) of the answer to an image."""
+        return (*(int(n * self.scale) for n in space), self.channels_out)
+
+
+CASO_RESNET: Final = Family(
+    "caso_resnet",
+    caso_resnet.Architecture,
+    caso_resnet.build,
+    caso_resnet.reach,
+    caso_resnet.GRID,
+    answer_range=(0.0, 1.0),
+    calibration="broad",
+)
+FAMILIES: Final[dict[str, Family]] = {CASO_RESNET.name: CASO_RESNET}
+"""Those that are built in, by name."""
+
+
+def find_family(name: str) -> Family:
+    """Return the family of this name.
+
+    Raises
+    ------
+    WeightsError
+        No such family is built in or installed.
+    SettingsError
+        The installed package that brings it cannot be imported.
+    """
+    if name in FAMILIES:
+        return FAMILIES[name]
+    # Installed names alone: a weights file must not choose what code is imported.
+    installed = plugin_names(NETWORKS)
+    if name in installed:
+        family: Family = load_plugin(name, NETWORKS)
+        return family
+    known = sorted({*FAMILIES, *installed})
+    raise WeightsError(
+        f"no family of networks {name!r}: expected one of {', '.join(known)}."
+        f"{did_you_mean(name, known)} Install the package that brings it, or a newer "
+        "deepspot_scale"
+    )

@@ -1,0 +1,306 @@
+"""The one reader of a run folder: its settings, its fields and every table it holds.
+
+A run folder comes in. Tables come out part by part, field by field or whole, each row
+from the part that counts for its field (`manifest.read_fields`); which tables there are
+is said in the folder's `contents` and in `vocabulary.SUMMARIES`, and no name of one is
+known here but that of the spots that are counted. Nothing here writes or measures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from deepspot_scale.errors import PlateError, RunError, SettingsError, did_you_mean
+from deepspot_scale.io.plate import Plate, open_plate
+from deepspot_scale.io.stores import Source
+from deepspot_scale.io.tables import Folder, read_columns, read_table
+from deepspot_scale.runs.contents import Contents, read_contents
+from deepspot_scale.runs.manifest import (
+    ADDRESS,
+    addresses_of,
+    own_rows,
+    read_fields,
+    rows_of,
+)
+from deepspot_scale.settings import Settings, read_settings
+from deepspot_scale.stages.polarity.measure import PolarityOptions
+from deepspot_scale.statistics.groups import map_of_wells
+from deepspot_scale.statistics.sector_index import SectorIndex
+from deepspot_scale.tables import as_table, empty_table, join_tables
+from deepspot_scale.vocabulary import (
+    DONE,
+    FAILED,
+    SUMMARIES,
+    Column,
+    FieldAddress,
+    same_well,
+)
+
+
+@dataclass(frozen=True)
+class FieldResult:
+    """What was found in one field that is done."""
+
+    address: FieldAddress
+    tables: dict[str, pd.DataFrame]
+    """The field's own rows by the name of the table."""
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return self.tables[name]
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """What stands in a run folder, and which of its fields are meant."""
+
+    folder: Folder
+    settings: Settings
+    provenance: dict[str, Any]
+    """Input, versions, weights."""
+    fields: pd.DataFrame
+    """`Contents.fields`: those that were tried and are meant, in order of address."""
+    moved_to: str = ""
+    """Where the input is now; empty: where it was."""
+
+    @property
+    def source(self) -> str:
+        """Where the input of the run is."""
+        return self.moved_to or str(self.provenance.get("input", {}).get("source", ""))
+
+    @property
+    def plate_name(self) -> str:
+        """Name of the input."""
+        return str(self.provenance.get("input", {}).get("name", ""))
+
+    @cached_property
+    def contents(self) -> Contents:
+        """Tables and layers of the run."""
+        return read_contents(self.folder)
+
+    @cached_property
+    def plate(self) -> Plate:
+        """The run's input; PlateError when it is not where it was."""
+        try:
+            return open_plate(self.source)
+        except PlateError as error:
+            raise PlateError(
+                f"the input of the run {self.folder.url} cannot be opened: {error} "
+                "If it was moved, say where it is now (plate)."
+            ) from error
+
+    @property
+    def index(self) -> SectorIndex:
+        """How the settings say that polarity is measured."""
+        polarity = self.settings.of(PolarityOptions)
+        return SectorIndex(
+            polarity.sectors,
+            polarity.min_spots,
+            polarity.rotation,
+            polarity.exclude_border,
+        )
+
+    @property
+    def done(self) -> pd.DataFrame:
+        """The fields that are done."""
+        return self.fields[self.fields["status"] == DONE]
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """The fields that failed."""
+        return self.fields[self.fields["status"] == FAILED]
+
+    @cached_property
+    def summaries(self) -> dict[str, pd.DataFrame]:
+        """The tables of `vocabulary.SUMMARIES` that the run has written, by name."""
+        there = set(self.folder.names(""))
+        return {
+            name: read_table(self.folder, f"{name}.parquet", columns)
+            for name, columns in SUMMARIES.items()
+            if f"{name}.parquet" in there
+        }
+
+    @property
+    def wells(self) -> pd.DataFrame:
+        """`vocabulary.WELLS`."""
+        return self.summaries["wells"]
+
+    @cached_property
+    def plate_map(self) -> pd.DataFrame:
+        """row, column, condition, gene, replicate; one line for each well."""
+        return map_of_wells(self.wells)
+
+    def iter_parts(
+        self, name: str, columns: Sequence[str] = ()
+    ) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Yield each part that has rows of a table, and those of its rows that count.
+
+        Parameters
+        ----------
+        name
+            Of the table, one of `contents.tables`.
+        columns
+            Columns that are wanted beside the address; nothing else is decoded.
+            Without any: all.
+        """
+        declared, there = self._columns(name, columns), set(self.folder.names(name))
+        for part, rows in self.done.groupby("part", sort=False):
+            if f"{part}.parquet" in there:  # a table without rows has no file
+                yield str(part), self._read_part(name, str(part), rows, declared)
+
+    def _read_part(
+        self, name: str, part: str, fields: pd.DataFrame, columns: tuple[Column, ...]
+    ) -> pd.DataFrame:
+        path, names = f"{name}/{part}.parquet", [column.name for column in columns]
+        table = as_table(read_columns(self.folder, path, names), columns)
+        return own_rows(table, fields)
+
+    def _columns(self, name: str, wanted: Sequence[str]) -> tuple[Column, ...]:
+        """Return the columns of a table that are wanted, all if none is named."""
+        kept = {*ADDRESS, *wanted}
+        declared = self.contents.tables[name]
+        return tuple(c for c in declared if not wanted or c.name in kept)
+
+    def read(self, name: str, columns: Sequence[str] = ()) -> pd.DataFrame:
+        """Return all rows of a table that count; parameters as in `iter_parts`."""
+        parts = (table for _, table in self.iter_parts(name, columns))
+        return join_tables(parts, self._columns(name, columns))
+
+    def count_spots(self) -> pd.DataFrame:
+        """Return how many spots each field has in each channel, read part by part.
+
+        Returns
+        -------
+        pandas.DataFrame
+            row, column, field, channel, n_spots; no rows for fields without spots.
+        """
+        keys = [*ADDRESS, "channel"]
+        counts = [
+            table.groupby(keys, as_index=False).size()
+            for _, table in self.iter_parts("spots", ["channel"])
+        ]
+        if not counts:
+            return pd.DataFrame(columns=[*keys, "n_spots"]).astype({"n_spots": "int64"})
+        return pd.concat(counts, ignore_index=True).rename(columns={"size": "n_spots"})
+
+    def iter_fields(self) -> Iterator[FieldResult]:
+        """Yield the fields that are done, each with its rows of every table."""
+        declared = self.contents.tables
+        there = {name: set(self.folder.names(name)) for name in declared}
+        for part, rows in self.done.groupby("part", sort=False):
+            found = {
+                name: _by_field(self._read_part(name, str(part), rows, declared[name]))
+                if f"{part}.parquet" in parts
+                else {}
+                for name, parts in there.items()
+            }
+            for address in addresses_of(rows):
+                tables = {
+                    name: found[name].get(address, empty_table(columns))
+                    for name, columns in declared.items()
+                }
+                yield FieldResult(address, tables)
+
+    def of_field(self, address: FieldAddress) -> FieldResult:
+        """Return what was found in one field; nothing if it failed."""
+        declared = self.contents.tables.items()
+        nothing = {name: empty_table(columns) for name, columns in declared}
+        own = replace(self, fields=rows_of(self.fields, {address}))
+        return next(own.iter_fields(), FieldResult(address, nothing))
+
+    def only(self, words: Sequence[str]) -> RunResults:
+        """Return the same run with these fields alone; no words mean all.
+
+        Parameters
+        ----------
+        words
+            Paths such as ``B/03/0`` or wells such as ``B03``.
+
+        Raises
+        ------
+        SettingsError
+            A field or well that the run does not have.
+        """
+        addresses = addresses_of(self.fields)
+        for word in words:
+            if not any(_means(word, address) for address in addresses):
+                near = did_you_mean(word, [address.path for address in addresses])
+                raise SettingsError(f"the run has no field or well {word!r}." + near)
+        meant = {a for a in addresses if not words or any(_means(w, a) for w in words)}
+        chosen = rows_of(self.fields, meant).reset_index(drop=True)
+        return replace(self, fields=chosen)
+
+
+def _by_field(table: pd.DataFrame) -> dict[FieldAddress, pd.DataFrame]:
+    return {
+        FieldAddress(*map(str, key)): rows.reset_index(drop=True)
+        for key, rows in table.groupby(ADDRESS, sort=False)
+    }
+
+
+def _means(word: str, address: FieldAddress) -> bool:
+    if word.strip("/") == address.path:
+        return True
+    return bool(address.row) and same_well(word, address)
+
+
+def read_run(folder: Folder) -> tuple[Settings, dict[str, Any]]:
+    """Return the settings of a run and where its answers come from.
+
+    Raises
+    ------
+    RunError
+        The folder holds no run.
+    """
+    try:
+        settings = read_settings(folder.read("settings.toml").decode())
+        facts: dict[str, Any] = json.loads(folder.read("provenance.json"))
+    except (OSError, ValueError, ImportError) as error:
+        raise RunError(
+            f"{folder.url} holds no run: {error}; give the folder that run --out made"
+        ) from error
+    return settings, facts
+
+
+def open_results(run: Source, *, plate: Source | None = None) -> RunResults:
+    """Open a run folder for reading, however far the run is.
+
+    Parameters
+    ----------
+    run
+        The folder that `run` wrote, or its fsspec URL.
+    plate
+        Where the run's input is now; None: where it was.
+
+    Raises
+    ------
+    RunError
+        There is no run.
+    """
+    folder = Folder(str(run))
+    return RunResults(folder, *read_run(folder), read_fields(folder), str(plate or ""))
+
+
+def open_run(run: Source, *, plate: Source | None = None) -> RunResults:
+    """Open a run that has come to its end; parameters as in `open_results`.
+
+    Raises
+    ------
+    RunError
+        There is no run, or it has not come to its end yet.
+    """
+    there = set(Folder(str(run)).names(""))
+    needed = ("fields.parquet", "wells.parquet", "conditions.parquet")
+    wanted = ("settings.toml", "provenance.json", *needed)
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise RunError(
+            f"{run} has no {', '.join(missing)}, which a run writes; name the "
+            "folder of a run, and let it finish first"
+        )
+    return open_results(run, plate=plate)
