@@ -58,7 +58,7 @@ TESTED_ELSEWHERE = {
     "io.ome_zarr.metadata_blocks": "parsed back in io/ome_zarr/test_metadata.py",
     "io.ome_zarr.zarr_images": "levels and plain arrays in io/test_plate.py",
     "networks.devices": "GPUs that are there or not in networks/test_engines.py",
-    "networks.engine_types": "declarations; used by each test of networks/test_engines.py",
+    "networks.engine_types": "declarations, used throughout networks/test_engines.py",
     "networks.keras_engine": "the contract of engines in networks/test_engines.py",
     "networks.model_list": "printed and verified in cli/test_commands.py",
     "networks.openvino.cache": "exports in networks/openvino/test_quantise.py",

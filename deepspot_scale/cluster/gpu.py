@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import takewhile
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,9 @@ from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
 from deepspot_scale.cluster.shutdown import without_signals
 from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.errors import DeviceError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 MEMORY_SHARE = 0.9
@@ -95,7 +98,7 @@ def _find_devices() -> list[str]:
 
 
 @contextmanager
-def open_gpus(options: Gpus) -> Iterator[Any]:
+def open_gpus(options: Gpus) -> Iterator[Client]:
     """Start one worker for each GPU and yield their client; stop them at the end.
 
     Raises
