@@ -23,8 +23,9 @@ from deepspot_scale.evaluation.matching import Score, match_one_to_one
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image, write_labels
 from deepspot_scale.report.page import write_report
-from deepspot_scale.runs.execute import Progress, execute_run
+from deepspot_scale.runs.execute import execute_run
 from deepspot_scale.runs.prepare import prepare_run
+from deepspot_scale.runs.progress import Progress
 from deepspot_scale.runs.results import open_run
 from deepspot_scale.settings import make_settings
 from deepspot_scale.simulation.wound_assay import (

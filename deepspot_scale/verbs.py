@@ -30,7 +30,6 @@ from deepspot_scale.blockwise.contract import (
 )
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK, Box, one_block
 from deepspot_scale.blockwise.identity import (
-    PlaneIdentity,
     delayed_table,
     gather_tables,
     lazy_table,
@@ -53,8 +52,7 @@ from deepspot_scale.blockwise.spots import ASSIGNED, Detector, Spots
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels.binning import binning_for
 from deepspot_scale.kernels.references import Reference
-from deepspot_scale.networks.engine_types import EngineChoice
-from deepspot_scale.networks.weights import DEFAULT_MODEL
+from deepspot_scale.networks.engine_types import DEFAULT_MODEL, EngineChoice
 from deepspot_scale.pipeline import assemble_stages
 from deepspot_scale.stages.assignment import look_up
 from deepspot_scale.stages.brightness import (
@@ -67,7 +65,7 @@ from deepspot_scale.stages.enhancement import Enhancement
 from deepspot_scale.stages.polarity.measure import PolarityMeasure
 from deepspot_scale.stages.quality import QualityOptions, plan_quality
 from deepspot_scale.tables import join_tables
-from deepspot_scale.vocabulary import CELLS, FieldAddress
+from deepspot_scale.vocabulary import CELLS, FieldAddress, PlaneIdentity
 
 if TYPE_CHECKING:
     import dask.dataframe as dd

@@ -58,6 +58,24 @@ def same_well(given: str, address: FieldAddress) -> bool:
     return (match[1].upper(), match[2]) == (address.row.upper(), column)
 
 
+@dataclass(frozen=True)
+class PlaneIdentity:
+    """What every row of one plane's table has in common."""
+
+    address: FieldAddress = FieldAddress("", "", "")
+    """The field."""
+    t: int = 0
+    """Time point."""
+    channel: str = ""
+    """Channel name."""
+    z: int = 0
+    """Plane, or `PROJECTED`."""
+    pixel_size_um: tuple[float, float] | None = None
+    """(y, x) micrometres; None when unknown."""
+    origin_um: tuple[float, float] = (0.0, 0.0)
+    """(y, x) of the first pixel's centre; of a cut-out not 0."""
+
+
 class Column(NamedTuple):
     """One table column."""
 

@@ -30,9 +30,10 @@ from deepspot_scale.io.ome_zarr.writing import (
 )
 from deepspot_scale.io.tables import Folder, read_table
 from deepspot_scale.kernels.sectors import angle_bins
-from deepspot_scale.runs.execute import Progress, execute_run
+from deepspot_scale.runs.execute import execute_run
 from deepspot_scale.runs.manifest import read_fields
 from deepspot_scale.runs.prepare import prepare_run
+from deepspot_scale.runs.progress import Progress
 from deepspot_scale.runs.results import open_results
 from deepspot_scale.settings import make_settings
 from deepspot_scale.simulation import render_spots

@@ -34,7 +34,7 @@ from deepspot_scale.vocabulary import Column
 if TYPE_CHECKING:
     import pandas as pd
 
-    from deepspot_scale.blockwise.identity import PlaneIdentity
+    from deepspot_scale.vocabulary import PlaneIdentity
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

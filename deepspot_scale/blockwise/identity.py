@@ -7,7 +7,6 @@ columns. Nothing here knows what was measured.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,30 +14,12 @@ import pandas as pd
 import xarray as xr
 
 from deepspot_scale.tables import as_table, empty_table, join_tables
-from deepspot_scale.vocabulary import Column, FieldAddress
+from deepspot_scale.vocabulary import Column, FieldAddress, PlaneIdentity
 
 MICROMETRES = frozenset(
     {"um", "\u00b5m", "\u03bcm", "micrometer", "micrometre", "micron"}
 )
 """What coordinates in micrometres may say of their units."""
-
-
-@dataclass(frozen=True)
-class PlaneIdentity:
-    """What every row of one plane's table has in common."""
-
-    address: FieldAddress = FieldAddress("", "", "")
-    """The field."""
-    t: int = 0
-    """Time point."""
-    channel: str = ""
-    """Channel name."""
-    z: int = 0
-    """Plane, or `vocabulary.PROJECTED`."""
-    pixel_size_um: tuple[float, float] | None = None
-    """(y, x) micrometres; None when unknown."""
-    origin_um: tuple[float, float] = (0.0, 0.0)
-    """(y, x) of the first pixel's centre; of a cut-out not 0."""
 
 
 def plane_identity(image: xr.DataArray, index: dict[str, int]) -> PlaneIdentity:

@@ -244,14 +244,19 @@ def _lazy_layers(
             shape = scaled_shape(blocks.shape, scale)
             planes[layer.name] = da.from_delayed(value, shape, layer.dtype)
             continue
-        rows: dict[int, list[Any]] = {}
-        for block, piece in zip(blocks.blocks, pieces[layer.name], strict=True):
-            core = block.core.scaled(scale)
+        cores = [block.core.scaled(scale) for block in blocks.blocks]
+        starts = [
+            sorted({core.spans[axis].start for core in cores})
+            for axis in range(len(blocks.shape))
+        ]
+        nested = np.empty([len(along) for along in starts], object)
+        for core, piece in zip(cores, pieces[layer.name], strict=True):
             array = da.from_delayed(
                 delayed(_values, pure=False)(piece), core.shape, layer.dtype
             )
-            rows.setdefault(core.y.start, []).append(array)
-        planes[layer.name] = da.block(list(rows.values()))
+            pairs = zip(starts, core.spans, strict=True)
+            nested[tuple(along.index(span.start) for along, span in pairs)] = array
+        planes[layer.name] = da.block(nested.tolist())
     return planes
 
 

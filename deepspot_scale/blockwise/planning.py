@@ -51,6 +51,14 @@ class PlannedStep:
     """Whether the field's answer is wanted."""
     kept: bool
     """Whether the layer's pixels leave the field."""
+    scales: Mapping[str, Fraction]
+    """Of the layers that it reads: pixels for each pixel of the image."""
+
+    @property
+    def scale(self) -> Fraction:
+        """Of the layer that it gives; 1 for other answers."""
+        gives = self.step.gives
+        return Fraction(gives.scale) if isinstance(gives, Layer) else Fraction(1)
 
 
 @dataclass(frozen=True)
@@ -181,6 +189,7 @@ def plan_pipeline(
                 {} if joined else reach.get(name, {}),
                 shared=joined or (node.layer is None and name in agreed),
                 kept=name in kept and not joined,
+                scales={layer: graph.scale(layer) for layer in node.step.reads},
             )
         )
     at_work = {nodes[name].stage for name in order}
@@ -198,7 +207,7 @@ def plan_pipeline(
         tuple(layer for n in order if n in kept and (layer := nodes[n].layer)),
         {name: reach[name] for name in (*images, *labels) if name in reach},
         _widest(reach.get(name, {}) for name in images),
-        math.lcm(*(work.grid for work in works.values())),
+        _common_grid(works),
         block,
         _common_axes(works),
         tuple(e for s, w in works.items() if s in at_work for e in w.networks),
@@ -291,6 +300,10 @@ class _Graph:
         if name in self.nodes:
             return
         known = ", ".join(sorted({*self.nodes, *self.stored}))
+        if not reader:
+            raise SettingsError(
+                f"{name!r} is wanted, and no stage gives it; there are {known}"
+            )
         raise SettingsError(
             f"the stage {reader} reads {name!r}, which no stage gives and the field "
             f"does not have; there are {known}"
@@ -307,7 +320,7 @@ class _Graph:
             node = self.nodes[name]
             own = {} if node.layer and node.layer.joined else reach.get(name, {})
             for layer, margin in node.step.reads.items():
-                to = self._scale(layer) / self._scale(name)
+                to = self.scale(layer) / self.scale(name)
                 axes = {*"yx", *own, *(() if isinstance(margin, int) else margin)}
                 for axis in axes:
                     grown = math.ceil(own.get(axis, 0) * (to if axis in "yx" else 1))
@@ -316,7 +329,8 @@ class _Graph:
                     known[axis] = max(known.get(axis, 0), wide)
         return reach
 
-    def _scale(self, name: str) -> Fraction:
+    def scale(self, name: str) -> Fraction:
+        """Return the pixels of a layer for each pixel of the image."""
         made = self.nodes[name].layer if name in self.nodes else None
         return Fraction(made.scale) if made else Fraction(1)
 
@@ -357,6 +371,16 @@ def _widest(reaches: Iterable[Reach]) -> Reach:
         for axis, pixels in reach.items():
             widest[axis] = max(widest.get(axis, 0), pixels)
     return widest
+
+
+def _common_grid(works: Mapping[str, Work]) -> int:
+    """Return the grid on which cores of coarser layers tile the field too."""
+    gives = (step.gives for work in works.values() for step in work.steps)
+    scales = [Fraction(layer.scale) for layer in gives if isinstance(layer, Layer)]
+    return math.lcm(
+        *(work.grid for work in works.values()),
+        *(scale.denominator for scale in scales),
+    )
 
 
 def _common_axes(works: Mapping[str, Work]) -> str:

@@ -37,7 +37,6 @@ from deepspot_scale.blockwise.batching import (
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
-    Layer,
     Pixels,
     Reader,
     scaled_shape,
@@ -73,27 +72,33 @@ class _LayerReader:
     """The block's answers, layers among them."""
     joined: Answers
     """The field's answers, joined layers among them."""
-    reads: Mapping[str, Any]
-    base: Box
-    """The step's own pixels, on the image's grid."""
-    block: Block
+    step: PlannedStep
+    own: Box
+    """The step's own pixels, on the grid of what it gives."""
+    window: Box
+    """The block's window inside the field. A step on a grid may read all of it."""
     shape: tuple[int, ...]
 
     def __call__(self, name: str, box: Box) -> NDArray[Any]:
         self._require(name)
+        if box != self.window:
+            self._refuse_beyond(name, box, self._limit(name))
         if name in self.made.by_name:
             at, values = self.made.by_name[name]
             self._refuse_beyond(name, box, at)
             return values[box.within(at)]  # type: ignore[no-any-return]
         if name in self.joined.by_name:
             return self.joined.by_name[name][box.slices]  # type: ignore[no-any-return]
-        limit = self.base.grow(self.reads[name], self.shape)
-        if not box.lies_in(self.block.window):
-            self._refuse_beyond(name, box, limit)
         return self.stored(name, box)
 
+    def _limit(self, name: str) -> Box:
+        """Return as far as the step has declared to read a layer, on its grid."""
+        scale = self.step.scales[name]
+        there = self.own.scaled(scale / self.step.scale)
+        return there.grow(self.step.step.reads[name], scaled_shape(self.shape, scale))
+
     def has(self, name: str) -> bool:
-        return name in self.reads
+        return name in self.step.step.reads
 
     def dtype(self, name: str) -> np.dtype[Any]:
         self._require(name)
@@ -104,7 +109,7 @@ class _LayerReader:
         return self.stored.dtype(name)
 
     def _require(self, name: str) -> None:
-        if name not in self.reads:
+        if name not in self.step.step.reads:
             raise ContractError(
                 f"a step reads the layer {name!r} without naming it in `reads`"
             )
@@ -113,7 +118,7 @@ class _LayerReader:
         if not box.lies_in(limit):
             raise ContractError(
                 f"a step reads the layer {name!r} beyond the margin "
-                f"{self.reads[name]} that it names in `reads`"
+                f"{self.step.step.reads[name]} that it names in `reads`"
             )
 
 
@@ -129,17 +134,15 @@ class _BlockRun:
 
     def context(self, planned: PlannedStep, own: Answers) -> BlockContext:
         """Return what a step may see."""
-        step, core = planned.step, self.block.core
-        wanted = base = core
-        if isinstance(step.gives, Layer):
-            scale = Fraction(step.gives.scale)
-            shape = scaled_shape(self.shape, scale)
-            wanted = core.scaled(scale).grow(planned.reach, shape)
-            base = wanted.scaled(1 / scale)
-        read = _LayerReader(
-            self.stored, own, self.agreed, step.reads, base, self.block, self.shape
+        wanted = self.block.core.scaled(planned.scale).grow(
+            planned.reach, scaled_shape(self.shape, planned.scale)
         )
-        return BlockContext(self.block, self.shape, read, own.only(step.uses), wanted)
+        window = self.block.window.grow(0, self.shape)
+        read = _LayerReader(
+            self.stored, own, self.agreed, planned, wanted, window, self.shape
+        )
+        uses = own.only(planned.step.uses)
+        return BlockContext(self.block, self.shape, read, uses, wanted)
 
 
 def run_block(

@@ -32,10 +32,10 @@ from deepspot_scale.blockwise.contract import (
     Table,
 )
 from deepspot_scale.blockwise.geometry import Box, Margin
-from deepspot_scale.blockwise.identity import PlaneIdentity, identify
+from deepspot_scale.blockwise.identity import identify
 from deepspot_scale.blockwise.rounds import put_together
 from deepspot_scale.tables import join_tables
-from deepspot_scale.vocabulary import PLANE, Column
+from deepspot_scale.vocabulary import PLANE, Column, PlaneIdentity
 
 OnPixels = Callable[[NDArray[Any]], NDArray[Any]]
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-import deepspot_scale
+from deepspot_scale.plugins import installed_versions
 
 EXIT_USAGE = 2
 EXIT_FAILED_FIELDS = 3
@@ -29,7 +29,8 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"deepspot-scale {deepspot_scale.__version__}")
+        (version,) = installed_versions(["deepspot-scale"]).values()
+        typer.echo(f"deepspot-scale {version}")
         raise typer.Exit
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from deepspot_scale.runs.execute import Progress
+from deepspot_scale.runs.progress import Progress
 
 LOG_SECONDS = 10.0
 """Least seconds between two lines of a log file."""

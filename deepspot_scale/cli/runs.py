@@ -31,9 +31,9 @@ from deepspot_scale.errors import RunError, SettingsError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from deepspot_scale.runs.execute import Progress
     from deepspot_scale.runs.lease import Lease
     from deepspot_scale.runs.prepare import Prepared
+    from deepspot_scale.runs.progress import Progress
 
 
 @app.command()

@@ -13,16 +13,16 @@ from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.blockwise.rounds import defer_rounds, join_pieces
 from deepspot_scale.execution.planes import (
     FieldTask,
+    InputChoice,
     iter_field_planes,
     plane_box,
     plane_reader,
     plane_result,
 )
 from deepspot_scale.io.plate import open_field
-from deepspot_scale.settings import Settings
 
 
-def defer_field(task: FieldTask, settings: Settings, pipeline: Pipeline) -> list[Any]:
+def defer_field(task: FieldTask, choice: InputChoice, pipeline: Pipeline) -> list[Any]:
     """Return one delayed `PlaneResult` for each plane; nothing is computed.
 
     Parameters and errors are those of `execution.field.run_field`, and so is the
@@ -34,8 +34,8 @@ def defer_field(task: FieldTask, settings: Settings, pipeline: Pipeline) -> list
     blocks = pipeline.blocks(plane_box(source, pipeline.axes).shape)
     finish = delayed(plane_result, pure=False)
     planes = []
-    for plane in iter_field_planes(source, settings, pipeline.axes):
-        reader = plane_reader(task.entry, plane, settings)
+    for plane in iter_field_planes(source, choice, pipeline.axes):
+        reader = plane_reader(task.entry, plane, choice)
         answers, pieces = defer_rounds(
             pipeline,
             blocks,

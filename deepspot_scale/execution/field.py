@@ -19,6 +19,7 @@ from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.blockwise.rounds import Seconds, iter_rounds
 from deepspot_scale.execution.planes import (
     FieldTask,
+    InputChoice,
     LoadedReader,
     OpenReader,
     PlaneIndex,
@@ -29,7 +30,6 @@ from deepspot_scale.execution.planes import (
     plane_result,
 )
 from deepspot_scale.io.plate import Field, open_field
-from deepspot_scale.settings import Settings
 
 PIXELS_TOGETHER = 1 << 22
 """Planes go side by side until they have this many pixels: one of 2048 x 2048 px goes
@@ -37,7 +37,7 @@ alone, of 128 x 128 px 256 do."""
 
 
 def run_field(
-    task: FieldTask, settings: Settings, pipeline: Pipeline
+    task: FieldTask, choice: InputChoice, pipeline: Pipeline
 ) -> list[PlaneResult]:
     """Run all rounds on every plane of a field, here and now.
 
@@ -45,7 +45,7 @@ def run_field(
     ----------
     task
         The field.
-    settings
+    choice
         Which channels, planes and labels.
     pipeline
         The rounds and the blocks they need.
@@ -60,7 +60,7 @@ def run_field(
     FieldError
         The field cannot be processed.
     """
-    (outcome,) = run_fields([task], settings, pipeline)
+    (outcome,) = run_fields([task], choice, pipeline)
     if isinstance(outcome.answer, Exception):
         raise outcome.answer
     results: list[PlaneResult] = outcome.answer
@@ -84,7 +84,7 @@ class _FieldEnd:
 
 
 def run_fields(
-    tasks: Sequence[FieldTask], settings: Settings, pipeline: Pipeline
+    tasks: Sequence[FieldTask], choice: InputChoice, pipeline: Pipeline
 ) -> list[Outcome]:
     """Run fields whose planes go side by side, as far as they are small.
 
@@ -92,7 +92,7 @@ def run_fields(
     ----------
     tasks
         The fields.
-    settings, pipeline
+    choice, pipeline
         As in `run_field`.
 
     Returns
@@ -101,7 +101,7 @@ def run_fields(
         For each field what `run_field` gives, or the exception that it raises.
     """
     ends = [_FieldEnd() for _ in tasks]
-    for group in _iter_groups(tasks, settings, pipeline, ends):
+    for group in _iter_groups(tasks, choice, pipeline, ends):
         outcomes = run_together([running for _, running in group])
         for (number, _), outcome in zip(group, outcomes, strict=True):
             ends[number].take(outcome)
@@ -110,7 +110,7 @@ def run_fields(
 
 def _iter_groups(
     tasks: Sequence[FieldTask],
-    settings: Settings,
+    choice: InputChoice,
     pipeline: Pipeline,
     ends: Sequence[_FieldEnd],
 ) -> Iterator[list[tuple[int, Running]]]:
@@ -124,7 +124,7 @@ def _iter_groups(
         began = time.perf_counter()
         try:
             source = open_field(task.entry)
-            planes = list(iter_field_planes(source, settings, pipeline.axes))
+            planes = list(iter_field_planes(source, choice, pipeline.axes))
             box = plane_box(source, pipeline.axes)
         except Exception as error:  # this field's outcome, for the caller to judge
             ends[number].take(Outcome(error, time.perf_counter() - began))
@@ -133,7 +133,7 @@ def _iter_groups(
         for plane in planes:
             if ends[number].error is not None:
                 break
-            reader = OpenReader(source, plane, labels_in_use(settings))
+            reader = OpenReader(source, plane, labels_in_use(choice))
             running = _iter_plane(task, source, LoadedReader(reader, box), pipeline)
             group.append((number, running))
             pixels += math.prod(box.shape)

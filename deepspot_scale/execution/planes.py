@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,16 +20,34 @@ from numpy.typing import NDArray
 from deepspot_scale.blockwise.answers import IMAGE, LABELS, REFERENCE
 from deepspot_scale.blockwise.contract import Answers
 from deepspot_scale.blockwise.geometry import Box, whole_box
-from deepspot_scale.blockwise.identity import PlaneIdentity
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import FieldError, did_you_mean
 from deepspot_scale.io.plate import Field, FieldEntry, open_field
 from deepspot_scale.kernels.references import Reference
-from deepspot_scale.settings import Settings
-from deepspot_scale.vocabulary import PROJECTED
+from deepspot_scale.vocabulary import PROJECTED, PlaneIdentity
 
 ALL: Literal["all"] = "all"
 """Along this axis a pipeline takes all positions at once."""
+
+
+class InputChoice(Protocol):
+    """Which channels, planes and labels of a field are asked for; as `Settings` say."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """By name or index."""
+
+    @property
+    def project(self) -> Literal["max", "mean", "none"]:
+        """How the planes of a z-stack become one; none: each plane alone."""
+
+    @property
+    def cells(self) -> str | None:
+        """Name of the label image of the cells."""
+
+    @property
+    def nuclei(self) -> str | None:
+        """Name of the label image of the nuclei."""
 
 
 class PlaneIndex(NamedTuple):
@@ -178,15 +196,15 @@ def plane_box(source: Field, axes: str) -> Box:
 
 
 def iter_field_planes(
-    source: Field, settings: Settings, axes: str = "yx"
+    source: Field, choice: InputChoice, axes: str = "yx"
 ) -> Iterator[PlaneIndex]:
-    """Yield all planes of a field that the settings ask for.
+    """Yield all planes of a field that are asked for.
 
     Parameters
     ----------
     source
         The field.
-    settings
+    choice
         Which channels, planes and labels.
     axes
         Those of a pipeline's blocks; planes along others are looped over.
@@ -196,35 +214,35 @@ def iter_field_planes(
     FieldError
         A channel or label image that the field does not have.
     """
-    for name in (settings.cells, settings.nuclei):
+    for name in (choice.cells, choice.nuclei):
         if name is not None and name not in source.label_names:
             raise FieldError(
                 f"no labels {name!r}: the field has "
                 f"{', '.join(source.label_names) or 'no labels at all'}."
                 + did_you_mean(name, source.label_names)
             )
-    channels = [source.channel_index(name) for name in settings.channels]
+    channels = [source.channel_index(name) for name in choice.channels]
     times: Iterable[Any] = (ALL,) if "t" in axes else range(source.n_t)
     for t, channel in product(times, channels):
         if "z" in axes:
             yield PlaneIndex(t, channel, ALL)
-        elif settings.project == "none":
+        elif choice.project == "none":
             for z in range(source.n_z):
                 yield PlaneIndex(t, channel, z)
         else:
-            yield PlaneIndex(t, channel, settings.project if source.n_z > 1 else 0)
+            yield PlaneIndex(t, channel, choice.project if source.n_z > 1 else 0)
 
 
 def plane_reader(
-    entry: FieldEntry, plane: PlaneIndex, settings: Settings
+    entry: FieldEntry, plane: PlaneIndex, choice: InputChoice
 ) -> FieldReader:
     """Return the reader of one plane and of the labels that were asked for."""
-    return FieldReader(entry, plane, labels_in_use(settings))
+    return FieldReader(entry, plane, labels_in_use(choice))
 
 
-def labels_in_use(settings: Settings) -> tuple[tuple[str, str], ...]:
+def labels_in_use(choice: InputChoice) -> tuple[tuple[str, str], ...]:
     """Return the labels that were asked for: the names of stages and of the store."""
-    named = {name: getattr(settings, name) for name in LABELS.values()}
+    named = {name: getattr(choice, name) for name in LABELS.values()}
     return tuple((use, name) for use, name in named.items() if name is not None)
 
 

@@ -80,7 +80,9 @@ def _write_parts(
             names = pd.DataFrame(columns=[column.name for column in declared])
             names.to_csv(files[kind], index=False, lineterminator="\n")
         for found in results.iter_fields():
-            tables = found.tables | {"cells": measure_cells(results, found["cells"])}
+            tables = found.tables | {
+                "cells": measure_cells(found["cells"], *results.wells_and_sectors)
+            }
             for kind, table in tables.items():
                 table.to_csv(
                     files[kind], index=False, header=False, lineterminator="\n"

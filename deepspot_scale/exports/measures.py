@@ -10,7 +10,6 @@ from __future__ import annotations
 import pandas as pd
 
 from deepspot_scale.kernels.sectors import relative_concentration, sector_sums
-from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.groups import MAP
 from deepspot_scale.tables import as_table
 from deepspot_scale.vocabulary import CELLS, WELLS, Column
@@ -46,15 +45,19 @@ def _sector_columns(n_sectors: int) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def measure_cells(results: RunResults, cells: pd.DataFrame) -> pd.DataFrame:
+def measure_cells(
+    cells: pd.DataFrame, plate_map: pd.DataFrame, n_sectors: int
+) -> pd.DataFrame:
     """Return one row for each row of `cells`, with numbers and words only.
 
     Parameters
     ----------
-    results
-        The run; says how many sectors there are, and what each well holds.
     cells
         The columns `vocabulary.CELLS`.
+    plate_map
+        What each well holds, see `RunResults.plate_map`.
+    n_sectors
+        Sectors about the nucleus.
 
     Returns
     -------
@@ -62,8 +65,7 @@ def measure_cells(results: RunResults, cells: pd.DataFrame) -> pd.DataFrame:
         `measure_columns`. Sectors count counter-clockwise; sector 0 is centred on the
         reference, on +x where none was given.
     """
-    n_sectors = results.index.sectors
-    table = cells.merge(results.plate_map, how="left", on=["row", "column"])
+    table = cells.merge(plate_map, how="left", on=["row", "column"])
     table = table.fillna(dict.fromkeys(MAP, ""))
     bins = {name: cells[name].to_list() for name in ("area_bins", "spot_bins")}
     if len(cells):

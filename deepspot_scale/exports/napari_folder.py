@@ -62,7 +62,7 @@ def write_napari(results: RunResults, folder: Path) -> None:
 
 def _write_field(results: RunResults, found: FieldResult, folder: Path) -> None:
     field = results.plate.open(found.address.path)
-    cells = measure_cells(results, found["cells"])
+    cells = measure_cells(found["cells"], *results.wells_and_sectors)
     cells = cells.assign(y=cells["cell_y"], x=cells["cell_x"])
     for kind, table in (("spots", found["spots"]), ("cells", cells)):
         channels = safe_names(table["channel"].unique())

@@ -107,7 +107,9 @@ def _write_frame(
         regions[label] = f"{frame.name}_{plain}"
         labels = lazy_labels(frame.field, label, image)
         _write(data, "labels", regions[label], _labels(labels, frame))
-    cells = measure_cells(results, found["cells"][found["cells"]["t"] == frame.t])
+    cells = measure_cells(
+        found["cells"][found["cells"]["t"] == frame.t], *results.wells_and_sectors
+    )
     return cells.assign(region=regions.get(results.settings.cells or ""))
 
 

@@ -12,12 +12,11 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspot_scale.networks.weights import DEFAULT_MODEL
-
 Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Device = Literal["auto", "cpu", "gpu"]
 Batch = NDArray[np.float32]
 AUTO = "auto"
+DEFAULT_MODEL = "deepspot"
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepspot_scale.errors import WeightsError, did_you_mean
+from deepspot_scale.networks.engine_types import DEFAULT_MODEL
 from deepspot_scale.networks.families import CASO_RESNET, Family, find_family
 
 if TYPE_CHECKING:
     import keras
 
 SHIPPED = Path(__file__).parent / "models"
-DEFAULT_MODEL = "deepspot"
 
 
 @dataclass(frozen=True)

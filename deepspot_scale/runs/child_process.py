@@ -1,9 +1,9 @@
-"""Fields in a process of their own: one that kills it is known, and alone in that.
+"""Work in a process of its own: what kills the process is known, and fails alone.
 
-Suspects come in, one row for each goes out. A child process takes them one by one; if
-it dies, the field in hand is the culprit, and a new child takes the next. The
-worker that waits for the child, and whatever else it does, is not touched. Nothing here
-knows why the fields are suspected.
+Items and a function come in, one answer for each item goes out. A child process takes
+the items one by one; if it dies, the item in hand has killed it, and a new child takes
+the next. The worker that waits for the child, and its other work, are not touched.
+Nothing here knows what the items are or why they are suspected.
 """
 
 from __future__ import annotations
@@ -14,55 +14,55 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from queue import Empty, SimpleQueue
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
-import pandas as pd
-
-from deepspot_scale.cluster.shutdown import is_wanted
 from deepspot_scale.errors import FieldError
-from deepspot_scale.execution.planes import FieldTask
-from deepspot_scale.runs.process import Job, fail_batch, run_batch
-from deepspot_scale.tables import join_tables
 
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 POLL = 0.2
 """Seconds between two looks at the child's memory."""
 _ENOUGH = 0.95
 """Of a worker's memory; above it, Dask would kill the worker itself."""
 
 
-def run_isolated(
-    tasks: list[FieldTask], job: Job, *, wanted: Callable[[], bool] | None = None
-) -> pd.DataFrame:
-    """Process fields like `run_batch`, each where it can harm no other.
+def run_each(
+    items: Sequence[Item],
+    call: Callable[[Item], Answer],
+    fail: Callable[[Item, Exception], Answer],
+    *,
+    wanted: Callable[[], bool],
+) -> list[Answer]:
+    """Call a function for each item, each where it can harm no other.
 
     Parameters
     ----------
-    tasks
-        The fields.
-    job
-        What to do with them.
+    items
+        What can be pickled.
+    call
+        Gives the answer of an item, in the child process.
+    fail
+        Gives the answer of an item that killed its process, here.
     wanted
-        Asked before each field whether it should be begun; None asks the worker.
+        Asked before each item whether it should be begun.
 
     Returns
     -------
-    pandas.DataFrame
-        One row for each field that was begun; failed for one that killed its process.
+    list
+        One answer for each item that was begun.
     """
-    wanted = wanted or partial(is_wanted, job.token)
-    waiting, rows = list(tasks), list[pd.DataFrame]()
+    waiting, answers = list(items), list[Answer]()
     while waiting and wanted():
-        with _child(job) as child:
+        with _child(call) as child:
             while waiting and wanted():
-                task = waiting.pop(0)
-                rows.append(_run_in(child, task, job))
+                item = waiting.pop(0)
+                answers.append(_run_in(child, item, fail))
                 if child.process.poll() is not None:
                     break
-    return join_tables(rows, job.contents.fields)
+    return answers
 
 
 class _Child(NamedTuple):
@@ -72,8 +72,8 @@ class _Child(NamedTuple):
 
 
 @contextmanager
-def _child(job: Job) -> Iterator[_Child]:
-    """Start a process that waits for fields; at the end it is gone."""
+def _child(call: Callable[[Any], Any]) -> Iterator[_Child]:
+    """Start a process that waits for items; at the end it is gone."""
     import cloudpickle
 
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -90,7 +90,7 @@ def _child(job: Job) -> Iterator[_Child]:
     listener = threading.Thread(target=_listen, args=(process.stdout, answers.put))
     listener.start()
     try:
-        _send(process.stdin, cloudpickle.dumps(job))
+        _send(process.stdin, cloudpickle.dumps(call))
         yield _Child(process, process.stdin, answers)
     finally:
         # With all that it started: who is left would hold the pipe open.
@@ -119,11 +119,13 @@ def _listen(stream: IO[bytes], take: Callable[[Any], None]) -> None:
         take(None)
 
 
-def _run_in(child: _Child, task: FieldTask, job: Job) -> pd.DataFrame:
-    """Return the row of a field that the child did, or that killed it."""
+def _run_in(
+    child: _Child, item: Item, fail: Callable[[Item, Exception], Answer]
+) -> Answer:
+    """Return the answer of an item that the child did, or that killed it."""
     import cloudpickle
 
-    _send(child.requests, cloudpickle.dumps(task))
+    _send(child.requests, cloudpickle.dumps(item))
     limit = _memory_limit()
     while True:
         try:
@@ -132,7 +134,7 @@ def _run_in(child: _Child, task: FieldTask, job: Job) -> pd.DataFrame:
             if limit and _memory(child.process.pid) > limit:
                 child.process.kill()
                 child.process.wait()
-                return fail_batch([task], _too_large(limit), job)
+                return fail(item, _too_large(limit))
             # What it had started may hold the pipe open, so that no end comes by it.
             if child.process.poll() is None or not child.answers.empty():
                 continue
@@ -140,9 +142,9 @@ def _run_in(child: _Child, task: FieldTask, job: Job) -> pd.DataFrame:
         if isinstance(answer, BaseException):
             raise answer
         if answer is not None:
-            rows: pd.DataFrame = answer
-            return rows
-        return fail_batch([task], _explain_end(child.process.wait()), job)
+            found: Answer = answer
+            return found
+        return fail(item, _explain_end(child.process.wait()))
 
 
 def _too_large(limit: float) -> FieldError:
@@ -188,23 +190,23 @@ def _memory(pid: int) -> float:
 
 
 def serve() -> None:
-    """Be the child: take a job, then fields, and answer each with its row."""
-    answers, fields = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
+    """Be the child: take a function, then items, and answer each of them."""
+    answers, items = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
     os.dup2(2, 1)  # whatever libraries print is no answer
     # A library that forks closes its copy of stdin, which waits while we read from it.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     requests: SimpleQueue[Any] = SimpleQueue()
 
     def take(message: Any) -> None:
-        if message is None:  # the worker is gone or has no more fields
+        if message is None:  # the worker is gone or has no more items
             os._exit(0)
         requests.put(message)
 
-    threading.Thread(target=_listen, args=(fields, take), daemon=True).start()
-    job = requests.get()
+    threading.Thread(target=_listen, args=(items, take), daemon=True).start()
+    call = requests.get()
     while True:
         try:
-            answer: Any = run_batch([requests.get()], job, wanted=lambda: True)
+            answer: Any = call(requests.get())
         except BaseException as error:  # what ends a run ends it here too
             answer = error
         pickle.dump(answer, answers)

@@ -25,8 +25,14 @@ from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.execution.blocks import defer_field
 from deepspot_scale.execution.planes import FieldTask, plane_box
 from deepspot_scale.io.plate import Plate, open_field
-from deepspot_scale.runs.child_process import run_isolated
-from deepspot_scale.runs.process import FATAL, Job, fail_batch, finish_batch, run_batch
+from deepspot_scale.runs.process import (
+    FATAL,
+    Job,
+    fail_batch,
+    finish_batch,
+    run_batch,
+    run_isolated,
+)
 from deepspot_scale.tables import empty_table
 
 BATCH_PIXELS = 1 << 24

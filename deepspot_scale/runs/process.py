@@ -26,6 +26,7 @@ from deepspot_scale.errors import (
 from deepspot_scale.execution.field import run_fields
 from deepspot_scale.execution.planes import FieldTask, PlaneResult
 from deepspot_scale.io.tables import Folder
+from deepspot_scale.runs.child_process import run_each
 from deepspot_scale.runs.contents import Contents
 from deepspot_scale.runs.manifest import commit_part, part_name
 from deepspot_scale.settings import Settings
@@ -106,6 +107,30 @@ def run_batch(
     if not outcomes:
         return empty_table(job.contents.fields)
     return finish_batch(tasks[: len(outcomes)], outcomes, seconds, job)
+
+
+def run_isolated(
+    tasks: list[FieldTask], job: Job, *, wanted: Callable[[], bool] | None = None
+) -> pd.DataFrame:
+    """Process fields like `run_batch`, each in a process where it harms no other.
+
+    A field that kills its process fails; parameters and rows are those of `run_batch`.
+    """
+    rows = run_each(
+        tasks,
+        partial(_run_one, job),
+        partial(_fail_one, job),
+        wanted=wanted or partial(is_wanted, job.token),
+    )
+    return join_tables(rows, job.contents.fields)
+
+
+def _run_one(job: Job, task: FieldTask) -> pd.DataFrame:
+    return run_batch([task], job, wanted=lambda: True)
+
+
+def _fail_one(job: Job, task: FieldTask, error: Exception) -> pd.DataFrame:
+    return fail_batch([task], error, job)
 
 
 def finish_batch(

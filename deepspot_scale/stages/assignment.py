@@ -27,7 +27,7 @@ from deepspot_scale.blockwise.contract import (
     Work,
 )
 from deepspot_scale.blockwise.geometry import Box, Span
-from deepspot_scale.blockwise.identity import PlaneIdentity, identify
+from deepspot_scale.blockwise.identity import identify
 from deepspot_scale.blockwise.spots import (
     ASSIGNED,
     DETECTED,
@@ -36,7 +36,7 @@ from deepspot_scale.blockwise.spots import (
     nearest_pixel,
     order_spots,
 )
-from deepspot_scale.vocabulary import SPOTS
+from deepspot_scale.vocabulary import SPOTS, PlaneIdentity
 
 
 def nearest_pixels(positions: NDArray[np.float64], length: int) -> NDArray[np.int64]:

@@ -27,9 +27,9 @@ from deepspot_scale.blockwise.contract import (
     Table,
     Work,
 )
-from deepspot_scale.blockwise.identity import PlaneIdentity, identify
+from deepspot_scale.blockwise.identity import identify
 from deepspot_scale.kernels.normalisation import exact_range
-from deepspot_scale.vocabulary import QUALITY
+from deepspot_scale.vocabulary import QUALITY, PlaneIdentity
 
 LEVELS = 1 << 20
 """Steps from the least to the largest pixel of an image of a wide number format."""

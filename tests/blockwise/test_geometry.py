@@ -1,11 +1,15 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deepspot_scale.blockwise.geometry import (
+    MOST_PLANES,
     Box,
     Span,
+    margin_along,
     one_block,
     plan_blocks,
     split_axis,
@@ -95,12 +99,13 @@ def test_every_pixel_has_one_owner(plan):
         owners[block.core.slices] += 1
         assert block.number == number
         assert block.window.shape == blocks.window_shape
-        assert all(span.start % grid == 0 for span in block.window)
+        assert all(span.start % grid == 0 for span in block.window.spans)
         # What a core needs is inside its window.
         needed = block.core.grow(halo, blocks.shape)
-        for need, window in zip(needed, block.window, strict=True):
+        for need, window in zip(needed.spans, block.window.spans, strict=True):
             assert window.start <= need.start
             assert need.stop <= window.stop
+        assert needed.lies_in(block.window)
     assert (owners == 1).all()
 
 
@@ -130,7 +135,7 @@ def test_a_block_without_room_for_a_core_is_refused():
 )
 def test_a_grown_box_is_found_again_in_its_window(size, corner, by):
     shape = (50, 50)
-    box = Box(*(Span(a, a + n) for a, n in zip(corner, size, strict=True)))
+    box = Box(tuple(Span(a, a + n) for a, n in zip(corner, size, strict=True)))
     field = np.arange(50 * 50).reshape(shape)
     outer = box.grow(by, shape)
     np.testing.assert_array_equal(
@@ -138,3 +143,70 @@ def test_a_grown_box_is_found_again_in_its_window(size, corner, by):
     )
     moved = Span(3, 7).shift(by)
     assert moved == (3 + by, 7 + by)
+
+
+margins = st.one_of(
+    st.integers(0, 9), st.dictionaries(st.sampled_from("zyx"), st.integers(0, 9))
+)
+
+
+@given(st.tuples(*[st.integers(1, 200)] * 3), margins, st.sampled_from([1, 2, 8]))
+def test_every_voxel_has_one_owner_and_its_halo_along_each_axis(shape, halo, grid):
+    blocks = plan_blocks(shape, block=64, halo=halo, grid=grid, axes="zyx")
+    owners = np.zeros(shape, np.uint8)
+    for block in blocks.blocks:
+        owners[block.core.slices] += 1
+        assert block.core.axes == block.window.axes == "zyx"
+        assert block.window.shape == blocks.window_shape
+        assert block.core.grow(halo, shape).lies_in(block.window)
+        assert block.window.y.start % grid == block.window.x.start % grid == 0
+    assert (owners == 1).all()
+    assert blocks.window_shape[0] <= MOST_PLANES + 2 * margin_along(halo, "z")
+
+
+def test_a_deep_stack_is_cut_along_z_and_only_as_far_as_it_must_be():
+    deep = plan_blocks((150, 40, 50), axes="zyx", halo={"z": 3, "y": 2, "x": 2})
+    assert [block.core.along("z") for block in deep.blocks] == [
+        (0, 51),
+        (51, 99),
+        (99, 150),
+    ]
+    flat = plan_blocks((64, 40, 50), axes="zyx", halo={"z": 3})
+    assert [block.core for block in flat.blocks] == [whole_box((64, 40, 50), "zyx")]
+
+
+def test_a_number_alone_is_a_margin_along_y_and_x():
+    box = Box((Span(5, 6), Span(10, 20), Span(10, 20)), "zyx")
+    assert box.grow(3, (9, 30, 22)).spans == ((5, 6), (7, 23), (7, 22))
+    assert box.grow({"z": 2, "x": 1}, (7, 30, 30)).spans == ((3, 7), (10, 20), (9, 21))
+    assert [margin_along(4, axis) for axis in "tzyx"] == [0, 0, 4, 4]
+
+
+boxes = st.builds(
+    lambda corner, size: Box(
+        tuple(Span(a, a + n) for a, n in zip(corner, size, strict=True)), "zyx"
+    ),
+    st.tuples(*[st.integers(0, 50)] * 3),
+    st.tuples(*[st.integers(1, 50)] * 3),
+)
+scales = st.fractions(Fraction(1, 8), 8, max_denominator=8)
+
+
+@given(boxes, scales)
+def test_a_scaled_box_is_the_least_that_holds_the_same_place(box, scale):
+    scaled = box.scaled(scale)
+    assert scaled.along("z") == box.along("z")
+    for axis in "yx":
+        span, finer = box.along(axis), scaled.along(axis)
+        assert finer.start <= span.start * scale < finer.start + 1
+        assert finer.stop - 1 < span.stop * scale <= finer.stop
+    assert box.lies_in(scaled.scaled(1 / scale))
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 8))
+def test_cores_on_a_finer_grid_tile_it(height, width, scale):
+    cores = [b.core for b in plan_blocks((height, width), block=7, halo=1).blocks]
+    owners = np.zeros((height * scale, width * scale), np.uint8)
+    for core in cores:
+        owners[core.scaled(Fraction(scale)).slices] += 1
+    assert (owners == 1).all()

@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepspot_scale.blockwise.identity import (
-    PlaneIdentity,
     delayed_table,
     gather_tables,
     identify,
     in_reading_order,
     plane_identity,
 )
-from deepspot_scale.vocabulary import SPOTS, FieldAddress
+from deepspot_scale.vocabulary import SPOTS, FieldAddress, PlaneIdentity
 
 
 def spots(n, seed=0):

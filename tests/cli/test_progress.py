@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepspot_scale.cli.progress import describe_progress, show_counts, show_progress
-from deepspot_scale.runs.execute import Progress
+from deepspot_scale.runs.progress import Progress
 
 FAILED = pd.DataFrame(
     {

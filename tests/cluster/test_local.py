@@ -17,9 +17,10 @@ from deepspot_scale.errors import WeightsError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.runs import dispatch
-from deepspot_scale.runs.execute import Progress, execute_run
+from deepspot_scale.runs.execute import execute_run
 from deepspot_scale.runs.manifest import read_fields
 from deepspot_scale.runs.prepare import prepare_run
+from deepspot_scale.runs.progress import Progress
 from deepspot_scale.settings import make_settings
 
 PATHS = tuple(f"{row}/0{column}/0" for row in "BC" for column in range(2, 5))

@@ -25,8 +25,9 @@ from deepspot_scale.dashboard import page
 from deepspot_scale.dashboard import scheduler_plugin as plugin
 from deepspot_scale.dashboard.publisher import announce_run, page_address
 from deepspot_scale.runs import manifest
-from deepspot_scale.runs.execute import Progress, execute_run
+from deepspot_scale.runs.execute import execute_run
 from deepspot_scale.runs.prepare import prepare_run
+from deepspot_scale.runs.progress import Progress
 from deepspot_scale.settings import make_settings
 from deepspot_scale.vocabulary import FieldAddress
 

@@ -11,9 +11,9 @@ import pytest
 
 from deepspot_scale.errors import WeightsError
 from deepspot_scale.runs import child_process
-from deepspot_scale.runs.child_process import run_isolated
 from deepspot_scale.runs.manifest import read_fields
 from deepspot_scale.runs.prepare import Prepared, prepare_run
+from deepspot_scale.runs.process import run_isolated
 from deepspot_scale.runs.results import open_results
 from deepspot_scale.settings import make_settings
 

@@ -7,9 +7,8 @@ from dask.delayed import delayed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepspot_scale.blockwise.geometry import whole_box
 from deepspot_scale.blockwise.identity import PlaneIdentity, identify, lazy_table
-from deepspot_scale.blockwise.lifting import ArrayReader
+from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.errors import FieldError
 from deepspot_scale.stages.assignment import look_up, nearest_pixels
 from deepspot_scale.tables import empty_table
@@ -159,7 +158,7 @@ def test_lazy_labels_serve_a_table_in_memory(here_and_now):
 
 def test_a_block_reads_only_what_its_spots_need():
     spots = scatter(10)
-    read = ArrayReader(whole_box(SHAPE), {"cells": regions()})
+    read = read_whole({"cells": regions()})
     whole = look_up(spots, read, SHAPE)
     for i in range(len(spots)):
         alone = look_up(spots.iloc[[i]], read, SHAPE)

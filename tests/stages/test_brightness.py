@@ -4,8 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from deepspot_scale.blockwise.geometry import plan_blocks, whole_box
-from deepspot_scale.blockwise.lifting import ArrayReader
+from deepspot_scale.blockwise.answers import BRIGHTNESS
+from deepspot_scale.blockwise.geometry import plan_blocks
+from deepspot_scale.blockwise.lifting import read_whole
+from deepspot_scale.blockwise.planning import plan_pipeline
 from deepspot_scale.blockwise.rounds import defer_rounds, reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels.normalisation import quantile_scale
@@ -23,13 +25,14 @@ images = st.one_of(
 
 
 def measure(image, *, block=64, method=None, lazy=False):
-    rounds = (method or Normalisation()).steps()
+    works = {"brightness": (method or Normalisation()).work()}
+    pipeline = plan_pipeline(works, wanted=(BRIGHTNESS,))
     blocks = plan_blocks(image.shape, block=block, halo=1)
-    read = ArrayReader(whole_box(image.shape), {"image": image})
+    read = read_whole({"image": image})
     if lazy:
-        deferred = defer_rounds(rounds, blocks, lambda _: read)
-        return deferred.compute(scheduler="synchronous")["brightness"]
-    return reduce_rounds(rounds, blocks, read)["brightness"]
+        deferred, _ = defer_rounds(pipeline, blocks, lambda _: read)
+        return deferred.compute(scheduler="synchronous")[BRIGHTNESS]
+    return reduce_rounds(pipeline, blocks, read)[BRIGHTNESS]
 
 
 @few

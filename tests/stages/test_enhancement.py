@@ -5,15 +5,16 @@ import pytest
 import xarray as xr
 from scipy.spatial import cKDTree
 
-from deepspot_scale.blockwise.geometry import plan_blocks, whole_box
-from deepspot_scale.blockwise.lifting import ArrayReader
+from deepspot_scale.blockwise.geometry import plan_blocks
+from deepspot_scale.blockwise.lifting import read_whole
+from deepspot_scale.blockwise.planning import plan_pipeline
 from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError, WeightsError
 from deepspot_scale.kernels.normalisation import quantile_scale
 from deepspot_scale.networks.engines import EngineChoice, get_engine, predict_images
 from deepspot_scale.simulation import render_spots, smooth_noise
 from deepspot_scale.stages.brightness import Normalisation
-from deepspot_scale.stages.enhancement import Enhancement, keep_enhanced
+from deepspot_scale.stages.enhancement import KEPT, Enhancement
 from deepspot_scale.verbs import detect, enhance
 
 FLOAT = EngineChoice(precision="float32")
@@ -205,10 +206,14 @@ def test_a_shift_by_the_grid_moves_the_answer_and_nothing_else():
 def test_kept_images_are_put_together_from_the_cores():
     plane, _ = field((330, 350), 60)
     method = Enhancement.of(FLOAT)
-    blocks = plan_blocks(plane.shape, block=320, halo=method.halo, grid=method.grid)
-    read = ArrayReader(whole_box(plane.shape), {"image": plane})
-    rounds = (*Normalisation().steps(), (method.step(0), keep_enhanced()))
-    kept = reduce_rounds(rounds, blocks, read)["enhanced_image"]
+    works = {"brightness": Normalisation().work(), "enhance": method.work(keep=True)}
+    pipeline = plan_pipeline(works, block=320)
+    blocks = pipeline.blocks(plane.shape)
+    assert blocks == plan_blocks(
+        plane.shape, block=320, halo=method.halo, grid=method.grid
+    )
+    answers = reduce_rounds(pipeline, blocks, read_whole({"image": plane}))
+    kept = answers.by_name[KEPT.name]
     assert len(blocks.blocks) > 1
     assert kept.dtype == np.uint8
     enhanced = enhance(as_image(plane), engine=FLOAT, block=320)

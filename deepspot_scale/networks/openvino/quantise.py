@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from deepspot_scale.kernels.normalisation import quantile_scale
 from deepspot_scale.networks.openvino.library import import_nncf, import_openvino
-from deepspot_scale.simulation import simulate_image
+from deepspot_scale.simulation.sets import simulate_image
 
 CALIBRATION: Final = 1
 """Counts the ways in which networks were quantised here."""

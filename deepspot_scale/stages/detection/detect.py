@@ -25,13 +25,13 @@ from deepspot_scale.blockwise.contract import (
     Table,
     Work,
 )
-from deepspot_scale.blockwise.identity import PlaneIdentity, identify
+from deepspot_scale.blockwise.identity import identify
 from deepspot_scale.blockwise.spots import DETECTED, Detector, require_detector
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.binning import binning_for
 from deepspot_scale.plugins import DETECTORS, hash_plugin, load_plugin
 from deepspot_scale.stages.detection.wavelet import PRESETS, WaveletDetector
-from deepspot_scale.vocabulary import SPOTS
+from deepspot_scale.vocabulary import SPOTS, PlaneIdentity
 
 
 def find_detector(

@@ -30,7 +30,7 @@ from deepspot_scale.blockwise.contract import (
     Table,
     Work,
 )
-from deepspot_scale.blockwise.identity import PlaneIdentity, identify
+from deepspot_scale.blockwise.identity import identify
 from deepspot_scale.blockwise.spots import ASSIGNED, SLACK
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.dispersion import measure_dispersion
@@ -46,7 +46,7 @@ from deepspot_scale.stages.polarity.cell_sums import (
     sum_outlines,
     sum_places,
 )
-from deepspot_scale.vocabulary import CELLS, N_BINS
+from deepspot_scale.vocabulary import CELLS, N_BINS, PlaneIdentity
 
 _SHAPES: Key[CellShapes] = Key("cell_shapes")
 CELL_PLACES: Key[Cells] = Key("cell_places")

@@ -11,15 +11,23 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from deepspot_scale.blockwise.answers import IMAGE
+from deepspot_scale.blockwise.contract import Pixels
 from deepspot_scale.blockwise.geometry import plan_blocks, whole_box
-from deepspot_scale.blockwise.lifting import ArrayReader
-from deepspot_scale.blockwise.rounds import Pixels, reduce_rounds
+from deepspot_scale.blockwise.lifting import read_whole
+from deepspot_scale.blockwise.planning import plan_pipeline
+from deepspot_scale.blockwise.rounds import reduce_rounds
+from deepspot_scale.blockwise.spots import DETECTED
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels import peaks, wavelet
 from deepspot_scale.kernels.thresholds import IcyThreshold, ProductThreshold
 from deepspot_scale.simulation import render_spots
 from deepspot_scale.stages.brightness import Normalisation
-from deepspot_scale.stages.detection.detect import find_detector, read_pixels
+from deepspot_scale.stages.detection.detect import (
+    LEFT_OUT,
+    detector_work,
+    find_detector,
+)
 from deepspot_scale.stages.detection.points import PointDetector
 from deepspot_scale.stages.detection.wavelet import PRESETS, Survey, WaveletDetector
 from deepspot_scale.verbs import detect
@@ -75,15 +83,15 @@ def as_image(plane, **attrs):
 
 def find(plane, detector, block):
     """The detector's rounds on one plane, to see the numbers of those left out."""
-    survey, *others = detector.steps()
-    rounds = (
-        *Normalisation().steps(),
-        (read_pixels(detector.halo), survey),
-        *((step,) for step in others),
-    )
-    blocks = plan_blocks(plane.shape, block=block, halo=detector.halo)
-    read = ArrayReader(whole_box(plane.shape), {"image": plane})
-    return reduce_rounds(rounds, blocks, read)["spots"]
+    works = {"brightness": Normalisation().work()}
+    works["detect"] = detector_work(detector, IMAGE)
+    pipeline = plan_pipeline(works, block=block)
+    blocks = pipeline.blocks(plane.shape)
+    assert blocks == plan_blocks(plane.shape, block=block, halo=detector.halo)
+    answers = reduce_rounds(pipeline, blocks, read_whole({IMAGE: plane}))
+    spots, left_out = answers[DETECTED], answers[LEFT_OUT]
+    assert left_out == (spots.n_dropped, spots.n_faint)
+    return spots
 
 
 def same_spots(got, expected):
@@ -570,8 +578,8 @@ def test_a_users_own_floor_and_share_hold():
     assert len(detect(enhanced, raw, floor=0.3)) == 16
     assert len(detect(enhanced, raw, floor=0.5)) == 5
     enhanced, raw = two_populations(25)
-    assert len(detect(enhanced, raw, faint=0)) == 55
-    assert len(detect(enhanced, raw, faint=0.3, method="paper")) == 30
+    assert len(detect(enhanced, raw, min_relative_intensity=0)) == 55
+    assert len(detect(enhanced, raw, min_relative_intensity=0.3, method="paper")) == 30
     with pytest.raises(SettingsError, match="one of your own"):
         detect(enhanced, raw, floor=0.5, method=PointDetector(np.argwhere, halo=8))
     with pytest.raises(SettingsError, match="floor lies in"):

@@ -11,24 +11,25 @@ from dask_image import ndmeasure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepspot_scale.blockwise.geometry import plan_blocks, whole_box
+from deepspot_scale.blockwise.answers import REFERENCE
+from deepspot_scale.blockwise.contract import Answers, Key, Step, Work
+from deepspot_scale.blockwise.geometry import plan_blocks
 from deepspot_scale.blockwise.identity import PlaneIdentity, identify, lazy_table
-from deepspot_scale.blockwise.lifting import ArrayReader
-from deepspot_scale.blockwise.rounds import Step, defer_rounds, reduce_rounds
+from deepspot_scale.blockwise.lifting import read_whole
+from deepspot_scale.blockwise.planning import plan_pipeline
+from deepspot_scale.blockwise.rounds import defer_rounds, reduce_rounds
+from deepspot_scale.blockwise.spots import ASSIGNED, Spots
 from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.kernels.references import Reference
 from deepspot_scale.kernels.sectors import sector_sums
-from deepspot_scale.stages.polarity.measure import (
-    GivenSpots,
-    PolarityMeasure,
-    Reference,
-    plane_table,
-)
+from deepspot_scale.stages.polarity.measure import PolarityMeasure
 from deepspot_scale.tables import empty_table
 from deepspot_scale.verbs import assign, measure_polarity
 from deepspot_scale.vocabulary import CELLS, SPOTS
 
 few = settings(max_examples=25, deadline=None)
 SHAPE = (37, 45)
+GIVEN_SPOTS = Key("given_spots")
 WOUND = Reference(line=((-3.2, -4.1), (-7.3, 61.7), (50.1, 66.6)))
 
 
@@ -193,15 +194,15 @@ def test_every_number_is_that_of_a_loop_over_cells(seed, with_nuclei, reference)
                 assert value == near, name
 
 
-def _own(here, field):
+def _own(here, agreed):
     """Only the spots in the block's core, as a block's detector would give them."""
-    spots, core = field["given_spots"], here.block.core
+    spots, core = agreed[GIVEN_SPOTS], here.block.core
     y, x = (
         np.clip(np.floor(spots[axis] + 0.5), 0, n - 1)
         for axis, n in zip("yx", here.shape, strict=True)
     )
     inside = (core.y.start <= y) & (y < core.y.stop)
-    return GivenSpots(spots[inside & (core.x.start <= x) & (x < core.x.stop)])
+    return Spots(spots[inside & (core.x.start <= x) & (x < core.x.stop)], 0)
 
 
 @few
@@ -215,26 +216,36 @@ def test_a_cell_that_crosses_seams_gives_the_numbers_of_one_block(seed, block, l
 def in_blocks(cells, nuclei, points, block, lazy=False):
     """Measure block by block; what crosses seams is merged."""
     spots = assign(spot_table(points), cells=as_labels(cells), nuclei=as_labels(nuclei))
-    first, second = PolarityMeasure().steps()
-    rounds = ((first,), (Step("assigned", _own), second))
-    blocks = plan_blocks(SHAPE, block=max(block, 5))
-    read = ArrayReader(whole_box(SHAPE), {"cells": cells, "nuclei": nuclei})
-    field = {"given_spots": spots, "reference": WOUND}
+    labels = {"cells": cells, "nuclei": nuclei}
+    pipeline = plan_pipeline(
+        {
+            "given": Work((Step(ASSIGNED, _own, agreed=(GIVEN_SPOTS,)),)),
+            "polarity": PolarityMeasure().work(labels),
+        },
+        images=(),
+        labels=tuple(labels),
+        given=(GIVEN_SPOTS, REFERENCE),
+    )
+    blocks, read = plan_blocks(SHAPE, block=max(block, 5)), read_whole(labels)
+    known = Answers({"given_spots": spots, "reference": WOUND})
     if lazy:
-        answers = defer_rounds(rounds, blocks, lambda _: read, field)
+        answers, _ = defer_rounds(pipeline, blocks, lambda _: read, known)
         answers = answers.compute(scheduler="synchronous")
     else:
-        answers = reduce_rounds(rounds, blocks, read, field)
-    return plane_table(answers, PlaneIdentity())
+        answers = reduce_rounds(pipeline, blocks, read, known)
+    (table,) = pipeline.tables
+    return table.make(answers, PlaneIdentity())
 
 
 @few
 @given(st.integers(0, 999), st.integers(5, 20))
 def test_distances_are_the_same_when_cells_are_larger_than_their_reach(seed, block):
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("stages.polarity.cell_sums", "kernels.distances"):
+        stage = "stages.polarity"
+        for module in (f"{stage}.cell_sums", f"{stage}.measure", "kernels.distances"):
             patch.setattr(f"deepspot_scale.{module}.REACH", 4)
-        patch.setattr("deepspot_scale.stages.polarity.cell_sums._SLACK", 1)
+        for module in ("cell_sums", "measure"):
+            patch.setattr(f"deepspot_scale.{stage}.{module}.SLACK", 1)
         cells, nuclei, points = scene(seed)
         expected = measure(cells, nuclei, points, WOUND)
         same_cells(in_blocks(cells, nuclei, points, block), expected)

@@ -1,0 +1,63 @@
+"""How far a run is: rows of fields come in, numbers go out.
+
+Nothing here knows how fields are processed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from deepspot_scale.vocabulary import DONE
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands."""
+
+    total: int
+    """Fields of this run, without those skipped."""
+    skipped: int
+    """Fields that were settled before."""
+    done: int = 0
+    failed: int = 0
+    n_spots: int = 0
+    seconds: float = 0.0
+    """Since the first field was handed out."""
+    last: pd.DataFrame | None = None
+    """Rows of the fields that came in last."""
+    n_images: int = 0
+    """Planes of the fields that are done."""
+
+    @property
+    def left(self) -> int:
+        """Fields that are neither done nor failed."""
+        return self.total - self.done - self.failed
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, for whoever asks how far the run is."""
+        finished = self.done + self.failed
+        return {
+            "total": self.total,
+            "skipped": self.skipped,
+            "done": self.done,
+            "failed": self.failed,
+            "seconds": round(self.seconds, 1),
+            "images_per_second": finished / self.seconds if self.seconds else None,
+        }
+
+    def after(self, rows: pd.DataFrame, seconds: float) -> Progress:
+        """Return the progress once these rows have come in."""
+        good = int((rows["status"] == DONE).sum())
+        return Progress(
+            self.total,
+            self.skipped,
+            self.done + good,
+            self.failed + len(rows) - good,
+            self.n_spots + int(rows["n_spots"].sum()),
+            seconds,
+            rows,
+            self.n_images + int(rows["n_planes"].sum()),
+        )
