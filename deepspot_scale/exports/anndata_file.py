@@ -55,10 +55,8 @@ def write_anndata(results: RunResults, path: Path) -> None:
     check_cells(results, "AnnData holds cells")
     load_library("anndata", "anndata")
     columns = measure_columns(results.index.sectors)
-    tables = [
-        measure_cells(each["cells"], *results.wells_and_sectors)
-        for each in results.iter_fields()
-    ]
+    wells = results.plate_map, results.index.sectors
+    tables = [measure_cells(each["cells"], *wells) for each in results.iter_fields()]
     data = make_anndata(join_tables(tables, columns), results)
     data.uns["settings"] = write_settings(results.settings)
     data.uns["provenance"] = json.dumps(results.provenance, indent=2)

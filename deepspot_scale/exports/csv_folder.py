@@ -80,9 +80,8 @@ def _write_parts(
             names = pd.DataFrame(columns=[column.name for column in declared])
             names.to_csv(files[kind], index=False, lineterminator="\n")
         for found in results.iter_fields():
-            tables = found.tables | {
-                "cells": measure_cells(found["cells"], *results.wells_and_sectors)
-            }
+            wells = results.plate_map, results.index.sectors
+            tables = found.tables | {"cells": measure_cells(found["cells"], *wells)}
             for kind, table in tables.items():
                 table.to_csv(
                     files[kind], index=False, header=False, lineterminator="\n"

@@ -75,10 +75,9 @@ def _own_tables(field: Field) -> list[str]:
 def _feature_tables(results: RunResults, found: FieldResult) -> dict[str, Any]:
     """Return the table of each channel and plane by name."""
     tables = load_library("ngio.tables", "ngio")
+    wells = results.plate_map, results.index.sectors
     features = [*feature_names(results.index.sectors), "touches_border"]
-    cells = measure_cells(found["cells"], *results.wells_and_sectors).rename(
-        columns={"cell": "label"}
-    )
+    cells = measure_cells(found["cells"], *wells).rename(columns={"cell": "label"})
     channels = safe_names(cells["channel"].unique())
     several = [axis for axis in "tz" if cells[axis].nunique() > 1]
     made = {}

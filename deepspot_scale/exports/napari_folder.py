@@ -61,8 +61,9 @@ def write_napari(results: RunResults, folder: Path) -> None:
 
 
 def _write_field(results: RunResults, found: FieldResult, folder: Path) -> None:
+    wells = results.plate_map, results.index.sectors
     field = results.plate.open(found.address.path)
-    cells = measure_cells(found["cells"], *results.wells_and_sectors)
+    cells = measure_cells(found["cells"], *wells)
     cells = cells.assign(y=cells["cell_y"], x=cells["cell_x"])
     for kind, table in (("spots", found["spots"]), ("cells", cells)):
         channels = safe_names(table["channel"].unique())

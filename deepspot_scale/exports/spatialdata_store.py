@@ -107,9 +107,8 @@ def _write_frame(
         regions[label] = f"{frame.name}_{plain}"
         labels = lazy_labels(frame.field, label, image)
         _write(data, "labels", regions[label], _labels(labels, frame))
-    cells = measure_cells(
-        found["cells"][found["cells"]["t"] == frame.t], *results.wells_and_sectors
-    )
+    wells = results.plate_map, results.index.sectors
+    cells = measure_cells(found["cells"][found["cells"]["t"] == frame.t], *wells)
     return cells.assign(region=regions.get(results.settings.cells or ""))
 
 

@@ -84,15 +84,17 @@ def find_family(name: str) -> Family:
     WeightsError
         No such family is built in or installed.
     SettingsError
-        The installed package that brings it cannot be imported.
+        The installed package that brings it cannot be imported, or brings another.
     """
     if name in FAMILIES:
         return FAMILIES[name]
     # Installed names alone: a weights file must not choose what code is imported.
     installed = plugin_names(NETWORKS)
     if name in installed:
-        family: Family = load_plugin(name, NETWORKS)
-        return family
+        family = load_plugin(name, NETWORKS)
+        if isinstance(family, Family) and family.name == name:
+            return family
+        raise SettingsError(f"network {name!r} is {family!r}, no `Family` of that name")
     known = sorted({*FAMILIES, *installed})
     raise WeightsError(
         f"no family of networks {name!r}: expected one of {', '.join(known)}."

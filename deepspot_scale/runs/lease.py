@@ -30,7 +30,7 @@ from typing import Any
 
 from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.runs.manifest import LEASES, check_place, place_errors
+from deepspot_scale.runs.run_folder import LEASES, check_place, place_errors
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0

@@ -30,6 +30,7 @@ from deepspot_scale.runs import manifest
 from deepspot_scale.runs.contents import Contents
 from deepspot_scale.runs.kept_layers import create_plates
 from deepspot_scale.runs.process import Job
+from deepspot_scale.runs.run_folder import begin_run, open_provenance
 from deepspot_scale.runs.user_tables import read_plate_map, read_references
 from deepspot_scale.settings import (
     Settings,
@@ -112,8 +113,8 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     folder = Folder(str(out))
     pipeline = assemble(settings, device=device, threads=threads)
     channels = _name_channels(plate, chosen, settings)
-    manifest.begin_run(folder, settings, Contents.of(pipeline))
-    manifest.open_provenance(folder, _provenance(plate, settings))
+    begin_run(folder, settings, Contents.of(pipeline))
+    open_provenance(folder, _provenance(plate, settings))
     tried = manifest.read_fields(folder)
     good = manifest.settled(tried, retry_failed=True)
     settled = good if retry_failed or selection.failed else _all_tried(tried)

@@ -135,11 +135,6 @@ class RunResults:
         """row, column, condition, gene, replicate; one line for each well."""
         return map_of_wells(self.wells)
 
-    @property
-    def wells_and_sectors(self) -> tuple[pd.DataFrame, int]:
-        """What each well holds, and the sectors of a cell: for `measure_cells`."""
-        return self.plate_map, self.index.sectors
-
     def iter_parts(
         self, name: str, columns: Sequence[str] = ()
     ) -> Iterator[tuple[str, pd.DataFrame]]:

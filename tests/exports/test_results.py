@@ -78,9 +78,7 @@ def test_measures_have_their_declared_columns_also_without_cells(screen: Any) ->
     results = open_run(screen.run)
     columns = [column.name for column in measure_columns(3)]
     for found in results.iter_fields():
-        assert (
-            list(measure_cells(found["cells"], *results.wells_and_sectors)) == columns
-        )
+        assert list(measure_cells(found["cells"], results.plate_map, 3)) == columns
 
 
 @given(st.lists(st.text(max_size=6), unique=True, max_size=8))

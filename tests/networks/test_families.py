@@ -68,6 +68,7 @@ def doubler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Family:
     )
     (entry / "entry_points.txt").write_text(
         "[deepspot_scale.networks]\ndoubler = doubler_family:doubler\n"
+        "twice = doubler_family:doubler\n"
     )
     monkeypatch.syspath_prepend(place)
     monkeypatch.setenv("PYTHONPATH", str(place), prepend=":")
@@ -171,6 +172,12 @@ def test_an_unknown_family_is_an_error_that_names_the_known_ones(
     monkeypatch.undo()  # the package is gone
     with pytest.raises(WeightsError, match=r"networks 'doubler'.*caso_resnet"):
         find_weights(weights)
+
+
+@pytest.mark.usefixtures("doubler")
+def test_a_package_that_brings_a_family_under_another_name_is_told_so() -> None:
+    with pytest.raises(SettingsError, match="no `Family` of that name"):
+        find_family("twice")
 
 
 def test_a_weights_file_cannot_name_a_module_to_import(tmp_path: Path) -> None:

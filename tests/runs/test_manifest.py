@@ -11,26 +11,24 @@ from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder, read_table
 from deepspot_scale.runs import manifest
+from deepspot_scale.runs.contents import OLD
 from deepspot_scale.runs.manifest import (
-    begin_run,
     commit_part,
-    open_provenance,
     part_name,
     read_fields,
     settled,
     sweep,
 )
 from deepspot_scale.runs.results import RunResults
+from deepspot_scale.runs.run_folder import begin_run
 from deepspot_scale.settings import make_settings
 from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import (
     CELLS,
     DONE,
     FAILED,
-    FIELDS,
     SPOTS,
     Column,
     FieldAddress,
@@ -61,8 +59,10 @@ def _commit(
     spots = _rows(SPOTS, *[spot] * n_spots) if n_spots else empty_table(SPOTS)
     name = part_name([address])
     outcome = {"status": status, "n_spots": n_spots, "part": name}
-    fields = _rows(FIELDS, _place(address) | outcome)
-    commit_part(folder, name, {"spots": spots, "cells": empty_table(CELLS)}, fields)
+    fields = _rows(OLD.fields, _place(address) | outcome)
+    commit_part(
+        folder, name, {"spots": spots, "cells": empty_table(CELLS)}, fields, OLD
+    )
     return name
 
 
@@ -95,7 +95,7 @@ def folder(tmp_path: Path) -> Folder:
 @pytest.mark.parametrize("scheme", ["file://", "other://", "memory://"])
 def test_a_manifest_lies_on_any_store(tmp_path: Path, scheme: str) -> None:
     folder = Folder(f"{scheme}{tmp_path}/run")
-    begin_run(folder, SETTINGS)
+    begin_run(folder, SETTINGS, OLD)
     _commit(folder, FIRST, 3)
     killed = _commit(folder, SECOND, 5)
     folder.remove(f"manifest/{killed}.parquet")
@@ -117,65 +117,6 @@ def test_a_write_that_breaks_off_leaves_nothing_under_its_name(
         _commit(folder, FIRST, 4)
     assert len(_results(folder).read("spots")) == 3
     assert read_fields(folder)["n_spots"].tolist() == [3]
-
-
-def test_a_new_folder_is_made_and_taken_up_again(folder: Folder) -> None:
-    begin_run(folder, SETTINGS)
-    begin_run(folder, make_settings(channels=("FISH",)))
-    assert folder.names("") == ["settings.toml"]
-
-
-def test_other_settings_are_refused_and_the_difference_is_shown(folder: Folder) -> None:
-    begin_run(folder, SETTINGS)
-    with pytest.raises(RunError, match=r"min_spots: 10 there, now 3"):
-        begin_run(folder, make_settings(channels=("FISH",), min_spots=3))
-
-
-def test_a_folder_with_other_things_in_it_is_left_alone(
-    folder: Folder, tmp_path: Path
-) -> None:
-    folder.write("thesis.txt", b"years of work")
-    with pytest.raises(RunError, match="not empty and holds no run"):
-        begin_run(folder, SETTINGS)
-    assert folder.names("") == ["thesis.txt"]
-
-
-@pytest.mark.parametrize("below", ["", "/run"])
-def test_a_file_is_no_run_folder(tmp_path: Path, below: str) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(RunError, match="cannot be used as run folder"):
-        begin_run(Folder(f"{tmp_path}/file{below}"), SETTINGS)
-
-
-def test_an_unknown_protocol_is_no_run_folder() -> None:
-    with pytest.raises(RunError, match="cannot be used as run folder"):
-        begin_run(Folder("nowhere://bucket/run"), SETTINGS)
-
-
-@pytest.mark.parametrize("text", ["[tool.black", "line-length = 88"])
-def test_the_settings_of_another_program_are_no_run(folder: Folder, text: str) -> None:
-    folder.write("settings.toml", text.encode())
-    with pytest.raises(RunError, match="cannot be used as run folder"):
-        begin_run(folder, SETTINGS)
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"input": {"source": "/other.zarr"}},
-        {"weights": {"sha256": "cd"}},
-        {"reference": {"sha256": "ef"}},
-    ],
-)
-def test_another_plate_weights_or_reference_are_refused(
-    folder: Folder, other: dict[str, dict[str, str]]
-) -> None:
-    facts = {"input": {"source": "/plate.zarr"}, "weights": {"sha256": "ab"}}
-    open_provenance(folder, facts | {"started": "today"})
-    open_provenance(folder, facts | {"started": "tomorrow"})
-    assert b"today" in folder.read("provenance.json")
-    with pytest.raises(RunError, match=f"{next(iter(other))}: .* now '"):
-        open_provenance(folder, facts | other)
 
 
 def test_a_part_counts_once_its_entry_is_there(folder: Folder) -> None:
@@ -201,7 +142,7 @@ def test_a_field_that_stands_in_two_parts_is_taken_from_one(folder: Folder) -> N
     fields = read_fields(folder)
     spots = _results(folder).read("spots")
     tables = {"spots": spots, "cells": empty_table(CELLS)}
-    commit_part(folder, "late", tables, fields.assign(part="late"))
+    commit_part(folder, "late", tables, fields.assign(part="late"), OLD)
     assert len(read_fields(folder)) == 1
     assert len(_results(folder).read("spots")) == 3
     assert _results(folder).count_spots()["n_spots"].tolist() == [3]
@@ -214,7 +155,7 @@ def test_rows_that_stand_twice_are_swept_down_to_one(folder: Folder) -> None:
     both, spots = read_fields(folder), _results(folder).read("spots")
     tables = {"spots": spots, "cells": empty_table(CELLS)}
     name = part_name([FIRST, SECOND])
-    commit_part(folder, name, tables, both.assign(part=name))
+    commit_part(folder, name, tables, both.assign(part=name), OLD)
     folder.remove(f"manifest/{part_name([SECOND])}.parquet")
     assert sweep(folder) == 2
     assert sweep(folder) == 0
@@ -225,9 +166,9 @@ def test_rows_that_stand_twice_are_swept_down_to_one(folder: Folder) -> None:
 
 
 def test_a_failed_row_that_was_mended_is_swept(folder: Folder) -> None:
-    failed = _rows(FIELDS, _place(FIRST) | {"status": FAILED, "part": "old"})
+    failed = _rows(OLD.fields, _place(FIRST) | {"status": FAILED, "part": "old"})
     tables = {"spots": empty_table(SPOTS), "cells": empty_table(CELLS)}
-    commit_part(folder, "old", tables, failed)
+    commit_part(folder, "old", tables, failed, OLD)
     _commit(folder, FIRST, 3)
     sweep(folder)
     assert folder.names("manifest") == [f"{part_name([FIRST])}.parquet"]
@@ -269,10 +210,10 @@ def test_a_field_that_failed_is_tried_again_only_when_asked(folder: Folder) -> N
 
 def test_a_field_that_failed_and_then_was_done_is_done(folder: Folder) -> None:
     failed = _rows(
-        FIELDS, *[_place(each) | {"status": FAILED} for each in (FIRST, SECOND)]
+        OLD.fields, *[_place(each) | {"status": FAILED} for each in (FIRST, SECOND)]
     )
     tables = {"spots": empty_table(SPOTS), "cells": empty_table(CELLS)}
-    commit_part(folder, part_name([FIRST, SECOND]), tables, failed)
+    commit_part(folder, part_name([FIRST, SECOND]), tables, failed, OLD)
     _commit(folder, SECOND, 2)
     assert read_fields(folder)["status"].tolist() == [FAILED, DONE]
 

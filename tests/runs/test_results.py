@@ -10,14 +10,14 @@ import pytest
 
 from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.runs.manifest import PARTS, commit_part, read_fields
+from deepspot_scale.runs.contents import OLD, Contents, write_contents
+from deepspot_scale.runs.manifest import commit_part, read_fields
 from deepspot_scale.runs.results import RunResults, open_results, open_run
 from deepspot_scale.settings import make_settings, write_settings
 from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import (
     DONE,
     FAILED,
-    FIELDS,
     QUALITY,
     Column,
     FieldAddress,
@@ -41,15 +41,15 @@ def _commit(
     kinds: tuple[str, ...] = ("spots",),
 ) -> None:
     """Write a part in which each field has so many rows in each of these tables."""
-    tables = {name: empty_table(columns) for name, columns in PARTS.items()}
+    tables = {name: empty_table(columns) for name, columns in OLD.tables.items()}
     for kind in kinds:
         lines = [
             vars(a) | {"channel": "FISH"} for a, n in rows.items() for _ in range(n)
         ]
         if lines:
-            tables[kind] = _rows(PARTS[kind], *lines)
+            tables[kind] = _rows(TABLES[kind], *lines)
     told = [vars(a) | {"status": DONE, "part": part, "n_spots": rows[a]} for a in rows]
-    commit_part(folder, part, tables, _rows(FIELDS, *told))
+    commit_part(folder, part, tables, _rows(OLD.fields, *told), OLD)
 
 
 def _results(folder: Folder) -> RunResults:
@@ -83,7 +83,10 @@ def test_a_part_without_entry_is_not_read(folder: Folder) -> None:
 def test_a_table_of_any_name_is_read_part_by_part_and_field_by_field(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PARTS, "quality", QUALITY)
+    write_contents(
+        folder,
+        Contents({**OLD.tables, "quality": QUALITY}, OLD.fields, {}),
+    )
     _commit(folder, "one", {FIRST: 1, SECOND: 2}, kinds=("spots", "quality"))
     _commit(folder, "two", {LOST: 0}, kinds=("quality",))
     results = _results(folder)
@@ -95,12 +98,12 @@ def test_a_table_of_any_name_is_read_part_by_part_and_field_by_field(
 
 
 def test_a_field_that_failed_has_tables_without_rows(folder: Folder) -> None:
-    failed = _rows(FIELDS, vars(LOST) | {"status": FAILED, "part": "lost"})
-    nothing = {name: empty_table(columns) for name, columns in PARTS.items()}
-    commit_part(folder, "lost", nothing, failed)
+    failed = _rows(OLD.fields, vars(LOST) | {"status": FAILED, "part": "lost"})
+    nothing = {name: empty_table(columns) for name, columns in OLD.tables.items()}
+    commit_part(folder, "lost", nothing, failed, OLD)
     results = _results(folder)
     assert len(results.failed) == 1
-    assert results.of_field(LOST).tables.keys() == PARTS.keys()
+    assert results.of_field(LOST).tables.keys() == OLD.tables.keys()
     assert all(table.empty for table in results.of_field(LOST).tables.values())
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from deepspot_scale.io.tables import Folder
+from deepspot_scale.runs.contents import OLD
 from deepspot_scale.runs.manifest import commit_part
 from deepspot_scale.runs.results import RunResults, open_run
 from deepspot_scale.runs.summarise import STATISTICS, summarise_run, with_statistics
@@ -23,7 +24,7 @@ from deepspot_scale.statistics.summaries import (
     summarise_wells,
 )
 from deepspot_scale.tables import as_table, empty_table
-from deepspot_scale.vocabulary import CELLS, DONE, FIELDS, SPOTS, SUMMARIES
+from deepspot_scale.vocabulary import CELLS, DONE, SPOTS, SUMMARIES
 
 WELLS = [("B", "02"), ("B", "03"), ("C", "02"), ("C", "03")]
 PLATE_MAP = pd.DataFrame(WELLS, columns=["row", "column"]).assign(
@@ -51,12 +52,12 @@ def _write_run(folder: Folder, cell_pool: Any, **settings: Any) -> pd.DataFrame:
             touches_border=np.tile(np.arange(30) % 5 == 0, 2),
             reference_deg=np.tile(np.where(np.arange(30) % 7, 10.0, np.nan), 2),
         )
-        zeros = {c.name: "" if c.dtype == "string" else 0 for c in FIELDS}
+        zeros = {c.name: "" if c.dtype == "string" else 0 for c in OLD.fields}
         known = {"row": row, "column": column, "field": ["0", "1"], "status": DONE}
         fields = pd.DataFrame(zeros | known | {"part": f"part{number}"})
         tables.append(as_table(cells, CELLS))
         parts = {"spots": empty_table(SPOTS), "cells": tables[-1]}
-        commit_part(folder, f"part{number}", parts, as_table(fields, FIELDS))
+        commit_part(folder, f"part{number}", parts, as_table(fields, OLD.fields), OLD)
     summarise_run(folder, chosen, PLATE_MAP, ["FISH"])
     return pd.concat(tables, ignore_index=True)
 
@@ -112,11 +113,11 @@ def test_cells_without_reference_have_statistics_without_rows(
     folder, settings = Folder(str(tmp_path)), make_settings(channels=["FISH"])
     bins = np.full((6, 360), 2)
     cells = cell_pool.cells_table(bins, bins, reference_deg=np.nan)
-    zeros = {c.name: "" if c.dtype == "string" else 0 for c in FIELDS}
+    zeros = {c.name: "" if c.dtype == "string" else 0 for c in OLD.fields}
     known = {"row": "B", "column": "02", "field": "0", "status": DONE, "part": "all"}
-    fields = as_table(pd.DataFrame([zeros | known]), FIELDS)
+    fields = as_table(pd.DataFrame([zeros | known]), OLD.fields)
     parts = {"spots": empty_table(SPOTS), "cells": as_table(cells, CELLS)}
-    commit_part(folder, "all", parts, fields)
+    commit_part(folder, "all", parts, fields, OLD)
     summarise_run(folder, settings, pd.DataFrame(), ["FISH"])
     run = RunResults(folder, settings, {}, fields)
     assert run.wells["n_cells"].item() == 6

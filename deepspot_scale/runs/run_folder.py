@@ -1,0 +1,120 @@
+"""Which run a folder holds: its settings, its contents, where its answers come from.
+
+A run that is continued must not mix the answers of two settings, two inputs or two
+versions of a network or plug-in: what differs is refused in words. Nothing here knows
+what is done already.
+
+    RUN/settings.toml  contents.json  provenance.json      written before the first part
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from deepspot_scale.config import difference
+from deepspot_scale.errors import RunError, StoreError
+from deepspot_scale.io.tables import Folder
+from deepspot_scale.runs.contents import NAME as CONTENTS
+from deepspot_scale.runs.contents import Contents, write_contents
+from deepspot_scale.settings import Settings, read_settings, write_settings
+
+LEASES = "lease"
+"""Folder of those who work on the run."""
+
+
+@contextmanager
+def place_errors(folder: Folder) -> Iterator[None]:
+    """Turn what a store raises into a RunError that says what to do."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except (OSError, ValueError, ImportError) as error:  # file systems' many kinds
+        raise RunError(
+            f"{folder.url} cannot be used as run folder: {error}; give another one "
+            "with --out"
+        ) from error
+
+
+def check_place(folder: Folder) -> None:
+    """Raise RunError unless a folder is new, empty, or holds a run."""
+    with place_errors(folder):
+        if not folder.exists("settings.toml") and set(folder.names("")) - {LEASES}:
+            raise RunError(
+                f"{folder.url} is not empty and holds no run; give a new folder with "
+                "--out"
+            )
+
+
+def begin_run(folder: Folder, settings: Settings, contents: Contents) -> None:
+    """Make a run folder, or take up one whose settings are the same.
+
+    Raises
+    ------
+    RunError
+        The folder holds a run with other settings, or something else, or cannot be
+        written to.
+    """
+    check_place(folder)
+    with place_errors(folder):
+        if folder.exists("settings.toml"):
+            old = read_settings(folder.read("settings.toml").decode())
+            if not folder.exists(CONTENTS):
+                raise RunError(
+                    f"{folder.url} holds a run of an earlier version, which can be "
+                    "read but not continued; use another folder with --out"
+                )
+            _refuse(folder, "settings", difference(old.to_dict(), settings.to_dict()))
+        else:
+            write_contents(folder, contents)
+            folder.write("settings.toml", write_settings(settings).encode())
+
+
+def _refuse(folder: Folder, what: str, changes: list[str]) -> None:
+    if changes:
+        raise RunError(
+            f"{folder.url} holds a run with other {what}:\n  "
+            + "\n  ".join(changes)
+            + f"\nuse its {what}, or another folder with --out"
+        )
+
+
+def open_provenance(folder: Folder, facts: dict[str, Any]) -> None:
+    """Write where a run's answers come from, or compare with what is written.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    facts
+        What can be written as JSON.
+
+    Raises
+    ------
+    RunError
+        The run was begun with another plate, other weights or other references.
+    """
+    name = "provenance.json"
+    if folder.exists(name):
+        old, new = _identity(json.loads(folder.read(name))), _identity(facts)
+        changes = [
+            f"{key}: {old.get(key, '')!r} there, now {new.get(key, '')!r}"
+            for key in sorted({*old, *new})
+            if old.get(key, "") != new.get(key, "")
+        ]
+        _refuse(folder, "input", changes)
+        return
+    folder.write(name, json.dumps(facts, indent=2).encode())
+
+
+def _identity(facts: dict[str, Any]) -> dict[str, str]:
+    """Return the facts that decide about answers and that no setting names."""
+    hashed = {
+        role: str(file["sha256"])
+        for role, file in facts.items()
+        if isinstance(file, dict) and "sha256" in file
+    }
+    return {"input": str(facts.get("input", {}).get("source", "")), **hashed}
