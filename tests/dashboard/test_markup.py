@@ -62,6 +62,14 @@ def test_every_stage_is_named_with_its_seconds_an_image(
     assert "nothing measured yet" in markup.stages(nothing)
 
 
+def test_stages_of_any_name_and_number_are_shown(numbers: dict[str, Any]) -> None:
+    names = [EVIL, *(f"stage {number}" for number in range(20))]
+    shown = markup.stages(numbers | {"stages": dict.fromkeys(names, 1.0)})
+    assert shown.count("background:") == len(names)
+    assert "<script" not in shown
+    assert all(name in shown for name in names[1:])
+
+
 def test_a_run_without_a_fault_says_so(numbers: dict[str, Any]) -> None:
     assert "none since this start" in markup.failures(numbers | {"failures": []})
 
