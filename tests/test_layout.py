@@ -15,8 +15,6 @@ PACKAGE = Path(deepspot_scale.__file__).parent
 TESTS = Path(__file__).parent
 TESTED_ELSEWHERE = {
     "blockwise.answers": "a declaration of types that stages exchange",
-    "blockwise.contract": "declarations; the toy stages of test_new_stage.py use them",
-    "blockwise.planning": "orders and halos in test_pipeline.py and test_new_stage.py",
     "blockwise.shapes": "each shape is a toy stage in test_new_stage.py",
     "blockwise.spots": "the contract of detectors in stages/detection/test_detect.py",
     "cli.__main__": "one call; started as a process in test_cli.py",
@@ -76,6 +74,7 @@ TESTED_ELSEWHERE = {
     "runs.dispatch": "batches and lost workers in runs/test_execute.py",
     "runs.estimate": "printed by info in test_cli.py",
     "runs.kept_layers": "layers in exports/test_viewer.py, runs/test_odd_fields.py",
+    "runs.progress": "printed lines in cli/test_progress.py, sums in runs/test_execute.py",
     "runs.status": "bad fields in runs/test_bad_fields.py, the command in test_cli.py",
     "simulation.wound_assay": "truth and image agree in test_demo.py",
     "stages.detection.points": "functions as detectors in test_testing.py",

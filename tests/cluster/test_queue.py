@@ -1,4 +1,4 @@
-"""Job scripts say what the options say, in the words of each queue."""
+"""Job scripts contain the options, in the syntax of each queue."""
 
 from __future__ import annotations
 

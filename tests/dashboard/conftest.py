@@ -1,4 +1,4 @@
-"""Rows of fields as a run tells them."""
+"""Rows of fields as a run publishes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words and numbers as HTML: what is shown, and that nothing in it is taken as HTML."""
+"""Texts and numbers as HTML: what is shown, and that every text is escaped."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rows = Callable[..., pd.DataFrame]
 
 @pytest.fixture
 def numbers(rows: Rows, failed: Rows) -> dict[str, Any]:
-    """A run whose every word is hostile."""
+    """A run in which every text is hostile."""
     runs = Runs()
     paths = [f"B/03/{i}" for i in range(12)]
     left = [FieldAddress.from_path(path) for path in paths]

@@ -1,4 +1,4 @@
-"""Where a run stands: each field once, wells and workers add up, time left."""
+"""The status of a run: each field once, sums of wells and workers, time left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plates read: ours, those of other writers, and those that are damaged."""
+"""Reading of plates: ours, those of other writers, and damaged ones."""
 
 from __future__ import annotations
 

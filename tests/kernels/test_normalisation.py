@@ -33,7 +33,7 @@ ranges = st.builds(
 
 
 def cut(values, data):
-    """Cut an array at random places, empty pieces included."""
+    """Split an array at random positions; pieces may be empty."""
     places = data.draw(st.lists(st.integers(0, len(values)), max_size=4))
     edges = [0, *sorted(places), len(values)]
     return [values[a:b] for a, b in pairwise(edges)]
