@@ -24,7 +24,8 @@ from benchmarks.throughput.runs import NO_WORK, STANDINS, WITH_CELLS, time_run
 from deepspot_scale.cluster.client import open_client
 from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.networks.caso_resnet import flops_per_pixel
-from deepspot_scale.networks.engines import EngineChoice, get_engine
+from deepspot_scale.networks.engine_types import EngineChoice
+from deepspot_scale.networks.engines import get_engine
 from deepspot_scale.networks.weights import find_weights
 
 Options = argparse.Namespace

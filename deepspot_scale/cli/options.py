@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from functools import wraps
+from functools import cached_property, update_wrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_origin
 
@@ -32,7 +32,8 @@ def _complete_detector(incomplete: str) -> list[str]:
 
 
 def _complete_engine(incomplete: str) -> list[str]:
-    from deepspot_scale.networks.engines import AUTO, LOADERS
+    from deepspot_scale.networks.engine_types import AUTO
+    from deepspot_scale.networks.engines import LOADERS
     from deepspot_scale.plugins import ENGINES, plugin_names
 
     names = (AUTO, *LOADERS, *plugin_names(ENGINES))
@@ -273,31 +274,41 @@ def with_options(*groups: type | StageFlags) -> Callable[[Command], Command]:
 
     The command takes the groups' values as keywords (``**settings``).
     """
+    return lambda command: _WithOptions(command, groups)
 
-    def decorate(command: Command) -> Command:
-        signature = inspect.signature(command, eval_str=True)
+
+class _WithOptions:
+    """A command and its options, looked up once a command is asked for.
+
+    Stages declare options in modules that bring compiled libraries; importing the
+    command line stays light.
+    """
+
+    def __init__(self, command: Command, groups: tuple[type | StageFlags, ...]) -> None:
+        update_wrapper(self, command)
+        self.command, self.groups = command, groups
+
+    @cached_property
+    def __signature__(self) -> inspect.Signature:
+        signature = inspect.signature(self.command, eval_str=True)
         own = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in signature.parameters.values()
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD
         ]
-        added = [p for group in (*groups, Configuration) for p in _parameters(group)]
+        groups = (*self.groups, Configuration)
+        added = [parameter for group in groups for parameter in _parameters(group)]
+        return signature.replace(parameters=[*own, *added])
 
-        @wraps(command)
-        def call(**values: Any) -> None:
-            rest = {p.name: values[p.name] for p in (*own, *added)}
-            for name in _FIELDS - {"print_config"}:
-                del rest[name]
-            _take_former(rest)
-            if rest.pop("print_config"):
-                typer.echo(write_config(rest), nl=False)
-            else:
-                command(**rest)
-
-        call.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]  # what `inspect` looks for
-        return call
-
-    return decorate
+    def __call__(self, **values: Any) -> None:
+        rest = {name: values[name] for name in self.__signature__.parameters}
+        for name in _FIELDS - {"print_config"}:
+            del rest[name]
+        _take_former(rest)
+        if rest.pop("print_config"):
+            typer.echo(write_config(rest), nl=False)
+        else:
+            self.command(**rest)
 
 
 def write_config(values: dict[str, Any]) -> str:

@@ -22,26 +22,11 @@ from deepspot_scale.networks.devices import require_gpu, usable_gpu
 from deepspot_scale.networks.engine_types import (
     AUTO,
     Batch,
-    Device,
     Engine,
     EngineChoice,
     Loader,
-    Precision,
 )
 from deepspot_scale.plugins import ENGINES, load_plugin
-
-__all__ = [
-    "AUTO",
-    "LOADERS",
-    "Device",
-    "Engine",
-    "EngineChoice",
-    "Precision",
-    "batch_size",
-    "find_loader",
-    "get_engine",
-    "predict_images",
-]
 
 
 def _load_keras(choice: EngineChoice) -> Engine:

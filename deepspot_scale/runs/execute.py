@@ -22,7 +22,7 @@ from deepspot_scale.dashboard.publisher import announce_run
 from deepspot_scale.errors import PlateError, RunError
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.networks.engines import Device
+from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.runs import manifest
 from deepspot_scale.runs.dispatch import batch_fields, distribute
 from deepspot_scale.runs.lease import hold_run

@@ -16,7 +16,7 @@ from deepspot_scale.execution.field import run_field
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.field import open_field
 from deepspot_scale.io.plate import open_plate
-from deepspot_scale.networks.engines import Device
+from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.runs.process import FATAL, explain
 from deepspot_scale.settings import Settings, assemble
 from deepspot_scale.tables import join_tables

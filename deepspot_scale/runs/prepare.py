@@ -24,7 +24,7 @@ from deepspot_scale.errors import (
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import FieldEntry, Plate, open_plate
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.networks.engines import Device
+from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.plugins import installed_versions
 from deepspot_scale.runs import manifest
 from deepspot_scale.runs.contents import Contents

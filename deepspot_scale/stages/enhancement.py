@@ -32,15 +32,13 @@ from deepspot_scale.blockwise.contract import (
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.binning import bin_pixels, binning_for, unbin_pixels
 from deepspot_scale.networks.caso_resnet import GRID
-from deepspot_scale.networks.engine_types import DEFAULT_MODEL
-from deepspot_scale.networks.engines import (
+from deepspot_scale.networks.engine_types import (
     AUTO,
+    DEFAULT_MODEL,
     EngineChoice,
     Precision,
-    find_loader,
-    get_engine,
-    predict_images,
 )
+from deepspot_scale.networks.engines import find_loader, get_engine, predict_images
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.plugins import ENGINES, hash_plugin
 

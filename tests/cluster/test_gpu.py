@@ -18,7 +18,7 @@ from deepspot_scale.cluster.gpu import find_gpus
 from deepspot_scale.cluster.worker import SHARE, EngineLoader, field_resources
 from deepspot_scale.errors import DeviceError
 from deepspot_scale.networks import engines
-from deepspot_scale.networks.engines import EngineChoice
+from deepspot_scale.networks.engine_types import EngineChoice
 from deepspot_scale.runs import dispatch
 from deepspot_scale.runs.manifest import read_fields
 

@@ -18,7 +18,8 @@ MODULES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 PREDICT = """
 import sys
 import numpy as np
-from deepspot_scale.networks.engines import EngineChoice, get_engine
+from deepspot_scale.networks.engine_types import (EngineChoice)
+from deepspot_scale.networks.engines import (get_engine)
 
 choice = EngineChoice(engine="keras", precision="float32", device="cpu")
 np.save(sys.argv[2], get_engine(choice).predict(np.load(sys.argv[1])))

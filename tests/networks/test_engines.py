@@ -15,12 +15,8 @@ from deepspot_scale.errors import (
 from deepspot_scale.kernels.normalisation import quantile_scale
 from deepspot_scale.networks import devices
 from deepspot_scale.networks.devices import gpu_names
-from deepspot_scale.networks.engines import (
-    EngineChoice,
-    find_loader,
-    get_engine,
-    predict_images,
-)
+from deepspot_scale.networks.engine_types import EngineChoice
+from deepspot_scale.networks.engines import find_loader, get_engine, predict_images
 from deepspot_scale.simulation import broad_image
 from deepspot_scale.testing import check_engine
 
@@ -224,7 +220,7 @@ two = [tf.config.LogicalDeviceConfiguration() for _ in range(2)]
 tf.config.set_logical_device_configuration(cpu, two)
 
 import numpy as np
-from deepspot_scale.networks.engines import EngineChoice
+from deepspot_scale.networks.engine_types import (EngineChoice)
 from deepspot_scale.networks.keras_engine import place_engine
 
 engine = place_engine(EngineChoice(), "float32", "keras", 1, "cpu:1")

@@ -11,7 +11,8 @@ import pytest
 
 from deepspot_scale.errors import ContractError, SettingsError, WeightsError
 from deepspot_scale.networks.caso_resnet import Architecture
-from deepspot_scale.networks.engines import EngineChoice, find_loader, get_engine
+from deepspot_scale.networks.engine_types import EngineChoice
+from deepspot_scale.networks.engines import find_loader, get_engine
 from deepspot_scale.networks.families import CASO_RESNET, Family, find_family
 from deepspot_scale.networks.machine_speed import measure_rate
 from deepspot_scale.networks.openvino.cache import openvino_file

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepspot_scale.networks.engines import EngineChoice
+from deepspot_scale.networks.engine_types import EngineChoice
 from deepspot_scale.networks.machine_speed import kept_rate, measure_rate
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.runs.contents import OLD, Contents, write_contents
+from deepspot_scale.runs.contents import OLD, Contents, read_contents, write_contents
 from deepspot_scale.runs.manifest import commit_part, read_fields
 from deepspot_scale.runs.results import RunResults, open_results, open_run
 from deepspot_scale.settings import make_settings, write_settings
@@ -41,15 +41,16 @@ def _commit(
     kinds: tuple[str, ...] = ("spots",),
 ) -> None:
     """Write a part in which each field has so many rows in each of these tables."""
-    tables = {name: empty_table(columns) for name, columns in OLD.tables.items()}
+    contents = read_contents(folder)
+    tables = {n: empty_table(columns) for n, columns in contents.tables.items()}
     for kind in kinds:
         lines = [
             vars(a) | {"channel": "FISH"} for a, n in rows.items() for _ in range(n)
         ]
         if lines:
-            tables[kind] = _rows(TABLES[kind], *lines)
+            tables[kind] = _rows(contents.tables[kind], *lines)
     told = [vars(a) | {"status": DONE, "part": part, "n_spots": rows[a]} for a in rows]
-    commit_part(folder, part, tables, _rows(OLD.fields, *told), OLD)
+    commit_part(folder, part, tables, _rows(OLD.fields, *told), contents)
 
 
 def _results(folder: Folder) -> RunResults:
@@ -81,12 +82,10 @@ def test_a_part_without_entry_is_not_read(folder: Folder) -> None:
 
 
 def test_a_table_of_any_name_is_read_part_by_part_and_field_by_field(
-    folder: Folder, monkeypatch: pytest.MonkeyPatch
+    folder: Folder,
 ) -> None:
-    write_contents(
-        folder,
-        Contents({**OLD.tables, "quality": QUALITY}, OLD.fields, {}),
-    )
+    tables = {**OLD.tables, "quality": QUALITY}
+    write_contents(folder, Contents(tables, OLD.fields, {}))
     _commit(folder, "one", {FIRST: 1, SECOND: 2}, kinds=("spots", "quality"))
     _commit(folder, "two", {LOST: 0}, kinds=("quality",))
     results = _results(folder)

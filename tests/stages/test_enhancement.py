@@ -11,7 +11,8 @@ from deepspot_scale.blockwise.planning import plan_pipeline
 from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError, WeightsError
 from deepspot_scale.kernels.normalisation import quantile_scale
-from deepspot_scale.networks.engines import EngineChoice, get_engine, predict_images
+from deepspot_scale.networks.engine_types import EngineChoice
+from deepspot_scale.networks.engines import get_engine, predict_images
 from deepspot_scale.simulation import render_spots, smooth_noise
 from deepspot_scale.stages.brightness import Normalisation
 from deepspot_scale.stages.enhancement import KEPT, Enhancement

@@ -5,7 +5,8 @@ import pytest
 
 from deepspot_scale.errors import SettingsError, WeightsError
 from deepspot_scale.kernels.normalisation import quantile_scale
-from deepspot_scale.networks.engines import EngineChoice, find_loader, get_engine
+from deepspot_scale.networks.engine_types import EngineChoice
+from deepspot_scale.networks.engines import find_loader, get_engine
 from deepspot_scale.networks.openvino import engine as openvino_engine
 from deepspot_scale.networks.openvino.cache import openvino_file
 from deepspot_scale.networks.openvino.quantise import quantise
