@@ -39,7 +39,7 @@ from deepspot_scale.simulation.wound_assay import (
     true_cells,
 )
 from deepspot_scale.statistics.sector_index import SectorIndex
-from deepspot_scale.statistics.summaries import summarise_conditions
+from deepspot_scale.statistics.summaries import summarise_groups
 from deepspot_scale.vocabulary import DONE, FieldAddress
 
 CONDITIONS: Final = {"B": "migrating", "C": "control"}
@@ -152,13 +152,13 @@ def planted_polarity(
         `vocabulary.CONDITIONS`.
     """
     fields = truth.spots.groupby(_ADDRESS).size().rename("n_spots").reset_index()
-    return summarise_conditions(
+    return summarise_groups(
         fields.assign(status=DONE),
         truth.cells,
         pd.read_csv(truth.plate_map, dtype=str),
         channels=[SPOT_CHANNEL],
         index=index,
-    )
+    )["conditions"]
 
 
 @dataclass(frozen=True)

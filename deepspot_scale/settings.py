@@ -138,13 +138,24 @@ def _names(values: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _settings(values: Mapping[str, Any], stages: Iterable[Stage]) -> Settings:
     own, tables = _sort(values, tuple(stages))
-    options: dict[str, StageOptions] = {
-        stage.name: checked(
-            stage.options, tables[stage.name], noun="setting", table=stage.name
-        )
-        for stage in stages
-    }
-    return checked(Settings, {**own, "options": options}, noun="setting")
+    options: dict[str, StageOptions] = {}
+    unfit: list[str] = []
+    for stage in stages:
+        table = tables[stage.name]
+        try:
+            options[stage.name] = checked(
+                stage.options, table, noun="setting", table=stage.name
+            )
+        except SettingsError as error:
+            unfit.append(str(error))
+            options[stage.name] = stage.options()
+    try:
+        settings = checked(Settings, {**own, "options": options}, noun="setting")
+    except SettingsError as error:
+        unfit.insert(0, str(error))
+    if unfit:
+        raise SettingsError("; ".join(unfit))
+    return settings
 
 
 def _sort(

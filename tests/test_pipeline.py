@@ -1,42 +1,96 @@
-"""The order of stages as data: what the settings ask for is what is assembled."""
+"""Stages of a run: what the settings ask for is what is assembled."""
 
 from __future__ import annotations
 
 import pickle
+import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from deepspot_scale.blockwise.contract import RunContext, Stage, StageOptions, Work
 from deepspot_scale.errors import SettingsError, WeightsError
-from deepspot_scale.pipeline import ORDER
+from deepspot_scale.pipeline import STAGES, assemble_stages, find_stages
 from deepspot_scale.settings import assemble, make_settings
 from deepspot_scale.stages.detection.wavelet import PRESETS
 
 
 def _names(**settings: Any) -> list[str]:
     pipeline = assemble(make_settings(channels=("0",), **settings))
-    return [step.name for steps in pipeline.rounds for step in steps]
+    return [each.step.gives.name for round_ in pipeline.rounds for each in round_.steps]
 
 
 def test_only_what_was_asked_for_is_assembled() -> None:
-    found = ["candidates", "spots", "assigned"]
-    spots_only = ["range", "brightness", "pixels", "survey", *found]
-    assert _names() == _names(enhance=False) == spots_only
-    assert set(_names(cells="c")) - set(spots_only) == {"cells", "polarity"}
-    assert set(_names(keep_enhanced=True)) - set(spots_only) == {"enhanced_image"}
+    brightness = {"measured_range", "pixel_counts"}
+    found = {"survey", "candidates", "detected", "left_out", "assigned"}
+    spots_only = {*brightness, *found, "quality_sums"}
+    assert set(_names(enhance=False)) == spots_only
+    assert set(_names(enhance=False, quality=False)) == spots_only - {"quality_sums"}
+    assert set(_names()) == {*spots_only, "enhanced"}
+    cells = set(_names(cells="c")) - set(_names())
+    assert cells == {"cell_shapes", "spot_sums"}
+    assert set(_names(cells="c", polarity=False)) == set(_names())
+    assert set(_names(keep_enhanced=True)) - set(_names()) == {"enhanced_image"}
 
 
-def test_no_step_is_lost_in_the_order() -> None:
-    everything = _names(cells="c", nuclei="n", keep_enhanced=True)
-    assert sorted(everything) == sorted(name for line in ORDER for name in line)
+def test_the_order_is_that_in_which_each_can_be_made() -> None:
+    names = _names(cells="c", nuclei="n", keep_enhanced=True)
+    order = ["measured_range", "pixel_counts", "enhanced", "survey", "candidates"]
+    order += ["detected", "assigned", "spot_sums"]
+    assert [name for name in names if name in order] == order
+
+
+def test_no_step_of_any_stage_is_lost() -> None:
+    settings = make_settings(channels=("0",), cells="c", nuclei="n", keep_enhanced=True)
+    context = RunContext(frozenset({"image", "cells", "nuclei", "enhanced"}))
+    works = [stage.plan(settings.options[stage.name], context) for stage in STAGES]
+    declared = [step.gives.name for work in works if work for step in work.steps]
+    assert sorted(_names(cells="c", nuclei="n", keep_enhanced=True)) == sorted(declared)
+    assert assemble(settings).stages == tuple(stage.name for stage in STAGES)
+
+
+def test_a_stage_of_ones_own_comes_first_and_must_not_take_a_name() -> None:
+    assert find_stages() == STAGES
+    module = ModuleType("stages_of_mine")
+    module.mine = Stage("mine", StageOptions, _nothing)  # type: ignore[attr-defined]
+    module.twice = Stage("detect", StageOptions, _nothing)  # type: ignore[attr-defined]
+    module.none = _nothing  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "stages_of_mine", module)
+        found = find_stages(["stages_of_mine:mine"])
+        assert [stage.name for stage in found] == ["mine", *(s.name for s in STAGES)]
+        with pytest.raises(SettingsError, match="two stages are called 'detect'"):
+            find_stages(["stages_of_mine:twice"])
+        with pytest.raises(SettingsError, match="of type function, not a Stage"):
+            find_stages(["stages_of_mine:none"])
+    with pytest.raises(SettingsError, match="no stage 'absent'"):
+        find_stages(["absent"])
+
+
+def _nothing(_: Any, __: RunContext) -> Work | None:
+    return None
+
+
+def test_a_stage_that_is_not_used_or_has_nothing_to_do_gives_no_work() -> None:
+    idle = Stage("idle", StageOptions, _nothing)
+    choices = {stage: stage.options() for stage in STAGES} | {idle: StageOptions()}
+    context = RunContext()
+    assert "idle" not in assemble_stages(choices, context).stages
+    names = {stage.name for stage in choices} - {"idle", "polarity"}
+    assert set(assemble_stages(choices, context).stages) == names
 
 
 def test_the_halo_is_that_of_network_and_detector_together() -> None:
     with_network = assemble(make_settings(channels=("0",)))
     without = assemble(make_settings(channels=("0",), enhance=False))
-    assert without.halo == PRESETS["raw"].halo
-    assert with_network.halo == 128 + PRESETS["enhanced"].halo
+    assert without.halo == _margin(PRESETS["raw"].halo)
+    assert with_network.halo == _margin(128 + PRESETS["enhanced"].halo)
     assert (with_network.grid, without.grid) == (8, 1)
+
+
+def _margin(pixels: int) -> dict[str, int]:
+    return {"y": pixels, "x": pixels}
 
 
 def test_a_pipeline_travels_to_workers() -> None:

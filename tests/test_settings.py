@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +14,17 @@ from hypothesis import strategies as st
 
 from deepspot_scale.config import difference
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.pipeline import STAGES
 from deepspot_scale.settings import (
-    Settings,
+    RUN_FIELDS,
+    find_sources,
+    iter_flat_names,
+    load_settings,
     make_settings,
     read_settings,
     write_settings,
 )
+from deepspot_scale.stages.detection.detect import DetectOptions
 
 few = rules(max_examples=50, deadline=None)
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
@@ -42,7 +50,7 @@ def settings_values(draw: st.DrawFn) -> dict[str, Any]:
         "min_spots": draw(st.integers(1, 1000)),
         "detector": draw(maybe),
         "floor": draw(st.none() | st.floats(0, 1)),
-        "faint": draw(st.none() | st.floats(0, 0.9)),
+        "min_relative_intensity": draw(st.none() | st.floats(0, 0.9)),
         "spot_sigma": draw(st.none() | st.floats(0.5, 14)),
     }
 
@@ -60,9 +68,15 @@ def test_settings_written_then_read_are_the_same(values: dict[str, Any]) -> None
 def test_the_difference_names_just_what_differs(
     first: dict[str, Any], second: dict[str, Any]
 ) -> None:
-    lines = difference(make_settings(**first), make_settings(**second))
+    one, other = (make_settings(**values).to_dict() for values in (first, second))
+    lines = difference(one, other)
     named = {line.partition(":")[0] for line in lines}
-    assert named == {name for name in first if first[name] != second[name]}
+    assert named == {_place(n) for n in first if first[n] != second[n]}
+
+
+def _place(name: str) -> str:
+    """Return where a setting stands: in its stage's table, or outside them."""
+    return ".".join(dict(iter_flat_names(STAGES)).get(name, (name,)))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +104,7 @@ def test_an_unfit_setting_is_refused_with_its_name(
 
 
 def test_all_unfit_settings_are_named_at_once() -> None:
-    with pytest.raises(SettingsError, match=r"block.*; sectors"):
+    with pytest.raises(SettingsError, match=r"block.*; polarity.sectors"):
         make_settings(channels=("FISH",), block=1, sectors=7)
 
 
@@ -114,4 +128,135 @@ def test_settings_can_not_be_changed() -> None:
     ],
 )
 def test_the_detector_follows_from_the_image(values: dict[str, Any], name: str) -> None:
-    assert Settings(channels=("FISH",), **values).detector_name == name
+    assert make_settings(channels=("FISH",), **values).detector_name == name
+
+
+OWN = """
+from pydantic import Field
+from deepspot_scale.blockwise.contract import Stage, StageOptions
+
+class Options(StageOptions):
+    use: bool = Field(default=False, description="Rate it.")
+    floor: float = Field(default=0.5, ge=0, le=1, description="Least rate.")
+
+stage = Stage("rate", Options, lambda *_: None)
+"""
+
+
+def test_options_stand_in_a_table_of_their_stage_or_by_their_own_name() -> None:
+    nested = make_settings(
+        channels=["FISH"], enhance={"use": False}, detect={"floor": 0.2}
+    )
+    flat = make_settings(channels=["FISH"], enhance=False, floor=0.2)
+    assert nested == flat
+    assert flat.of(DetectOptions).floor == flat.options["detect"].floor == 0.2  # type: ignore[attr-defined]
+    written = tomllib.loads(write_settings(flat))
+    assert written["detect"] == {"use": True, "floor": 0.2}
+    assert written["enhance"]["use"] is False
+    assert written["channels"] == ["FISH"]
+    assert set(written) - set(RUN_FIELDS) == {stage.name for stage in STAGES}
+
+
+def test_every_setting_of_a_stage_has_a_table_a_default_and_words() -> None:
+    for stage in STAGES:
+        for name, field in stage.options.model_fields.items():
+            assert not field.is_required(), (stage.name, name)
+            assert field.description or name == "use", (stage.name, name)
+    flat = [name for name, _ in iter_flat_names(STAGES)]
+    assert len(flat) == len(set(flat))
+    assert not set(flat) & set(RUN_FIELDS)
+
+
+FORMER = """
+channels = ["FISH"]
+cells = "cells"
+project = "mean"
+model = "deepspot-retrained"
+enhance = true
+keep_enhanced = false
+engine = "auto"
+precision = "float32"
+detector = "paper"
+block = 512
+normalisation = "max"
+sectors = 4
+min_spots = 7
+rotation = "published"
+exclude_border = true
+nucleus_margin = 1.5
+floor = 0.25
+faint = 0.1
+spot_sigma = 2.5
+"""
+
+
+def test_settings_of_runs_before_stages_had_tables_are_read() -> None:
+    settings = read_settings(FORMER)
+    assert settings == make_settings(
+        channels=("FISH",),
+        cells="cells",
+        project="mean",
+        block=512,
+        spot_sigma=2.5,
+        brightness={"normalisation": "max"},
+        enhance={"model": "deepspot-retrained", "precision": "float32"},
+        detect={"detector": "paper", "floor": 0.25, "min_relative_intensity": 0.1},
+        polarity={
+            "sectors": 4,
+            "min_spots": 7,
+            "rotation": "published",
+            "exclude_border": True,
+            "nucleus_margin": 1.5,
+        },
+    )
+    assert read_settings(write_settings(settings)) == settings
+
+
+def test_a_former_name_works_and_says_what_it_is_called_now() -> None:
+    now = make_settings(channels=("FISH",), min_relative_intensity=0.1)
+    with pytest.warns(FutureWarning, match="faint is called min_relative_intensity"):
+        former = make_settings(channels=("FISH",), faint=0.1)
+    assert former == now
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"detect": {"flor": 1}}, "no setting 'detect.flor'. Did you mean 'floor'"),
+        ({"detekt": {"floor": 1}}, "no setting 'detekt'. Did you mean 'detect'"),
+        ({"polarity": {"floor": 1}}, "no setting 'polarity.floor'"),
+        ({"detect": {"floor": 2}}, "detect.floor: .*less than or equal to 1"),
+        ({"brightness": False}, "no setting 'brightness'"),
+        ({"options": {}}, "no setting 'options'"),
+    ],
+)
+def test_an_unfit_option_is_named_with_its_table(
+    values: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        make_settings(channels=("FISH",), **values)
+
+
+def test_a_stage_of_ones_own_has_a_table_that_is_read_without_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rating_stage.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    named = {"channels": ("FISH",), "stages": ("rating_stage:stage",)}
+    settings = make_settings(**named, rate=True, rate_floor=0.25, floor=0.1)
+    assert settings.options["rate"].floor == 0.25  # type: ignore[attr-defined]
+    assert settings.of(DetectOptions).floor == 0.1
+    assert settings == make_settings(
+        **named, rate={"use": True, "floor": 0.25}, floor=0.1
+    )
+    text = write_settings(settings)
+    monkeypatch.delitem(sys.modules, "rating_stage")
+    read = read_settings(text)
+    assert "rating_stage" not in sys.modules
+    assert read.to_dict() == settings.to_dict()
+    assert difference(read, settings) == []
+    assert write_settings(load_settings(read)) == text
+    assert "rating_stage" in sys.modules
+    with pytest.raises(SettingsError, match=r"rate\.floor: "):
+        make_settings(**named, rate_floor=7)
+    assert find_sources(settings)["stage rating_stage:stage"]["sha256"]

@@ -12,7 +12,9 @@ import pytest
 from scipy import ndimage
 from skimage.feature import peak_local_max
 
-from deepspot_scale.blockwise.rounds import Step, everything
+from deepspot_scale.blockwise.answers import BRIGHTNESS
+from deepspot_scale.blockwise.contract import Key, Step, Work
+from deepspot_scale.blockwise.planning import Pipeline, plan_pipeline
 from deepspot_scale.errors import ContractError, SettingsError
 from deepspot_scale.stages.brightness import Normalisation
 from deepspot_scale.stages.detection.points import PointDetector
@@ -136,22 +138,27 @@ class Own:
 
     @property
     def halo(self) -> Any:
-        return 10.5 if self.slip == "halo" else self.inner.halo
+        return 10.5 if self.slip == "halo" else self.inner.halo + 1
 
     def binned(self, _: int) -> Own:
         return self
 
-    def steps(self) -> tuple[Step, Step]:
-        survey, spots = self.inner.steps()
-        if self.slip == "names":
-            return spots, survey
-        if self.slip == "twice":
-            return replace(survey, chunk=partial(_without_core, survey.chunk)), spots
-        if self.slip == "order":
-            return survey, replace(spots, finalize=_as_it_comes)
-        if self.slip == "columns":
-            return survey, replace(spots, share=_bare)
-        return survey, spots
+    def steps(self, layer: str) -> tuple[Step, ...]:
+        survey, spots = self.inner.steps(layer)
+        # One pixel more than the detector inside, which a slip reads too.
+        survey = replace(survey, reads={layer: self.inner.halo + 1})
+        slips = {
+            "names": (spots, survey),
+            "twice": (
+                replace(survey, chunk=partial(_without_core, survey.chunk)),
+                spots,
+            ),
+            "reads": (replace(survey, reads={layer: 3}), spots),
+            "uses": (survey, replace(spots, uses=())),
+            "order": (survey, replace(spots, finalize=_as_it_comes)),
+            "columns": (survey, replace(spots, share=_bare)),
+        }
+        return slips.get(self.slip, (survey, spots))
 
 
 def _without_core(chunk: Any, here: Any, known: Any) -> Any:
@@ -193,7 +200,9 @@ def test_a_class_of_ones_own_passes_without_inheriting() -> None:
         (PointDetector, "is a class; make one of it"),
         (Own("halo"), "whole pixels, it is 10.5"),
         (Own(on="both"), "'enhanced' or 'raw', it is 'both'"),
-        (Own("names"), r"must give 'survey' and 'spots'.*it gives \('spots'"),
+        (Own("names"), r"must end in the step that gives .*DETECTED.*\['detected'"),
+        (Own("reads"), "fails on an image in blocks.*'enhanced' beyond the margin 3"),
+        (Own("uses"), "fails on an image of spots.*'enhanced', which no stage reads"),
         (Own("twice"), r"several blocks own the spot at \(y, x\) = \("),
         (Own("order"), "order of blocks changes.*finalize must sort"),
         (Own("columns"), "spots lie outside"),
@@ -225,8 +234,11 @@ def test_a_halo_that_photometry_can_not_do_with_is_refused() -> None:
 IMAGES = {"image": np.random.default_rng(0).poisson(99, (90, 70)).astype(np.uint16)}
 
 
+TOTAL: Key[Any] = Key("total")
+
+
 def _sum(here: Any, _: Any) -> int:
-    return int(here.read("image", here.block.core).sum())
+    return int(here.pixels("image").values.sum())
 
 
 def _sum_with_halo(here: Any, _: Any) -> int:
@@ -237,19 +249,24 @@ def _first(here: Any, _: Any) -> list[int]:
     return [here.block.number]
 
 
+def _plan(*steps: Step, grid: int = 1) -> Pipeline:
+    works = {"brightness": Normalisation().work(), "own": Work(steps, grid=grid)}
+    return plan_pipeline(works, wanted=(TOTAL, BRIGHTNESS))
+
+
 def test_steps_of_whole_sums_pass() -> None:
-    total = Step("total", _sum, share=everything)
-    check_steps((*Normalisation().steps(), (total,)), IMAGES, halo=6, grid=8)
+    check_steps(_plan(Step(TOTAL, _sum, {"image": 6}), grid=8), IMAGES)
 
 
 @pytest.mark.parametrize(
     ("step", "reason"),
     [
-        (Step("total", _sum_with_halo, share=everything), "count each core once"),
-        (Step("total", _first, share=everything), "order of blocks"),
-        (Step("total", _sum, share=everything, combine=operator.sub), "order of block"),
+        (Step(TOTAL, _sum_with_halo), "count each core once"),
+        (Step(TOTAL, _first), "order of blocks"),
+        (Step(TOTAL, _sum, combine=operator.sub), "order of block"),
     ],
 )
 def test_a_step_that_blocks_would_change_is_refused(step: Step, reason: str) -> None:
-    with pytest.raises(ContractError, match=f"step 'total'.*{reason}"):
-        check_steps(((step,),), IMAGES, halo=6)
+    read = replace(step, reads={"image": 6})
+    with pytest.raises(ContractError, match=f"answer 'total'.*{reason}"):
+        check_steps(_plan(read), IMAGES)

@@ -148,7 +148,8 @@ def _former(name: str, now: str, field: FieldInfo) -> inspect.Parameter:
             say(f"--{name} is called --{now.replace('_', '-')} now")
         return value
 
-    option = typer.Option(f"--{name}", hidden=True, callback=say_so)
+    told = f"Now --{now.replace('_', '-')}."
+    option = typer.Option(f"--{name}", hidden=True, callback=say_so, help=told)
     return inspect.Parameter(
         now + _FORMERLY,
         inspect.Parameter.KEYWORD_ONLY,

@@ -7,22 +7,17 @@ Nothing here reads images.
 
 from __future__ import annotations
 
-import io
 from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from deepspot_scale.exports.measures import measure_cells, measure_columns
-from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.results import RunResults
-from deepspot_scale.vocabulary import Column
+from deepspot_scale.vocabulary import SUMMARIES, Column
 
 SIGN = ("columns.csv", "table,column,type,meaning")
 """By which an earlier export is known."""
-_OTHER_NAMES = {"double": "float64", "float": "float32"}
-"""Arrow's names of types that `vocabulary` calls otherwise."""
 
 
 def write_csv(results: RunResults, folder: Path) -> None:
@@ -44,26 +39,10 @@ def write_csv(results: RunResults, folder: Path) -> None:
         "cells": measure_columns(results.index.sectors),
     }
     _write_parts(results, folder, columns)
-    for name in results.folder.names(""):
-        stem, _, ending = name.rpartition(".")
-        if ending == "parquet":
-            table, columns[stem] = _read_described(results.folder, name)
-            chosen = results.fields if stem == "fields" else table
-            _to_csv(chosen, folder / f"{stem}.csv")
+    for name, table in {"fields": results.fields, **results.summaries}.items():
+        columns[name] = SUMMARIES.get(name, results.contents.fields)
+        _to_csv(table, folder / f"{name}.csv")
     _to_csv(_describe(columns), folder / SIGN[0])
-
-
-def _read_described(
-    folder: Folder, name: str
-) -> tuple[pd.DataFrame, tuple[Column, ...]]:
-    """Read a table and its columns with their meaning, as `write_table` stored them."""
-    data = pq.read_table(io.BytesIO(folder.read(name)))
-    columns = []
-    for field in data.schema:
-        dtype = _OTHER_NAMES.get(str(field.type), str(field.type))
-        meaning = (field.metadata or {}).get(b"meaning", b"").decode()
-        columns.append(Column(field.name, dtype, meaning))
-    return data.to_pandas(), tuple(columns)
 
 
 def _write_parts(

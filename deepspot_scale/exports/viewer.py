@@ -16,12 +16,10 @@ import xarray as xr
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.exports.libraries import load_library
 from deepspot_scale.exports.pixels import lazy_image, lazy_labels
-from deepspot_scale.io.ome_zarr.creation import plate_address
-from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.stores import Source
-from deepspot_scale.runs.kept_layers import plate_name, plate_url
+from deepspot_scale.runs.kept_layers import open_layer
 from deepspot_scale.runs.manifest import addresses_of
-from deepspot_scale.runs.results import FieldResult, RunResults, open_run
+from deepspot_scale.runs.results import RunResults, open_run
 from deepspot_scale.stages.enhancement import KEPT
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -69,7 +67,11 @@ def field_layers(
         The run's input is not where it was, or is damaged.
     """
     results = open_run(run, plate=plate).only([field])
-    found = _find(results, field)
+    addresses = addresses_of(results.fields)
+    if len(addresses) > 1:
+        paths = ", ".join(address.path for address in addresses)
+        raise SettingsError(f"{field} has the fields {paths}; name one of them")
+    found = results.of_field(addresses[0])
     opened = results.plate.open(found.address.path)
     image = lazy_image(opened, results.settings.project)
     axes = [str(axis) for axis in image.dims if axis != "c"]
@@ -92,15 +94,6 @@ def field_layers(
     return [*layers, *_spot_layers(found["spots"], axes, scale)]
 
 
-def _find(results: RunResults, word: str) -> FieldResult:
-    """Return what was found in the one field that is meant; nothing if it failed."""
-    addresses = addresses_of(results.fields)
-    if len(addresses) > 1:
-        paths = ", ".join(address.path for address in addresses)
-        raise SettingsError(f"{word} has the fields {paths}; name one of them")
-    return results.of_field(addresses[0])
-
-
 def _image_layer(
     image: xr.DataArray, name: str, scale: tuple[float, ...], **given: Any
 ) -> Layer:
@@ -111,10 +104,11 @@ def _image_layer(
 def _enhanced_layers(
     results: RunResults, address: FieldAddress, scale: tuple[float, ...]
 ) -> list[Layer]:
-    if results.done.empty or not results.folder.exists(plate_name(ENHANCED)):
+    field = (
+        None if results.done.empty else open_layer(results.folder, ENHANCED, address)
+    )
+    if field is None:
         return []
-    plate = open_plate(plate_url(results.folder, ENHANCED))
-    field = plate.open(plate_address(address).path)
     image = lazy_image(field, results.settings.project)
     limits = {"contrast_limits": (0, 255), "visible": False}
     return [

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -74,6 +73,8 @@ def _grown(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
 
 def _distances_from(target: NDArray[np.bool_]) -> Distances:
     """Return the distance of each pixel from the nearest pixel of the target."""
+    import cv2
+
     if not target.any():
         return np.full(target.shape, REACH * PARTS, np.uint16)
     distance = cv2.distanceTransform(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -122,6 +121,8 @@ def count_values(values: NDArray[np.generic], span: Range) -> NDArray[np.int64]:
 
 def _count_uint16(values: NDArray[np.uint16]) -> NDArray[np.int64]:
     """Count each value; ten times as fast as `numpy.bincount`, which casts to int64."""
+    import cv2
+
     total = np.zeros(BINS, np.int64)
     for start in range(0, values.size, _EXACT_COUNT):
         part = values[start : start + _EXACT_COUNT].reshape(1, -1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -87,6 +86,8 @@ def iter_regions(
 
 def count_along(mask: NDArray[np.bool_]) -> tuple[Integers, Integers]:
     """Return how many pixels of a mask lie in each row and in each column."""
+    import cv2
+
     bytes_ = mask.view(np.uint8)
     rows = cv2.reduce(bytes_, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
     columns = cv2.reduce(bytes_, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)

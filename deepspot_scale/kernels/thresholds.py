@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,6 +43,8 @@ class IcyThreshold:
 
     def count(self, planes: Planes) -> NDArray[np.int64]:
         """Return [n, sum |w| of each scale]."""
+        import cv2
+
         sums = [int(cv2.norm(plane, cv2.NORM_L1)) for plane in planes]
         return np.array([planes.shape[1], *sums], np.int64)
 

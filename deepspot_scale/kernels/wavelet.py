@@ -12,7 +12,6 @@ Source: Olivo-Marin 2002, https://doi.org/10.1016/S0031-3203(01)00127-3.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,6 +53,8 @@ def smooth(image: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     The border is half-sample symmetric (``d c b a | a b c d``), as in Icy and in
     scipy's ``mode="reflect"``.
     """
+    import cv2
+
     gap = 2 ** (scale - 1)
     kernel = np.zeros(4 * gap + 1, np.float32)
     kernel[::gap] = TAPS

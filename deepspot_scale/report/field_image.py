@@ -18,10 +18,8 @@ from numpy.typing import NDArray
 
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.io.field import Field
-from deepspot_scale.io.ome_zarr.creation import plate_address
-from deepspot_scale.io.plate import open_plate
 from deepspot_scale.report.figures import ORANGE, SKY, stretch
-from deepspot_scale.runs.kept_layers import plate_name, plate_url
+from deepspot_scale.runs.kept_layers import open_layer
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages.enhancement import KEPT
@@ -280,11 +278,10 @@ def _enhanced(
     run: RunResults, field: Field, plane: _Plane, window: tuple[slice, slice]
 ) -> list[NDArray[Any]]:
     """Return the enhanced window, if the run kept it."""
-    if not run.folder.exists(plate_name(ENHANCED)):
-        return []
     try:
-        kept = open_plate(plate_url(run.folder, ENHANCED))
-        enhanced = kept.open(plate_address(field.address).path)
+        enhanced = open_layer(run.folder, ENHANCED, field.address)
+        if enhanced is None:
+            return []
         channel = enhanced.channel_index(plane.channel)
         z = max(plane.z, 0)
         return [enhanced.read(t=plane.t, channel=channel, z=z, window=window)]

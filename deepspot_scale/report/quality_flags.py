@@ -70,10 +70,8 @@ def count_raw_spots(run: RunResults, plate: Plate | None) -> pd.DataFrame:
     if plate is None or not run.settings.of(EnhanceOptions).use:
         return pd.DataFrame(columns=names)
 
-    settings = run.settings
-
     def count(field: Field) -> pd.DataFrame:
-        planes = _middle(field, settings)
+        planes = _middle(field, run.settings)
         found = sum(len(detect(each, method="raw")) for each in planes)
         where = field.address
         return pd.DataFrame([(where.row, where.column, where.field, found)])

@@ -21,7 +21,7 @@ from deepspot_scale.io.ome_zarr.creation import (
     plate_address,
 )
 from deepspot_scale.io.ome_zarr.writing import ImageLayout, write_image
-from deepspot_scale.io.plate import Field, open_field
+from deepspot_scale.io.plate import Field, open_field, open_plate
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.settings import Settings
 from deepspot_scale.vocabulary import AXES, FieldAddress
@@ -48,6 +48,14 @@ def create_plates(
         make = complete_plate if begun else create_plate
         url = plate_url(out, layer.stored_name)
         make(url, [plate_address(each) for each in addresses])
+
+
+def open_layer(out: Folder, folder: str, address: FieldAddress) -> Field | None:
+    """Open a field's plane of a layer that is kept; None where it was not kept."""
+    if not out.exists(plate_name(folder)):
+        return None
+    plate = open_plate(plate_url(out, folder))
+    return plate.open(plate_address(address).path)
 
 
 def write_layers(

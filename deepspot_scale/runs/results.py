@@ -140,13 +140,8 @@ class RunResults:
     ) -> Iterator[tuple[str, pd.DataFrame]]:
         """Yield each part that has rows of a table, and those of its rows that count.
 
-        Parameters
-        ----------
-        name
-            Of the table, one of `contents.tables`.
-        columns
-            Columns that are wanted beside the address; nothing else is decoded.
-            Without any: all.
+        `name` is one of `contents.tables`. With `columns` nothing but these and the
+        address is decoded.
         """
         declared, there = self._columns(name, columns), set(self.folder.names(name))
         for part, rows in self.done.groupby("part", sort=False):
@@ -172,13 +167,7 @@ class RunResults:
         return join_tables(parts, self._columns(name, columns))
 
     def count_spots(self) -> pd.DataFrame:
-        """Return how many spots each field has in each channel, read part by part.
-
-        Returns
-        -------
-        pandas.DataFrame
-            row, column, field, channel, n_spots; no rows for fields without spots.
-        """
+        """Return row, column, field, channel, n_spots of the fields with spots."""
         keys = [*ADDRESS, "channel"]
         counts = [
             table.groupby(keys, as_index=False).size()
@@ -214,17 +203,9 @@ class RunResults:
         return next(own.iter_fields(), FieldResult(address, nothing))
 
     def only(self, words: Sequence[str]) -> RunResults:
-        """Return the same run with these fields alone; no words mean all.
+        """Return the same run with fewer fields, SettingsError if it lacks one.
 
-        Parameters
-        ----------
-        words
-            Paths such as ``B/03/0`` or wells such as ``B03``.
-
-        Raises
-        ------
-        SettingsError
-            A field or well that the run does not have.
+        Words are paths such as ``B/03/0`` or wells such as ``B03``; none mean all.
         """
         addresses = addresses_of(self.fields)
         for word in words:
@@ -250,13 +231,7 @@ def _means(word: str, address: FieldAddress) -> bool:
 
 
 def read_run(folder: Folder) -> tuple[Settings, dict[str, Any]]:
-    """Return the settings of a run and where its answers come from.
-
-    Raises
-    ------
-    RunError
-        The folder holds no run.
-    """
+    """Return a run's settings and provenance; RunError if the folder holds none."""
     try:
         settings = read_settings(folder.read("settings.toml").decode())
         facts: dict[str, Any] = json.loads(folder.read("provenance.json"))
@@ -287,13 +262,7 @@ def open_results(run: Source, *, plate: Source | None = None) -> RunResults:
 
 
 def open_run(run: Source, *, plate: Source | None = None) -> RunResults:
-    """Open a run that has come to its end; parameters as in `open_results`.
-
-    Raises
-    ------
-    RunError
-        There is no run, or it has not come to its end yet.
-    """
+    """Open a run that has come to its end; RunError where it has not."""
     there = set(Folder(str(run)).names(""))
     needed = ("fields.parquet", "wells.parquet", "conditions.parquet")
     wanted = ("settings.toml", "provenance.json", *needed)

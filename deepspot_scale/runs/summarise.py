@@ -26,9 +26,8 @@ from deepspot_scale.statistics.polarity_tests import polarity_statistics
 from deepspot_scale.statistics.roses import measure_roses
 from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.statistics.summaries import (
-    summarise_conditions,
     summarise_fields,
-    summarise_wells,
+    summarise_groups,
 )
 from deepspot_scale.tables import empty_table, join_tables
 from deepspot_scale.vocabulary import CELLS, SUMMARIES
@@ -56,20 +55,21 @@ def summarise_run(
     Each of `channels` has its rows, also where nothing was found.
     """
     results = RunResults(out, settings, {}, read_fields(out))
-    records = read_records(results)
+    records = _read_records(results)
     # Draws follow the order of cells: for these two tables by name of the part, for
     # the statistics by its first field, as they were always drawn.
-    by_name = {part: records[part] for part in sorted(records)}
-    cells, spots = _join(by_name), results.count_spots()
+    cells = _join({part: records[part] for part in sorted(records)})
+    spots = results.count_spots()
     found = (*spots["channel"].unique(), *cells["channel"].unique())
     channels = list(dict.fromkeys((*channels, *found)))
-    tables, index = (results.fields, cells, plate_map), results.index
-    wells = summarise_wells(*tables, channels=channels, spots=spots, index=index)
-    groups = summarise_conditions(*tables, channels=channels, spots=spots, index=index)
-    del tables, cells
-    statistics = _measure(records, map_of_wells(wells), index)
-    write_table(out, "fields.parquet", results.fields, results.contents.fields)
-    _write(out, {"wells": wells, "conditions": groups} | statistics)
+    fields, index = results.fields, results.index
+    groups = summarise_groups(
+        fields, cells, plate_map, channels=channels, spots=spots, index=index
+    )
+    del cells
+    statistics = _measure(records, map_of_wells(groups["wells"]), index)
+    write_table(out, "fields.parquet", fields, results.contents.fields)
+    _write(out, groups | statistics)
 
 
 def with_statistics(results: RunResults) -> RunResults:
@@ -79,12 +79,12 @@ def with_statistics(results: RunResults) -> RunResults:
     """
     if set(STATISTICS) <= set(results.summaries):
         return results
-    records = read_records(results)
+    records = _read_records(results)
     _write(results.folder, _measure(records, results.plate_map, results.index))
     return replace(results)  # which has read nothing yet
 
 
-def read_records(results: RunResults) -> dict[str, pd.DataFrame]:
+def _read_records(results: RunResults) -> dict[str, pd.DataFrame]:
     """Return a record of each cell by part, its bins folded to what the index reads."""
     return {
         part: _record(cells, results.index.edges)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -70,6 +69,8 @@ QUALITY_SUMS: Key[QualitySums] = Key("quality_sums")
 
 
 def _measure(here: BlockContext, agreed: Answers) -> QualitySums:
+    import cv2
+
     # With one pixel more the Laplacian of the core is that of the whole plane. At the
     # plane's own edge OpenCV repeats the last pixel.
     box, values = here.pixels(IMAGE, 1)

@@ -25,22 +25,10 @@ KEYS: Final = ["channel", "condition", "gene"]
 def measure_roses(
     cells: pd.DataFrame, plate_map: pd.DataFrame, index: SectorIndex
 ) -> pd.DataFrame:
-    """Measure each condition's concentration of spots in directions about the nucleus.
+    """Return `vocabulary.ROSES`: where about the nucleus each condition's spots lie.
 
-    Parameters
-    ----------
-    cells
-        `vocabulary.CELLS`.
-    plate_map
-        Columns row, column, condition, gene.
-    index
-        Which cells count; how many sectors; `n_boot` for the intervals.
-
-    Returns
-    -------
-    DataFrame
-        `vocabulary.ROSES`,
-        a petal for each line. Groups with fewer than two usable cells have none.
+    Parameters as in `polarity_statistics`. A line is a petal; groups with fewer than
+    two usable cells have none.
 
     Notes
     -----

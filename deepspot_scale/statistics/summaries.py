@@ -38,7 +38,7 @@ FEWEST_CELLS = 5
 """Usable cells that a field needs to be called polarised."""
 
 
-def summarise_wells(
+def summarise_groups(
     fields: pd.DataFrame,
     cells: pd.DataFrame,
     plate_map: pd.DataFrame,
@@ -46,8 +46,8 @@ def summarise_wells(
     channels: Sequence[str],
     spots: pd.DataFrame | None = None,
     index: SectorIndex | None = None,
-) -> pd.DataFrame:
-    """Summarise each well and channel.
+) -> dict[str, pd.DataFrame]:
+    """Summarise each well and channel, and each condition, gene and channel.
 
     Parameters
     ----------
@@ -69,8 +69,10 @@ def summarise_wells(
 
     Returns
     -------
-    DataFrame
-        `vocabulary.WELLS`, wells in plate order.
+    dict
+        ``wells``: `vocabulary.WELLS`, in plate order. ``conditions``:
+        `vocabulary.CONDITIONS`, over the pooled cells of their wells, in order of
+        channel, condition, gene.
 
     Raises
     ------
@@ -79,50 +81,23 @@ def summarise_wells(
         with several channels.
     """
     index = index or SectorIndex()
-    prepared = _prepare(fields, cells, plate_map, channels, spots)
-    keys = [*WELL, "channel", *MAP]
-    return as_table(_summarise(*prepared, keys, index), WELLS)
-
-
-def summarise_conditions(
-    fields: pd.DataFrame,
-    cells: pd.DataFrame,
-    plate_map: pd.DataFrame,
-    *,
-    channels: Sequence[str],
-    spots: pd.DataFrame | None = None,
-    index: SectorIndex | None = None,
-) -> pd.DataFrame:
-    """Summarise each condition, gene and channel over the pooled cells of its wells.
-
-    Parameters, errors: as for `summarise_wells`.
-
-    Returns
-    -------
-    DataFrame
-        `vocabulary.CONDITIONS`, in order of channel, condition, gene.
-    """
-    index = index or SectorIndex()
-    prepared = _prepare(fields, cells, plate_map, channels, spots)
-    keys = ["channel", "condition", "gene"]
-    return as_table(_summarise(*prepared, keys, index), CONDITIONS)
+    tables = (
+        with_plate_map(_fields_by_channel(fields, channels, spots), plate_map),
+        with_plate_map(merge_planes(cells), plate_map),
+    )
+    wells = _summarise(*tables, [*WELL, "channel", *MAP], index)
+    conditions = _summarise(*tables, ["channel", "condition", "gene"], index)
+    return {
+        "wells": as_table(wells, WELLS),
+        "conditions": as_table(conditions, CONDITIONS),
+    }
 
 
 def summarise_fields(cells: pd.DataFrame, index: SectorIndex) -> pd.DataFrame:
-    """Measure the index of each field with enough cells, to put fields in order.
+    """Return `vocabulary.FIELD_POLARITY`, to put fields in order.
 
-    Parameters
-    ----------
-    cells
-        `vocabulary.CELLS`; of several channels the first by name is measured.
-    index
-        How many sectors, and which cells count; neither intervals nor nulls are made.
-
-    Returns
-    -------
-    DataFrame
-        `vocabulary.FIELD_POLARITY`, one line for each field of `FEWEST_CELLS` usable
-        cells or more.
+    Of several channels the first by name is measured; fields with fewer usable cells
+    than `FEWEST_CELLS` have no line.
     """
     bare = SectorIndex(index.sectors, index.min_spots, n_boot=0, n_null=0)
     channel = cells["channel"].min()
@@ -135,21 +110,6 @@ def summarise_fields(cells: pd.DataFrame, index: SectorIndex) -> pd.DataFrame:
             names = dict(zip(FIELD, key, strict=True)) | {"channel": channel}
             rows.append(names | vars(measured))
     return make_table(rows, FIELD_POLARITY)
-
-
-def _prepare(
-    fields: pd.DataFrame,
-    cells: pd.DataFrame,
-    plate_map: pd.DataFrame,
-    channels: Sequence[str],
-    spots: pd.DataFrame | None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return fields (one row per field and channel) and cells, both with the map."""
-    per_channel = _fields_by_channel(fields, channels, spots)
-    return (
-        with_plate_map(per_channel, plate_map),
-        with_plate_map(merge_planes(cells), plate_map),
-    )
 
 
 def _fields_by_channel(

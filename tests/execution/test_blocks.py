@@ -13,10 +13,10 @@ import pytest
 
 from deepspot_scale.execution.blocks import defer_field
 from deepspot_scale.execution.field import run_field
-from deepspot_scale.execution.planes import FieldTask, PlaneAnswer
+from deepspot_scale.execution.planes import FieldTask, PlaneResult
 from deepspot_scale.io.plate import open_plate
+from deepspot_scale.kernels.references import Reference
 from deepspot_scale.settings import assemble, make_settings
-from deepspot_scale.stages.polarity.measure import Reference
 
 REFERENCE = Reference(line=((-30.0, 0.0), (-40.0, 400.0)))
 BLOCK = 512
@@ -35,7 +35,7 @@ def task(
     return FieldTask(open_plate(plate).entries[0], REFERENCE)
 
 
-def _run(task: FieldTask, **values: Any) -> tuple[PlaneAnswer, PlaneAnswer, int]:
+def _run(task: FieldTask, **values: Any) -> tuple[PlaneResult, PlaneResult, int]:
     """Return the answer on one worker, as blocks, and the number of blocks."""
     given = {"channels": ("FISH",), "cells": "cells", "nuclei": "nuclei"}
     settings = make_settings(**given | values)
@@ -47,12 +47,13 @@ def _run(task: FieldTask, **values: Any) -> tuple[PlaneAnswer, PlaneAnswer, int]
     return whole, spread, len(pipeline.blocks((700, 900)).blocks)
 
 
-def _assert_same(one: PlaneAnswer, other: PlaneAnswer) -> None:
-    for name in ("spots", "cells"):
-        tables = (getattr(one, name), getattr(other, name))
-        pd.testing.assert_frame_equal(*tables, check_exact=True)
-        assert len(tables[0]) > 10
-    assert one.n_dropped == other.n_dropped
+def _assert_same(one: PlaneResult, other: PlaneResult) -> None:
+    assert set(one.tables) == set(other.tables) == {"spots", "cells", "quality"}
+    for name, table in one.tables.items():
+        pd.testing.assert_frame_equal(table, other.tables[name], check_exact=True)
+        assert len(table) > (0 if name == "quality" else 10)
+    assert one.counts == other.counts
+    assert set(one.counts) == {"n_dropped", "n_faint"}
 
 
 def test_blocks_on_many_workers_answer_as_one_worker_with_the_network(
@@ -61,9 +62,10 @@ def test_blocks_on_many_workers_answer_as_one_worker_with_the_network(
     whole, spread, n_blocks = _run(task, block=BLOCK, keep_enhanced=True)
     assert n_blocks > 4
     _assert_same(whole, spread)
-    assert whole.enhanced is not None
-    assert whole.enhanced.shape == (700, 900)
-    np.testing.assert_array_equal(whole.enhanced, spread.enhanced)
+    (name,) = whole.layers
+    assert whole.layers[name].shape == (700, 900)
+    np.testing.assert_array_equal(whole.layers[name], spread.layers[name])
+    assert spread.seconds is None
 
 
 @pytest.mark.parametrize("detector", ["raw", "product"])
@@ -90,14 +92,14 @@ def test_cells_that_cross_seams_are_whole(
     _, spread, _ = _run(task, block=200, enhance=False)
     scene = draw_scene(0, (700, 900), n=900, edge=250)
     cells, areas = np.unique(scene.cells[scene.cells > 0], return_counts=True)
-    np.testing.assert_array_equal(spread.cells["cell"], cells)
-    np.testing.assert_array_equal(spread.cells["area"], areas)
+    np.testing.assert_array_equal(spread.tables["cells"]["cell"], cells)
+    np.testing.assert_array_equal(spread.tables["cells"]["area"], areas)
     cytoplasm = (scene.cells > 0) & (scene.nuclei == 0)
-    binned = [sum(bins) for bins in spread.cells["area_bins"]]
+    binned = [sum(bins) for bins in spread.tables["cells"]["area_bins"]]
     np.testing.assert_array_equal(binned, np.bincount(scene.cells[cytoplasm])[cells])
-    inside = spread.spots.query("cell > 0").groupby("cell").size()
+    inside = spread.tables["spots"].query("cell > 0").groupby("cell").size()
     np.testing.assert_array_equal(
-        spread.cells.set_index("cell")["n_spots"].loc[inside.index], inside
+        spread.tables["cells"].set_index("cell")["n_spots"].loc[inside.index], inside
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepspot_scale.blockwise.geometry import Box, Span
+from deepspot_scale.blockwise.geometry import Box, Span, whole_box
 from deepspot_scale.errors import FieldError
-from deepspot_scale.execution.field import run_field
+from deepspot_scale.execution.field import run_field, run_fields
 from deepspot_scale.execution.planes import (
     FieldTask,
     LoadedReader,
@@ -23,10 +24,9 @@ from deepspot_scale.execution.planes import (
     plane_reader,
 )
 from deepspot_scale.io.plate import FieldEntry, open_plate
-from deepspot_scale.pipeline import STAGES
 from deepspot_scale.runs.process import stage_seconds
 from deepspot_scale.settings import Settings, assemble, make_settings
-from deepspot_scale.vocabulary import CELLS, SPOTS
+from deepspot_scale.vocabulary import CELLS, QUALITY, SPOTS
 
 DRAWN = (150, 170)
 
@@ -87,15 +87,17 @@ def test_each_plane_has_its_own_tables(entry: FieldEntry) -> None:
     answers = run_field(FieldTask(entry), settings, assemble(settings))
     assert len(answers) == 6
     for answer, (t, _, z) in zip(answers, _planes(entry, project="none"), strict=True):
-        assert list(answer.spots) == [column.name for column in SPOTS]
-        assert list(answer.cells) == [column.name for column in CELLS]
-        for table in (answer.spots, answer.cells):
+        declared = {"spots": SPOTS, "cells": CELLS, "quality": QUALITY}
+        assert set(answer.tables) == set(declared)
+        for name, table in answer.tables.items():
+            assert list(table) == [column.name for column in declared[name]]
             assert (table["t"] == t).all()
             assert (table["z"] == z).all()
-        assert answer.enhanced is None
+        assert answer.layers == {}
     numbers = ["y", "x", "intensity", "snr", "cell", "nucleus"]
     # The second time point is one count brighter everywhere.
-    pd.testing.assert_frame_equal(answers[0].spots[numbers], answers[3].spots[numbers])
+    spots = [answers[i].tables["spots"][numbers] for i in (0, 3)]
+    pd.testing.assert_frame_equal(*spots)
 
 
 @pytest.mark.parametrize(("plane", "axis"), [(1, "y"), (2, "x")])
@@ -104,7 +106,7 @@ def test_a_flipped_plane_has_flipped_spots(
 ) -> None:
     settings = _settings(project="none")
     answers = run_field(FieldTask(entry), settings, assemble(settings))
-    first, flipped = (answers[z].spots.round(9) for z in (0, plane))
+    first, flipped = (answers[z].tables["spots"].round(9) for z in (0, plane))
     flipped[axis] = {"y": DRAWN[0], "x": DRAWN[1]}[axis] - 1 - flipped[axis]
     numbers = ["y", "x"]  # two equal pixels are told apart by their order alone
     pd.testing.assert_frame_equal(
@@ -125,8 +127,8 @@ def test_a_loaded_reader_reads_each_plane_once(entry: FieldEntry) -> None:
             asked.append(name)
             return reader(name, box)
 
-    loaded = LoadedReader(Counting(), DRAWN)
-    box = Box(Span(3, 50), Span(100, 170))
+    loaded = LoadedReader(Counting(), whole_box(DRAWN))
+    box = Box((Span(3, 50), Span(100, 170)))
     for name in ("image", "cells", "image", "cells"):
         np.testing.assert_array_equal(loaded(name, box), reader(name, box))
     assert asked == ["image", "cells"]
@@ -137,18 +139,102 @@ def test_a_loaded_reader_reads_each_plane_once(entry: FieldEntry) -> None:
 
 def test_each_stage_of_a_field_has_its_time(entry: FieldEntry) -> None:
     settings = _settings()
+    pipeline = assemble(settings)
     began = time.perf_counter()
-    answers = run_field(FieldTask(entry), settings, assemble(settings))
+    answers = run_field(FieldTask(entry), settings, pipeline)
     whole = time.perf_counter() - began
-    seconds = stage_seconds(answers)
-    assert set(seconds) == {f"seconds_{stage}" for stage in STAGES}
-    assert seconds["seconds_detect"] > 0
-    assert 0 < sum(seconds.values()) <= whole
+    seconds = stage_seconds(answers, pipeline.stages)
+    assert pipeline.stages == ("brightness", "detect", "assign", "quality")
+    assert set(seconds) == {f"seconds_{stage}" for stage in pipeline.stages}
+    assert all(value > 0 for value in seconds.values())
+    assert sum(seconds.values()) <= whole
 
 
 def test_every_step_belongs_to_one_stage() -> None:
-    settings = _settings(cells="cells", nuclei="nuclei")
-    steps = {step.name for steps in assemble(settings).rounds for step in steps}
-    named = [name for names in STAGES.values() for name in names]
-    assert len(named) == len(set(named))
-    assert steps <= set(named)
+    pipeline = assemble(_settings(cells="cells", nuclei="nuclei"))
+    steps = [each for round_ in pipeline.rounds for each in round_.steps]
+    names = [each.step.gives.name for each in steps]
+    assert len(names) == len(set(names))
+    assert {each.stage for each in steps} == set(pipeline.stages)
+
+
+# --- small planes side by side ----------------------------------------------------
+
+ENGINE = """
+CALLS = []
+
+class Counting:
+    name = "counting"
+    pixels_per_call = 64 * 128 * 128
+
+    def predict(self, batch):
+        CALLS.append(len(batch))
+        return batch.copy()
+
+def load(choice):
+    return Counting()
+"""
+N_FRAMES = 300
+ALONE = ("0", "17", "255", "256", "299")
+
+
+@pytest.fixture(scope="module")
+def frames(
+    tmp_path_factory: pytest.TempPathFactory, write_plate: Callable[..., str]
+) -> dict[str, FieldEntry]:
+    """A field of 300 frames of 128 px, and some of them as fields of their own."""
+    rng = np.random.default_rng(0)
+    light = rng.poisson(20, (1, N_FRAMES, 128, 128))
+    for z in range(N_FRAMES):
+        y, x = rng.integers(4, 124, (2, 9))
+        light[0, z, y, x] += rng.integers(200, 900, 9)
+    scene = _Frames(light.astype(np.uint16))
+    fields = {f"B/03/{z}": _Frames(scene.image[:, [int(z)]]) for z in ALONE}
+    plate = write_plate(
+        tmp_path_factory.mktemp("frames") / "p.zarr",
+        {"A/01/0": scene, **fields},
+        channels=("FISH",),
+        chunk=128,
+        masks=(),
+    )
+    return {str(each.address.path): each for each in open_plate(plate).entries}
+
+
+@dataclass(frozen=True)
+class _Frames:
+    image: np.ndarray
+    """(c, z, y, x)."""
+
+
+def test_small_frames_share_calls_and_answer_as_each_alone(
+    frames: dict[str, FieldEntry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "counting_frames.py").write_text(ENGINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = make_settings(
+        channels=("FISH",), project="none", engine="counting_frames:load"
+    )
+    pipeline = assemble(settings)
+    together = run_field(FieldTask(frames["A/01/0"]), settings, pipeline)
+    calls = importlib.import_module("counting_frames").CALLS
+    assert len(together) == N_FRAMES
+    assert len(calls) <= 6
+    assert all(n == 64 for n in calls)  # one size, the last ones filled up
+    calls.clear()
+    tasks = [FieldTask(frames[f"B/03/{z}"]) for z in ALONE]
+    alone = [run_field(task, settings, pipeline) for task in tasks]
+    assert len(calls) == len(ALONE)
+    side_by_side = run_fields(tasks, settings, pipeline)
+    assert len(calls) == len(ALONE) + 1
+    where = ["row", "column", "field", "z"]
+    for z, (own,), end in zip(ALONE, alone, side_by_side, strict=True):
+        frame = together[int(z)]
+        assert len(own.tables["spots"]) > 3
+        for name, table in own.tables.items():
+            for other in (frame, end.answer[0]):
+                pd.testing.assert_frame_equal(
+                    other.tables[name].drop(columns=where),
+                    table.drop(columns=where),
+                    check_exact=True,
+                )
+        assert own.counts == frame.counts

@@ -120,6 +120,6 @@ def test_images_that_are_no_ome_zarr_take_no_tables(
     tifffile.imwrite(folder / "a.tif", draw_scene(0).image[1])
     run_quickly(str(folder), tmp_path / "run", channels=("0",), cells=None, nuclei=None)
     settings = tmp_path / "run/settings.toml"
-    settings.write_text(settings.read_text() + 'cells = "cells"\n')
+    settings.write_text('cells = "cells"\n' + settings.read_text())
     with pytest.raises(RunError, match=r"is no OME-Zarr image"):
         export_run(tmp_path / "run", "ngio")

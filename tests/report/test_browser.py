@@ -11,7 +11,7 @@ from deepspot_scale.io.tables import Folder
 from deepspot_scale.report.page import write_report
 from deepspot_scale.runs.manifest import commit_part
 from deepspot_scale.statistics.sector_index import SectorIndex
-from deepspot_scale.statistics.summaries import summarise_conditions, summarise_wells
+from deepspot_scale.statistics.summaries import summarise_groups
 from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import CELLS, FIELDS, SPOTS, FieldAddress
 
@@ -61,8 +61,8 @@ def large_report(tmp_path_factory, cell_pool):
     parts = {"spots": empty_table(SPOTS), "cells": cells}
     commit_part(Folder(str(folder)), "all", parts, fields)
     fields.to_parquet(folder / "fields.parquet")
-    summarise_wells(*inputs, **options).to_parquet(folder / "wells.parquet")
-    summarise_conditions(*inputs, **options).to_parquet(folder / "conditions.parquet")
+    for name, table in summarise_groups(*inputs, **options).items():
+        table.to_parquet(folder / f"{name}.parquet")
     (folder / "settings.toml").write_text('channels = ["FISH"]\n')
     (folder / "provenance.json").write_text("{}")
     return write_report(folder, plate=draw_plate(rng, folder / "plate.zarr"))

@@ -19,9 +19,8 @@ from deepspot_scale.statistics.condition_tests import compare_conditions
 from deepspot_scale.statistics.polarity_tests import polarity_statistics
 from deepspot_scale.statistics.roses import measure_roses
 from deepspot_scale.statistics.summaries import (
-    summarise_conditions,
     summarise_fields,
-    summarise_wells,
+    summarise_groups,
 )
 from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import CELLS, DONE, SPOTS, SUMMARIES
@@ -32,8 +31,13 @@ PLATE_MAP = pd.DataFrame(WELLS, columns=["row", "column"]).assign(
 )
 
 
-def _write_run(folder: Folder, cell_pool: Any, **settings: Any) -> pd.DataFrame:
-    """Write a run of eight fields in four parts; return all its cells in order."""
+def _write_run(
+    folder: Folder, cell_pool: Any, n_planes: int = 1, **settings: Any
+) -> list[pd.DataFrame]:
+    """Write a run of eight fields in four parts, the last by name first by field.
+
+    Returns the cells of each part, in order of the fields.
+    """
     chosen = make_settings(channels=["FISH"], cells="cells", **settings)
     folder.write("settings.toml", write_settings(chosen).encode())
     folder.write("provenance.json", b"{}")
@@ -41,32 +45,35 @@ def _write_run(folder: Folder, cell_pool: Any, **settings: Any) -> pd.DataFrame:
     masks = cell_pool.draw_masks(rng, 20)
     for number, (row, column) in enumerate(WELLS):
         spots, areas = cell_pool.throw_cells(rng, masks, 30, 1.0 + 0.3 * number)
-        # Two planes of a stack, some cells at the border, some without a reference.
+        # Some cells are at the border, some without a reference.
         cells = cell_pool.cells_table(
-            *(np.concatenate([bins, bins]) for bins in (spots, areas)),
+            *(np.tile(bins, (n_planes, 1)) for bins in (spots, areas)),
             row=row,
             column=column,
-            field=np.tile(np.repeat(["0", "1"], 15), 2),
-            z=np.repeat([0, 1], 30),
-            cell=np.tile(np.arange(30), 2),
-            touches_border=np.tile(np.arange(30) % 5 == 0, 2),
-            reference_deg=np.tile(np.where(np.arange(30) % 7, 10.0, np.nan), 2),
+            field=np.tile(np.repeat(["0", "1"], 15), n_planes),
+            z=np.repeat(np.arange(n_planes), 30),
+            cell=np.tile(np.arange(30), n_planes),
+            touches_border=np.tile(np.arange(30) % 5 == 0, n_planes),
+            reference_deg=np.tile(np.where(np.arange(30) % 7, 10.0, np.nan), n_planes),
         )
         zeros = {c.name: "" if c.dtype == "string" else 0 for c in OLD.fields}
         known = {"row": row, "column": column, "field": ["0", "1"], "status": DONE}
-        fields = pd.DataFrame(zeros | known | {"part": f"part{number}"})
+        fields = pd.DataFrame(zeros | known | {"part": f"part{3 - number}"})
         tables.append(as_table(cells, CELLS))
         parts = {"spots": empty_table(SPOTS), "cells": tables[-1]}
-        commit_part(folder, f"part{number}", parts, as_table(fields, OLD.fields), OLD)
+        commit_part(
+            folder, f"part{3 - number}", parts, as_table(fields, OLD.fields), OLD
+        )
     summarise_run(folder, chosen, PLATE_MAP, ["FISH"])
-    return pd.concat(tables, ignore_index=True)
+    return tables
 
 
 @pytest.mark.parametrize(
     "settings",
     [
         {},
-        {"sectors": 4, "exclude_border": True},
+        {"n_planes": 2},
+        {"sectors": 4, "exclude_border": True, "n_planes": 2},
         {"sectors": 5, "min_spots": 80},
         {"sectors": 180},
         {"rotation": "published"},
@@ -75,13 +82,13 @@ def _write_run(folder: Folder, cell_pool: Any, **settings: Any) -> pd.DataFrame:
 def test_statistics_from_parts_are_those_of_one_whole_table_to_the_last_bit(
     tmp_path: Path, cell_pool: Any, settings: dict[str, Any]
 ) -> None:
-    cells = _write_run(Folder(str(tmp_path)), cell_pool, **settings)
-    run = open_run(tmp_path)
-    given = (run.fields, cells, PLATE_MAP)
+    tables = _write_run(Folder(str(tmp_path)), cell_pool, **settings)
+    run, cells = open_run(tmp_path), pd.concat(tables, ignore_index=True)
+    by_name = pd.concat(tables[::-1], ignore_index=True)
+    given = (run.fields, by_name, PLATE_MAP)
     options = {"channels": ["FISH"], "spots": run.count_spots(), "index": run.index}
     whole = {
-        "wells": summarise_wells(*given, **options),
-        "conditions": summarise_conditions(*given, **options),
+        **summarise_groups(*given, **options),
         "polarity": polarity_statistics(cells, PLATE_MAP, index=run.index),
         "comparisons": compare_conditions(cells, PLATE_MAP, index=run.index),
         "roses": measure_roses(cells, PLATE_MAP, run.index),

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dask
 import numpy as np
 import pandas as pd
+import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import ndimage
 
+from deepspot_scale.blockwise.contract import RunContext
+from deepspot_scale.blockwise.identity import PlaneIdentity
+from deepspot_scale.blockwise.lifting import lift_plane
+from deepspot_scale.blockwise.planning import Pipeline, plan_pipeline
+from deepspot_scale.errors import FieldError
 from deepspot_scale.simulation import broad_image
+from deepspot_scale.stages.brightness import Normalisation
+from deepspot_scale.stages.quality import QualityOptions, plan_quality
+from deepspot_scale.testing import check_steps
 from deepspot_scale.verbs import measure_quality
+from deepspot_scale.vocabulary import QUALITY
+
+few = settings(max_examples=25, deadline=None)
+FORMATS = [bool, np.uint8, np.uint16, np.int32, np.float32, np.float64]
 
 
 def image(values: np.ndarray) -> xr.DataArray:
@@ -56,3 +73,96 @@ def test_an_image_of_zeros_has_no_focus() -> None:
     row = measure_quality(image(np.zeros((5, 6), np.float32))).iloc[0]
     assert np.isnan(row["focus"])
     assert row["zero"] == 1
+
+
+def _plan(block: int = 2560) -> Pipeline:
+    quality = plan_quality(QualityOptions(), RunContext())
+    works = {"brightness": Normalisation().work(), "quality": quality}
+    return plan_pipeline(works, block=block)
+
+
+def _drawn(dtype: Any, shape: tuple[int, int], seed: int) -> np.ndarray:
+    """Draw an image that uses all of its number format, or nearly."""
+    rng = np.random.default_rng(seed)
+    kind = np.dtype(dtype).kind
+    if kind == "f":
+        return (rng.normal(size=shape) * 10.0 ** rng.integers(-9, 9)).astype(dtype)
+    if kind == "b":
+        return rng.random(shape) < 0.5
+    info = np.iinfo(dtype)
+    values = rng.integers(info.min, info.max, shape, endpoint=True)
+    values[rng.random(shape) < 0.1] = 0
+    values[rng.random(shape) < 0.1] = info.max
+    return values.astype(dtype)
+
+
+def _row(values: np.ndarray, block: int, *, lazy: bool = False) -> pd.DataFrame:
+    pipeline = _plan(block)
+    given = image(values).chunk(y=11, x=17) if lazy else image(values)
+    answers = lift_plane(pipeline, {"image": given}).answers
+    if lazy:
+        answers = answers.compute(scheduler="synchronous")
+    (table,) = pipeline.tables
+    return table.make(answers, PlaneIdentity())
+
+
+@few
+@given(
+    st.sampled_from(FORMATS),
+    st.tuples(st.integers(1, 50), st.integers(1, 50)),
+    st.integers(0, 999),
+    st.integers(9, 40),
+    st.booleans(),
+)
+def test_blocks_of_any_size_give_the_row_of_the_whole_plane_to_the_last_bit(
+    dtype: Any, shape: tuple[int, int], seed: int, block: int, lazy: bool
+) -> None:
+    values = _drawn(dtype, shape, seed)
+    whole = _row(values, 2560)
+    cut = _row(values, block, lazy=lazy)
+    pd.testing.assert_frame_equal(cut, whole, check_exact=True)
+    pd.testing.assert_frame_equal(
+        measure_quality(image(values)), whole, check_exact=True
+    )
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_quality_keeps_the_contract_of_steps(dtype: Any) -> None:
+    check_steps(_plan(), {"image": _drawn(dtype, (90, 70), 5)})
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_the_numbers_are_those_of_the_plain_formulas(dtype: Any) -> None:
+    values = _drawn(dtype, (61, 47), 3)
+    if np.dtype(dtype).kind == "f":
+        values = np.abs(values)
+    row = _row(values, 16).iloc[0]
+    plain = values.astype(np.float64)
+    limit = np.iinfo(dtype).max if values.dtype.kind in "ui" else plain.max()
+    assert row["saturated"] == (plain == limit).mean()
+    assert row["zero"] == (plain == 0).mean()
+    np.testing.assert_allclose(row["mean"], plain.mean(), rtol=1e-5)
+    if plain.mean() > 0:
+        focus = ndimage.laplace(plain).var() / plain.mean() ** 2
+        np.testing.assert_allclose(row["focus"], focus, rtol=1e-4)
+
+
+def test_sums_of_a_large_and_glaring_plane_are_whole_numbers() -> None:
+    values = np.zeros((2050, 2100), np.uint16)
+    values[::2] = 65535
+    values[1, 1] = 1  # seen only where no sum is rounded
+    rows = [_row(values, block) for block in (2560, 700)]
+    pd.testing.assert_frame_equal(*rows, check_exact=True)
+    assert rows[0]["mean"][0] == (1025 * 2100 * 65535 + 1) / values.size
+
+
+def test_the_row_of_a_plane_has_the_declared_columns() -> None:
+    row = _row(np.ones((5, 6), np.uint8), 2560)
+    assert list(row) == [column.name for column in QUALITY]
+
+
+def test_pixels_that_are_not_finite_are_a_named_error() -> None:
+    values = np.ones((5, 6), np.float32)
+    values[2, 3] = np.nan
+    with pytest.raises(FieldError, match="1 pixels that are NaN or infinite"):
+        measure_quality(image(values))

@@ -4,7 +4,7 @@ import pytest
 
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.statistics.sector_index import SectorIndex
-from deepspot_scale.statistics.summaries import summarise_conditions, summarise_wells
+from deepspot_scale.statistics.summaries import summarise_groups
 from deepspot_scale.tables import empty_table
 from deepspot_scale.vocabulary import CELLS, CONDITIONS, FIELDS, WELLS
 
@@ -32,7 +32,9 @@ def test_cells_with_few_spots_or_without_reference_are_not_used(cell_pool):
     reference = [0.0, np.nan, 0.0, 0.0, 0.0, 0.0]
     cells = cell_pool.cells_table(spots, areas, reference_deg=reference)
     fields = fields_table(("B", "02", "0"))
-    got = summarise_wells(fields, cells, NO_MAP, channels=["FISH"], index=QUICK)
+    got = summarise_groups(fields, cells, NO_MAP, channels=["FISH"], index=QUICK)[
+        "wells"
+    ]
     assert got["n_cells"].item() == 6
     assert got["n_cells_used"].item() == 4
 
@@ -57,7 +59,7 @@ def test_wells_and_conditions_count_fields_spots_and_cells(cell_pool):
         {"row": ["b", "B"], "column": [2, 3], "condition": "x", "replicate": [1, 2]}
     )
     inputs = (fields, cells, plate_map)
-    wells = summarise_wells(*inputs, channels=["FISH"], index=QUICK)
+    wells = summarise_groups(*inputs, channels=["FISH"], index=QUICK)["wells"]
     assert list(wells) == [c.name for c in WELLS]
     assert wells["column"].tolist() == ["02", "03", "10"]
     assert wells["condition"].tolist() == ["x", "x", ""]
@@ -66,7 +68,7 @@ def test_wells_and_conditions_count_fields_spots_and_cells(cell_pool):
     assert wells["n_failed"].tolist() == [1, 0, 0]
     assert wells["n_spots"].tolist() == [100, 100, 100]
     assert wells["spots_per_cell"].tolist()[:2] == [60, 60]
-    conditions = summarise_conditions(*inputs, channels=["FISH"], index=QUICK)
+    conditions = summarise_groups(*inputs, channels=["FISH"], index=QUICK)["conditions"]
     assert list(conditions) == [c.name for c in CONDITIONS]
     assert conditions["condition"].tolist() == ["", "x"]
     assert conditions["n_wells"].tolist() == [1, 2]
@@ -75,7 +77,7 @@ def test_wells_and_conditions_count_fields_spots_and_cells(cell_pool):
 
 def test_a_plate_without_cells_has_spots_only():
     fields = fields_table(("B", "02", "0"))
-    got = summarise_wells(fields, NO_CELLS, NO_MAP, channels=["FISH"])
+    got = summarise_groups(fields, NO_CELLS, NO_MAP, channels=["FISH"])["wells"]
     assert got["n_spots"].item() == 100
     assert got["n_cells"].item() == 0
     assert np.isnan(got["spots_per_cell"].item())
@@ -83,16 +85,18 @@ def test_a_plate_without_cells_has_spots_only():
 
 def test_no_fields_give_empty_tables():
     inputs = (empty_table(FIELDS), NO_CELLS, NO_MAP)
-    assert len(summarise_wells(*inputs, channels=["FISH"])) == 0
-    assert len(summarise_conditions(*inputs, channels=["FISH"])) == 0
+    assert len(summarise_groups(*inputs, channels=["FISH"])["wells"]) == 0
+    assert len(summarise_groups(*inputs, channels=["FISH"])["conditions"]) == 0
 
 
 def test_several_channels_need_their_own_spot_counts():
     fields = fields_table(("B", "02", "0"), ("B", "02", "1"))
     with pytest.raises(SettingsError, match="several channels"):
-        summarise_wells(fields, NO_CELLS, NO_MAP, channels=["a", "b"])
+        summarise_groups(fields, NO_CELLS, NO_MAP, channels=["a", "b"])["wells"]
     spots = fields.assign(channel="a", n_spots=30)
-    got = summarise_wells(fields, NO_CELLS, NO_MAP, channels=["a", "b"], spots=spots)
+    got = summarise_groups(fields, NO_CELLS, NO_MAP, channels=["a", "b"], spots=spots)[
+        "wells"
+    ]
     assert got[["channel", "n_spots"]].to_numpy().tolist() == [["a", 60], ["b", 0]]
 
 
@@ -102,7 +106,9 @@ def test_planes_of_a_stack_are_one_cell(cell_pool):
     spots = cell_pool.thrown(rng, areas, n_spots=6)  # enough only when planes are added
     cells = pd.concat([cell_pool.cells_table(spots, areas, z=z) for z in range(3)])
     fields = fields_table(("B", "02", "0"))
-    got = summarise_wells(fields, cells, NO_MAP, channels=["FISH"], index=QUICK)
+    got = summarise_groups(fields, cells, NO_MAP, channels=["FISH"], index=QUICK)[
+        "wells"
+    ]
     assert got["n_cells"].item() == got["n_cells_used"].item() == 5
     assert got["spots_per_cell"].item() == 18
 
@@ -111,8 +117,8 @@ def test_a_plate_map_that_names_a_well_twice_is_refused():
     fields = fields_table(("B", "02", "0"))
     twice = pd.DataFrame({"row": ["B", "B"], "column": ["2", "02"]})
     with pytest.raises(SettingsError, match="B2 twice"):
-        summarise_wells(fields, NO_CELLS, twice, channels=["FISH"])
+        summarise_groups(fields, NO_CELLS, twice, channels=["FISH"])["wells"]
     with pytest.raises(SettingsError, match="row and column"):
-        summarise_wells(
+        summarise_groups(
             fields, NO_CELLS, pd.DataFrame({"well": ["B2"]}), channels=["FISH"]
-        )
+        )["wells"]
