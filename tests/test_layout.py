@@ -74,7 +74,7 @@ TESTED_ELSEWHERE = {
     "runs.dispatch": "batches and lost workers in runs/test_execute.py",
     "runs.estimate": "printed by info in test_cli.py",
     "runs.kept_layers": "layers in exports/test_viewer.py, runs/test_odd_fields.py",
-    "runs.progress": "printed lines in cli/test_progress.py, sums in runs/test_execute.py",
+    "runs.progress": "lines in cli/test_progress.py, sums in runs/test_execute.py",
     "runs.status": "bad fields in runs/test_bad_fields.py, the command in test_cli.py",
     "simulation.wound_assay": "truth and image agree in test_demo.py",
     "stages.detection.points": "functions as detectors in test_testing.py",
