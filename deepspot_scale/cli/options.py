@@ -278,14 +278,20 @@ def _values(context: typer.Context, path: Path) -> dict[str, Any]:
 
 def _flatten(read: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Return options that stand in tables by the names that they have as flags."""
+    from deepspot_scale.pipeline import STAGES
+
+    built_in = {stage.name for stage in STAGES}
     flat: dict[str, Any] = {}
     for key, value in read.items():
-        if not isinstance(value, dict) or key not in names:
+        if not isinstance(value, dict) or not (key in names or key in built_in):
             flat[key] = value
             continue
         for option, each in value.items():
             whole = f"{key}_{option}"
-            flat[key if option == "use" else whole if whole in names else option] = each
+            if option != "use":
+                flat[whole if whole in names else option] = each
+            elif key in names:  # other stages are always used
+                flat[key] = each
     return flat
 
 
