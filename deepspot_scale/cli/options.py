@@ -280,18 +280,17 @@ def _flatten(read: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Return options that stand in tables by the names that they have as flags."""
     from deepspot_scale.pipeline import STAGES
 
-    built_in = {stage.name for stage in STAGES}
     flat: dict[str, Any] = {}
+    tables = {*names, *(stage.name for stage in STAGES)}
     for key, value in read.items():
-        if not isinstance(value, dict) or not (key in names or key in built_in):
+        if not isinstance(value, dict) or key not in tables:
             flat[key] = value
             continue
         for option, each in value.items():
+            if option == "use" and each is True and key not in names:
+                continue  # a stage that is always there has no flag that says so
             whole = f"{key}_{option}"
-            if option != "use":
-                flat[whole if whole in names else option] = each
-            elif key in names:  # other stages are always used
-                flat[key] = each
+            flat[key if option == "use" else whole if whole in names else option] = each
     return flat
 
 
