@@ -50,10 +50,8 @@ def test_the_order_is_that_in_which_each_can_be_made() -> None:
 
 def test_no_step_of_any_stage_is_lost() -> None:
     settings = make_settings(channels=("0",), cells="c", nuclei="n", keep_enhanced=True)
-    context = RunContext(
-        frozenset({"image", "cells", "nuclei", "enhanced"}),
-        frozenset({"detected", "assigned"}),
-    )
+    layers = frozenset({"image", "cells", "nuclei", "enhanced"})
+    context = RunContext(layers, frozenset({"detected", "assigned"}))
     works = [stage.plan(settings.options[stage.name], context) for stage in STAGES]
     declared = [step.gives.name for work in works if work for step in work.steps]
     assert sorted(_names(cells="c", nuclei="n", keep_enhanced=True)) == sorted(declared)

@@ -1,6 +1,6 @@
-"""What a run left behind: a number for each table, the same for the same content.
+"""Digests of a run's tables, equal for equal content.
 
-Nothing here knows what happened on the way.
+Nothing here knows how the run went.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from deepspot_scale.vocabulary import CELLS, FIELDS, SPOTS, WELLS
 
 
 def digest(out: Path) -> dict[str, str]:
-    """Return the SHA-256 of each table, sorted, without what may differ."""
+    """Return the SHA-256 of each table, sorted, without columns that may differ."""
     folder = Folder(str(out))
     tables = {
         "fields": read_table(folder, "fields.parquet", FIELDS),
         "wells": read_table(folder, "wells.parquet", WELLS),
-        # As a user reads them: every file there is.
+        # All files, as a user would read them.
         "spots": pd.concat(_files(folder, "spots", SPOTS)),
         "cells": pd.concat(_files(folder, "cells", CELLS)),
     }

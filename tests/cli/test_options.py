@@ -1,4 +1,4 @@
-"""Options from flags and from files; names that are all but right."""
+"""Options from flags and from files; misspelt names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run stands: each field once, wells and workers add up, time left."""
+"""The status of a run: each field once, sums of wells and workers, time left."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def numbers(runs: Runs, now: float = 10.0) -> dict[str, Any]:
 
 
 def test_what_is_told_of_a_field_are_columns_of_the_table_of_fields() -> None:
-    assert set(FieldRow._fields) <= {column.name for column in FIELDS}
+    known = {*(column.name for column in FIELDS), "stages"}
+    assert set(FieldRow._fields) <= known
 
 
 @settings(deadline=None, max_examples=50)
@@ -113,10 +114,17 @@ def test_seconds_of_stages_add_up_and_unknown_ones_are_left_out(rows: Rows) -> N
     runs = begin()
     known = {"seconds_enhance": 0.5, "seconds_detect": 0.25}
     runs.take(rows_message("RUN", rows(*PATHS[:2], **known)), 1.0)
-    spread = rows(PATHS[2], seconds_enhance=2.0, seconds_cells=float("nan"))
+    spread = rows(PATHS[2], seconds_enhance=2.0, seconds_detect=float("nan"))
     runs.take(rows_message("RUN", spread), 2.0)
-    stages = {"scale": 0, "enhance": 3.0, "detect": 0.5, "cells": 0}
+    stages = {"brightness": 0, "enhance": 3.0, "detect": 0.5}
     assert numbers(runs)["stages"] == stages
+
+
+def test_a_table_without_seconds_of_stages_counts_all_the_same(rows: Rows) -> None:
+    runs = begin()
+    table = rows(*PATHS[:3])
+    runs.take(rows_message("RUN", table[[c.name for c in FIELDS]]), 1.0)
+    assert (numbers(runs)["done"], numbers(runs)["stages"]) == (3, {})
 
 
 def test_workers_have_their_own_rate_and_device(rows: Rows) -> None:
