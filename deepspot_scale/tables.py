@@ -6,9 +6,12 @@ Nothing here reads files or knows what a table means.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deepspot_scale.vocabulary import N_BINS, Column
 
@@ -60,16 +63,27 @@ def join_tables(
 
 def make_table(rows: list[dict[str, Any]], columns: tuple[Column, ...]) -> pd.DataFrame:
     """Return a table of these rows, each of which has a value for every column."""
+    made: dict[str, Any] = {}
+    for column in columns:
+        # Ten times as fast as a Series of a list.
+        values = np.empty(len(rows), _pandas_dtype(column.dtype))
+        for at, row in enumerate(rows):
+            values[at] = row[column.name]
+        made[column.name] = values
+    return table_of(made, columns)
+
+
+def table_of(
+    values: Mapping[str, NDArray[Any]], columns: tuple[Column, ...]
+) -> pd.DataFrame:
+    """Return a table of arrays of one length; arrays of objects stay objects."""
     import pandas as pd
 
-    return pd.DataFrame(
-        {
-            c.name: pd.Series(
-                [row[c.name] for row in rows], dtype=_pandas_dtype(c.dtype)
-            )
-            for c in columns
-        }
-    )
+    made: dict[str, Any] = {}
+    for name, dtype in ((c.name, _pandas_dtype(c.dtype)) for c in columns):
+        array = np.asarray(values[name], dtype)
+        made[name] = pd.Series(array, dtype=dtype) if dtype == "object" else array
+    return pd.DataFrame(made)
 
 
 def as_table(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:

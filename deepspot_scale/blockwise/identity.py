@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from deepspot_scale.tables import as_table, empty_table, join_tables
+from deepspot_scale.tables import empty_table, join_tables, table_of
 from deepspot_scale.vocabulary import Column, FieldAddress, PlaneIdentity
 
 MICROMETRES = frozenset(
@@ -76,14 +76,9 @@ def _axis_um(image: xr.DataArray, axis: str) -> tuple[float, float]:
     return stated if np.isclose(step, stated, rtol=1e-9) else step, origin
 
 
-def identify(
-    table: pd.DataFrame, plane: PlaneIdentity, columns: Sequence[Column]
-) -> pd.DataFrame:
-    """Return `table` with the plane's columns and those in micrometres filled in."""
-    if table.empty:
-        return empty_table(tuple(columns))
-    size_y, size_x = plane.pixel_size_um or (np.nan, np.nan)
-    known: dict[str, Any] = {
+def plane_columns(plane: PlaneIdentity) -> dict[str, Any]:
+    """Return the values of `vocabulary.PLANE` that every row of a plane has."""
+    return {
         "row": plane.address.row,
         "column": plane.address.column,
         "field": plane.address.field,
@@ -91,12 +86,26 @@ def identify(
         "channel": plane.channel,
         "z": plane.z,
     }
-    if "y" in table:
-        known["y_um"] = table["y"] * size_y + plane.origin_um[0]
-        known["x_um"] = table["x"] * size_x + plane.origin_um[1]
-    if "area" in table:
-        known["area_um2"] = table["area"] * size_y * size_x
-    return as_table(table.assign(**known), tuple(columns))
+
+
+def identify(
+    table: pd.DataFrame, plane: PlaneIdentity, columns: Sequence[Column]
+) -> pd.DataFrame:
+    """Return `table` with the plane's columns and those in micrometres filled in."""
+    if table.empty:
+        return empty_table(tuple(columns))
+    size_y, size_x = plane.pixel_size_um or (np.nan, np.nan)
+    values = {str(name): table[name].to_numpy() for name in table}
+    for name, value in plane_columns(plane).items():
+        same = np.empty(len(table), object if isinstance(value, str) else np.int64)
+        same[:] = value
+        values[name] = same
+    if "y" in values:
+        values["y_um"] = values["y"] * size_y + plane.origin_um[0]
+        values["x_um"] = values["x"] * size_x + plane.origin_um[1]
+    if "area" in values:
+        values["area_um2"] = values["area"] * size_y * size_x
+    return table_of(values, tuple(columns))
 
 
 def in_reading_order(table: pd.DataFrame) -> pd.DataFrame:

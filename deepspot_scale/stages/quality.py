@@ -26,8 +26,9 @@ from deepspot_scale.blockwise.contract import (
     Table,
     Work,
 )
-from deepspot_scale.blockwise.identity import identify
+from deepspot_scale.blockwise.identity import plane_columns
 from deepspot_scale.kernels.normalisation import exact_range
+from deepspot_scale.tables import make_table
 from deepspot_scale.vocabulary import QUALITY, PlaneIdentity
 
 LEVELS = 1 << 20
@@ -129,7 +130,7 @@ def _quality_row(agreed: Answers, plane: PlaneIdentity) -> pd.DataFrame:
         "mean": mean,
         "focus": variance * step**2 / mean**2 if mean > 0 else np.nan,
     }
-    return identify(pd.DataFrame([row]), plane, QUALITY)
+    return make_table([plane_columns(plane) | row], QUALITY)
 
 
 class QualityOptions(StageOptions):
