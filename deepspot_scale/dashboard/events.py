@@ -144,6 +144,6 @@ def field_rows(rows: pd.DataFrame) -> Iterable[FieldRow]:
     """Return the `FieldRow` of each row of a table."""
     columns = [rows[name].tolist() for name in FieldRow._fields[:-1]]
     stages = _stages_of(rows)
-    seconds = rows[[_SECONDS + stage for stage in stages]].to_dict("split")["data"]
+    seconds = rows[[_SECONDS + stage for stage in stages]].to_numpy(float).tolist()
     for line, spent in zip(zip(*columns, strict=True), seconds, strict=True):
         yield FieldRow._make((*line, dict(zip(stages, spent, strict=True))))
