@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from itertools import cycle
 from typing import Any
 
 from deepspot_scale.dashboard.state import Snapshot
@@ -44,12 +45,8 @@ td { border-bottom: 1px solid #eef1f4; overflow-wrap: anywhere; }
 .stages div { color: #fff; font-size: 12px; padding: 2px 0 0 6px; white-space: nowrap;
   overflow: hidden; box-sizing: border-box; }
 """
-STAGE_COLOURS = {
-    "scale": "#7b8794",
-    "enhance": "#0f7b8a",
-    "detect": "#b7791f",
-    "cells": "#6b46c1",
-}
+STAGE_COLOURS = ("#7b8794", "#0f7b8a", "#b7791f", "#6b46c1", "#2f855a", "#b83280")
+"""In the order of the run's stages; more stages begin again."""
 MAX_WORKERS = 32
 """Maximum rows of the table; Dask's own page shows all workers."""
 
@@ -142,16 +139,15 @@ def stages(numbers: Snapshot) -> str:
     total = sum(seconds.values())
     if not total:
         return '<h2>Time by stage</h2><p class="note">nothing measured yet</p>'
+    named = [(escape(name), spent) for name, spent in seconds.items()]
     parts = "".join(
         f'<div title="{name}: {spent / total:.1%}, {spent:.1f} s" '
-        f'style="width:{spent / total:.2%};background:{STAGE_COLOURS[name]}">'
+        f'style="width:{spent / total:.2%};background:{colour}">'
         f"{name if spent > 0.08 * total else ''}</div>"
-        for name, spent in seconds.items()
+        for (name, spent), colour in zip(named, cycle(STAGE_COLOURS), strict=False)
     )
     images = max(numbers["images"], 1)
-    words = ", ".join(
-        f"{name} {spent / images:.3g}" for name, spent in seconds.items() if spent
-    )
+    words = ", ".join(f"{name} {spent / images:.3g}" for name, spent in named if spent)
     return (
         f'<h2>Time by stage</h2><div class="stages">{parts}</div>'
         f'<p class="note" style="margin:0">seconds per image: {words}</p>'

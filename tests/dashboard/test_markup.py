@@ -62,6 +62,14 @@ def test_every_stage_is_named_with_its_seconds_an_image(
     assert "nothing measured yet" in markup.stages(nothing)
 
 
+def test_any_number_of_stages_of_any_name_is_shown(numbers: dict[str, Any]) -> None:
+    own = numbers | {"stages": {EVIL: 2.0} | {f"stage{n}": 1.0 for n in range(20)}}
+    shown = markup.stages(own)
+    assert shown.count("<div title=") == 21
+    assert "stage19 0.125" in shown
+    assert "<script" not in shown
+
+
 def test_a_run_without_a_fault_says_so(numbers: dict[str, Any]) -> None:
     assert "none since this start" in markup.failures(numbers | {"failures": []})
 
