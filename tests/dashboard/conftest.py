@@ -9,8 +9,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from deepspot_scale.runs.contents import Contents
+from deepspot_scale.settings import assemble, make_settings
 from deepspot_scale.tables import as_table
-from deepspot_scale.vocabulary import FIELDS, FieldAddress
+from deepspot_scale.vocabulary import FieldAddress
+
+FIELDS = Contents.of(assemble(make_settings(channels=["FISH"], cells="cells"))).fields
 
 
 @cache

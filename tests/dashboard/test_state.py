@@ -39,7 +39,9 @@ def numbers(runs: Runs, now: float = 10.0) -> dict[str, Any]:
 
 
 def test_what_is_told_of_a_field_are_columns_of_the_table_of_fields() -> None:
-    assert set(FieldRow._fields) <= {column.name for column in FIELDS}
+    *own, stages = FieldRow._fields
+    assert set(own) <= {column.name for column in FIELDS}
+    assert stages == "stages"
 
 
 @settings(deadline=None, max_examples=50)
@@ -113,10 +115,29 @@ def test_seconds_of_stages_add_up_and_unknown_ones_are_left_out(rows: Rows) -> N
     runs = begin()
     known = {"seconds_enhance": 0.5, "seconds_detect": 0.25}
     runs.take(rows_message("RUN", rows(*PATHS[:2], **known)), 1.0)
-    spread = rows(PATHS[2], seconds_enhance=2.0, seconds_cells=float("nan"))
+    spread = rows(PATHS[2], seconds_enhance=2.0, seconds_assign=float("nan"))
     runs.take(rows_message("RUN", spread), 2.0)
-    stages = {"scale": 0, "enhance": 3.0, "detect": 0.5, "cells": 0}
-    assert numbers(runs)["stages"] == stages
+    others = dict.fromkeys(("brightness", "assign", "polarity", "quality"), 0)
+    stages = {"enhance": 3.0, "detect": 0.5}
+    assert numbers(runs)["stages"] == others | stages
+
+
+def test_stages_are_those_whose_seconds_a_table_has(rows: Rows) -> None:
+    table = rows(*PATHS[:2])
+    given = [name for name in table if str(name).startswith("seconds_")]
+    own = table.drop(columns=given).assign(seconds_rate=[0.25, 0.5])
+    runs = begin()
+    runs.take(rows_message("RUN", own), 1.0)
+    assert numbers(runs)["stages"] == {"rate": 0.75}
+
+
+def test_rows_without_seconds_of_stages_count_too(rows: Rows) -> None:
+    table = rows(*PATHS[:2])
+    given = [name for name in table if str(name).startswith("seconds_")]
+    runs = begin()
+    runs.take(rows_message("RUN", table.drop(columns=given)), 1.0)
+    found = numbers(runs)
+    assert (found["done"], found["stages"]) == (2, {})
 
 
 def test_workers_have_their_own_rate_and_device(rows: Rows) -> None:
