@@ -16,13 +16,12 @@ from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.weights import find_weights
-from deepspot_scale.pipeline import assemble
 from deepspot_scale.runs import process
 from deepspot_scale.runs.dispatch import BATCH_PIXELS
 from deepspot_scale.runs.manifest import read_fields
 from deepspot_scale.runs.process import Job, describe_field, explain, run_batch
 from deepspot_scale.runs.results import RunResults
-from deepspot_scale.settings import make_settings
+from deepspot_scale.settings import assemble, make_settings
 
 SETTINGS = make_settings(
     channels=("FISH", "DAPI"), cells="cells", nuclei="nuclei", enhance=False
@@ -119,5 +118,6 @@ def test_a_reason_is_one_line_and_names_the_kind_of_foreign_errors(
     batch: tuple[list[FieldTask], Job], error: Exception, reason: str
 ) -> None:
     assert explain(error) == reason
-    row = describe_field(batch[0][0], error, 1.5, "part")
+    (task, *_), job = batch
+    row = describe_field(task, error, 1.5, job.pipeline)
     assert (row["status"], row["reason"], row["n_spots"]) == ("failed", reason, 0)
