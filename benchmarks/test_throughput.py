@@ -31,8 +31,8 @@ def test_a_field_without_network(benchmark, tmp_path: Path, size: int) -> None:
     plate = write_fields(tmp_path / "plate", 2, size)
     run = prepare(plate, tmp_path / "run", engine=NO_WORK["engine"], **WITH_CELLS)
     (answer,) = benchmark(run_field, run.tasks[0], run.job.settings, run.job.pipeline)
-    assert len(answer.spots) > 0
-    assert len(answer.cells) == (size // 256 or 1) ** 2
+    assert len(answer.tables["spots"]) > 0
+    assert len(answer.tables["cells"]) == (size // 256 or 1) ** 2
 
 
 def test_tiny_fields_side_by_side(benchmark, tmp_path: Path) -> None:
