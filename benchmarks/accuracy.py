@@ -1,12 +1,12 @@
-"""F1 on images with known spots, with the one default setting; one row a data set.
+"""F1 on images with known spots, with the default settings; one row per data set.
 
     python benchmarks/accuracy.py DATA --out benchmarks/results/accuracy.jsonl
     python benchmarks/accuracy.py DATA --bars --model deepspot --model deepspot-lite
 
-DATA is a folder of data sets: each a folder as
-`deepspot_scale.io.image_files.annotated_images` reads it.
-With ``--bars`` the simulated sets are measured too, and every bar that the models are
-to reach is printed with what was measured, as a Markdown table.
+DATA is a folder of data sets, each of them a folder that
+`deepspot_scale.io.image_files.annotated_images` reads. With ``--bars`` the simulated
+sets are measured too, and a Markdown table compares each bar, the required value of a
+measure, with the measured value.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from deepspot_scale.settings import make_settings
 SIMULATED = ("paper-sets", "broad", "empty")
 LITE = "deepspot-lite"
 CLEAR_SPACING, CLEAR_SNR = 3.0, 4.0
-"""Least mean neighbour distance, in sigma, and least SNR of the broad set's bar."""
+"""Least mean neighbour distance, in sigma, and least SNR for the broad set's bar."""
 
 
 class Bar(NamedTuple):
-    """What a model is to reach on some data."""
+    """A required value of a measure on some data."""
 
     data: str
     measure: str
     measured: Callable[[Scores], float]
-    """Of the scores of one model on the data."""
+    """Computes the measure from the scores of one model on the data."""
     full: float
     """Bound for deepspot and every other model."""
     lite: float | None
     """Bound for deepspot-lite; None: there is none."""
     most: bool = False
-    """Whether the bound is the most allowed, else the least."""
+    """Whether the bound is an upper one, else a lower one."""
 
     def bound(self, model: str) -> float | None:
-        """Return what is asked of this model."""
+        """Return the bound for a model; None: there is none."""
         return self.lite if model == LITE else self.full
 
 
@@ -68,7 +68,7 @@ def _change(scores: Scores) -> float:
 
 
 def is_clear(images: pd.DataFrame) -> pd.Series:
-    """Return which images have spots, mostly apart and well above the noise."""
+    """Return which images have spots, mostly separate and well above the noise."""
     apart = (images["spacing"] >= CLEAR_SPACING) & (images["snr"] >= CLEAR_SNR)
     return (images["n_true"] > 0) & apart
 
@@ -107,9 +107,9 @@ def _of(scores: Scores, model: str, data: str) -> Scores:
 
 
 def measure_bars(scores: Scores) -> list[dict[str, Any]]:
-    """Return one row for each model and bar: data, measure, bar, measured, met.
+    """Return one row per model and bar: data, measure, bar, measured, met.
 
-    A bar is met only if there are images of its data and every one was measured.
+    A bar is met only if its data has images and all of them were measured.
     """
     rows = []
     for model in dict.fromkeys(scores.images["model"]):
@@ -135,7 +135,7 @@ def measure_bars(scores: Scores) -> list[dict[str, Any]]:
 
 
 def cross_rest(scores: Scores) -> pd.DataFrame:
-    """Return F1 by density and sigma of the broad images that no bar is set for."""
+    """Return F1 by density and sigma of the broad images without a bar."""
     images = scores.images[scores.images["data"] == "broad"]
     return cross_scores(scores._replace(images=images[~is_clear(images)]))
 

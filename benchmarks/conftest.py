@@ -1,7 +1,7 @@
-"""Lets tests here import ``benchmarks``; which deepspot_scale they test stays."""
+"""Lets tests here import ``benchmarks``; does not change which package they test."""
 
 import sys
 from pathlib import Path
 
-# At the end: an installed deepspot_scale goes before the one beside this folder.
+# At the end, so that an installed deepspot_scale is found first.
 sys.path.append(str(Path(__file__).parents[1]))

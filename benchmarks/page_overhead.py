@@ -1,12 +1,12 @@
-"""What does the live page cost a run? Prints and keeps one row a case.
+"""What does the live page cost a run? Prints one row per case.
 
     python benchmarks/page_overhead.py --out benchmarks/results/page.jsonl
 
-The same run over many small fields is made in turn with and without the page, in pairs
-on one cluster, while one reader looks at the page. A field takes a fixed time on its
-worker, so that what is measured is the client and the scheduler. Beside the ratio of
-the pairs, which carries the machine's noise, stands the processor time that the page's
-own code took: for each field, for each look of the reader, and as a share of the run.
+The same run over many small fields is repeated in pairs, with and without the page, on
+one cluster, while one browser shows the page. A field takes a fixed time on its worker,
+so that client and scheduler are measured. The row has the ratio of the pairs, which
+includes the machine's noise, and the processor time of the page's own code: per field,
+per update of the browser, and as a share of the run.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ from deepspot_scale.dashboard.page import LivePage
 from deepspot_scale.dashboard.publisher import page_address
 from deepspot_scale.dashboard.state import Runs
 from deepspot_scale.io.ome_zarr.writing import ImageLayout, create_plate, write_image
-from deepspot_scale.runs import dispatch as distribution
-from deepspot_scale.runs import execute
+from deepspot_scale.runs import dispatch, execute
 from deepspot_scale.runs.execute import execute_run
 from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.settings import make_settings
@@ -47,7 +46,7 @@ SIZE = 64
 
 
 def wait_and_find_nothing(image: np.ndarray) -> np.ndarray:
-    """Take a fixed time, as a network would."""
+    """Take a fixed time, like a network."""
     del image
     time.sleep(FIELD_SECONDS)
     return np.empty((0, 2))
@@ -69,7 +68,7 @@ def write_fields(target: Path, n: int) -> None:
 
 @contextmanager
 def without_page() -> Iterator[None]:
-    """Run as if there were no page."""
+    """Run without the page."""
 
     @contextmanager
     def silent(*_: Any, **__: Any) -> Iterator[Callable[[Any], None]]:
@@ -81,7 +80,7 @@ def without_page() -> Iterator[None]:
 
 @contextmanager
 def page_seconds() -> Iterator[Counter[str]]:
-    """Add up the processor time of the page's code in this process, and its looks."""
+    """Sum the processor time of the page's code in this process, and its updates."""
     spent: Counter[str] = Counter()
 
     def timed(name: str, function: Any) -> Any:
@@ -105,7 +104,7 @@ def page_seconds() -> Iterator[Counter[str]]:
 
 
 def time_run(plate: Path, out: Path, client: Any) -> float:
-    """Return the seconds of one run, without preparing it."""
+    """Return the seconds of one run, without its preparation."""
     settings = make_settings(
         channels=("FISH",), enhance=False, detector="page_overhead:detector"
     )
@@ -123,7 +122,7 @@ def compare(plate: Path, folder: Path, pairs: int, batch: int) -> dict[str, Any]
     spent: Counter[str] = Counter()
     with (
         open_client(workers=2) as client,
-        patch.object(distribution, "MAX_BATCH", batch),
+        patch.object(dispatch, "MAX_BATCH", batch),
     ):
         client.register_plugin(plugin.RunPage())
         session = pull_session(url=page_address(client))
@@ -156,7 +155,7 @@ def compare(plate: Path, folder: Path, pairs: int, batch: int) -> dict[str, Any]
 
 
 def main() -> None:
-    """Parse the command line, print and keep rows."""
+    """Parse the command line; print rows and append them to a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fields", type=int, default=192)
     parser.add_argument("--pairs", type=int, default=5)

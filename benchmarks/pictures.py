@@ -1,4 +1,4 @@
-"""The README's picture: raw, enhanced and found, from one field of the demo's plate.
+"""Draws the README's picture: a raw and an enhanced image and the spots found.
 
 deepspot-scale demo --out DEMO
 python benchmarks/pictures.py DEMO benchmarks/results/demo.png

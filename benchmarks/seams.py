@@ -1,10 +1,10 @@
-"""Does the way a field is cut change its spots? Prints and keeps one row a comparison.
+"""Do block sizes change a field's spots? Prints one row per comparison.
 
     python benchmarks/seams.py --size 8192 --out benchmarks/results/seams.jsonl
 
-A simulated mosaic is written as a plate of 512 px chunks and run on two workers with
-blocks of 512 and of 1024 px; a 2048 px field with blocks of 512 px and as one block;
-and the wavelet stage alone, on the raw mosaic, in blocks and as one.
+A simulated mosaic, a plate with chunks of 512 px, is run on two workers with blocks of
+512 and of 1024 px; a field of 2048 px is run with blocks of 512 px and as one block;
+and the wavelet stage is run alone on the raw mosaic, in blocks and as one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from deepspot_scale.simulation import render_spots, smooth_noise
 from deepspot_scale.vocabulary import FieldAddress
 
 SAME_PX = 0.5
-"""Two spots this near are the same."""
+"""Spots within this distance are the same."""
 
 
 def write_mosaic(target: Path, size: int, seed: int = 0) -> None:
@@ -70,14 +70,14 @@ def run_blocks(plate: Path, out: Path, block: int, *, enhance: bool) -> dict[str
 
 
 def _peak_bytes() -> int:
-    """Return this process's own peak; getrusage would give the parent's before exec."""
+    """Return this process's peak memory; getrusage may include the parent's."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
 
 def compare(name: str, one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Return one row: how many spots of either run the other lacks."""
+    """Return one row with the number of spots that only one of the runs has."""
     a, b = (run["spots"][["y", "x"]].to_numpy() for run in (one, other))
     pairs = pair_one_to_one(a, b, SAME_PX)
     equal = one["spots"].equals(other["spots"])

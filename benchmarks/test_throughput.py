@@ -1,4 +1,4 @@
-"""The benchmarks themselves still run, on sizes of seconds; timed only when asked to.
+"""The benchmarks run, on small sizes; they are timed only on request:
 
 pytest benchmarks --benchmark-enable
 """

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 import deepspot_scale as ds
@@ -73,3 +75,28 @@ def test_a_detector_of_ones_own_gives_the_undistributed_answer_on_workers(
     away, _ = cKDTree(found[["y", "x"]]).query(scene.points)
     assert (away < 2).mean() > 0.9
     assert len(found) < 1.1 * len(scene.points)
+
+
+def test_a_stage_of_ones_own_is_run_as_the_readme_says(
+    tmp_path: Path, draw_scene: Callable[..., Any], write_plate: Callable[..., str]
+) -> None:
+    scene = draw_scene(1, (300, 280), n=90)
+    write_plate(tmp_path / "PLATE.zarr", {"B/03/0": scene}, masks=())
+    words = "run PLATE.zarr --channel FISH --stage smooth_stage:SMOOTH --out RUN"
+    words += " --set smooth.sigma=1.5 --no-enhance --block 128"
+    root = str(Path(ds.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-m", "deepspot_scale.cli", *words.split()],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([root, str(EXAMPLES)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert n_lines("smooth_stage.py") <= 20
+    smoothed = ds.open_plate(str(tmp_path / "RUN/smoothed.zarr"))["B/03/0"]["image"]
+    image = scene.image[1].astype(np.float32)
+    expected = gaussian_filter(image, 1.5, radius=6)
+    np.testing.assert_allclose(smoothed.squeeze(), expected, rtol=1e-5)
+    assert len(pd.read_parquet(tmp_path / "RUN/spots")) > 50

@@ -34,6 +34,13 @@ def test_only_what_was_asked_for_is_assembled() -> None:
     assert set(_names(keep_enhanced=True)) - set(_names()) == {"enhanced_image"}
 
 
+def test_without_spots_nothing_is_assigned_and_no_cell_measured() -> None:
+    names = _names(detect=False, enhance=False, cells="c")
+    assert names == ["measured_range", "pixel_counts", "quality_sums"]
+    with pytest.raises(SettingsError, match=r"'enhanced', which no stage.*--no-enh"):
+        _names(detect=False)
+
+
 def test_the_order_is_that_in_which_each_can_be_made() -> None:
     names = _names(cells="c", nuclei="n", keep_enhanced=True)
     order = ["measured_range", "pixel_counts", "enhanced", "survey", "candidates"]
@@ -43,7 +50,8 @@ def test_the_order_is_that_in_which_each_can_be_made() -> None:
 
 def test_no_step_of_any_stage_is_lost() -> None:
     settings = make_settings(channels=("0",), cells="c", nuclei="n", keep_enhanced=True)
-    context = RunContext(frozenset({"image", "cells", "nuclei", "enhanced"}))
+    layers = frozenset({"image", "cells", "nuclei", "enhanced"})
+    context = RunContext(layers, frozenset({"detected", "assigned"}))
     works = [stage.plan(settings.options[stage.name], context) for stage in STAGES]
     declared = [step.gives.name for work in works if work for step in work.steps]
     assert sorted(_names(cells="c", nuclei="n", keep_enhanced=True)) == sorted(declared)

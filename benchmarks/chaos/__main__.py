@@ -1,4 +1,4 @@
-"""The command: play undisturbed, play with kills, compare."""
+"""The command: run undisturbed, run with kills, compare the results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from benchmarks.chaos.kills import (
     run,
 )
 from benchmarks.chaos.outcome import digest
-from benchmarks.chaos.processes import Troupe, surroundings
+from benchmarks.chaos.processes import RunProcesses, paced_environment
 from deepspot_scale.io.ome_zarr.writing import (
     ImageLayout,
     create_plate,
@@ -36,7 +36,7 @@ from deepspot_scale.runs.manifest import read_fields
 from deepspot_scale.vocabulary import FieldAddress
 
 EDGE = 768
-"""Pixels of a field's edge: a task has seven fields."""
+"""Edge of a field in pixels; with this size a task has seven fields."""
 
 
 def write_plate(target: Path, n_fields: int) -> None:
@@ -61,34 +61,34 @@ def write_plate(target: Path, n_fields: int) -> None:
         write_labels(target, address, "cells", cells)
 
 
-def perform(
+def run_once(
     root: Path, name: str, n_fields: int, kinds: list[str], workers: int, **how: Any
 ) -> dict[str, Any]:
-    """Run once with these kills and return what there is to say about it."""
+    """Run once with these kills and return the numbers of the run."""
     log = root / f"{name}.events"
-    with surroundings(root, str(log)):
-        troupe = Troupe(root, f"paced://{root}/{name}", log, workers)
+    with paced_environment(root, str(log)):
+        processes = RunProcesses(root, f"paced://{root}/{name}", log, workers)
         began = time.monotonic()
         try:
-            kills = run(troupe, n_fields, kinds, **how)
+            kills = run(processes, n_fields, kinds, **how)
         finally:
-            troupe.close()
+            processes.close()
         seconds = time.monotonic() - began
     events = read_events(log)
     executed = sum(e.get("phase") == "read" and e["edge"] == "begin" for e in events)
-    told = [phases_at(events, kill) or {"between"} for kill in kills]
+    phases = [phases_at(events, kill) or {"between"} for kill in kills]
     fields = read_fields(Folder(str(root / name)))
-    places = fields[["row", "column", "field"]].agg("/".join, axis=1)
+    addresses = fields[["row", "column", "field"]].agg("/".join, axis=1)
     return {
-        "code": troupe.code,
+        "code": processes.code,
         "seconds": round(seconds, 1),
         "kills": len(kills),
         "killed": dict(Counter(kill.kind for kill in kills)),
-        "while": dict(Counter(phase for phases in told for phase in phases)),
-        "starts": dict(troupe.starts),
+        "while": dict(Counter(phase for each in phases for phase in each)),
+        "starts": dict(processes.starts),
         "fields": len(fields),
         "failed": int((fields["status"] != "done").sum()),
-        "twice": int(places.duplicated().sum()),
+        "twice": int(addresses.duplicated().sum()),
         "executed": executed,
         "in_vain": executed - n_fields,
         "in_flight_at_kills": sum(in_flight(events, kill) for kill in kills),
@@ -96,14 +96,14 @@ def perform(
     }
 
 
-def play(
+def compare(
     root: Path, n_fields: int, n_kills: int, *, workers: int = 4, **how: Any
 ) -> dict[str, Any]:
     """Run undisturbed and disturbed; return one row that compares them."""
     write_plate(root / "plate.zarr", n_fields)
-    calm = perform(root, "calm", n_fields, [], workers, **how)
+    calm = run_once(root, "calm", n_fields, [], workers, **how)
     kinds = draw_kinds(n_kills, random.Random(how["seed"]))
-    wild = perform(root, "wild", n_fields, kinds, workers, **how)
+    wild = run_once(root, "wild", n_fields, kinds, workers, **how)
     tables, expected = wild.pop("tables"), calm["tables"]
     return {
         "fields_planned": n_fields,
@@ -117,7 +117,7 @@ def play(
 
 
 def passed(row: dict[str, Any], n_kills: int) -> bool:
-    """Return whether a row is as it must be."""
+    """Return whether a row meets all conditions."""
     return bool(
         row["code"] == 0
         and row["kills"] == n_kills
@@ -129,7 +129,7 @@ def passed(row: dict[str, Any], n_kills: int) -> bool:
 
 
 def main() -> None:
-    """Play, print the row, and keep it."""
+    """Compare, print the row, and append it to a file."""
     parser = argparse.ArgumentParser(description=str(question).splitlines()[0])
     parser.add_argument("--fields", type=int, default=200)
     parser.add_argument("--kills", type=int, default=100)
@@ -137,15 +137,13 @@ def main() -> None:
     parser.add_argument(
         "--mean", type=float, default=1.0, help="Seconds between kills."
     )
-    parser.add_argument("--out", type=Path, default=None, help="JSON lines to add to.")
-    parser.add_argument(
-        "--keep", type=Path, default=None, help="Folder to leave behind."
-    )
+    parser.add_argument("--out", type=Path, default=None, help="File to append to.")
+    parser.add_argument("--keep", type=Path, default=None, help="Folder to keep.")
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp()) if options.keep is None else options.keep
     root.mkdir(exist_ok=True)
     try:
-        row = play(
+        row = compare(
             root, options.fields, options.kills, seed=options.seed, mean=options.mean
         )
     finally:

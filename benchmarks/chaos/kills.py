@@ -1,7 +1,7 @@
-"""Kills at random times, of processes that have a field in hand.
+"""Kills processes that have a field in hand, at random times.
 
-What a process is doing is read from the lines that `paced` writes. Nothing here knows
-what a run's tables hold.
+The activity of a process is read from the lines that `paced` writes. Nothing here knows
+the tables of a run.
 """
 
 from __future__ import annotations
@@ -18,49 +18,49 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos.processes import Troupe
+from benchmarks.chaos.processes import RunProcesses
 
 SHARES = {"worker": 0.5, "nanny": 0.25, "client": 0.15, "scheduler": 0.1}
-"""Of the kills."""
+"""Share of the kills by kind of process."""
 LEAST_GAP = 0.3
-"""Seconds between two kills at least: less would hit what has not even begun."""
+"""Least seconds between two kills; with less, processes have not started yet."""
 
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill, and whom it hit."""
+    """One kill, and the affected processes."""
 
     at: float
     kind: str
     pids: tuple[int, ...]
-    """Worker processes whose work it ended: one, or all."""
+    """Worker processes whose work was lost: one, or all."""
 
 
 def draw_kinds(n: int, rng: random.Random) -> list[str]:
-    """Return what to kill, in random order."""
+    """Return the kinds of processes to kill, in random order."""
     kinds = [k for k, share in SHARES.items() for _ in range(max(1, int(n * share)))]
     kinds = [*["worker"] * n, *kinds][-n:]
     rng.shuffle(kinds)
     return kinds
 
 
-def strike(
-    kind: str, troupe: Troupe, busy: Callable[[int], bool], rng: random.Random
+def kill_one(
+    kind: str, processes: RunProcesses, busy: Callable[[int], bool], rng: random.Random
 ) -> Kill | None:
-    """Kill one process of a kind in the midst of work; None when there is none now."""
+    """Kill one working process of a kind; None: there is none at the moment."""
     if kind in {"client", "scheduler"}:
-        pids = troupe.pids_of_workers()
-        if not troupe.is_alive(kind) or not any(map(busy, pids)):
+        pids = processes.pids_of_workers()
+        if not processes.is_alive(kind) or not any(map(busy, pids)):
             return None
-        os.kill(troupe.processes[kind].pid, signal.SIGKILL)
+        os.kill(processes.by_name[kind].pid, signal.SIGKILL)
         return Kill(time.monotonic(), kind, tuple(pids))
-    names = [f"nanny{n}" for n in range(troupe.workers)]
-    at_work = [name for name in names if any(map(busy, troupe.children(name)))]
-    if not at_work:
+    names = [f"nanny{n}" for n in range(processes.workers)]
+    working = [name for name in names if any(map(busy, processes.children(name)))]
+    if not working:
         return None
-    name = rng.choice(at_work)
-    pids = troupe.children(name)
-    target = troupe.processes[name].pid if kind == "nanny" else pids[0]
+    name = rng.choice(working)
+    pids = processes.children(name)
+    target = processes.by_name[name].pid if kind == "nanny" else pids[0]
     with suppress(ProcessLookupError):
         os.kill(target, signal.SIGKILL)
         return Kill(time.monotonic(), kind, tuple(pids[:1]))
@@ -68,28 +68,28 @@ def strike(
 
 
 def run(
-    troupe: Troupe, n_fields: int, kinds: list[str], seed: int, mean: float
+    processes: RunProcesses, n_fields: int, kinds: list[str], seed: int, mean: float
 ) -> list[Kill]:
-    """Run to the end, and kill meanwhile."""
+    """Run to the end and kill processes meanwhile."""
     rng = random.Random(seed)
     kills: list[Kill] = []
     left = list(kinds)
     due = None
-    while troupe.code is None:
-        troupe.mend()
+    while processes.code is None:
+        processes.restart()
         time.sleep(0.05)
-        if due is None and read_events(troupe.log):  # the first field is in hand
+        if due is None and read_events(processes.log):  # the first field is in hand
             due = time.monotonic() + rng.expovariate(1 / mean)
         if not left or due is None or time.monotonic() < due:
             continue
-        events = read_events(troupe.log)
-        kill = strike(left[0], troupe, lambda pid: in_hand(events, pid), rng)  # noqa: B023 - used at once
+        events = read_events(processes.log)
+        kill = kill_one(left[0], processes, lambda pid: in_hand(events, pid), rng)  # noqa: B023 - used at once
         if kill is None:
             continue
         kills.append(kill)
         left.pop(0)
-        # Behind with the run: let it breathe. Ahead: hurry, or the kills come too late.
-        done = sum(e.get("committed", 0) for e in read_events(troupe.log))
+        # If the run is behind the kills, wait longer; if it is ahead, kill sooner.
+        done = sum(e.get("committed", 0) for e in read_events(processes.log))
         ahead = done / n_fields - len(kills) / len(kinds)
         gap = rng.expovariate(1 / mean) * (0.2 if ahead > 0 else 1 - 20 * ahead)
         due = time.monotonic() + max(LEAST_GAP, min(gap, 15 * mean))
@@ -112,7 +112,7 @@ def in_hand(events: list[dict[str, Any]], pid: int) -> bool:
 
 
 def phases_at(events: list[dict[str, Any]], kill: Kill) -> set[str]:
-    """Return what the processes that a kill hit were doing."""
+    """Return the phases in which the killed processes were."""
     running: Counter[str] = Counter()
     for event in events:
         if event["pid"] in kill.pids and event["at"] <= kill.at and "phase" in event:
@@ -121,7 +121,7 @@ def phases_at(events: list[dict[str, Any]], kill: Kill) -> set[str]:
 
 
 def in_flight(events: list[dict[str, Any]], kill: Kill) -> int:
-    """Return how many fields were begun and not yet written where a kill hit."""
+    """Return how many fields of the killed processes were begun and not yet written."""
     here = [e for e in events if e["pid"] in kill.pids and e["at"] <= kill.at]
     begun = sum(e.get("phase") == "read" and e["edge"] == "begin" for e in here)
     return max(0, begun - sum(e.get("committed", 0) for e in here))

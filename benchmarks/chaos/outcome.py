@@ -1,6 +1,6 @@
-"""What a run left behind: a number for each table, the same for the same content.
+"""Digests of a run's tables, equal for equal content.
 
-Nothing here knows what happened on the way.
+Nothing here knows how the run went.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from deepspot_scale.vocabulary import WELLS
 
 
 def digest(out: Path) -> dict[str, str]:
-    """Return the SHA-256 of each table, sorted, without what may differ."""
+    """Return the SHA-256 of each table, sorted, without columns that may differ."""
     folder = Folder(str(out))
     contents = read_contents(folder)
     tables = {
@@ -26,7 +26,7 @@ def digest(out: Path) -> dict[str, str]:
         "wells": read_table(folder, "wells.parquet", WELLS),
     }
     for name, columns in contents.tables.items():
-        # As a user reads them: every file there is.
+        # All files, as a user would read them.
         tables[name] = pd.concat(_files(folder, name, columns))
     return {name: _digest(table) for name, table in tables.items()}
 

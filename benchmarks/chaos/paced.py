@@ -1,8 +1,8 @@
-"""A file system, ``paced://``, and a detector that take a fixed time and say so.
+"""A file system, ``paced://``, and a detector that take a fixed time and log it.
 
-They stand for slow stores and networks where only what happens around them matters.
-Each phase (read, inference, write) is a line when it begins and one when it ends, with
-the process that it is in, in the file that the environment variable PACED_LOG names.
+They simulate slow stores and networks. Each phase (read, inference, write) writes a
+line with its process at its beginning and at its end, to the file in the environment
+variable PACED_LOG.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ READ, INFER, WRITE = (
 """Seconds of each phase."""
 
 
-def tell(**event: object) -> None:
-    """Add a line to the log; whole, whoever writes beside us or kills us."""
+def log_event(**event: object) -> None:
+    """Append a line to the log; atomic with several writers and when killed."""
     line = json.dumps({"at": time.monotonic(), "pid": os.getpid(), **event})
     file = os.open(os.environ["PACED_LOG"], os.O_APPEND | os.O_WRONLY | os.O_CREAT)
     try:
@@ -41,15 +41,15 @@ def tell(**event: object) -> None:
 
 @contextmanager
 def phase(name: str, seconds: float, what: str) -> Iterator[None]:
-    """Take a while for something, and say so."""
-    tell(phase=name, edge="begin", what=what)
+    """Take a fixed time for something, and log it."""
+    log_event(phase=name, edge="begin", what=what)
     time.sleep(seconds)
     yield
-    tell(phase=name, edge="end", what=what)
+    log_event(phase=name, edge="end", what=what)
 
 
 class PacedFileSystem(LocalFileSystem):
-    """A local disk that takes its time for pixels and tables."""
+    """A local disk that takes a fixed time for pixels and tables."""
 
     protocol = ("paced",)
 
@@ -64,14 +64,14 @@ class PacedFileSystem(LocalFileSystem):
         return f"paced://{self._strip_protocol(name)}"
 
     def cat_file(self, path: str, *args: Any, **options: Any) -> Any:
-        """Read; the pixels of an image take a while."""
+        """Read; the pixels of an image take a fixed time."""
         if "/0/c/" in path and "/labels/" not in path:
             with phase("read", READ, path):
                 return super().cat_file(path, *args, **options)
         return super().cat_file(path, *args, **options)
 
     def pipe_file(self, path: str, value: bytes, *args: Any, **options: Any) -> Any:
-        """Write; tables take a while."""
+        """Write; tables take a fixed time."""
         if "/lease/" in path or ".parquet" not in path:
             return super().pipe_file(path, value, *args, **options)
         with phase("write", WRITE, path):
@@ -85,12 +85,12 @@ class PacedFileSystem(LocalFileSystem):
                 n_fields = pq.read_metadata(io.BytesIO(file.read())).num_rows
         answer = super().mv(path1, path2, **options)
         if n_fields:
-            tell(committed=n_fields, what=path2)
+            log_event(committed=n_fields, what=path2)
         return answer
 
 
 def find(image: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return the bright pixels, after a while."""
+    """Return the bright pixels, after a fixed time."""
     with phase("inference", INFER, ""):
         return np.argwhere(image > 0.5 * image.max())
 

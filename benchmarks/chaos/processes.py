@@ -1,6 +1,6 @@
-"""The processes of a run, each started again when it is gone.
+"""The processes of a run, which are restarted when they have ended.
 
-Nothing here knows who kills them, or what their tables hold.
+Nothing here knows who kills them, or the tables of a run.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ HERE = Path(__file__).parent
 
 
 @dataclass
-class Troupe:
-    """Scheduler, workers and client, each started again when it is gone."""
+class RunProcesses:
+    """Scheduler, workers and client, restarted when they have ended."""
 
     root: Path
     out: str
     log: Path
-    """What `paced` writes."""
+    """File that `paced` writes."""
     workers: int = field(default=4)
     port: int = 0
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    by_name: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     starts: Counter[str] = field(default_factory=Counter)
     code: int | None = None
-    """How the client ended when it did not ask to be started again."""
+    """Exit code of the client if it need not be restarted."""
 
     def __post_init__(self) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
 
-    def mend(self) -> None:
-        """Start what is not there; a client only where a scheduler answers."""
+    def restart(self) -> None:
+        """Start ended processes; a client only if the scheduler answers."""
         names = ["scheduler", *(f"nanny{n}" for n in range(self.workers))]
         for name in names:
             if not self.is_alive(name):
                 self._start(name, *self._words(name))
         if self.is_alive("client") or not self._answers():
             return
-        ended = self.processes.get("client")
+        ended = self.by_name.get("client")
         code = ended.returncode if ended else EXIT_AGAIN
-        # 2: the scheduler was killed between our look and its own.
+        # 2: the scheduler was killed between our check and the client's start.
         if code in {EXIT_AGAIN, -signal.SIGKILL} or (
             code == 2 and self._lost_scheduler()
         ):
@@ -63,11 +63,11 @@ class Troupe:
 
     def is_alive(self, name: str) -> bool:
         """Return whether a process runs."""
-        process = self.processes.get(name)
+        process = self.by_name.get(name)
         return process is not None and process.poll() is None
 
     def pids_of_workers(self) -> list[int]:
-        """Return the worker processes, the nannies' children."""
+        """Return the worker processes, which are children of the nannies."""
         return [pid for n in range(self.workers) for pid in self.children(f"nanny{n}")]
 
     def children(self, name: str) -> list[int]:
@@ -75,13 +75,13 @@ class Troupe:
         if not self.is_alive(name):
             return []
         with suppress(psutil.Error):
-            children = psutil.Process(self.processes[name].pid).children()
+            children = psutil.Process(self.by_name[name].pid).children()
             return [c.pid for c in children if "spawn_main" in " ".join(c.cmdline())]
         return []
 
     def close(self) -> None:
         """End all processes."""
-        for process in self.processes.values():
+        for process in self.by_name.values():
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -107,7 +107,7 @@ class Troupe:
     def _start(self, name: str, *words: str) -> None:
         self.starts[name.rstrip("0123456789")] += 1
         with (self.root / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
+            self.by_name[name] = subprocess.Popen(
                 [sys.executable, "-m", *words],
                 stdout=log,
                 stderr=log,
@@ -125,8 +125,8 @@ class Troupe:
 
 
 @contextmanager
-def surroundings(root: Path, log: str) -> Iterator[None]:
-    """Let this process and its children find the paced file system and detector."""
+def paced_environment(root: Path, log: str) -> Iterator[None]:
+    """Make the paced file system and detector importable here and in children."""
     info = root / "paced-1.0.dist-info"
     info.mkdir(exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: paced\nVersion: 1.0\n")

@@ -1,7 +1,7 @@
 """The command: ``python -m benchmarks.throughput COMMAND``, from the repository's root.
 
-Each command prints one row a measurement and, with ``--out``, appends it to a file. The
-sizes that are not given are those of the rows in ``benchmarks/results``.
+Each command prints one row per measurement and, with ``--out``, appends it to a file.
+The default sizes are those of the rows in ``benchmarks/results``.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def run_stages(options: Options) -> None:
 def run_endtoend(options: Options) -> None:
     """Time whole runs on a simulated plate, the bare engine and the authors' way.
 
-    Round after round, one after the other: what else the machine does meets all alike.
+    The rounds alternate, so that other programs on the machine affect all alike.
     """
     choice, size, n = _choice(options), options.size, options.fields
     here = get_engine(choice)
@@ -135,7 +135,7 @@ def _ratio(one: Row, other: Row) -> float:
 
 
 def _cpu_ratio(one: Row, other: Row) -> float | None:
-    """Return the ratio of pixels a processor second: free of others' work."""
+    """Return the ratio of pixels per processor second, free of other programs."""
     if not one.cpu_seconds or not other.cpu_seconds:
         return None
     rates = [row.pixels / (row.cpu_seconds or 1) for row in (one, other)]
@@ -143,7 +143,7 @@ def _cpu_ratio(one: Row, other: Row) -> float | None:
 
 
 def _middle(rows: list[Row]) -> Row:
-    """Return the row of median speed, with the least processor time of all."""
+    """Return the row with the median speed, with the least processor time."""
     speeds = [row.pixels / row.seconds for row in rows]
     row = rows[speeds.index(statistics.median_low(speeds))]
     cpus = [r.cpu_seconds / r.pixels for r in rows if r.cpu_seconds]
@@ -193,11 +193,11 @@ def run_growth(options: Options) -> None:
 
 
 IN_ONE_PROCESS = 8
-"""Workers that share one, and so its interpreter: more would wait for each other."""
+"""Workers per process: with more, threads would wait for the interpreter."""
 
 
 def run_scaling(options: Options) -> None:
-    """Time runs whose network rests a fixed time a field, on 1 to 64 workers."""
+    """Time runs whose network sleeps a fixed time per field, on 1 to 64 workers."""
     from distributed import Client, LocalCluster
 
     for workers in options.numbers:
@@ -231,7 +231,7 @@ def run_scaling(options: Options) -> None:
 
 
 def _rest_alone(client: Any, workers: int, rounds: int) -> float:
-    """Return the efficiency of tasks that do nothing but rest for a second."""
+    """Return the efficiency of tasks that only sleep for a second."""
     began = time.perf_counter()
     resting = client.map(time.sleep, [1.0] * (workers * rounds), pure=False)
     client.gather(resting)
@@ -239,7 +239,7 @@ def _rest_alone(client: Any, workers: int, rounds: int) -> float:
 
 
 def run_peers(options: Options) -> None:
-    """Time others' ways on the same pixels, where they are installed."""
+    """Time other methods on the same pixels, if they are installed."""
     for row in engine.time_peers(options.size, options.ufish):
         if isinstance(row, str):
             print(row, flush=True)
@@ -248,7 +248,7 @@ def run_peers(options: Options) -> None:
 
 
 def run_plots(options: Options) -> None:
-    """Draw the rows that were kept."""
+    """Draw the stored rows."""
     from benchmarks.throughput.plots import draw
 
     print(draw(options.rows, options.folder))

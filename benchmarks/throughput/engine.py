@@ -1,4 +1,4 @@
-"""The bare engine, and others' ways on the same pixels: a resident array, nothing else.
+"""The bare engine, and other methods on the same pixels, which are in memory.
 
 An engine comes in, rows go out. Nothing here knows plates or workers.
 """
@@ -24,7 +24,7 @@ from deepspot_scale.networks.engines import get_engine
 from deepspot_scale.networks.weights import find_weights
 
 EDGES = (2048, 1024, 512, 256)
-"""Static shapes that are tried; the fastest is the bare engine."""
+"""Edges of the tried static shapes; the fastest is the bare engine."""
 PATCH = 256
 """Edge of the authors' patches."""
 
@@ -63,12 +63,12 @@ def time_engine(
 
 
 def fastest(rows: list[Row]) -> Row:
-    """Return the row of the most pixels a second."""
+    """Return the row with the most pixels per second."""
     return max(rows, key=lambda row: row.pixels / row.seconds)
 
 
 def time_peers(size: int, ufish: Path | None) -> Iterator[Row | str]:
-    """Yield a row for each of others' ways, or why there is none."""
+    """Yield a row for each other method, or the reason why there is none."""
     counts = draw_field(size)[0]
     ways = {
         "the authors' way": lambda: _authors(counts),

@@ -1,4 +1,4 @@
-"""What a row must say about the machine, and the machine's own limits.
+"""Description of the machine for each row, and the machine's limits.
 
 Nothing here knows what is measured.
 """
@@ -20,12 +20,12 @@ from deepspot_scale.plugins import installed_versions
 
 TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 PRODUCT_EDGE = 2048
-"""Rows and columns of the matrices whose product is the machine's limit."""
+"""Edge of the matrices whose product gives the machine's limit."""
 VERSIONS = ("openvino", "tensorflow", "keras", "dask", "zarr", "numpy", "pandas")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what decides about speed: processor, cores, memory, GPU, versions."""
+    """Return what determines the speed: processor, cores, memory, GPU, versions."""
     processor = _lines("/proc/cpuinfo", "model name")
     flags = (_lines("/proc/cpuinfo", "flags") or [""])[0].split()
     memory = _lines("/proc/meminfo", "MemTotal")
@@ -63,12 +63,12 @@ def gpu_name() -> str | None:
 
 
 def peak_bytes() -> int:
-    """Return this process's own peak; getrusage would give the parent's before exec."""
+    """Return this process's peak memory; getrusage may include the parent's."""
     return int(_lines("/proc/self/status", "VmHWM")[0].split()[0]) * 1024
 
 
 def best_seconds(call: Callable[[], Any], repeats: int = 3) -> tuple[float, float]:
-    """Return wall and processor seconds of the fastest of some calls, one before."""
+    """Return wall and processor seconds of the fastest call, after a warm-up."""
     call()
     measured = []
     for _ in range(repeats):
@@ -79,7 +79,7 @@ def best_seconds(call: Callable[[], Any], repeats: int = 3) -> tuple[float, floa
 
 
 def product_flops(engine_name: str) -> float:
-    """Return operations a second of a large matrix product, as the engine computes.
+    """Return operations per second of a large matrix product in the engine's format.
 
     Parameters
     ----------

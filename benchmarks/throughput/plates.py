@@ -1,7 +1,7 @@
-"""Simulated plates of any number and size of fields, as cameras and masks give them.
+"""Writes simulated plates of any number and size of fields, with masks.
 
-Numbers come in, OME-Zarr plates go out. A few fields are drawn and written again and
-again, so that a large plate is quickly there. Nothing here measures.
+Numbers come in, OME-Zarr plates go out. A few fields are drawn and written repeatedly,
+so that large plates are written quickly. Nothing here measures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from deepspot_scale.simulation import render_spots, smooth_noise
 from deepspot_scale.vocabulary import FieldAddress
 
 CELL_PX = 256
-"""Edge of the square in which one cell lies."""
+"""Edge in pixels of the square around each cell."""
 SPOTS_PER_PIXEL = 1e-3
 ROWS = "ABCDEFGHIJKLMNOP"
 COLUMNS = 24
@@ -50,7 +50,7 @@ def draw_field(size: int, seed: int = 0) -> tuple[NDArray[Any], ...]:
 
 
 def draw_cells(size: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Return round cells and nuclei on a grid, nuclei a little off the middle."""
+    """Return round cells on a grid, with slightly off-centre nuclei."""
     edge = min(CELL_PX, size)
     y, x = np.indices((size, size), np.int32)
     number = y // edge * -(-size // edge) + x // edge + 1
@@ -61,7 +61,7 @@ def draw_cells(size: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
 
 
 def addresses(n: int) -> list[FieldAddress]:
-    """Return n addresses: up to 384 wells, as many fields in each as it takes."""
+    """Return n addresses in up to 384 wells."""
     wells = [(row, f"{column + 1:02d}") for row in ROWS for column in range(COLUMNS)]
     wells = wells[: min(n, len(wells))]
     return [

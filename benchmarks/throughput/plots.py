@@ -1,4 +1,4 @@
-"""The rows that were kept, drawn as one picture: rates, small fields, growth.
+"""Draws the stored rows as one picture: rates, small fields, growth.
 
 A file of JSON lines comes in, a PNG file goes out. Nothing here measures.
 """
@@ -26,7 +26,7 @@ def read_rows(path: Path) -> pd.DataFrame:
 
 
 def draw(path: Path, folder: Path) -> Path:
-    """Draw what there are rows for into ``throughput.png``; return its path."""
+    """Draw the measurements that have rows to ``throughput.png``; return its path."""
     from matplotlib.figure import Figure
 
     table = read_rows(path)
@@ -46,7 +46,7 @@ def draw(path: Path, folder: Path) -> Path:
 
 
 def _rates(axes: Any, rows: pd.DataFrame) -> None:
-    """Draw pixels a second of engines, of whole runs and of others' ways."""
+    """Draw pixels per second of engines, of whole runs and of other methods."""
     rows = rows.sort_values(["benchmark", "mpx_per_s"])
     names = rows["benchmark"].str.cat(rows["what"], sep=": ")
     several = rows["machine"].nunique() > 1

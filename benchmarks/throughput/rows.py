@@ -1,6 +1,6 @@
-"""One tidy row a measurement: printed for people, appended as JSON for the plots.
+"""One tidy row per measurement: printed for people, appended as JSON for the plots.
 
-Numbers come in; rates, ratios and shares follow from them here, once. Nothing here
+Numbers come in; rates, ratios and shares are computed from them here only. Nothing here
 measures.
 """
 
@@ -22,21 +22,21 @@ class Row:
     """One measurement."""
 
     benchmark: str
-    """The command that made it."""
+    """The command of the measurement."""
     what: str
-    """What was measured, in words."""
+    """Description of what was measured."""
     images: int
-    """Fields, or images."""
+    """Number of fields or images."""
     pixels: int
-    """Pixels of all of them, each counted once."""
+    """Pixels of all images."""
     seconds: float
-    """Wall time."""
+    """Wall time in seconds."""
     cpu_seconds: float | None = None
-    """Processor time of all that worked: does not rise when others work beside."""
+    """Processor time of all processes; does not depend on other programs."""
     peak_bytes: int | None = None
-    """Largest memory of one process."""
+    """Largest peak memory of a process."""
     more: dict[str, Any] = field(default_factory=dict)
-    """What else belongs to it."""
+    """Additional values."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row with its rates."""
@@ -75,7 +75,7 @@ def _circumstances() -> dict[str, Any]:
 
 
 def keep(row: Row, out: Path | None) -> None:
-    """Print a row and, where a file is given, append it with the machine."""
+    """Print a row; append it with the machine if a file is given."""
     values = row.to_dict()
     print(json.dumps(values), flush=True)
     if out is None:

@@ -1,6 +1,6 @@
-"""Whole runs, timed: what the command ``run`` does, on workers of this machine.
+"""Times whole runs, as by the command ``run``, on workers of this machine.
 
-A plate and settings come in, a row goes out. Nothing here knows what the row is for.
+A plate and settings come in, a row goes out. Nothing here knows the use of the row.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NO_WORK = {
     "detector": f"{STANDINS}:nothing",
     "quality": False,
 }
-"""Settings that leave our own plumbing alone."""
+"""Settings that leave only our overhead."""
 WITH_CELLS = {
     "cells": "cells",
     "nuclei": "nuclei",
@@ -57,7 +57,7 @@ def _worker_state() -> tuple[float, int, int]:
 
 
 def _stage_seconds(out: Path) -> dict[str, float]:
-    """Return the mean seconds of each stage of a field, and what detection takes."""
+    """Return the mean seconds of each stage of a field, and the share of detection."""
     fields = pd.read_parquet(out / "fields.parquet")
     names = [name for name in fields if name.startswith("seconds")]
     mean = {f"field_{name}": float(fields[name].mean()) for name in names}

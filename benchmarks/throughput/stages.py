@@ -1,4 +1,4 @@
-"""Each stage of one field alone, on resident pixels: where the time goes.
+"""Times each stage of one field alone, on pixels in memory.
 
 Nothing here knows workers.
 """

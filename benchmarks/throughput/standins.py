@@ -1,9 +1,9 @@
-"""An engine and a detector that do no work, so that only our own plumbing is left.
+"""An engine and a detector that do no work, so that only our overhead is left.
 
     --engine benchmarks.throughput.standins:identity
     --detector benchmarks.throughput.standins:nothing
 
-They go in by the same doors as a user's own. Nothing here is part of the product.
+They are named by the same options as a user's own. Nothing here is part of the product.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from deepspot_scale.networks.engine_types import Batch, EngineChoice
 
 @dataclass
 class Resting:
-    """An engine that takes a fixed time for each image and leaves it as it is.
+    """An engine that takes a fixed time for each image and returns it unchanged.
 
-    Threads do not wait for each other, so that one process can stand for many workers.
+    Threads do not wait for each other, so one process can simulate many workers.
     """
 
     seconds: float
@@ -32,11 +32,11 @@ class Resting:
 
     @property
     def name(self) -> str:
-        """Say how long an image takes."""
+        """Name with the time of an image."""
         return f"resting {self.seconds:g} s"
 
     def predict(self, batch: Batch) -> Batch:
-        """Return the batch, after a while."""
+        """Return the batch after a fixed time."""
         time.sleep(self.seconds * len(batch))
         return batch
 

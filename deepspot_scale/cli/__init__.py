@@ -37,15 +37,11 @@ def main() -> None:
     sys.path.append(os.getcwd())
     try:
         app()
-    except (PlateError, RunError, SettingsError) as error:
-        say(f"error: {error}")
-        sys.exit(EXIT_USAGE)
-    except ClusterError as error:
-        say(f"error: {error}")
-        sys.exit(EXIT_RESUBMIT)
     except DeepspotError as error:
         say(f"error: {error}")
-        sys.exit(1)
+        if isinstance(error, PlateError | RunError | SettingsError):
+            sys.exit(EXIT_USAGE)
+        sys.exit(EXIT_RESUBMIT if isinstance(error, ClusterError) else 1)
     except OSError as error:
         if error.errno not in FULL:
             raise

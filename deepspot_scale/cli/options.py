@@ -8,6 +8,7 @@ file and the file wins over what is built in. Nothing here knows what a command 
 from __future__ import annotations
 
 import inspect
+import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, update_wrapper
@@ -107,7 +108,7 @@ class StageFlags(NamedTuple):
 
 def setting_parameters(flags: StageFlags) -> Iterator[inspect.Parameter]:
     """Yield a parameter for each setting, with its flag, default and help."""
-    from deepspot_scale.pipeline import find_stages
+    from deepspot_scale.pipeline import STAGES, find_stages
     from deepspot_scale.plugins import STAGES as GROUP
     from deepspot_scale.plugins import plugin_names
     from deepspot_scale.settings import RUN_FIELDS, iter_flat_names
@@ -117,25 +118,31 @@ def setting_parameters(flags: StageFlags) -> Iterator[inspect.Parameter]:
     stages = find_stages(() if flags.stages else plugin_names(GROUP))
     kept = [each for each in stages if not flags.stages or each.name in flags.stages]
     fields = {stage.name: stage.options.model_fields for stage in kept}
+    further = {stage.name for stage in kept} - {stage.name for stage in STAGES}
     for flat, (stage, option) in iter_flat_names(kept):
         field = fields[stage][option]
-        yield _parameter(flat, field)
+        # Where a run does not name the stage they are unknown to its settings.
+        yield _parameter(flat, field, may_be_absent=stage in further)
         extra = field.json_schema_extra
         if isinstance(extra, dict) and "formerly" in extra:
             yield _former(str(extra["formerly"]), flat, field)
 
 
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+def _parameter(
+    name: str, field: FieldInfo, *, may_be_absent: bool = False
+) -> inspect.Parameter:
     many = get_origin(field.annotation) is tuple
     flags = [f"--{name.removesuffix('s')}"] if many else []
-    option = typer.Option(
-        *flags, help=field.description, autocompletion=_COMPLETIONS.get(name)
-    )
+    default = list(field.default) if many else field.default
     kind: Any = list[str] if many else field.annotation
+    told = field.description
+    if may_be_absent:
+        told, default, kind = f"{told}  [default: {default}]", None, kind | None
+    option = typer.Option(*flags, help=told, autocompletion=_COMPLETIONS.get(name))
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=list(field.default) if many else field.default,
+        default=default,
         annotation=Annotated[kind, option],
     )
 
@@ -173,6 +180,37 @@ METHOD = StageFlags(
     ("project", "spot_sigma", "block"), ("brightness", "enhance", "detect")
 )
 """How spots are found."""
+
+
+class FurtherTables:
+    """Options of stages that are not installed, and so have no flags."""
+
+    further: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="STAGE.OPTION=VALUE",
+            help="Option of a stage that --stage names as module:attribute.",
+        ),
+    ] = None
+
+
+def _read_further(words: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return tables of options from words such as ``smooth.sigma=1.5``."""
+    tables: dict[str, dict[str, Any]] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        stage, dot, option = name.partition(".")
+        if not (equals and dot and option):
+            raise SettingsError(f"--set reads STAGE.OPTION=VALUE, got {word!r}")
+        try:
+            read = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:  # a word without quotation marks
+            read = value
+        tables.setdefault(stage, {})[option] = read
+    return tables
+
+
 EVERYTHING = StageFlags(
     (
         *("cells", "nuclei", "reference", "plate_map"),
@@ -224,6 +262,10 @@ def _values(context: typer.Context, path: Path) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in _flatten(read, names).items():
         option = names.get(key) or names.get(key.replace("_", "-"))
+        if isinstance(value, dict) and read.get("stages") and "further" in names:
+            words = [f"{key}.{name}={json.dumps(each)}" for name, each in value.items()]
+            values["further"] = [*values.get("further", ()), *words]
+            continue
         if option is None or option.name is None:
             raise SettingsError(
                 f"{path}: {context.command.name} has no option {key!r}."
@@ -236,12 +278,17 @@ def _values(context: typer.Context, path: Path) -> dict[str, Any]:
 
 def _flatten(read: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Return options that stand in tables by the names that they have as flags."""
+    from deepspot_scale.pipeline import STAGES
+
     flat: dict[str, Any] = {}
+    tables = {*names, *(stage.name for stage in STAGES)}
     for key, value in read.items():
-        if not isinstance(value, dict) or key not in names:
+        if not isinstance(value, dict) or key not in tables:
             flat[key] = value
             continue
         for option, each in value.items():
+            if option == "use" and each is True and key not in names:
+                continue  # a stage that is always there has no flag that says so
             whole = f"{key}_{option}"
             flat[key if option == "use" else whole if whole in names else option] = each
     return flat
@@ -308,8 +355,11 @@ class _WithOptions:
         _take_former(rest)
         if rest.pop("print_config"):
             typer.echo(write_config(rest), nl=False)
-        else:
-            self.command(**rest)
+            return
+        tables = _read_further(rest.pop("further", None) or ())
+        own = inspect.signature(self.command).parameters
+        given = {n: v for n, v in rest.items() if v is not None or n in own}
+        self.command(**given, **tables)
 
 
 def write_config(values: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from deepspot_scale.cli.options import (
     Channels,
     Cluster,
     Device,
+    FurtherTables,
     Workers,
     with_options,
 )
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @app.command()
-@with_options(EVERYTHING)
+@with_options(EVERYTHING, FurtherTables)
 def run(
     plate: Annotated[str, typer.Argument(help="OME-Zarr plate, image, or folder.")],
     out: Annotated[str, typer.Option(help="Run folder to write, or to continue.")],

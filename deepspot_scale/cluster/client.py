@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepspot_scale.cluster.external import PREFIXES, External, open_external
 from deepspot_scale.cluster.gpu import Gpus, open_gpus
@@ -23,6 +23,9 @@ from deepspot_scale.cluster.srun import (
     serve_allocation,
 )
 from deepspot_scale.errors import SettingsError, did_you_mean
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 KINDS: dict[str, type[Options]] = {
     "local": Local,
@@ -79,7 +82,7 @@ def open_client(
     *,
     workers: int | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> Iterator[Any]:
+) -> Iterator[Client]:
     """Start workers or connect to a scheduler; stop what was started at the end.
 
     Parameters
@@ -108,7 +111,7 @@ def open_client(
 
 def _opened(
     cluster: Options, say: Callable[[str], None]
-) -> AbstractContextManager[Any]:
+) -> AbstractContextManager[Client]:
     match cluster:
         case Local():
             return open_local(cluster)

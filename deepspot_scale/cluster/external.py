@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
 from deepspot_scale.cluster.options import Options
 from deepspot_scale.cluster.security import Certificates
 from deepspot_scale.errors import SettingsError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 PREFIXES = ("tcp://", "tls://", "file:")
 TIMEOUT = "15s"
@@ -39,7 +42,7 @@ class External(Options):
 
 
 @contextmanager
-def open_external(options: External) -> Iterator[Any]:
+def open_external(options: External) -> Iterator[Client]:
     """Connect and yield the client; leave scheduler and workers running.
 
     Raises

@@ -14,7 +14,8 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from itertools import takewhile
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -24,6 +25,9 @@ from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
 from deepspot_scale.cluster.shutdown import without_signals
 from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.errors import DeviceError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 MEMORY_SHARE = 0.9
@@ -60,10 +64,8 @@ def find_gpus(environment: Mapping[str, str] | None = None) -> list[str]:
     visible = environment.get(VISIBLE)
     if visible is not None:
         # As CUDA reads it: everything after an empty id or -1 is ignored.
-        ids = [each.strip() for each in visible.split(",")]
-        gpus = ids[
-            : next((i for i, each in enumerate(ids) if each in ("", "-1")), None)
-        ]
+        ids = (each.strip() for each in visible.split(","))
+        gpus = list(takewhile(lambda each: each not in {"", "-1"}, ids))
         looked = f"{VISIBLE}={visible!r} hides all"
     else:
         gpus = _ask_driver() or _find_devices()
@@ -96,7 +98,7 @@ def _find_devices() -> list[str]:
 
 
 @contextmanager
-def open_gpus(options: Gpus) -> Iterator[Any]:
+def open_gpus(options: Gpus) -> Iterator[Client]:
     """Start one worker for each GPU and yield their client; stop them at the end.
 
     Raises

@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepspot_scale.errors import SettingsError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 FIRST_MESSAGE, NEXT_MESSAGE = 30.0, 300.0
 """Seconds without a worker until the first message, and between later ones."""
@@ -97,7 +100,7 @@ def _no_tracebacks() -> Iterator[None]:
 
 @contextmanager
 def report_waiting(
-    client: Any, folder: Path, say: Callable[[str], None]
+    client: Client, folder: Path, say: Callable[[str], None]
 ) -> Iterator[None]:
     """Report regularly while no worker has started, with the last line of a job's log.
 

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
 from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.errors import SettingsError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Manifest = dict[str, Any]
 """What ``kubectl apply`` reads, as a dictionary."""
@@ -78,7 +81,7 @@ class Kubernetes(Options):
 @contextmanager
 def open_kubernetes(
     options: Kubernetes, *, say: Callable[[str], None] = lambda _: None
-) -> Iterator[Any]:
+) -> Iterator[Client]:
     """Ask the operator for a cluster and yield its client; delete it at the end.
 
     If a dead client left a cluster of the same name behind, that one is used.

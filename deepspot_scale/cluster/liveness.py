@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepspot_scale.errors import ClusterError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 NO_WORKER_TIMEOUT = 120.0
 """Seconds without any local worker until we give up."""
@@ -48,7 +51,7 @@ def cluster_errors() -> Iterator[None]:
 
 
 def watch_workers(
-    client: Any, *, clock: Callable[[], float] = time.monotonic
+    client: Client, *, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[], None]:
     """Return a function that raises ClusterError once all local workers are lost.
 
@@ -56,7 +59,7 @@ def watch_workers(
     """
     from distributed import Nanny, Status
 
-    cluster = client.cluster
+    cluster: Any = client.cluster
     nannies = [
         each
         for each in getattr(cluster, "workers", {}).values()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,9 @@ from deepspot_scale.cluster.liveness import local_workers_expected
 from deepspot_scale.cluster.options import TASKS_AT_A_TIME, Options
 from deepspot_scale.cluster.shutdown import without_signals
 from deepspot_scale.cluster.worker import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 LOOPBACK = "127.0.0.1"
 
@@ -35,7 +38,7 @@ class Local(Options):
 
 
 @contextmanager
-def open_local(options: Local) -> Iterator[Any]:
+def open_local(options: Local) -> Iterator[Client]:
     """Start worker processes and yield their client; stop them at the end."""
     from distributed import Client, LocalCluster
 

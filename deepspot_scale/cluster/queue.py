@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,6 +30,9 @@ from deepspot_scale.cluster.security import (
 from deepspot_scale.cluster.walltime import clock, lifetime, seconds_of
 from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.errors import SettingsError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 DEFAULTS = {"cores": 4, "memory": "16GB"}
 """Of a job, if neither the options nor the site's configuration set them."""
@@ -270,7 +273,7 @@ def prologue(options: Queue) -> list[str]:
 @contextmanager
 def open_queue(
     options: Queue, *, say: Callable[[str], None] = lambda _: None
-) -> Iterator[Any]:
+) -> Iterator[Client]:
     """Submit jobs and yield their client; cancel them at the end.
 
     Raises
@@ -297,7 +300,8 @@ def open_queue(
             dask.config.set({"distributed.deploy.lost-worker-timeout": wait})
         )
         listen = where_to_listen(options.scheduler_interface or options.interface)
-        made = {"scheduler_options": {**listen, "dashboard_address": f"{LOOPBACK}:0"}}
+        scheduler = {**listen, "dashboard_address": f"{LOOPBACK}:0"}
+        made: dict[str, Any] = {"scheduler_options": scheduler}
         if options.tls is not False:
             given = options.tls if isinstance(options.tls, Certificates) else None
             files = given or stack.enter_context(temporary_certificates(folder))

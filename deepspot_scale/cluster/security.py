@@ -16,12 +16,15 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from deepspot_scale.config import Strict
 from deepspot_scale.dashboard.publisher import page_address
 from deepspot_scale.errors import SettingsError
+
+if TYPE_CHECKING:
+    from distributed import Client, Security
 
 
 class Certificates(Strict):
@@ -34,7 +37,7 @@ class Certificates(Strict):
     key: Path
     """Its private key."""
 
-    def security(self) -> Any:
+    def security(self) -> Security:
         """Return Dask's `Security`, the same for every role.
 
         Raises
@@ -126,7 +129,7 @@ def where_to_listen(interface: str | None) -> dict[str, str]:
     return {"interface": interface}
 
 
-def dashboard_lines(client: Any) -> list[str]:
+def dashboard_lines(client: Client) -> list[str]:
     """Return the address of the live page, and how to reach it from elsewhere."""
     services = client.scheduler_info(n_workers=0)["services"]
     port = services.get("dashboard")

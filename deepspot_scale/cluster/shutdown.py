@@ -16,9 +16,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distributed import NannyPlugin, Status, WorkerPlugin, get_worker
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 NAME = "deepspot-shutdown"
 TIMEOUT = 600.0
@@ -162,7 +165,7 @@ def is_wanted(run: str) -> bool:
     return task is not None and task.state not in {"cancelled", "resumed"}
 
 
-def stop_run(client: Any, run: str) -> None:
+def stop_run(client: Client, run: str) -> None:
     """Tell all workers to begin no more fields of a run."""
 
     async def note(dask_worker: Any) -> None:

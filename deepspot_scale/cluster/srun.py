@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -37,6 +37,9 @@ from deepspot_scale.cluster.security import (
 from deepspot_scale.cluster.shutdown import without_signals
 from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.errors import DeviceError, RunError, SettingsError
+
+if TYPE_CHECKING:
+    from distributed import Client, Security
 
 TIMEOUT = 600.0
 """Seconds that a worker waits for task 0, which first opens the plate."""
@@ -150,7 +153,9 @@ def pin(task: Task, environment: Mapping[str, str]) -> dict[str, str]:
     return {VISIBLE: gpus[task.local_rank]}
 
 
-def _nanny_options(options: Allocation, task: Task, security: Any) -> dict[str, Any]:
+def _nanny_options(
+    options: Allocation, task: Task, security: Security | None
+) -> dict[str, Any]:
     pinned = pin(task, os.environ)
     return {
         **where_to_listen(options.interface),
@@ -180,7 +185,7 @@ def _shared_folder(options: Allocation, task: Task) -> Path:
 
 
 @contextmanager
-def open_allocation(options: Allocation) -> Iterator[Any]:
+def open_allocation(options: Allocation) -> Iterator[Client]:
     """As task 0, start the scheduler and one worker, and yield the client.
 
     Raises
@@ -214,7 +219,7 @@ def open_allocation(options: Allocation) -> Iterator[Any]:
             yield client
 
 
-def _security(options: Allocation, place: Path, *, make: bool) -> Any:
+def _security(options: Allocation, place: Path, *, make: bool) -> Security | None:
     if options.tls is False:
         return None
     if isinstance(options.tls, Certificates):

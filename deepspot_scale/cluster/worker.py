@@ -10,7 +10,7 @@ import asyncio
 import ctypes
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin
 
@@ -19,6 +19,9 @@ from deepspot_scale.dashboard.events import TOPIC, device_message, this_worker
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.networks.engine_types import Device, EngineChoice
 from deepspot_scale.networks.engines import get_engine
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 ENVIRONMENT = {
     # Otherwise each worker's start-up messages of TensorFlow hide the progress line.
@@ -108,7 +111,7 @@ def _keep_memory() -> None:
         library.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
 
 
-def field_resources(client: Any, device: Device) -> dict[str, float]:
+def field_resources(client: Client, device: Device) -> dict[str, float]:
     """Return the Dask resources that a field needs to run the network.
 
     Parameters

@@ -10,7 +10,7 @@ import json
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
@@ -104,11 +104,12 @@ def rows_message(run: str, rows: pd.DataFrame) -> Message:
 
 def read_rows(message: Message) -> list[FieldRow]:
     """Return the rows of a message of `rows_message`."""
-    stages, n = message["stages"], len(FieldRow._fields) - 1
-    return [
-        FieldRow._make((*line[:n], dict(zip(stages, line[n:], strict=True))))
-        for line in json.loads(message["rows"])
-    ]
+    return [_field_row(line, message["stages"]) for line in json.loads(message["rows"])]
+
+
+def _field_row(line: Sequence[Any], stages: Sequence[str]) -> FieldRow:
+    n = len(FieldRow._fields) - 1
+    return FieldRow._make((*line[:n], dict(zip(stages, line[n:], strict=True))))
 
 
 def _stages_of(rows: pd.DataFrame) -> list[str]:
@@ -142,8 +143,7 @@ def this_worker() -> str:
 
 def field_rows(rows: pd.DataFrame) -> Iterable[FieldRow]:
     """Return the `FieldRow` of each row of a table."""
-    columns = [rows[name].tolist() for name in FieldRow._fields[:-1]]
     stages = _stages_of(rows)
-    seconds = rows[[_SECONDS + stage for stage in stages]].to_numpy(float).tolist()
-    for line, spent in zip(zip(*columns, strict=True), seconds, strict=True):
-        yield FieldRow._make((*line, dict(zip(stages, spent, strict=True))))
+    names = (*FieldRow._fields[:-1], *(_SECONDS + stage for stage in stages))
+    columns = [rows[name].tolist() for name in names]
+    return (_field_row(line, stages) for line in zip(*columns, strict=True))

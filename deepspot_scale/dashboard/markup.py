@@ -46,7 +46,7 @@ td { border-bottom: 1px solid #eef1f4; overflow-wrap: anywhere; }
   overflow: hidden; box-sizing: border-box; }
 """
 STAGE_COLOURS = ("#7b8794", "#0f7b8a", "#b7791f", "#6b46c1", "#2f855a", "#b83280")
-"""In the order of the run's stages; more stages begin again."""
+"""Of the stages in their order, repeated if there are more."""
 MAX_WORKERS = 32
 """Maximum rows of the table; Dask's own page shows all workers."""
 
@@ -139,15 +139,18 @@ def stages(numbers: Snapshot) -> str:
     total = sum(seconds.values())
     if not total:
         return '<h2>Time by stage</h2><p class="note">nothing measured yet</p>'
-    named = [(escape(name), spent) for name, spent in seconds.items()]
     parts = "".join(
-        f'<div title="{name}: {spent / total:.1%}, {spent:.1f} s" '
+        f'<div title="{escape(name)}: {spent / total:.1%}, {spent:.1f} s" '
         f'style="width:{spent / total:.2%};background:{colour}">'
-        f"{name if spent > 0.08 * total else ''}</div>"
-        for (name, spent), colour in zip(named, cycle(STAGE_COLOURS), strict=False)
+        f"{escape(name) if spent > 0.08 * total else ''}</div>"
+        for (name, spent), colour in zip(seconds.items(), cycle(STAGE_COLOURS))
     )
     images = max(numbers["images"], 1)
-    words = ", ".join(f"{name} {spent / images:.3g}" for name, spent in named if spent)
+    words = ", ".join(
+        f"{escape(name)} {spent / images:.3g}"
+        for name, spent in seconds.items()
+        if spent
+    )
     return (
         f'<h2>Time by stage</h2><div class="stages">{parts}</div>'
         f'<p class="note" style="margin:0">seconds per image: {words}</p>'

@@ -10,9 +10,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepspot_scale.errors import SettingsError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ def check_report(file: Path | None) -> None:
 
 
 @contextmanager
-def write_performance(client: Any, file: Path | None) -> Iterator[None]:
+def write_performance(client: Client, file: Path | None) -> Iterator[None]:
     """Write Dask's report of all work between entering and leaving.
 
     Parameters
@@ -61,7 +64,7 @@ def write_performance(client: Any, file: Path | None) -> Iterator[None]:
             _attempt(client, report.__exit__, None, None, None)
 
 
-def _attempt(client: Any, step: Any, *values: Any) -> bool:
+def _attempt(client: Client, step: Any, *values: Any) -> bool:
     try:
         with client.as_current():
             step(*values)

@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -26,6 +26,9 @@ from deepspot_scale.dashboard.events import (
 )
 from deepspot_scale.vocabulary import FieldAddress
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 INTERVAL = 0.5
 """Seconds between messages; rows that come in meanwhile are sent as one."""
 END_TIMEOUT = 5.0
@@ -36,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def announce_run(
-    client: Any,
+    client: Client | None,
     run: str,
     left: Iterable[FieldAddress],
     before: pd.DataFrame | None = None,
@@ -73,7 +76,7 @@ def announce_run(
         publisher.end(how)
 
 
-def page_address(client: Any) -> str:
+def page_address(client: Client) -> str:
     """Return the address of the page on a client's scheduler."""
     link = str(client.dashboard_link or "")
     return link.removesuffix("/").removesuffix("/status") + "/deepspot"

@@ -1,4 +1,4 @@
-"""Options from flags and from files; names that are all but right."""
+"""Options from flags and from files; misspelt names."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ import numpy as np
 import pytest
 import tifffile
 
-from deepspot_scale.cli.options import Measures, Method
-from deepspot_scale.settings import Settings
+from deepspot_scale.pipeline import STAGES
+from deepspot_scale.settings import (
+    RUN_FIELDS,
+    iter_flat_names,
+    make_settings,
+    write_settings,
+)
 
 DONE, USAGE = 0, 2
 Command = Callable[..., Any]
@@ -149,10 +154,100 @@ def test_detect_takes_a_file_too_and_a_detector_that_lies_beside_the_images(
     assert (float(spots["y"]), float(spots["x"])) == (9.25, 7.5)
 
 
-def test_the_defaults_of_options_are_those_of_the_settings() -> None:
-    fields = Settings.model_fields
-    for group in (Method, Measures):
-        for name in group.__annotations__:
-            assert getattr(group, name) == fields[name].default, name
-    names = {*Method.__annotations__, *Measures.__annotations__, "channels"}
-    assert names == set(fields)
+NESTED = """
+channel = ["FISH", "DAPI"]
+plate-map = "wells.csv"
+limit = 3
+wells = ["B03", "B04"]
+spot_sigma = 2.5
+
+[enhance]
+use = false
+
+[polarity]
+sectors = 4
+"""
+
+
+def test_options_of_a_stage_may_stand_in_its_table(
+    tmp_path: Path, printed: Callable[..., dict[str, Any]]
+) -> None:
+    (tmp_path / "flat.toml").write_text(FILE)
+    (tmp_path / "nested.toml").write_text(NESTED)
+    nested = printed(*WORDS, "--config", tmp_path / "nested.toml")
+    assert nested == printed(*WORDS, "--config", tmp_path / "flat.toml")
+    assert (nested["enhance"], nested["sectors"]) == (False, 4)
+    flags = printed(*WORDS, "--config", tmp_path / "nested.toml", "--sectors", 3)
+    assert flags["sectors"] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[detect]\nflor = 1", "run has no option 'flor'. Did you mean 'floor'?"),
+        ("[detekt]\nfloor = 1", "run has no option 'detekt'"),
+    ],
+)
+def test_an_unknown_name_in_a_table_is_refused(
+    tmp_path: Path, command: Command, text: str, reason: str
+) -> None:
+    (tmp_path / "run.toml").write_text(text)
+    ended = command(*WORDS, "-c", "0", "--config", tmp_path / "run.toml")
+    assert (ended.code, reason in ended.err) == (USAGE, True), ended.err
+
+
+def test_the_settings_of_a_run_are_a_file_of_options(
+    tmp_path: Path, printed: Callable[..., dict[str, Any]]
+) -> None:
+    values = {"cells": "c", "sectors": 4, "enhance": False, "floor": 0.2, "block": 512}
+    settings = make_settings(channels=("FISH", "DAPI"), quality=False, **values)
+    (tmp_path / "settings.toml").write_text(write_settings(settings))
+    options = printed(*WORDS, "--config", tmp_path / "settings.toml")
+    assert options["channels"] == ["FISH", "DAPI"]
+    assert {name: options[name] for name in values} == values
+    known = {*RUN_FIELDS, *(name for name, _ in iter_flat_names(STAGES))}
+    again = {name: value for name, value in options.items() if name in known}
+    assert make_settings(**again) == settings
+
+
+def test_every_setting_is_an_option_with_its_default_and_its_words(
+    command: Command, printed: Callable[..., dict[str, Any]]
+) -> None:
+    options = printed("run", "P.zarr", "--out", "R", "-c", "0")
+    settings = make_settings(channels=("0",))
+    stated = {name: value for name, value in options.items() if name in RUN_FIELDS}
+    expected = {n: v for n, v in settings.to_dict().items() if n in RUN_FIELDS}
+    assert stated == {n: v for n, v in expected.items() if v is not None}
+    for flat, (stage, name) in iter_flat_names(STAGES):
+        assert options.get(flat) == getattr(settings.options[stage], name), flat
+    text = " ".join(command("run", "--help").out.replace("\u2502", " ").split())
+    for flat, _ in iter_flat_names(STAGES):
+        assert f"--{flat.replace('_', '-')}" in text, flat
+
+
+@pytest.mark.parametrize("word", ["flag", "file", "table"])
+def test_the_former_name_of_an_option_works_and_says_what_it_is_called_now(
+    tmp_path: Path, command: Command, word: str
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("[detect]\nfaint = 0.1" if word == "table" else "faint = 0.1")
+    words = ("--faint", 0.1) if word == "flag" else ("--config", file)
+    ended = command(*WORDS, "-c", "0", *words, "--print-config")
+    assert ended.code == DONE, ended.err
+    assert "--faint is called --min-relative-intensity now" in ended.err
+    values = tomllib.loads(ended.out)
+    assert values["min_relative_intensity"] == 0.1
+    assert "faint" not in values
+    help_text = command("run", "--help").out
+    assert "--faint" not in help_text
+    assert "--min-relative-intensity" in help_text
+
+
+def test_detect_has_the_options_of_the_stages_that_find_spots_alone(
+    command: Command,
+) -> None:
+    text = command("detect", "--help").out
+    for flag in ("--floor", "--model", "--normalisation", "--spot-sigma"):
+        assert flag in text
+    for flag in ("--sectors", "--quality", "--plate-map"):
+        assert flag not in text

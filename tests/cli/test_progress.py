@@ -1,4 +1,4 @@
-"""Progress as a person reads it: a line in place, or lines in a log file."""
+"""Progress for people: a line in place, or lines in a log file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A private Slurm on this machine, a plate whose fields take their time, and runs.
+"""A private Slurm on this machine, a plate with slow fields, and runs.
 
 Slurm's daemons run as root on loopback, below a temporary folder, with two nodes that
 claim more processors than there are and two made-up GPUs each; no systemd, no control
@@ -70,7 +70,7 @@ DEVICES = (
 
 
 def wait_until(fact: Callable[[], Any], seconds: float = 120.0) -> Any:
-    """Return what `fact` says once it is true; fail after so many seconds."""
+    """Return the value of `fact` once it is true; fail after a number of seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if said := fact():
@@ -161,7 +161,7 @@ class Slurm:
 
 
 def _end(pid: int, name: str) -> None:
-    """End one daemon, and wait; one that is already gone is fine."""
+    """End one daemon and wait; it may have ended already."""
 
     def runs() -> bool:
         try:
@@ -206,7 +206,7 @@ def wide_plate(
     draw_scene: Callable[..., Any],
     write_plate: Callable[..., str],
 ) -> str:
-    """Twelve fields, each large enough to be handed out alone."""
+    """Twelve fields, each large enough to be dispatched alone."""
     scenes = {}
     for seed, path in enumerate(FIELDS):
         scene = draw_scene(seed, (128, 160))
@@ -217,7 +217,7 @@ def wide_plate(
 
 @dataclass(frozen=True)
 class Driver:
-    """The command ``run`` in a process of its own, as from a fresh shell."""
+    """The command ``run`` in a separate process, as from a new shell."""
 
     plate: str
     folder: Path
@@ -297,13 +297,13 @@ class Driver:
 def start_driver(
     wide_plate: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[], Driver]:
-    """Give a run on the plate that is yet to start, in an empty folder."""
+    """Return a run on the plate that has not started, in an empty folder."""
     return lambda: Driver(wide_plate, tmp_path_factory.mktemp("driver"))
 
 
 @pytest.fixture
 def driver(start_driver: Callable[[], Driver]) -> Driver:
-    """A run on the plate that is yet to start, in an empty folder."""
+    """A run on the plate that has not started, in an empty folder."""
     return start_driver()
 
 

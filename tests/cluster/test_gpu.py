@@ -115,7 +115,7 @@ def test_each_gpu_has_a_worker_that_sees_it_alone_also_after_a_kill(
 
 @pytest.fixture(scope="module")
 def mixed() -> Iterator[Any]:
-    """Two workers, of which one says that it has a GPU."""
+    """Two workers, one of which declares a GPU."""
     options = {"nthreads": 2, "host": "127.0.0.1", "silence_logs": logging.ERROR}
     having = {**options, "resources": {"GPU": 1}}
     with (

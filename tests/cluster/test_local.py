@@ -60,14 +60,14 @@ def client() -> Iterator[Any]:
 
 @pytest.fixture
 def mortal() -> Iterator[Any]:
-    """Two worker processes of their own, for tests that kill some."""
+    """Two separate worker processes, for tests that kill some."""
     with open_client(workers=2) as client:
         yield client
 
 
 @pytest.fixture(autouse=True)
 def one_field_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hand fields out one by one, as large ones are."""
+    """Dispatch fields one by one, like large ones."""
     monkeypatch.setattr(dispatch, "MAX_BATCH", 1)
 
 

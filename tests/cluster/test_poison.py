@@ -1,4 +1,4 @@
-"""Fields that kill their workers: those beside them do not pay."""
+"""Fields that kill their workers do not affect other fields."""
 
 from __future__ import annotations
 

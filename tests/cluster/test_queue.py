@@ -1,4 +1,4 @@
-"""Job scripts say what the options say, in the words of each queue."""
+"""Job scripts contain the options, in the syntax of each queue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from deepspot_scale.cluster.client import open_client
 from deepspot_scale.cluster.jobs import last_log_line
 from deepspot_scale.cluster.queue import QUEUES, Queue, job_options
-from deepspot_scale.cluster.walltime import lifetime, seconds_of
 from deepspot_scale.errors import SettingsError
 
 FULL: dict[str, Any] = {
@@ -107,19 +106,6 @@ def test_what_is_left_open_is_the_sites_configuration() -> None:
     for words in ("-p site", "--cpus-per-task=12", "-t 10:00:00", "--lifetime 35460s"):
         assert words in script
     assert Queue(cluster="slurm").network_threads == 4
-
-
-@pytest.mark.parametrize("walltime", [60, 600, 3600, 4 * 3600, 7 * 86400])
-def test_the_longest_lived_worker_ends_before_the_queue_ends_it(walltime: int) -> None:
-    mean, spread = lifetime(walltime)
-    assert walltime / 2 < mean - spread
-    assert mean + spread <= walltime - min(0.09 * walltime, 299)
-
-
-@pytest.mark.parametrize("text", ["4h", "90", "1:2:3:4", "-1:00:00", "1:5:00"])
-def test_other_forms_of_a_wall_time_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"expected \[days-\]hours"):
-        seconds_of(text)
 
 
 def test_a_queue_that_is_not_here_is_an_error(

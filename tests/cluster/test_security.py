@@ -31,7 +31,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="module")
 def guarded(certificates: Certificates) -> Iterator[str]:
-    """Address of a scheduler that asks for certificates."""
+    """Address of a scheduler that requires certificates."""
     security = certificates.security()
     options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     options |= {"protocol": "tls://", "security": security}

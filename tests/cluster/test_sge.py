@@ -52,7 +52,7 @@ def _call(*command: str, check: bool = True, **options: Any) -> str:
 
 
 def _running(name: str) -> list[int]:
-    """Return the processes that run a daemon, none that are only yet to be reaped."""
+    """Return the processes of a daemon, without zombies."""
     found = []
     for path in Path("/proc").glob("[0-9]*/exe"):
         try:
@@ -64,7 +64,7 @@ def _running(name: str) -> list[int]:
 
 
 def _configure(folder: Path, host: str) -> None:
-    """Make this host a node with one queue, for root too, that is quick."""
+    """Make this host a node with one fast queue that root may use too."""
     for flag in ("-ah", "-as"):
         _call("qconf", flag, host, check=False)
     _call("qconf", "-am", "root", check=False)

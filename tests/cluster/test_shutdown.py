@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cluster
 
 
 def _alive(group: int) -> list[int]:
-    """Return the processes of a group that are more than a row in the table."""
+    """Return the running processes of a group, without zombies."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""A run whose workers are jobs of a real Slurm: to its end, whatever is cancelled."""
+"""A run whose workers are jobs of a real Slurm, also when jobs are cancelled."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ replace_after = 2
 
 @pytest.fixture(scope="module", autouse=True)
 def overdue(slurm: Any, start_driver: Callable[..., Any]) -> Any:
-    """A run in a job of its own that cannot end within its minute of wall time.
+    """A run in a separate job that cannot end within its minute of wall time.
 
     It goes on beside the other tests, which saves the minute.
     """

@@ -1,4 +1,4 @@
-"""Runs that are told to stop, or killed: what is done stays, the rest follows."""
+"""Stopped and killed runs: finished fields are kept, the others follow later."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture
 def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folder of a detector that takes half a second and says so."""
+    """Folder with a detector that takes half a second and logs it."""
     (tmp_path / "slow.py").write_text(SLOW)
     paths = (str(tmp_path), os.environ.get("PYTHONPATH", ""))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
@@ -66,7 +66,7 @@ def plate(
 
 @pytest.fixture
 def started() -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes, of which none is left at the end."""
+    """Processes, which are all ended at the end."""
     processes: list[subprocess.Popen[str]] = []
     yield processes
     for process in processes:
@@ -96,7 +96,7 @@ def _start(processes: list[subprocess.Popen[str]], *words: object) -> Any:
 
 @dataclass(frozen=True)
 class Command:
-    """One ``run`` on slow fields, to be given again and again."""
+    """One ``run`` on slow fields, for repeated starts."""
 
     words: tuple[object, ...]
     folder: Path

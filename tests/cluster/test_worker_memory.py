@@ -1,4 +1,4 @@
-"""What a worker does with memory that one field no longer needs."""
+"""A worker reuses the memory of one field for the next."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Rows of fields as a run tells them."""
+"""Rows of fields as a run publishes them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from deepspot_scale.runs.contents import Contents
-from deepspot_scale.settings import assemble, make_settings
 from deepspot_scale.tables import as_table
-from deepspot_scale.vocabulary import FieldAddress
+from deepspot_scale.vocabulary import FIELDS, Column, FieldAddress
 
-FIELDS = Contents.of(assemble(make_settings(channels=["FISH"], cells="cells"))).fields
+STAGES = ("brightness", "enhance", "detect")
+COLUMNS = (*FIELDS, *(Column(f"seconds_{stage}", "float64", "") for stage in STAGES))
 
 
 @cache
 def _draw_rows(*paths: str, **values: Any) -> pd.DataFrame:
-    zeros = {c.name: "" if c.dtype == "string" else 0 for c in FIELDS}
+    zeros = {c.name: "" if c.dtype == "string" else 0 for c in COLUMNS}
     known = {"status": "done", "n_planes": 1, "n_spots": 10, "n_cells": 2}
     lines = []
     for path in paths:
         address = FieldAddress.from_path(path)
         place = {"row": address.row, "column": address.column, "field": address.field}
         lines.append(zeros | known | {"seconds": 1.0, "worker": "a:1"} | place | values)
-    return as_table(pd.DataFrame(lines), FIELDS)
+    return as_table(pd.DataFrame(lines), COLUMNS)
 
 
 def _draw_failed(*paths: str, reason: str = "a chunk is damaged") -> pd.DataFrame:

@@ -64,14 +64,14 @@ def plate(
 
 @pytest.fixture(scope="module")
 def watched() -> Iterator[Any]:
-    """One worker process, for one run that is looked at closely."""
+    """One worker process, for one run that is observed."""
     with open_client(workers=1) as client:
         yield client
 
 
 @contextmanager
 def open_small() -> Iterator[Any]:
-    """Give a client of a scheduler and worker in this process: no time to start."""
+    """Yield a client of a scheduler and worker in this process, which start fast."""
     with (
         LocalCluster(
             n_workers=1,
@@ -88,7 +88,7 @@ def open_small() -> Iterator[Any]:
 
 @pytest.fixture
 def client() -> Iterator[Any]:
-    """A scheduler of its own for one test."""
+    """A separate scheduler for one test."""
     with open_small() as client:
         yield client
 
@@ -142,7 +142,7 @@ class Panel(NamedTuple):
 def shown(
     plate: str, watched: Any, tab: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Panel:
-    """A run that is looked at in a browser while it goes on."""
+    """A run that a browser shows while it is in progress."""
     prepared = prepare(plate, tmp_path_factory.mktemp("shown") / "RUN")
     address, looks = page_address(watched), []
 
@@ -295,7 +295,7 @@ def test_a_dashboard_that_lacks_everything_stops_no_run(
 
 @contextmanager
 def scheduler(tmp_path: Path, *words: str) -> Iterator[str]:
-    """Start a scheduler of its own process; give its address."""
+    """Start a scheduler in a separate process; yield its address."""
     file = tmp_path / "scheduler.json"
     command = [sys.executable, *words, "--host", "127.0.0.1", "--port", "0"]
     command += ["--dashboard-address", "127.0.0.1:0", "--scheduler-file", str(file)]

@@ -1,4 +1,4 @@
-"""The page's document: what stands in it follows the run."""
+"""The page's document shows the numbers of the run."""
 
 from __future__ import annotations
 

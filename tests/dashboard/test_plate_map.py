@@ -1,4 +1,4 @@
-"""Wells stand where they stand on their plate, and have the value that is asked for."""
+"""Wells are at their positions on the plate, and have the chosen value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rates now and over time, against sums that are done slowly."""
+"""Rates now and over time, compared with slow sums."""
 
 from __future__ import annotations
 

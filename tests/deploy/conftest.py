@@ -1,4 +1,4 @@
-"""Kubernetes' own schemas, strict: a word that it does not know is an error."""
+"""Kubernetes' own schemas, strict: an unknown key is an error."""
 
 from __future__ import annotations
 

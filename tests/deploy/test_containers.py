@@ -1,4 +1,4 @@
-"""The recipes of images: a linter's view, and whether what they name is there."""
+"""The recipes of container images: linted, and the files that they name exist."""
 
 from __future__ import annotations
 

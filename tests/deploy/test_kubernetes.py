@@ -42,7 +42,7 @@ def shipped(kind: str) -> Manifest:
 
 @pytest.fixture
 def cluster() -> Manifest:
-    """The cluster of options of which none is left at its default."""
+    """The cluster of options that all differ from their defaults."""
     return cluster_manifest(Kubernetes(**FULL))
 
 

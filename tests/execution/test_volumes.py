@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import dask
@@ -35,7 +37,7 @@ from deepspot_scale.execution.field import run_field
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import FieldEntry, open_plate
 from deepspot_scale.pipeline import assemble_stages
-from deepspot_scale.settings import make_settings
+from deepspot_scale.settings import assemble, make_settings
 from deepspot_scale.stages.brightness import MEASURE_BRIGHTNESS, BrightnessOptions
 from deepspot_scale.stages.enhancement import ENHANCE, EnhanceOptions
 from deepspot_scale.stages.quality import MEASURE_QUALITY, QualityOptions
@@ -209,6 +211,24 @@ def test_a_stored_stack_has_the_answer_of_the_whole_on_one_worker_and_spread(
             assert _places(table) == _truth(_volume(seed))
             top = ndimage.maximum_filter(_volume(seed), SIZE, mode="constant")
             np.testing.assert_array_equal(result.layers["highest"], top)
+
+
+def test_the_settings_of_a_run_may_ask_for_a_stage_of_volumes(
+    entry: FieldEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("volumes_of_mine")
+    module.peaks = PEAKS  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "volumes_of_mine", module)
+    named = {"channels": ("FISH",), "stages": ("volumes_of_mine:peaks",)}
+    without = {"enhance": False, "detect": False, "quality": False}
+    settings = make_settings(**named, **without)
+    pipeline = assemble(settings)
+    assert pipeline.stages == ("peaks", "brightness")
+    (result,) = run_field(FieldTask(entry), settings, pipeline)
+    assert _places(result.tables["maxima"]) == _truth(_volume(1))
+    assert set(result.seconds or ()) == {"brightness", "peaks"}
+    with pytest.raises(SettingsError, match="works on yx, another one on zyx"):
+        assemble(make_settings(**named, **without | {"quality": True}))
 
 
 ENGINE = """

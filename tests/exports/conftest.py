@@ -1,4 +1,4 @@
-"""A run with everything that can befall a field, and what its tables hold."""
+"""A run with every kind of field, and the content of its tables."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ def screen(
     write_plate: Callable[..., str],
     run_quickly: Callable[..., Any],
 ) -> Screen:
-    """A run with cells, on one channel; never written into."""
+    """A run with cells, on one channel; never changed."""
     folder = tmp_path_factory.mktemp("exported")
     return _make_screen(folder, draw_scene, write_plate, run_quickly)
 
 
 @pytest.fixture
 def own_screen(screen: Screen, tmp_path: Path) -> Screen:
-    """A copy of it that a test may write into."""
+    """A copy of it that a test may change."""
     return screen.copy(tmp_path)
 
 
@@ -98,7 +98,7 @@ def two_channels(
     write_plate: Callable[..., str],
     run_quickly: Callable[..., Any],
 ) -> Screen:
-    """The same on both channels; never written into."""
+    """The same on both channels; never changed."""
     folder = tmp_path_factory.mktemp("exported")
     both = ("DAPI", "FISH")
     return _make_screen(folder, draw_scene, write_plate, run_quickly, channels=both)
@@ -108,7 +108,7 @@ def two_channels(
 def without_cells(
     screen: Screen, tmp_path_factory: pytest.TempPathFactory, run_quickly: Any
 ) -> Screen:
-    """A run on the same plate that was not told of cells; never written into."""
+    """A run on the same plate without cells; never changed."""
     run = tmp_path_factory.mktemp("cell-less") / "run"
     outcome = run_quickly(str(screen.plate), run, cells=None, nuclei=None)
     return Screen(screen.plate, run, outcome)

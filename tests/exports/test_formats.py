@@ -1,4 +1,4 @@
-"""The verb export: where its results go, and that they are whole or not there."""
+"""The verb export: where its results go, and that they are complete or absent."""
 
 from __future__ import annotations
 

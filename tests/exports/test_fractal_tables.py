@@ -26,7 +26,7 @@ def screen_04(
     run_quickly: Any,
     make_screen: Any,
 ) -> Any:
-    """The same run on a plate of version 0.4; never written into."""
+    """The same run on a plate of version 0.4; never changed."""
     folder = tmp_path_factory.mktemp("older")
     return make_screen(folder, draw_scene, write_plate, run_quickly, version="0.4")
 

@@ -1,4 +1,4 @@
-"""What arrays and paths may not ask of us, judged before anything is read."""
+"""Limits of arrays and paths, checked before anything is read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deepspot_scale.vocabulary import FieldAddress
 
 
 def _say(place: Path, **facts: Any) -> zarr.Array[Any]:
-    """Return an empty array whose metadata say whatever they want."""
+    """Return an empty array with arbitrary metadata."""
     zarr.create_array(str(place), shape=(8, 8), chunks=(8, 8), dtype="u2")
     file = place / "zarr.json"
     document = json.loads(file.read_text())

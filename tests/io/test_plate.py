@@ -1,4 +1,4 @@
-"""Plates read: ours, those of other writers, and those that are damaged."""
+"""Reading of plates: ours, those of other writers, and damaged ones."""
 
 from __future__ import annotations
 
@@ -14,12 +14,9 @@ import ngio
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
-from hypothesis import strategies as st
 from numcodecs import Blosc
 
 from deepspot_scale.errors import FieldError, PlateError
-from deepspot_scale.io.labels import nearest_index
 from deepspot_scale.io.ome_zarr.writing import (
     ImageLayout,
     create_plate,
@@ -257,16 +254,6 @@ def test_labels_that_are_absent_or_no_integers_are_an_error(
     _edit(plate_folder / "B/03/0/labels/cells/0/.zarray", dtype="<f4")
     with pytest.raises(FieldError, match="must be integers"):
         field.read_labels("cells")
-
-
-@given(n=st.integers(1, 300), factor=st.integers(1, 9), unit=st.floats(1e-3, 10))
-def test_nearest_index_is_exact_for_whole_factors(
-    n: int, factor: int, unit: float
-) -> None:
-    coarse = nearest_index(n * factor, n, unit / (unit * factor))
-    np.testing.assert_array_equal(coarse, np.arange(n * factor) // factor)
-    fine = nearest_index(n, n * factor, unit * factor / unit)
-    np.testing.assert_array_equal(fine, np.arange(n) * factor + factor // 2)
 
 
 # --- other writers ----------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Tables on any store: what is written is read, and never half of it."""
+"""Tables on any store: written then read is the same, and never incomplete."""
 
 from __future__ import annotations
 

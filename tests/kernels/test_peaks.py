@@ -21,7 +21,7 @@ EIGHT = np.ones((3, 3))
 
 @st.composite
 def masks_and_responses(draw):
-    """A random mask, and a response with many equal values."""
+    """A random mask and a response with many equal values."""
     shape = draw(shapes)
     mask = draw(hnp.arrays(bool, shape))
     response = draw(hnp.arrays(np.float32, shape, elements=st.integers(-2, 4)))
@@ -29,7 +29,7 @@ def masks_and_responses(draw):
 
 
 def slow_climb(mask, response):
-    """Each pixel walks up by itself; equal values go by raster order."""
+    """Let each pixel climb by itself; equal values are ordered by raster."""
 
     def above(pixel):
         y, x = pixel

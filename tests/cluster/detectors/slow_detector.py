@@ -1,4 +1,4 @@
-"""A detector that takes as long as it is told, whatever the machine: time is the point.
+"""A detector that takes a given time on any machine, for tests that need the time.
 
 ``SLOW_SECONDS`` is how long, ``SLOW_LOG`` a folder that gets an empty file at each
 start.
@@ -16,7 +16,7 @@ import deepspot_scale as ds
 
 
 def find_bright(image: np.ndarray) -> Any:
-    """Return all pixels far above the field's own range, and take your time."""
+    """Return all pixels far above the field's range, slowly."""
     log = os.environ.get("SLOW_LOG")
     if log:
         Path(log, uuid.uuid4().hex).touch()

@@ -14,12 +14,6 @@ import zarr
 from deepspot_scale.errors import PlateError, SettingsError
 from deepspot_scale.io.conversion import convert as convert_module
 from deepspot_scale.io.conversion.convert import Conversion, convert, plan_conversion
-from deepspot_scale.io.conversion.filenames import (
-    SCHEMES,
-    choose_scheme,
-    natural_order,
-    read_name,
-)
 from deepspot_scale.io.plate import open_plate
 
 SHAPE = (40, 56)
@@ -53,52 +47,6 @@ def stored(target, path):
     return zarr.open_array(target / path / "0", mode="r")[...]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
-def test_each_scheme_reads_its_own_example_first(scheme):
-    assert choose_scheme([scheme.example]) is scheme
-    place = read_name(scheme.example, scheme.pattern)
-    assert (place.address.row, place.address.column) == ("B", "03")
-
-
-@pytest.mark.parametrize(
-    ("name", "path", "channel", "t", "z"),
-    [
-        ("r02c03f01p04-ch2sk5fk1fl1.tiff", "B/03/1", "ch2", 5, 4),
-        ("Images/r16c24f09p01-ch1.tif", "P/24/9", "ch1", 0, 1),
-        ("exp_B03_s2_w1.TIF", "B/03/2", "w1", 0, 0),
-        ("exp_B03_w3.tif", "B/03/0", "w3", 0, 0),
-        (
-            "TimePoint_2/ZStep_3/e_B3_s1_w1A1B2C3D4-1234-1234-1234-123456789ABC.tif",
-            "B/03/1",
-            "w1",
-            2,
-            3,
-        ),
-        ("x_B03_T0002F003L01A01Z04C05.tif", "B/03/3", "C05", 2, 4),
-        ("B03_0_FISH.tif", "B/03/0", "FISH", 0, 0),
-        ("B03_f0_FISH.png", "B/03/0", "FISH", 0, 0),
-        ("B-03-0.tif", "B/03/0", "", 0, 0),
-        ("B-3-12-DAPI.tif", "B/03/12", "DAPI", 0, 0),
-        ("B/03/0_DAPI.tif", "B/03/0", "DAPI", 0, 0),
-        ("B03_1_t2_z3_Cy3_long.tif", "B/03/1", "Cy3_long", 2, 3),
-        ("B03_1_Cy3_z3_t2.tif", "B/03/1", "Cy3", 2, 3),
-        ("AF48_site7_x.tif", "AF/48/7", "x", 0, 0),
-        ("B03.tif", "B/03/0", "", 0, 0),
-    ],
-)
-def test_name_says_where_the_image_belongs(name, path, channel, t, z):
-    place = read_name(name, choose_scheme([name]).pattern)
-    found = (place.address.path, place.channel, place.t, place.z)
-    assert found == (path, channel, t, z)
-
-
-@pytest.mark.parametrize(
-    "name", ["1.png", "cells_MAX_C3-ISP_300_1_nspots100_2.5.png", "image.tif"]
-)
-def test_names_without_wells_have_no_scheme(name):
-    assert choose_scheme([name]) is None
-
-
 def test_thumbnails_are_left_out_and_listed(folder):
     guid = "A1B2C3D4-1234-1234-1234-123456789ABC"
     save(folder / f"e_B03_s1_w1{guid}.tif", pixels(0))
@@ -106,11 +54,6 @@ def test_thumbnails_are_left_out_and_listed(folder):
     plan = plan_conversion(folder)
     assert plan.unmatched == (f"e_B03_s1_w1_thumb{guid}.tif",)
     assert [field.channels for field in plan.fields] == [("w1",)]
-
-
-def test_numbers_in_names_sort_as_numbers():
-    names = ["w10", "w2", "DAPI", "w1"]
-    assert sorted(names, key=natural_order) == ["DAPI", "w1", "w2", "w10"]
 
 
 def test_users_pattern_places_the_files(folder, target):

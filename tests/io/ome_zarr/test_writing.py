@@ -244,7 +244,7 @@ def test_any_axes_dtype_and_chunking_read_back_the_same(
 
 
 class _Interrupted(np.ndarray):
-    """An image whose pixels stop coming after a few chunks."""
+    """An image whose reader fails after a few chunks."""
 
     n_reads = 0
 

@@ -1,0 +1,77 @@
+"""Labels at any resolution: each image pixel gets the label at its centre."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepspot_scale.errors import FieldError
+from deepspot_scale.io.labels import LabelImage, nearest_index
+from deepspot_scale.io.stored_image import StoredImage
+
+
+def _labels(data: np.ndarray, axes: str, n_image: tuple[int, int]) -> LabelImage:
+    """Return labels on the grid of an image that covers the same area."""
+    stored = StoredImage(
+        "memory", axes, data.shape, data.dtype, data.shape, data.__getitem__
+    )
+    index = [
+        nearest_index(n, size, size / n)
+        for n, size in zip(n_image, data.shape[-2:], strict=True)
+    ]
+    return LabelImage(stored, *index)
+
+
+@given(n=st.integers(1, 300), factor=st.integers(1, 9), unit=st.floats(1e-3, 10))
+def test_nearest_index_is_exact_for_whole_factors(
+    n: int, factor: int, unit: float
+) -> None:
+    coarse = nearest_index(n * factor, n, unit / (unit * factor))
+    np.testing.assert_array_equal(coarse, np.arange(n * factor) // factor)
+    fine = nearest_index(n, n * factor, unit * factor / unit)
+    np.testing.assert_array_equal(fine, np.arange(n) * factor + factor // 2)
+
+
+@given(n_image=st.integers(1, 60), n_labels=st.integers(1, 60))
+def test_nearest_index_is_that_of_exact_fractions(n_image: int, n_labels: int) -> None:
+    ratio = Fraction(n_labels, n_image)
+    centres = [(Fraction(2 * i + 1, 2)) * ratio for i in range(n_image)]
+    found = nearest_index(n_image, n_labels, n_labels / n_image)
+    assert found.tolist() == [int(centre) for centre in centres]
+
+
+@given(data=st.data(), n_labels=st.integers(1, 20), n_image=st.integers(1, 40))
+def test_a_window_is_the_same_part_of_the_whole_field(
+    data: st.DataObject, n_labels: int, n_image: int
+) -> None:
+    stored = np.arange(n_labels * 7, dtype=np.uint16).reshape(n_labels, 7)
+    labels = _labels(stored, "yx", (n_image, 10))
+    start = data.draw(st.integers(0, n_image))
+    window = (slice(start, data.draw(st.integers(start, n_image))), slice(3, 8))
+    whole = labels.read(0, (slice(0, n_image), slice(0, 10)))
+    np.testing.assert_array_equal(labels.read(0, window), whole[window])
+
+
+def test_labels_of_one_time_and_plane_hold_for_all() -> None:
+    stored = np.arange(6, dtype=np.int32).reshape(1, 1, 2, 3)
+    labels = _labels(stored, "tzyx", (2, 3))
+    window = (slice(0, 2), slice(0, 3))
+    np.testing.assert_array_equal(labels.read(5, window, 7), stored[0, 0])
+
+
+@pytest.mark.parametrize("value", [-1, 2**63])
+def test_labels_that_tables_cannot_hold_are_an_error(value: int) -> None:
+    stored = np.full((2, 2), value, np.int64 if value < 0 else np.uint64)
+    labels = _labels(stored, "yx", (2, 2))
+    with pytest.raises(FieldError, match=rf"from {value} to {value}.*Number them"):
+        labels.read(0, (slice(0, 2), slice(0, 2)))
+
+
+def test_a_plane_that_the_labels_lack_is_an_error() -> None:
+    labels = _labels(np.ones((2, 4, 4), np.uint8), "zyx", (4, 4))
+    with pytest.raises(FieldError, match="2 planes, fewer than the image"):
+        labels.read(0, (slice(0, 4), slice(0, 4)), 2)

@@ -1,0 +1,86 @@
+"""Zarr hierarchies are opened as zarr does, and unsafe paths are found."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.io.stores import field_errors, is_safe_path, join, open_node
+
+
+@given(st.text(alphabet="ab./\\:", max_size=9))
+def test_a_safe_path_never_leaves_its_folder(path: str) -> None:
+    root = Path("/plate")
+    if is_safe_path(path):
+        inside = Path(join(str(root), path)).resolve()
+        assert inside != root
+        assert inside.is_relative_to(root)
+
+
+@pytest.mark.parametrize("path", [None, 3, "", "/a", "a//b", "a/..", "C:", "a\0b"])
+def test_other_paths_are_not_safe(path: object) -> None:
+    assert not is_safe_path(path)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_node_opened_by_its_document_is_that_of_zarr(
+    tmp_path: Path, zarr_format: int
+) -> None:
+    pixels = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    group = zarr.create_group(
+        tmp_path, zarr_format=zarr_format, attributes={"name": "a plate"}
+    )
+    group.create_array("0", data=pixels, chunks=(2, 2))
+    opened = open_node(str(tmp_path))
+    assert isinstance(opened, zarr.Group)
+    assert dict(opened.attrs) == {"name": "a plate"}
+    array = open_node(str(tmp_path / "0"))
+    assert isinstance(array, zarr.Array)
+    assert array.metadata == zarr.open_array(tmp_path / "0", mode="r").metadata
+    np.testing.assert_array_equal(array[...], pixels)
+
+
+def test_nothing_is_opened_where_nothing_is(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for name in ("absent", "file"):
+        with pytest.raises(FileNotFoundError):
+            open_node(str(tmp_path / name))
+
+
+def test_a_document_that_is_no_metadata_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "zarr.json").write_text(json.dumps(["node_type"]))
+    with pytest.raises(ValueError, match="holds list instead of metadata"):
+        open_node(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (PermissionError(errno.EACCES, "denied"), "ask its owner"),
+        (OSError(errno.ELOOP, "loop"), "leads to itself"),
+        (OSError(errno.ENOSPC, "full"), "Make room"),
+        (TimeoutError("slow"), "try the field again later"),
+        (ValueError("first line\nsecond"), "first line. Copy or convert"),
+        (KeyError(), "KeyError. Copy or convert"),
+    ],
+)
+def test_an_error_says_the_action_and_what_to_do(error: Exception, advice: str) -> None:
+    with (
+        pytest.raises(FieldError, match=rf"^reading a failed: .*{advice}") as caught,
+        field_errors("reading a"),
+    ):
+        raise error
+    assert caught.value.__cause__ is error
+
+
+def test_our_own_errors_pass_unchanged() -> None:
+    with pytest.raises(SettingsError, match=r"^as it was$"), field_errors("reading"):
+        raise SettingsError("as it was")

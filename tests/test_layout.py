@@ -1,0 +1,134 @@
+"""Tests mirror the package: a module's tests are where its name says, or here is why.
+
+A new module needs ``tests/ROOM/test_NAME.py``, or a line below with its reason.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import deepspot_scale
+
+PACKAGE = Path(deepspot_scale.__file__).parent
+TESTS = Path(__file__).parent
+TESTED_ELSEWHERE = {
+    "blockwise.answers": "a declaration of types that stages exchange",
+    "blockwise.shapes": "each shape is a toy stage in test_new_stage.py",
+    "blockwise.spots": "the contract of detectors in stages/detection/test_detect.py",
+    "cli.__main__": "one call; started as a process in test_cli.py",
+    "cli.application": "exit codes in test_cli.py, --version in cli/test_commands.py",
+    "cli.describe": "printed by info and run in test_cli.py, columns in test_readme.py",
+    "cli.models": "run as commands in cli/test_commands.py",
+    "cli.plates": "run as commands in test_cli.py and cli/test_commands.py",
+    "cli.results": "run as commands in cli/test_commands.py",
+    "cli.runs": "run as commands in test_cli.py and cli/test_options.py",
+    "cluster.external": "a running scheduler in cluster/test_client.py",
+    "cluster.jobs": "logs in cluster/test_queue.py, refusals in cluster/test_slurm.py",
+    "cluster.kubernetes": "manifests and operator in deploy/test_kubernetes.py",
+    "cluster.options": "every invalid option in cluster/test_client.py",
+    "cluster.srun": "tasks and GPUs in cluster/test_client.py and test_slurm.py",
+    "cluster.worker": "GPUs in cluster/test_gpu.py, memory in test_worker_memory.py",
+    "config": "files and unknown names in test_settings.py, training/test_recipe.py",
+    "dashboard.events": "written and read back in dashboard/test_state.py",
+    "dashboard.figures": "what they draw in dashboard/test_page.py",
+    "dashboard.publisher": "needs a scheduler: dashboard/test_live.py",
+    "dashboard.scheduler_plugin": "needs a scheduler: dashboard/test_live.py",
+    "errors": "classes; each is raised in the tests of the room that raises it",
+    "evaluation.datasets": "data sets by name in evaluation/test_evaluate.py",
+    "evaluation.figures": "drawn in evaluation/test_report.py",
+    "evaluation.scores": "scored by hand in evaluation/test_evaluate.py",
+    "evaluation.tables": "grouped in evaluation/test_evaluate.py and test_report.py",
+    "evaluation.text": "sentences in evaluation/test_report.py",
+    "execution.planes": "planes and batches in execution/test_field.py",
+    "exports.libraries": "a missing library in exports/test_formats.py",
+    "exports.measures": "columns in exports/test_results.py and test_csv_folder.py",
+    "exports.pixels": "axes and projections in exports/test_viewer.py",
+    "io.conversion.field_stack": "stacks and masks in io/conversion/test_convert.py",
+    "io.conversion.mask_files": "names of masks in io/conversion/test_convert.py",
+    "io.conversion.plan": "plans and refusals in io/conversion/test_convert.py",
+    "io.field": "planes, windows, channels and labels in io/test_plate.py",
+    "io.image_files.planes": "every kind of file in io/image_files/test_tiff_png.py",
+    "io.image_files.tiff_tags": "names and sizes in io/conversion/test_convert.py",
+    "io.ome_zarr.creation": "addresses and overwriting in io/ome_zarr/test_writing.py",
+    "io.ome_zarr.layout": "invalid layouts in io/ome_zarr/test_writing.py",
+    "io.ome_zarr.metadata_blocks": "parsed back in io/ome_zarr/test_metadata.py",
+    "io.ome_zarr.zarr_images": "levels and plain arrays in io/test_plate.py",
+    "networks.devices": "GPUs that are there or not in networks/test_engines.py",
+    "networks.engine_types": "declarations, used throughout networks/test_engines.py",
+    "networks.keras_engine": "the contract of engines in networks/test_engines.py",
+    "networks.model_list": "printed and verified in cli/test_commands.py",
+    "networks.openvino.cache": "exports in networks/openvino/test_quantise.py",
+    "networks.openvino.engine": "the contract of engines in networks/test_engines.py",
+    "networks.openvino.library": "loaded in networks/openvino/test_translate.py",
+    "plugins": "own and unknown detectors by name in test_cli.py",
+    "report.field_image": "pixels and marks in report/test_figures.py",
+    "report.further_tables": "tables and layers of toy stages in test_new_stage.py",
+    "report.gallery": "chosen fields in report/test_quality_flags.py",
+    "report.html": "escaping in report/test_page.py",
+    "report.roses": "angles and lengths in report/test_figures.py",
+    "report.sections": "figures of a whole page in report/test_page.py",
+    "report.summary": "sentences in report/test_page.py",
+    "runs.contents": "written and read back in test_new_stage.py",
+    "runs.dispatch": "batches and lost workers in runs/test_execute.py",
+    "runs.estimate": "printed by info in test_cli.py",
+    "runs.kept_layers": "layers in exports/test_viewer.py, runs/test_odd_fields.py",
+    "runs.progress": "lines in cli/test_progress.py, sums in runs/test_execute.py",
+    "runs.status": "bad fields in runs/test_bad_fields.py, the command in test_cli.py",
+    "simulation.wound_assay": "truth and image agree in test_demo.py",
+    "stages.detection.points": "functions as detectors in test_testing.py",
+    "stages.detection.wavelet": "with its stage in stages/detection/test_detect.py",
+    "stages.polarity.cell_sums": "with its stage in stages/polarity/test_measure.py",
+    "statistics.groups": "called by every summary in statistics/test_summaries.py",
+    "statistics.roses": "angles and lengths in report/test_figures.py",
+    "tables": "schemas and types in io/test_tables.py",
+    "testing.detectors": "good and bad detectors in test_testing.py",
+    "testing.engines": "every engine in networks/test_engines.py",
+    "testing.steps": "good and bad steps in test_testing.py",
+    "testing.tables": "called by each check in test_testing.py",
+    "training.artifacts": "files of a training in training/test_trainer.py",
+    "training.log": "rows of a training in training/test_trainer.py",
+    "training.optimiser": "steps of a training in training/test_trainer.py",
+    "training.search": "search files in training/test_tuning.py",
+    "training.study": "studies in training/test_tuning.py",
+    "verbs": "each verb in the tests of its stage",
+    "vocabulary": "columns in test_readme.py, names of wells in test_cli.py",
+}
+
+
+def _modules() -> dict[str, Path]:
+    """Return the test file of each module by the module's name."""
+    paths = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+    return {
+        ".".join(path.with_suffix("").parts): TESTS / path.parent / f"test_{path.name}"
+        for path in paths
+        if path.name != "__init__.py"
+    }
+
+
+def test_every_module_has_its_test_file_or_a_reason() -> None:
+    lacking = {name for name, test in _modules().items() if not test.is_file()}
+    assert sorted(lacking - TESTED_ELSEWHERE.keys()) == []
+
+
+def test_a_reason_is_only_for_a_module_that_is_there_and_has_no_test_file() -> None:
+    modules = _modules()
+    assert sorted(TESTED_ELSEWHERE.keys() - modules.keys()) == []
+    assert [name for name in TESTED_ELSEWHERE if modules[name].is_file()] == []
+
+
+@pytest.mark.parametrize(("name", "reason"), TESTED_ELSEWHERE.items())
+def test_a_reason_names_test_files_that_are_there(name: str, reason: str) -> None:
+    assert len(reason.split()) > 2
+    room = TESTS
+    for word in reason.replace(",", "").replace(":", "").split():
+        if word.endswith(".py"):
+            path = TESTS / word
+            # A bare second name lies beside the first.
+            assert path.is_file() or (room / word).is_file(), (name, word)
+            room = path.parent
+
+
+def test_the_reasons_are_sorted() -> None:
+    assert list(TESTED_ELSEWHERE) == sorted(TESTED_ELSEWHERE)
