@@ -3,9 +3,7 @@
     python benchmarks/client_memory.py --out benchmarks/results/client_memory.jsonl
 
 A run folder of synthetic cells is written part by part, as workers write it; then a
-process of its own writes the summary tables, and another one the report. `--summary`
-names the module that has `summarise_run`, so that an older checkout can be measured
-with this script.
+process of its own writes the summary tables, and another one the report.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +22,10 @@ import numpy as np
 import pandas as pd
 
 from deepspot_scale.io.tables import Folder
+from deepspot_scale.runs.contents import OLD, write_contents
 from deepspot_scale.runs.manifest import commit_part
 from deepspot_scale.settings import make_settings, write_settings
-from deepspot_scale.vocabulary import CELLS, DONE, FIELDS, SPOTS, Column
+from deepspot_scale.vocabulary import CELLS, DONE, SPOTS, Column
 
 WELLS = [
     (row, f"{column:02d}") for row in "ABCDEFGHIJKLMNOP" for column in range(1, 25)
@@ -53,6 +51,7 @@ def draw_bins(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]
 
 def make_run(folder: Folder, n_cells: int) -> None:
     """Write the parts of a run: four fields a well, one part each."""
+    write_contents(folder, OLD)
     folder.write("settings.toml", write_settings(SETTINGS).encode())
     facts = {"input": {"source": "gone.zarr", "name": "synthetic", "n_fields": 1536}}
     folder.write("provenance.json", json.dumps(facts).encode())
@@ -67,17 +66,17 @@ def make_run(folder: Folder, n_cells: int) -> None:
             cells["n_spots"] = cells["n_spots_cytoplasm"] = spots.sum(axis=1)
             cells["spot_bins"], cells["area_bins"] = list(spots), list(areas)
             told = {"status": DONE, "n_planes": 1, "n_cells": each, "part": name}
-            fields = fill(FIELDS, 1, **address, **told)
+            fields = fill(OLD.fields, 1, **address, **told)
             tables = {"spots": fill(SPOTS, 0), "cells": cells}
-            commit_part(folder, name, tables, fields)
+            commit_part(folder, name, tables, fields, OLD)
 
 
-def end_run(folder: Folder, step: str, summary: str) -> None:
+def end_run(folder: Folder, step: str) -> None:
     """Do one step of a run's end here, and print how high memory went."""
     map_ = pd.DataFrame(WELLS, columns=["row", "column"])
     map_["condition"] = ["treated" if row < "I" else "control" for row in map_["row"]]
     if step == "summary":
-        summarise_run = import_module(summary).summarise_run
+        from deepspot_scale.runs.summarise import summarise_run
     else:
         from deepspot_scale.report.page import write_report
     began, before = time.monotonic(), _peak_mb()
@@ -97,13 +96,12 @@ def main() -> None:
     """Measure, print a row, append it where asked."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--cells", type=int, default=350_000)
-    words.add_argument("--summary", default="deepspot_scale.runs.summarise")
     words.add_argument("--folder", type=Path, help="keep the run here")
     words.add_argument("--step", choices=["summary", "report"], help="of --folder only")
     words.add_argument("--out", type=Path)
     given = words.parse_args()
     if given.step:
-        end_run(Folder(str(given.folder)), given.step, given.summary)
+        end_run(Folder(str(given.folder)), given.step)
         return
     with tempfile.TemporaryDirectory() as temporary:
         place = given.folder or Path(temporary) / "RUN"
@@ -112,10 +110,7 @@ def main() -> None:
         for step in ("summary", "report"):
             command = [sys.executable, __file__, "--folder", str(place), "--step", step]
             told = subprocess.run(
-                [*command, "--summary", given.summary],
-                check=True,
-                stdout=subprocess.PIPE,
-                text=True,
+                command, check=True, stdout=subprocess.PIPE, text=True
             )
             row[step] = json.loads(told.stdout.splitlines()[-1])
     print(json.dumps(row))

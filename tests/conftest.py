@@ -185,6 +185,11 @@ class Outcome:
                 getattr(self, kind), getattr(other, kind), check_exact=True
             )
         mine, theirs = (open_results(run.folder.url) for run in (self, other))
+        assert mine.contents == theirs.contents
+        for kind in mine.contents.tables.keys() - {"spots", "cells"}:
+            pd.testing.assert_frame_equal(
+                self._table(kind), other._table(kind), check_exact=True
+            )
         assert mine.summaries.keys() == theirs.summaries.keys() == SUMMARIES.keys()
         for name, table in mine.summaries.items():
             pd.testing.assert_frame_equal(

@@ -13,19 +13,21 @@ from typing import Any
 import pandas as pd
 
 from deepspot_scale.io.tables import Folder, read_table
-from deepspot_scale.vocabulary import CELLS, FIELDS, SPOTS, WELLS
+from deepspot_scale.runs.contents import read_contents
+from deepspot_scale.vocabulary import WELLS
 
 
 def digest(out: Path) -> dict[str, str]:
     """Return the SHA-256 of each table, sorted, without columns that may differ."""
     folder = Folder(str(out))
+    contents = read_contents(folder)
     tables = {
-        "fields": read_table(folder, "fields.parquet", FIELDS),
+        "fields": read_table(folder, "fields.parquet", contents.fields),
         "wells": read_table(folder, "wells.parquet", WELLS),
-        # All files, as a user would read them.
-        "spots": pd.concat(_files(folder, "spots", SPOTS)),
-        "cells": pd.concat(_files(folder, "cells", CELLS)),
     }
+    for name, columns in contents.tables.items():
+        # All files, as a user would read them.
+        tables[name] = pd.concat(_files(folder, name, columns))
     return {name: _digest(table) for name, table in tables.items()}
 
 

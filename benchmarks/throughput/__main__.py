@@ -58,7 +58,7 @@ def run_engine(options: Options) -> None:
 
 
 def run_stages(options: Options) -> None:
-    """Time each step of one field with cells."""
+    """Time each stage of one field with cells."""
     for row in stages.time_stages(options.size, **_settings(options)):
         keep(row, options.out)
 

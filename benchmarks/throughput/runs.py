@@ -24,6 +24,7 @@ STANDINS = "benchmarks.throughput.standins"
 NO_WORK = {
     "engine": f"{STANDINS}:identity",
     "detector": f"{STANDINS}:nothing",
+    "quality": False,
 }
 """Settings that leave only our overhead."""
 WITH_CELLS = {
@@ -31,6 +32,8 @@ WITH_CELLS = {
     "nuclei": "nuclei",
     "reference": "angle:90",
 }
+AFTER_NETWORK = ("detect", "assign", "polarity")
+"""Stages of the column ``share_detect_and_cells``."""
 
 
 def prepare(
@@ -58,7 +61,8 @@ def _stage_seconds(out: Path) -> dict[str, float]:
     fields = pd.read_parquet(out / "fields.parquet")
     names = [name for name in fields if name.startswith("seconds")]
     mean = {f"field_{name}": float(fields[name].mean()) for name in names}
-    after = mean["field_seconds_detect"] + mean["field_seconds_cells"]
+    # Without cells there are no seconds of the stages that measure them.
+    after = sum(mean.get(f"field_seconds_{stage}", 0.0) for stage in AFTER_NETWORK)
     share = after / mean["field_seconds"]
     return {name: round(value, 4) for name, value in mean.items()} | {
         "share_detect_and_cells": round(share, 4)

@@ -14,15 +14,14 @@ from typing import Any
 from benchmarks.throughput.machine import peak_bytes
 from benchmarks.throughput.plates import write_fields
 from benchmarks.throughput.rows import Row
-from benchmarks.throughput.runs import WITH_CELLS, prepare
+from benchmarks.throughput.runs import AFTER_NETWORK, WITH_CELLS, prepare
 from deepspot_scale.execution.field import run_field
-from deepspot_scale.pipeline import STAGES
 
 REPEATS = 3
 
 
 def time_stages(size: int, **values: Any) -> Iterator[Row]:
-    """Yield a row for each step of a field with cells, and one for the whole."""
+    """Yield a row for each stage of a field with cells, and one for the whole."""
     with tempfile.TemporaryDirectory() as folder:
         plate = write_fields(Path(folder) / "plate", 1, size)
         workers = {"workers": 1}
@@ -39,17 +38,12 @@ def time_stages(size: int, **values: Any) -> Iterator[Row]:
             runs.append((answer.seconds or {}, cpu))
     best = {name: min(run[0][name] for run in runs[1:]) for name in runs[0][0]}
     total = sum(best.values())
-    stage_of = {step: stage for stage, steps in STAGES.items() for step in steps}
     engine = values.get("engine", "auto")
     for name, seconds in best.items():
-        more = {
-            "stage": stage_of.get(name),
-            "share": round(seconds / total, 4),
-            "engine": engine,
-        }
+        more = {"share": round(seconds / total, 4), "engine": engine}
         yield Row("stages", name, 1, size * size, seconds, more=more)
     cpu = min(run[1] for run in runs[1:])
-    after_network = sum(best[n] for s in ("detect", "cells") for n in STAGES[s])
+    after_network = sum(best[name] for name in AFTER_NETWORK)
     yield Row(
         "stages",
         "all",

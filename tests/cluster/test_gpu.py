@@ -209,7 +209,7 @@ def test_workers_that_say_nothing_of_gpus_are_asked_for_none() -> None:
 @pytest.mark.cluster
 def test_a_worker_that_joins_late_loads_the_network_before_its_first_field() -> None:
     with open_client("local") as client:
-        client.register_plugin(EngineLoader(EngineChoice()))
+        client.register_plugin(EngineLoader((EngineChoice(),)))
         client.cluster.scale(2)
         client.wait_for_workers(2)
         assert list(client.run(_loads).values()) == [1, 1]

@@ -120,6 +120,13 @@ def test_seconds_of_stages_add_up_and_unknown_ones_are_left_out(rows: Rows) -> N
     assert numbers(runs)["stages"] == stages
 
 
+def test_stages_are_those_whose_seconds_a_table_has(rows: Rows) -> None:
+    table = rows(*PATHS[:2])[[column.name for column in FIELDS]]
+    runs = begin()
+    runs.take(rows_message("RUN", table.assign(seconds_rate=[0.25, 0.5])), 1.0)
+    assert numbers(runs)["stages"] == {"rate": 0.75}
+
+
 def test_a_table_without_seconds_of_stages_counts_all_the_same(rows: Rows) -> None:
     runs = begin()
     table = rows(*PATHS[:3])

@@ -9,11 +9,12 @@ from deepspot_scale.io.ome_zarr.writing import create_plate, write_image
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.report.page import write_report
+from deepspot_scale.runs.contents import OLD
 from deepspot_scale.runs.manifest import commit_part
 from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.statistics.summaries import summarise_groups
 from deepspot_scale.tables import as_table, empty_table
-from deepspot_scale.vocabulary import CELLS, FIELDS, SPOTS, FieldAddress
+from deepspot_scale.vocabulary import CELLS, SPOTS, FieldAddress
 
 ROWS, COLUMNS = "ABCDEFGHIJKLMNOP", range(1, 25)
 
@@ -21,10 +22,10 @@ ROWS, COLUMNS = "ABCDEFGHIJKLMNOP", range(1, 25)
 def draw_fields(rng, wells):
     lines = [(*well, str(i)) for well in wells for i in range(9)]
     names = pd.DataFrame(lines, columns=["row", "column", "field"])
-    zeros = {c.name: "" if c.dtype == "string" else 0 for c in FIELDS}
+    zeros = {c.name: "" if c.dtype == "string" else 0 for c in OLD.fields}
     known = {"status": "done", "n_planes": 1, "part": "all", "seconds": 2.0}
     values = zeros | known | dict(names) | {"n_spots": rng.poisson(900, len(names))}
-    fields = as_table(pd.DataFrame(values), FIELDS)
+    fields = as_table(pd.DataFrame(values), OLD.fields)
     fields.loc[::400, ["status", "reason"]] = ["failed", "a shard is damaged"]
     return fields
 
@@ -59,7 +60,7 @@ def large_report(tmp_path_factory, cell_pool):
     options = {"channels": ["FISH"], "index": index}
     inputs = (fields, cells, map_)
     parts = {"spots": empty_table(SPOTS), "cells": cells}
-    commit_part(Folder(str(folder)), "all", parts, fields)
+    commit_part(Folder(str(folder)), "all", parts, fields, OLD)
     fields.to_parquet(folder / "fields.parquet")
     for name, table in summarise_groups(*inputs, **options).items():
         table.to_parquet(folder / f"{name}.parquet")

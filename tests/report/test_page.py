@@ -12,18 +12,20 @@ from deepspot_scale.io.tables import Folder
 from deepspot_scale.report.html import number, probability, table
 from deepspot_scale.report.page import polarity_note, write_report
 from deepspot_scale.report.summary import comparison_sentences
+from deepspot_scale.runs.contents import OLD, Contents, write_contents
 from deepspot_scale.runs.manifest import commit_part
 from deepspot_scale.runs.summarise import STATISTICS, summarise_run
-from deepspot_scale.settings import read_settings
+from deepspot_scale.settings import assemble, read_settings
 from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.statistics.polarity_tests import polarity_statistics
 from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.tables import as_table, empty_table
-from deepspot_scale.vocabulary import CELLS, FIELDS, SPOTS, FieldAddress
+from deepspot_scale.vocabulary import CELLS, QUALITY, SPOTS, FieldAddress
 
 ADDRESSES = [FieldAddress("B", c, "0") for c in ("02", "03")]
 NO_MAP = pd.DataFrame()
 SETTINGS = 'channels = ["FISH"]\ncells = "cells"\n'
+CONTENTS = Contents.of(assemble(read_settings(SETTINGS)))
 
 
 def rows_of(columns, **values):
@@ -31,8 +33,11 @@ def rows_of(columns, **values):
     return as_table(pd.DataFrame(zeros | values), columns)
 
 
-def write_run(folder, fields, *, cells=None, plate_map=NO_MAP, spots=None):
+def write_run(
+    folder, fields, *, cells=None, plate_map=NO_MAP, spots=None, quality=None
+):
     run = Folder(str(folder))
+    write_contents(run, CONTENTS)
     run.write("settings.toml", SETTINGS.encode())
     run.write("provenance.json", b"{}")
     if spots is None:
@@ -40,8 +45,9 @@ def write_run(folder, fields, *, cells=None, plate_map=NO_MAP, spots=None):
         each = done.loc[done.index.repeat(done["n_spots"]), FIELD]
         spots = rows_of(SPOTS, **each.reset_index(drop=True), channel="FISH")
     cells = empty_table(CELLS) if cells is None else cells
-    parts = {"spots": spots, "cells": cells}
-    commit_part(run, "all", parts, fields)
+    quality = empty_table(QUALITY) if quality is None else quality
+    parts = {"spots": spots, "cells": cells, "quality": quality}
+    commit_part(run, "all", parts, fields, CONTENTS)
     summarise_run(run, read_settings(SETTINGS), plate_map, ["FISH"])
     return folder
 
@@ -49,7 +55,7 @@ def write_run(folder, fields, *, cells=None, plate_map=NO_MAP, spots=None):
 def fields_of(columns=("02", "03"), **values):
     known = {"row": "B", "column": list(columns), "field": "0", "status": "done"}
     known |= {"n_spots": 5, "n_planes": 1, "seconds": 2.0, "part": "all"}
-    return rows_of(FIELDS, **(known | values))
+    return rows_of(CONTENTS.fields, **(known | values))
 
 
 @pytest.fixture
@@ -235,7 +241,7 @@ def test_a_run_of_failures_has_a_report(tmp_path, plate):
 
 
 def test_a_run_of_nothing_has_a_report(tmp_path, plate):
-    text = read(write_run(tmp_path / "B", empty_table(FIELDS)), plate=plate)
+    text = read(write_run(tmp_path / "B", empty_table(CONTENTS.fields)), plate=plate)
     assert "No field was processed" in text
 
 
@@ -261,6 +267,38 @@ def test_a_run_of_an_earlier_version_has_a_report(tmp_path):
     run = write_run(tmp_path / "RUN", fields_of())
     fields_of().drop(columns="n_faint").to_parquet(run / "manifest" / "all.parquet")
     assert "2 of 2" in read(run)
+
+
+def quality_of(**values):
+    given = {"row": "B", "column": ["02", "03"], "field": "0", "channel": "FISH"}
+    return rows_of(QUALITY, **(given | values))
+
+
+def test_saturation_is_flagged_as_the_run_measured_it_and_no_image_is_asked(
+    tmp_path, plate
+):
+    # The images of this plate are far from their limit.
+    quality = quality_of(saturated=[0.0, 0.25])
+    run = write_run(tmp_path / "RUN", fields_of(), quality=quality)
+    for at_hand in (None, plate):
+        text = read(run, plate=at_hand)
+        assert "Saturation and focus were measured in 2 fields" in text
+        flags = pd.read_csv(run / "report" / "flags.csv", dtype=str)
+        told = flags[["column", "flag", "detail"]].to_numpy().tolist()
+        assert told == [["03", "saturated", "25.00% of the pixels"]]
+
+
+def test_a_run_of_the_old_kind_has_a_report_without_flags_of_quality(tmp_path):
+    quality = quality_of(saturated=1.0)
+    run = write_run(tmp_path / "RUN", fields_of(n_spots=[5, 0]), quality=quality)
+    (run / "contents.json").unlink()
+    known = [column.name for column in OLD.fields]
+    fields_of(n_spots=[5, 0])[known].to_parquet(run / "manifest" / "all.parquet")
+    text = read(run)
+    assert "2 of 2" in text
+    assert "Saturation and focus were not measured in this run" in text
+    flags = pd.read_csv(run / "report" / "flags.csv", dtype=str)
+    assert flags[["column", "flag"]].to_numpy().tolist() == [["03", "no spots"]]
 
 
 def test_a_long_table_says_how_much_is_left():
@@ -329,6 +367,6 @@ def test_fields_that_came_in_after_the_summary_are_said_to_be_left_out(tmp_path)
     run = write_run(tmp_path / "RUN", fields_of())
     assert "came in later" not in read(run)
     late = fields_of(["04"], part="late")
-    parts = {"spots": empty_table(SPOTS), "cells": empty_table(CELLS)}
-    commit_part(Folder(str(run)), "late", parts, late)
+    parts = {name: empty_table(columns) for name, columns in CONTENTS.tables.items()}
+    commit_part(Folder(str(run)), "late", parts, late, CONTENTS)
     assert "1 field came in later" in read(run)

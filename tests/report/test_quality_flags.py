@@ -1,3 +1,4 @@
+import shutil
 from uuid import uuid4
 
 import numpy as np
@@ -7,27 +8,28 @@ import pytest
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image
 from deepspot_scale.io.plate import open_plate
-from deepspot_scale.io.tables import Folder, write_table
+from deepspot_scale.io.tables import Folder
 from deepspot_scale.report.gallery import choose_fields, typical_field
 from deepspot_scale.report.quality_flags import (
     FLAGS,
     count_raw_spots,
     flag_fields,
-    measure_fields,
 )
+from deepspot_scale.runs.contents import Contents, write_contents
 from deepspot_scale.runs.manifest import commit_part, read_fields
-from deepspot_scale.runs.results import RunResults
+from deepspot_scale.runs.results import RunResults, open_run
 from deepspot_scale.runs.summarise import summarise_run
-from deepspot_scale.settings import make_settings
+from deepspot_scale.settings import assemble, make_settings
 from deepspot_scale.simulation import render_spots
 from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import (
     CELLS,
-    FIELDS,
     QUALITY,
-    SPOTS,
     FieldAddress,
 )
+
+SETTINGS = make_settings(channels=["FISH"], cells="cells")
+CONTENTS = Contents.of(assemble(SETTINGS))
 
 NO_RAW = pd.DataFrame(columns=["row", "column", "field", "n_raw"])
 
@@ -45,12 +47,15 @@ def run_of(n_spots, *, cells=None, **values):
     columns = [f"{i:02d}" for i in range(len(n_spots))]
     given = {"row": "B", "column": columns, "field": "0", "status": "done"}
     given |= {"n_spots": n_spots, "part": "all"}
-    fields = rows_of(FIELDS, **(given | values))
-    cells = empty_table(CELLS) if cells is None else cells
-    folder, settings = Folder(f"memory://{uuid4()}"), make_settings(channels=["FISH"])
-    commit_part(folder, "all", {"spots": empty_table(SPOTS), "cells": cells}, fields)
-    summarise_run(folder, settings, pd.DataFrame(), settings.channels)
-    return RunResults(folder, settings, {}, read_fields(folder))
+    fields = rows_of(CONTENTS.fields, **(given | values))
+    tables = {name: empty_table(known) for name, known in CONTENTS.tables.items()}
+    if cells is not None:
+        tables["cells"] = cells
+    folder = Folder(f"memory://{uuid4()}")
+    write_contents(folder, CONTENTS)
+    commit_part(folder, "all", tables, fields, CONTENTS)
+    summarise_run(folder, SETTINGS, pd.DataFrame(), SETTINGS.channels)
+    return RunResults(folder, SETTINGS, {}, read_fields(folder))
 
 
 def quality_of(focus, saturated=0.0):
@@ -147,28 +152,35 @@ def plate(tmp_path):
     return open_plate(tmp_path / "plate.zarr")
 
 
-def test_quality_is_measured_on_the_plate(plate):
-    quality = measure_fields(run_of([9, 9]), plate)
+def test_quality_is_measured_by_the_run(plate, run_quickly, tmp_path):
+    run_quickly(plate.source, tmp_path / "run", cells=None, nuclei=None)
+    run = open_run(tmp_path / "run")
+    quality = run.read("quality")
     assert list(quality["column"]) == ["00", "01"]
     assert list(quality["saturated"]) == [0.0, 1.0]
+    flags = flag_fields(run, quality, NO_RAW)
+    assert ("01", "saturated") in flagged(flags)
+    assert ("00", "saturated") not in flagged(flags)
+
+
+def test_fields_that_can_not_be_read_have_no_quality(plate, run_quickly, tmp_path):
+    shutil.rmtree(tmp_path / "plate.zarr" / "B/00/0/0")
+    run_quickly(plate.source, tmp_path / "run", cells=None, nuclei=None)
+    run = open_run(tmp_path / "run")
+    quality = run.read("quality")
+    assert list(quality["column"]) == ["01"]
+    assert ("00", "failed") in flagged(flag_fields(run, quality, NO_RAW))
 
 
 def test_fields_that_can_not_be_read_are_left_out(plate):
-    quality = measure_fields(run_of([9, 9, 9]), plate)
-    assert list(quality["column"]) == ["00", "01"]
+    counts = count_raw_spots(run_of([0, 9, 0]), plate)
+    assert list(counts["column"]) == ["00"]
 
 
 def test_raw_spots_are_counted_in_fields_without_spots(plate):
     counts = count_raw_spots(run_of([0, 9]), plate)
     assert list(counts["column"]) == ["00"]
     assert counts["n_raw"].item() >= 60
-
-
-def test_the_quality_table_of_the_run_wins(plate):
-    run = run_of([9, 9])
-    write_table(run.folder, "quality.parquet", quality_of([1.0, 2.0]), QUALITY)
-    read = measure_fields(run, plate)
-    assert list(read["focus"]) == [1.0, 2.0]
 
 
 # -- which fields are shown ------------------------------------------------------------

@@ -50,7 +50,7 @@ def test_a_new_run_has_all_fields_to_do(plate: str, tmp_path: Path) -> None:
     assert _paths(prepared) == list(PATHS)
     assert (prepared.skipped, prepared.missing) == (0, [])
     assert prepared.channels == ("FISH",)
-    assert prepared.engine is None
+    assert prepared.job.pipeline.networks == ()
 
 
 def test_preparing_reads_no_pixels_and_runs_no_field(
@@ -61,6 +61,7 @@ def test_preparing_reads_no_pixels_and_runs_no_field(
         chunk.write_bytes(b"")
     assert len(_prepare(str(damaged), tmp_path / "run").tasks) == 3
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "contents.json",
         "provenance.json",
         "settings.toml",
     ]

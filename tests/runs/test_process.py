@@ -16,13 +16,13 @@ from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.weights import find_weights
-from deepspot_scale.pipeline import assemble
 from deepspot_scale.runs import process
 from deepspot_scale.runs.dispatch import BATCH_PIXELS
 from deepspot_scale.runs.manifest import read_fields
 from deepspot_scale.runs.process import Job, describe_field, explain, run_batch
 from deepspot_scale.runs.results import RunResults
-from deepspot_scale.settings import make_settings
+from deepspot_scale.runs.run_folder import begin_run
+from deepspot_scale.settings import assemble, make_settings
 
 SETTINGS = make_settings(
     channels=("FISH", "DAPI"), cells="cells", nuclei="nuclei", enhance=False
@@ -38,7 +38,14 @@ def batch(
     plate = write_plate(tmp_path / "plate.zarr", scenes)
     shutil.rmtree(Path(plate) / "B/03/1")
     tasks = [FieldTask(entry) for entry in open_plate(plate).entries]
-    return tasks, Job(SETTINGS, assemble(SETTINGS), Folder(str(tmp_path / "run")))
+    return tasks, _begin(
+        Job(SETTINGS, assemble(SETTINGS), Folder(str(tmp_path / "run")))
+    )
+
+
+def _begin(job: Job) -> Job:
+    begin_run(job.out, job.settings, job.contents)
+    return job
 
 
 def _read(job: Job, kind: str) -> pd.DataFrame:
@@ -56,9 +63,10 @@ def test_each_field_of_a_batch_has_its_row_and_its_tables(
     assert (rows["seconds"] > 0).all()
     stored = read_fields(job.out)
     assert stored.equals(rows)
-    spots, cells = (_read(job, kind) for kind in ("spots", "cells"))
+    spots, cells, quality = (_read(job, kind) for kind in ("spots", "cells", "quality"))
     assert len(spots) == rows["n_spots"].sum() > 0
     assert set(spots["field"]) == set(cells["field"]) == {"0", "2"}
+    assert len(quality) == rows["n_planes"].sum()
     # Each cell has a row for each channel and counts once.
     assert len(cells) == 2 * rows["n_cells"].sum() > 0
 
@@ -68,10 +76,10 @@ def test_a_batch_does_not_change_the_answer_of_its_fields(
 ) -> None:
     tasks, job = batch
     run_batch(tasks, job)
-    alone = Job(job.settings, job.pipeline, Folder(str(tmp_path / "alone")))
+    alone = _begin(Job(job.settings, job.pipeline, Folder(str(tmp_path / "alone"))))
     for task in reversed(tasks):
         run_batch([task], alone)
-    for kind in ("spots", "cells"):
+    for kind in ("spots", "cells", "quality"):
         one, many = (_read(each, kind) for each in (job, alone))
         pd.testing.assert_frame_equal(one, many)
 
@@ -119,5 +127,6 @@ def test_a_reason_is_one_line_and_names_the_kind_of_foreign_errors(
     batch: tuple[list[FieldTask], Job], error: Exception, reason: str
 ) -> None:
     assert explain(error) == reason
-    row = describe_field(batch[0][0], error, 1.5, "part")
+    (task, *_), job = batch
+    row = describe_field(task, error, 1.5, job.pipeline)
     assert (row["status"], row["reason"], row["n_spots"]) == ("failed", reason, 0)

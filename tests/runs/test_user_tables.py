@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.kernels.references import Reference
 from deepspot_scale.runs.user_tables import read_plate_map, read_references
-from deepspot_scale.stages.polarity.measure import Reference
 from deepspot_scale.vocabulary import FieldAddress
 
 FIELDS = [FieldAddress("B", c, f) for c in ("03", "04") for f in ("0", "1")]
