@@ -133,17 +133,8 @@ def choose_scheme(names: Sequence[str]) -> Scheme | None:
 
     Each name votes for the first scheme that matches it. Microscopes' schemes come
     first, because the plain schemes also match some of their names, but wrongly.
-    ImageXpress's thumbnails do not vote.
-
-    Parameters
-    ----------
-    names
-        Paths below the folder, with ``/`` between parts.
-
-    Returns
-    -------
-    Scheme or None
-        None: no name looks like a well.
+    ImageXpress's thumbnails do not vote. Names are paths with ``/`` between parts; if
+    none looks like a well, there is no scheme.
 
     Raises
     ------
