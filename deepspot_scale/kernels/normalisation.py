@@ -51,27 +51,6 @@ def exact_range(dtype: np.dtype) -> Range | None:
     return None
 
 
-def measure_range(values: NDArray[np.generic]) -> Range:
-    """Return the range of `values` (any shape); for 8 and 16 bits that of the dtype."""
-    known = exact_range(values.dtype)
-    if known is not None:
-        return known
-    return _range_of(*_finite(values))
-
-
-def _finite(values: NDArray[np.generic]) -> tuple[NDArray[np.generic], int]:
-    """Return the finite values, and the number of others."""
-    finite = np.isfinite(values)
-    n = int(values.size - np.count_nonzero(finite))
-    return (values[finite] if n else values), n
-
-
-def _range_of(kept: NDArray[np.generic], n_not_finite: int) -> Range:
-    if kept.size == 0:
-        return Range(n_not_finite=n_not_finite)
-    return Range(float(kept.min()), float(kept.max()), n_not_finite)
-
-
 @dataclass(frozen=True)
 class Spread:
     """Distribution of pixels of a wide dtype: range and coarse counts."""
@@ -103,12 +82,16 @@ class Spread:
 
 def measure_spread(values: NDArray[np.generic]) -> Spread:
     """Return the spread of `values`, of any shape and a wide dtype."""
-    kept, n = _finite(values)
+    finite = np.isfinite(values)
+    n = int(values.size - np.count_nonzero(finite))
+    kept = values[finite] if n else values
+    span = Range(float(kept.min()), float(kept.max())) if kept.size else Range()
     with np.errstate(over="ignore"):
         bits = kept.astype(np.float32).ravel().view(np.uint32)
     # All bits of negative numbers are flipped, so that keys ascend with values.
     keys = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)) >> 16
-    return Spread(_range_of(kept, n), np.bincount(keys, minlength=BINS))
+    span = replace(span, n_not_finite=n)
+    return Spread(span, np.bincount(keys, minlength=BINS))
 
 
 def _lower_edge(key: int) -> float:
