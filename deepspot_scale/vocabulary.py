@@ -49,6 +49,21 @@ class FieldAddress:
         return cls("", "", path.strip("/"))
 
 
+def row_letters(number: int) -> str:
+    """Return the letters of a plate row, counted from 1.
+
+    Examples
+    --------
+    >>> row_letters(1), row_letters(26), row_letters(27)
+    ('A', 'Z', 'AA')
+    """
+    letters = ""
+    while number > 0:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters
+
+
 def same_well(given: str, address: FieldAddress) -> bool:
     """Return whether a user's word for a well (B3, B03, b/3, B/03) means this one."""
     match = re.fullmatch(r"([A-Za-z]+)[/ ]?0*(\d+)", given.strip())

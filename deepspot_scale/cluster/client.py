@@ -17,11 +17,7 @@ from deepspot_scale.cluster.kubernetes import Kubernetes, open_kubernetes
 from deepspot_scale.cluster.local import Local, open_local
 from deepspot_scale.cluster.options import Options, check_options, read_values
 from deepspot_scale.cluster.queue import QUEUES, Queue, open_queue
-from deepspot_scale.cluster.srun import (
-    Allocation,
-    open_allocation,
-    serve_allocation,
-)
+from deepspot_scale.cluster.srun import Allocation, open_allocation, serve_allocation
 from deepspot_scale.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -131,14 +127,6 @@ def _opened(
 def serve(cluster: Options) -> bool:
     """Serve as a worker of another process's run, if this one was started for that.
 
-    Parameters
-    ----------
-    cluster
-        From `read_cluster`.
-
-    Returns
-    -------
-    bool
-        True: this process was a worker, and the run is over.
+    True: this process was a worker, and the run is over.
     """
     return isinstance(cluster, Allocation) and serve_allocation(cluster)

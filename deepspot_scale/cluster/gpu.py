@@ -19,10 +19,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from deepspot_scale.cluster.liveness import local_workers_expected
-from deepspot_scale.cluster.local import LOOPBACK
+from deepspot_scale.cluster.local import LOOPBACK, local_client
 from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
-from deepspot_scale.cluster.shutdown import without_signals
 from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.errors import DeviceError
 
@@ -106,7 +104,7 @@ def open_gpus(options: Gpus) -> Iterator[Client]:
     DeviceError
         There is no GPU, or there are fewer than `options.workers`.
     """
-    from distributed import Client, Nanny, Scheduler, SpecCluster
+    from distributed import Nanny, Scheduler, SpecCluster
 
     gpus = find_gpus()
     if options.workers is not None and options.workers > len(gpus):
@@ -115,31 +113,23 @@ def open_gpus(options: Gpus) -> Iterator[Client]:
             f"{len(gpus)} GPUs: {', '.join(gpus)}"
         )
     gpus = gpus[: options.workers]
-    scheduler = {
-        "cls": Scheduler,
-        "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"},
+    scheduler = {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"}
+    shared = {
+        "host": LOOPBACK,
+        "nthreads": options.threads,
+        "memory_limit": MEMORY_SHARE / len(gpus),
+        "resources": {GPU: 1},
+        "silence_logs": logging.WARNING,
     }
-    workers = {
-        f"gpu-{gpu}": {
-            "cls": Nanny,
-            "options": {
-                "host": LOOPBACK,
-                "nthreads": options.threads,
-                "memory_limit": MEMORY_SHARE / len(gpus),
-                "resources": {GPU: 1},
-                "env": {**ENVIRONMENT, VISIBLE: gpu},
-                "silence_logs": logging.WARNING,
-            },
-        }
-        for gpu in gpus
-    }
-    with local_workers_expected():
-        with without_signals():
-            started = SpecCluster(
-                workers=workers,
-                scheduler=scheduler,
-                name="gpus",
-                silence_logs=logging.WARNING,
-            )
-        with started as cluster, Client(cluster, set_as_default=False) as client:
-            yield client
+    envs = {f"gpu-{gpu}": {**ENVIRONMENT, VISIBLE: gpu} for gpu in gpus}
+    with local_client(
+        SpecCluster,
+        workers={
+            name: {"cls": Nanny, "options": {**shared, "env": env}}
+            for name, env in envs.items()
+        },
+        scheduler={"cls": Scheduler, "options": scheduler},
+        name="gpus",
+        silence_logs=logging.WARNING,
+    ) as client:
+        yield client

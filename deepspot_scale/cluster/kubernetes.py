@@ -130,10 +130,7 @@ def cluster_manifest(options: Kubernetes) -> Manifest:
             },
             "worker": {
                 "replicas": options.workers,
-                "spec": {
-                    **_pod(options, worker_container(options)),
-                    **_placement(options),
-                },
+                "spec": _pod(options, worker_container(options)) | _placement(options),
             },
         },
     }
@@ -163,7 +160,7 @@ def scheduler_container(options: Kubernetes) -> Manifest:
 def worker_container(options: Kubernetes) -> Manifest:
     """Return a worker's container: one process that reads while its network runs."""
     resources = {"cpu": str(options.cores), "memory": options.memory}
-    threads = str(TASKS_AT_A_TIME)
+    threads, volumes = str(TASKS_AT_A_TIME), options.volumes.items()
     args = ["worker", "--name", "$(DASK_WORKER_NAME)", "--nthreads", threads]
     # A worker's own dashboard has no password, and nobody needs it.
     args += ["--no-dashboard", "--death-timeout", "120"]
@@ -173,10 +170,7 @@ def worker_container(options: Kubernetes) -> Manifest:
     return {
         **_container(options, "worker", resources),
         "args": args,
-        "volumeMounts": [
-            {"name": claim, "mountPath": path}
-            for claim, path in options.volumes.items()
-        ],
+        "volumeMounts": [{"name": c, "mountPath": p} for c, p in volumes],
     }
 
 

@@ -20,20 +20,6 @@ if TYPE_CHECKING:
 NO_WORKER_TIMEOUT = 120.0
 """Seconds without any local worker until we give up."""
 
-LOST_AFTER = "10 minutes"
-"""How long a local worker that died may take to restart. Dask's default of 15 s is
-too short for a busy machine."""
-
-
-@contextmanager
-def local_workers_expected() -> Iterator[None]:
-    """Give local workers that die `LOST_AFTER` to restart, while inside."""
-    import dask
-
-    changed = {"distributed.deploy.lost-worker-timeout": LOST_AFTER}
-    with dask.config.set(changed):
-        yield
-
 
 @contextmanager
 def cluster_errors() -> Iterator[None]:
@@ -60,11 +46,8 @@ def watch_workers(
     from distributed import Nanny, Status
 
     cluster: Any = client.cluster
-    nannies = [
-        each
-        for each in getattr(cluster, "workers", {}).values()
-        if isinstance(each, Nanny)
-    ]
+    workers = getattr(cluster, "workers", {}).values()
+    nannies = [each for each in workers if isinstance(each, Nanny)]
     last_seen = clock()
 
     def check() -> None:

@@ -7,13 +7,12 @@ loopback only. Nothing here knows what is computed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from deepspot_scale.cluster.liveness import local_workers_expected
 from deepspot_scale.cluster.options import TASKS_AT_A_TIME, Options
 from deepspot_scale.cluster.shutdown import without_signals
 from deepspot_scale.cluster.worker import ENVIRONMENT
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
     from distributed import Client
 
 LOOPBACK = "127.0.0.1"
+LOST_AFTER = "10 minutes"
+"""How long a local worker that died may take to restart. Dask's default of 15 s is
+too short for a busy machine."""
 
 
 class Local(Options):
@@ -40,19 +42,30 @@ class Local(Options):
 @contextmanager
 def open_local(options: Local) -> Iterator[Client]:
     """Start worker processes and yield their client; stop them at the end."""
-    from distributed import Client, LocalCluster
+    from distributed import LocalCluster
 
-    with local_workers_expected():
+    with local_client(
+        LocalCluster,
+        n_workers=options.workers,
+        threads_per_worker=TASKS_AT_A_TIME,
+        processes=True,
+        host=LOOPBACK,
+        dashboard_address=f"{LOOPBACK}:0",
+        env=ENVIRONMENT,
+    ) as client:
+        yield client
+
+
+@contextmanager
+def local_client(cluster: Callable[..., Any], **options: Any) -> Iterator[Any]:
+    """Start a cluster on this machine that ignores signals, and yield its client."""
+    import dask
+    from distributed import Client
+
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": LOST_AFTER}):
         with without_signals():
-            started = LocalCluster(
-                n_workers=options.workers,
-                threads_per_worker=TASKS_AT_A_TIME,
-                processes=True,
-                host=LOOPBACK,
-                dashboard_address=f"{LOOPBACK}:0",
-                env=ENVIRONMENT,
-            )
-        with started as cluster, Client(cluster, set_as_default=False) as client:
+            started = cluster(**options)
+        with started, Client(started, set_as_default=False) as client:
             yield client
 
 

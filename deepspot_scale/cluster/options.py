@@ -41,16 +41,7 @@ Kind = TypeVar("Kind", bound=Options)
 
 
 def check_options(kind: type[Kind], values: dict[str, Any], where: str) -> Kind:
-    """Return the checked options of one kind of cluster.
-
-    Parameters
-    ----------
-    kind
-        The class that declares them.
-    values
-        Options by name.
-    where
-        Their source (option or file), for the message.
+    """Return the checked options of one kind of cluster; messages begin with `where`.
 
     Raises
     ------

@@ -179,15 +179,7 @@ class Queue(Options):
 
 
 def job_options(options: Queue, *, folder: Path) -> dict[str, Any]:
-    """Return the keyword arguments for dask-jobqueue's class.
-
-    Parameters
-    ----------
-    options
-        The user's options.
-    folder
-        Folder for the logs.
-    """
+    """Return the keyword arguments for dask-jobqueue's class; logs go to `folder`."""
     known = QUEUES[options.cluster]
     made: dict[str, Any] = {
         **known.required,
@@ -258,10 +250,9 @@ def worker_arguments(options: Queue) -> list[str]:
 
 def prologue(options: Queue) -> list[str]:
     """Return the shell lines before the worker's command."""
-    environment = {
-        **ENVIRONMENT,
-        **{name: os.environ[name] for name in ("KERAS_BACKEND",) if name in os.environ},
-    }
+    environment = dict(ENVIRONMENT)
+    if "KERAS_BACKEND" in os.environ:
+        environment["KERAS_BACKEND"] = os.environ["KERAS_BACKEND"]
     return [
         # Relative paths and the user's own detectors are found as they are here.
         f"cd {shlex.quote(os.getcwd())}",
@@ -294,11 +285,9 @@ def open_queue(
         )
     folder = options.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    wait = f"{options.replace_after}s"
+    wait = {"distributed.deploy.lost-worker-timeout": f"{options.replace_after}s"}
     with ExitStack() as stack:
-        stack.enter_context(
-            dask.config.set({"distributed.deploy.lost-worker-timeout": wait})
-        )
+        stack.enter_context(dask.config.set(wait))
         listen = where_to_listen(options.scheduler_interface or options.interface)
         scheduler = {**listen, "dashboard_address": f"{LOOPBACK}:0"}
         made: dict[str, Any] = {"scheduler_options": scheduler}
@@ -313,12 +302,8 @@ def open_queue(
         stack.enter_context(cluster)
         least = options.workers if options.minimum is None else options.minimum
         submit(cluster, max(1, least), options.cluster)
-        cluster.adapt(
-            minimum=least,
-            maximum=options.workers,
-            interval="1s",
-            wait_count=IDLE_CHECKS,
-        )
+        limits = {"minimum": least, "maximum": options.workers}
+        cluster.adapt(**limits, interval="1s", wait_count=IDLE_CHECKS)
         client = stack.enter_context(Client(cluster, set_as_default=False))
         stack.enter_context(report_waiting(client, folder, say))
         yield client

@@ -68,10 +68,7 @@ def certificates_in(folder: Path) -> Certificates:
 def write_certificates(folder: Path) -> Certificates:
     """Create a key and its certificate, readable by this user only.
 
-    Parameters
-    ----------
-    folder
-        Created here with mode 700; must be on a file system that the workers share.
+    The folder is created with mode 700; it must be on a disk that the workers share.
 
     Raises
     ------
@@ -89,10 +86,8 @@ def write_certificates(folder: Path) -> Certificates:
         ) from error
     folder.mkdir(mode=0o700, parents=True)
     files = certificates_in(folder)
-    for path, text in (
-        (files.key, made.tls_worker_key),
-        (files.cert, made.tls_ca_file),
-    ):
+    texts = {files.key: made.tls_worker_key, files.cert: made.tls_ca_file}
+    for path, text in texts.items():
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)) as _:
             path.write_text(text)
     return files
@@ -139,15 +134,11 @@ def dashboard_lines(client: Client) -> list[str]:
     if not hasattr(getattr(client, "cluster", None), "scheduler_spec"):
         return [f"live page: {page_address(client)}"]
     lines = [f"live page: http://127.0.0.1:{port}/deepspot"]
-    if not _is_here(client) or "SSH_CONNECTION" in os.environ:
+    scheduler = urlsplit(client.scheduler.address).hostname or ""
+    if not scheduler.startswith("127.") or "SSH_CONNECTION" in os.environ:
         host, user = socket.getfqdn(), getpass.getuser()
         lines.append(
             f"from your own machine: ssh -N -L {port}:127.0.0.1:{port} {user}@{host}, "
             "then the same address"
         )
     return lines
-
-
-def _is_here(client: Any) -> bool:
-    host = urlsplit(client.scheduler.address).hostname or ""
-    return host.startswith("127.")

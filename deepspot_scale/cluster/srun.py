@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from deepspot_scale.cluster.gpu import VISIBLE, find_gpus
-from deepspot_scale.cluster.liveness import local_workers_expected
-from deepspot_scale.cluster.local import LOOPBACK
+from deepspot_scale.cluster.local import LOOPBACK, local_client
 from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
 from deepspot_scale.cluster.security import (
     Certificates,
@@ -193,7 +192,7 @@ def open_allocation(options: Allocation) -> Iterator[Client]:
     SettingsError
         ``srun`` did not start this process.
     """
-    from distributed import Client, Nanny, Scheduler, SpecCluster
+    from distributed import Nanny, Scheduler, SpecCluster
 
     task = find_task(os.environ)
     place = _shared_folder(options, task)
@@ -206,17 +205,15 @@ def open_allocation(options: Allocation) -> Iterator[Client]:
         "protocol": "tls://" if security else "tcp://",
     }
     worker = {"cls": Nanny, "options": _nanny_options(options, task, security)}
-    with local_workers_expected():
-        with without_signals():
-            started = SpecCluster(
-                workers={"task-0": worker},
-                scheduler={"cls": Scheduler, "options": scheduler},
-                security=security,
-                name="srun",
-                silence_logs=logging.WARNING,
-            )
-        with started as cluster, Client(cluster, set_as_default=False) as client:
-            yield client
+    with local_client(
+        SpecCluster,
+        workers={"task-0": worker},
+        scheduler={"cls": Scheduler, "options": scheduler},
+        security=security,
+        name="srun",
+        silence_logs=logging.WARNING,
+    ) as client:
+        yield client
 
 
 def _security(options: Allocation, place: Path, *, make: bool) -> Security | None:

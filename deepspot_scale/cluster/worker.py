@@ -114,13 +114,8 @@ def _keep_memory() -> None:
 def field_resources(client: Client, device: Device) -> dict[str, float]:
     """Return the Dask resources that a field needs to run the network.
 
-    Parameters
-    ----------
-    client
-        Client of the workers; none of them may have started yet.
-    device
-        The run's setting. cpu: no GPU. gpu: one, unless workers are there and none of
-        them declares a GPU. auto: one, if any worker declares one.
+    cpu: no GPU. gpu: one, unless workers have started and none of them declares a GPU.
+    auto: one, if any worker declares one.
     """
     if device == "cpu":
         return {}

@@ -65,16 +65,10 @@ class WellRow(NamedTuple):
 def begin_message(
     run: str, left: Iterable[FieldAddress], before: pd.DataFrame | None = None
 ) -> Message:
-    """Return the message that a run begins.
+    """Return the message that a run begins, with these fields left to do.
 
-    Parameters
-    ----------
-    run
-        The run folder, which identifies the run in all its messages.
-    left
-        The fields to do.
-    before
-        Rows of the fields already done or failed, columns `vocabulary.FIELDS`.
+    The run folder identifies the run in all its messages. `before` has the rows of the
+    fields already done or failed, columns `vocabulary.FIELDS`.
     """
     waiting = Counter((address.row, address.column) for address in left)
     settled: dict[tuple[str, str], list[int]] = {}
@@ -123,14 +117,9 @@ def end_message(run: str, how: How) -> Message:
 
 
 def device_message(worker: str, device: str) -> Message:
-    """Return the message with the device of a worker's network.
+    """Return the message with the device, an engine's name, of a worker's network.
 
-    Parameters
-    ----------
-    worker
-        Name of the worker, as in column ``worker`` of the table of fields.
-    device
-        The engine's name.
+    The worker is named as in column ``worker`` of the table of fields.
     """
     # Not under the key "worker": the scheduler puts the worker's address there.
     return {"kind": "device", "name": worker, "device": device}

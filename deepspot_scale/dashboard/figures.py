@@ -10,24 +10,12 @@ from dataclasses import dataclass, field
 from math import isnan
 from typing import Any
 
-from bokeh.models import (
-    ColorBar,
-    ColumnDataSource,
-    FixedTicker,
-    HoverTool,
-    LinearColorMapper,
-    NumeralTickFormatter,
-    Range1d,
-)
+from bokeh import models
 from bokeh.palettes import Viridis256, interp_palette
 from bokeh.plotting import figure
 
-from deepspot_scale.dashboard.plate_map import (
-    Panel,
-    PlateShape,
-    plate_shape,
-    well_columns,
-)
+from deepspot_scale.dashboard import plate_map
+from deepspot_scale.dashboard.plate_map import Panel, PlateShape
 from deepspot_scale.dashboard.state import Snapshot
 
 PROGRESS = interp_palette(("#dcebee", "#0f7b8a"), 64)
@@ -54,7 +42,7 @@ def _figure(title: str, **options: Any) -> Any:
 
 
 def _source(*names: str, called: str | None = None) -> Any:
-    return ColumnDataSource({name: [] for name in names}, name=called)
+    return models.ColumnDataSource({name: [] for name in names}, name=called)
 
 
 @dataclass
@@ -67,7 +55,7 @@ class PlateDrawing:
     )
     faults: Any = field(default_factory=lambda: _source("x", "y"))
     colours: Any = field(
-        default_factory=lambda: LinearColorMapper(
+        default_factory=lambda: models.LinearColorMapper(
             PROGRESS, low=0, high=1, nan_color=NONE
         )
     )
@@ -78,8 +66,8 @@ class PlateDrawing:
         self.figure = made = _figure(
             "Plate",
             height=360,
-            x_range=Range1d(),
-            y_range=Range1d(),
+            x_range=models.Range1d(),
+            y_range=models.Range1d(),
             x_axis_location="above",
         )
         made.grid.grid_line_color = None
@@ -88,25 +76,26 @@ class PlateDrawing:
         colour = {"field": "value", "transform": self.colours}
         wells = made.rect("x", "y", source=self.wells, color=colour, **box)
         made.scatter("x", "y", source=self.faults, size=9, color=FAULT)
-        made.add_tools(HoverTool(renderers=[wells], tooltips=HOVER))
-        self.bar = ColorBar(
+        made.add_tools(models.HoverTool(renderers=[wells], tooltips=HOVER))
+        self.bar = models.ColorBar(
             color_mapper=self.colours,
             width=10,
             major_label_text_color=INK,
             background_fill_color=None,
-            formatter=NumeralTickFormatter(),  # creating one per update costs 10 ms
+            # Creating one per update costs 10 ms.
+            formatter=models.NumeralTickFormatter(),
         )
         made.add_layout(self.bar, "right")
 
     def show(self, numbers: Snapshot, shown: Panel) -> None:
         """Draw the current numbers of the wells."""
-        shape = plate_shape(numbers["wells"])
+        shape = plate_map.plate_shape(numbers["wells"])
         self.figure.visible = shape is not None
         if shape is None:
             return
         if shape != self.shape:
             self._lay_out(shape)
-        columns = well_columns(numbers["wells"], shape, shown)
+        columns = plate_map.well_columns(numbers["wells"], shape, shown)
         self._colour(columns["value"], shown)
         if all(self.wells.data.get(name) == columns[name] for name in columns):
             return
@@ -128,7 +117,7 @@ class PlateDrawing:
         for range_, axis, names, reverse in named:
             ends = (-0.5, len(names) - 0.5)
             range_.start, range_.end = ends[::-1] if reverse else ends
-            axis.ticker = FixedTicker(ticks=list(range(len(names))))
+            axis.ticker = models.FixedTicker(ticks=list(range(len(names))))
             axis.major_label_overrides = dict(enumerate(names))
 
     def _colour(self, values: list[float], shown: Panel) -> None:
@@ -158,7 +147,7 @@ class RateDrawing:
             "t", y1=0, y2="rate", source=self.source, color="#0f7b8a", alpha=0.15
         )
         made.line("t", "rate", source=self.source, color="#0f7b8a", width=2)
-        made.xaxis.formatter = NumeralTickFormatter(format="00:00:00")
+        made.xaxis.formatter = models.NumeralTickFormatter(format="00:00:00")
         made.xaxis.axis_label = "since the start"
         made.xaxis.axis_label_text_color = INK
         made.xaxis.axis_label_text_font_style = "normal"

@@ -88,7 +88,8 @@ def head(numbers: Snapshot) -> str:
     """Return the run's name, its state, a bar, and the main numbers."""
     total = max(numbers["total"], 1)
     done, failed = numbers["done"] / total, numbers["failed"] / total
-    settled = numbers["done"] + numbers["failed"]
+    settled, n_cells = numbers["done"] + numbers["failed"], numbers["cells"]
+    per_cell = numbers["spots"] / n_cells if n_cells else None
     cards = [
         _card("images_per_second", numbers["images_per_second"], "images/s now"),
         _card("images_per_second_mean", numbers["images_per_second_mean"], "mean"),
@@ -97,31 +98,19 @@ def head(numbers: Snapshot) -> str:
         _card("time_left", write_time(numbers["seconds_left"]), "left"),
         _card("time", write_time(numbers["seconds"]), "so far"),
         _card("spots", numbers["spots"], "spots"),
-        _card("spots_per_cell", spots_per(numbers, "cells"), "spots per cell"),
+        _card("spots_per_cell", per_cell, "spots per cell"),
     ]
-    state = escape(numbers["state"])
+    state, run, before = escape(numbers["state"]), numbers["run"], numbers["before"]
+    name = run.rstrip("/").rpartition("/")[2] or run
+    note = f"{before:,} fields were finished by an earlier start" if before else ""
     return (
-        f'<div class="head"><h1>{escape(_name(numbers["run"]))}</h1>'
+        f'<div class="head"><h1>{escape(name)}</h1>'
         f'<span class="state {state}">{state}</span>'
-        f'<span class="note">{_earlier(numbers)}</span></div>'
+        f'<span class="note">{note}</span></div>'
         f'<div class="bar"><div class="done" style="width:{done:.2%}"></div>'
         f'<div class="failed" style="width:{failed:.2%}"></div></div>'
         f'<div class="cards">{"".join(cards)}</div>'
     )
-
-
-def spots_per(numbers: Snapshot, what: str) -> float | None:
-    """Return spots per cell, or per field done; None without cells or fields."""
-    return numbers["spots"] / numbers[what] if numbers[what] else None
-
-
-def _name(run: str) -> str:
-    return run.rstrip("/").rpartition("/")[2] or run
-
-
-def _earlier(numbers: Snapshot) -> str:
-    before = numbers["before"]
-    return f"{before:,} fields were finished by an earlier start" if before else ""
 
 
 def _card(name: str, value: Any, words: str, *, bad: bool = False) -> str:
@@ -146,11 +135,8 @@ def stages(numbers: Snapshot) -> str:
         for (name, spent), colour in zip(seconds.items(), cycle(STAGE_COLOURS))
     )
     images = max(numbers["images"], 1)
-    words = ", ".join(
-        f"{escape(name)} {spent / images:.3g}"
-        for name, spent in seconds.items()
-        if spent
-    )
+    spent_on = {name: spent / images for name, spent in seconds.items() if spent}
+    words = ", ".join(f"{escape(name)} {each:.3g}" for name, each in spent_on.items())
     return (
         f'<h2>Time by stage</h2><div class="stages">{parts}</div>'
         f'<p class="note" style="margin:0">seconds per image: {words}</p>'
@@ -173,21 +159,17 @@ def workers(numbers: Snapshot) -> str:
     ]
     names = ("worker", "network on", "images/s", "images", "failed", "last field")
     more = f", the {MAX_WORKERS} fastest" if len(lines) > MAX_WORKERS else ""
-    n = f"{len(lines)} worker{'s' * (len(lines) != 1)}"
-    heading = f"<h2>{n}{more}</h2>"
+    heading = f"<h2>{len(lines)} worker{'s' * (len(lines) != 1)}{more}</h2>"
     return heading + _table(names, shown, numbers_from=2)
 
 
 def failures(numbers: Snapshot) -> str:
     """Return a table of the fields that failed most recently, with the reasons."""
-    lines = [
-        (escape(line["field"]), escape(line["reason"])) for line in numbers["failures"]
-    ]
-    if not lines:
+    names, failed = ("field", "reason"), numbers["failures"]
+    if not failed:
         return '<h2>Failed fields</h2><p class="note">none since this start</p>'
-    return "<h2>Failed fields, latest first</h2>" + _table(
-        ("field", "reason"), lines, numbers_from=2
-    )
+    lines = [[escape(line[name]) for name in names] for line in failed]
+    return "<h2>Failed fields, latest first</h2>" + _table(names, lines, numbers_from=2)
 
 
 def _table(
@@ -207,12 +189,7 @@ def _table(
 def plain_page(numbers: Snapshot | None, problem: str) -> str:
     """Return a whole page without figures that reloads itself every two seconds.
 
-    Parameters
-    ----------
-    numbers
-        None: no run has begun.
-    problem
-        Why the figures are missing.
+    None: no run has begun. `problem` says why the figures are missing.
     """
     parts = "<p>No run has begun.</p>"
     if numbers is not None:

@@ -40,15 +40,9 @@ def check_report(file: Path | None) -> None:
 
 @contextmanager
 def write_performance(client: Client, file: Path | None) -> Iterator[None]:
-    """Write Dask's report of all work between entering and leaving.
+    """Write Dask's report of all work between entering and leaving to an HTML file.
 
-    Parameters
-    ----------
-    client
-        `distributed.Client`.
-    file
-        HTML file; None: no report. An error in making it is logged and does not
-        affect the run.
+    None: no report. An error in making it is logged and does not affect the run.
     """
     if file is None:
         yield

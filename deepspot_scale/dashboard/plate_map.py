@@ -14,6 +14,7 @@ from math import nan
 from typing import Any, Literal
 
 from deepspot_scale.dashboard.state import Snapshot
+from deepspot_scale.vocabulary import row_letters
 
 Panel = Literal["progress", "spots per cell", "spots per field"]
 FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))
@@ -28,18 +29,6 @@ class PlateShape:
     columns: tuple[str, ...]
 
 
-def letters(number: int) -> str:
-    """Return the name of a plate's row, counted from 0.
-
-    Examples
-    --------
-    >>> letters(0), letters(25), letters(26)
-    ('A', 'Z', 'AA')
-    """
-    first, second = divmod(number, 26)
-    return ("" if not first else chr(64 + first)) + chr(65 + second)
-
-
 def plate_shape(wells: list[Snapshot]) -> PlateShape | None:
     """Return the plate of these wells; None for images outside a plate."""
     if not any(well["row"] or well["column"] for well in wells):
@@ -47,10 +36,10 @@ def plate_shape(wells: list[Snapshot]) -> PlateShape | None:
     rows = {well["row"] for well in wells}
     columns = {short_column(well["column"]) for well in wells}
     for n_rows, n_columns in FORMATS:
-        names = [letters(i) for i in range(n_rows)]
-        numbers = [str(i + 1) for i in range(n_columns)]
+        names = tuple(row_letters(i + 1) for i in range(n_rows))
+        numbers = tuple(str(i + 1) for i in range(n_columns))
         if rows <= set(names) and columns <= set(numbers):
-            return PlateShape(tuple(names), tuple(numbers))
+            return PlateShape(names, numbers)
     in_order = sorted(columns, key=lambda c: (not c.isdecimal(), c.zfill(4)))
     return PlateShape(tuple(sorted(rows)), tuple(in_order))
 
@@ -63,22 +52,10 @@ def short_column(column: str) -> str:
 def well_columns(
     wells: list[Snapshot], shape: PlateShape, shown: Panel
 ) -> dict[str, list[Any]]:
-    """Return the wells as columns for a drawing: positions, values, names.
+    """Return the wells of `RunState.snapshot` as columns for a drawing.
 
-    Parameters
-    ----------
-    wells
-        Of `RunState.snapshot`.
-    shape
-        From `plate_shape`.
-    shown
-        Quantity of `value`; NaN: unknown.
-
-    Returns
-    -------
-    dict
-        x and y (position, 0 for the first column and row), well, value, and the
-        counts total, done, failed, spots, cells.
+    x and y (position, 0 for the first column and row), well, value (the quantity that
+    is shown; NaN: unknown), and the counts total, done, failed, spots, cells.
     """
     row_place = {name: i for i, name in enumerate(shape.rows)}
     column_place = {name: i for i, name in enumerate(shape.columns)}

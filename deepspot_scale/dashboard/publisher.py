@@ -16,14 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from deepspot_scale.dashboard.events import (
-    TOPIC,
-    How,
-    Message,
-    begin_message,
-    end_message,
-    rows_message,
-)
+from deepspot_scale.dashboard import events
+from deepspot_scale.dashboard.events import TOPIC
 from deepspot_scale.vocabulary import FieldAddress
 
 if TYPE_CHECKING:
@@ -46,29 +40,15 @@ def announce_run(
 ) -> Iterator[Announce]:
     """Publish a run on a client's scheduler, from its beginning to its end.
 
-    Parameters
-    ----------
-    client
-        `distributed.Client`; None: nothing is published.
-    run
-        The run folder.
-    left
-        The fields to do.
-    before
-        Rows of the fields that are already done or failed, columns
-        `vocabulary.FIELDS`.
-
-    Yields
-    ------
-    callable
-        Takes the rows of finished fields; returns at once.
+    Yields a function that takes the rows of finished fields and returns at once. A
+    client that is None publishes nothing; the others are as for `begin_message`.
     """
     if client is None:
         yield lambda _: None
         return
     publisher = _Publisher(client, run)
     publisher.begin(left, before)
-    how: How = "stopped"
+    how: events.How = "stopped"
     try:
         yield publisher.publish
         how = "finished"
@@ -98,7 +78,7 @@ class _Publisher:
             self.client.register_plugin(RunPage())
             for _, problem in self.client.get_events(FAULTS):
                 logger.warning("the live page lacks %s", problem)
-            self.client.log_event(TOPIC, begin_message(self.run, left, before))
+            self.client.log_event(TOPIC, events.begin_message(self.run, left, before))
         except Exception as error:  # such as a scheduler without this package
             self._give_up(error)
         else:
@@ -111,7 +91,7 @@ class _Publisher:
         if not self.stopped:
             self.waiting.append(rows)
 
-    def end(self, how: How) -> None:
+    def end(self, how: events.How) -> None:
         """Send the remaining rows, and how the run ended."""
         if self.stopped:
             return
@@ -133,21 +113,18 @@ class _Publisher:
             rows = [self.waiting.popleft() for _ in range(len(self.waiting))]
             if rows:
                 table = pd.concat(rows, ignore_index=True)
-                await self._send(rows_message(self.run, table))
+                await self._send(events.rows_message(self.run, table))
 
-    async def _finish(self, how: How) -> None:
+    async def _finish(self, how: events.How) -> None:
         self.stopped = True
         await self._send_rows()
-        await self._send(end_message(self.run, how))
+        await self._send(events.end_message(self.run, how))
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, message: events.Message) -> None:
         await self.client.scheduler.log_event(topic=TOPIC, msg=message)
 
     def _give_up(self, error: Exception) -> None:
         self.stopped = True
         self.waiting.clear()
-        logger.warning(
-            "the run continues without its live page: %s: %s",
-            type(error).__name__,
-            " ".join(str(error).split()),
-        )
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        logger.warning("the run continues without its live page: %s", reason)

@@ -53,8 +53,10 @@ class RunPage(SchedulerPlugin):
             self._take(message, time_)
         problem = self._attempt("page", add_page)
         if problem:
-            self._attempt("plain page", partial(add_plain_page, problem=problem))
-        self._attempt("JSON", add_json)
+            plain = partial(_add_route, path=PAGE, handler=PlainPage, problem=problem)
+            self._attempt("plain page", plain)
+        as_json = partial(_add_route, path=rf"{PAGE}\.json", handler=Numbers)
+        self._attempt("JSON", as_json)
         self._attempt("metrics", add_metrics)
 
     async def close(self) -> None:
@@ -124,28 +126,15 @@ def add_page(scheduler: Any, runs: Runs) -> None:
         fill_document(document, runs)
 
     variables = dashboard.template_variables(scheduler)
+    prefix = dashboard_prefix(scheduler)
     application = BokehApplication(
-        {f"/{PAGE}": fill},
-        scheduler,
-        prefix=dashboard_prefix(scheduler),
-        template_variables=variables,
+        {f"/{PAGE}": fill}, scheduler, prefix=prefix, template_variables=variables
     )
     scheduler.http_application.add_application(application)
     application.initialize(IOLoop.current())
     application.start()
     if PAGE not in variables["pages"]:
         variables["pages"].append(PAGE)
-
-
-def add_plain_page(scheduler: Any, runs: Runs, problem: str) -> None:
-    """Add the page without Bokeh."""
-    extra = {"runs": runs, "problem": problem}
-    _add_route(scheduler, PAGE, PlainPage, extra)
-
-
-def add_json(scheduler: Any, runs: Runs) -> None:
-    """Add the numbers as JSON."""
-    _add_route(scheduler, rf"{PAGE}\.json", Numbers, {"runs": runs})
 
 
 def add_metrics(scheduler: Any, runs: Runs) -> None:
@@ -162,9 +151,11 @@ def drop_metrics(_: Any, runs: Runs) -> None:
     METRICS.forget(runs)
 
 
-def _add_route(scheduler: Any, path: str, handler: Any, extra: dict[str, Any]) -> None:
+def _add_route(
+    scheduler: Any, runs: Runs, path: str, handler: Any, **extra: Any
+) -> None:
     route = dashboard_prefix(scheduler) + path
-    settings = {"dask_server": scheduler, "extra": extra}
+    settings = {"dask_server": scheduler, "extra": {"runs": runs, **extra}}
     scheduler.http_application.add_handlers(r".*", [(route, handler, settings)])
 
 

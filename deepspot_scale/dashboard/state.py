@@ -12,12 +12,7 @@ from dataclasses import dataclass, field
 from math import isnan
 from typing import Any
 
-from deepspot_scale.dashboard.events import (
-    FieldRow,
-    Message,
-    WellRow,
-    read_rows,
-)
+from deepspot_scale.dashboard.events import FieldRow, Message, WellRow, read_rows
 from deepspot_scale.dashboard.rates import RateHistory, RecentRate
 from deepspot_scale.vocabulary import DONE
 
@@ -95,22 +90,11 @@ class RunState:
     @classmethod
     def begin(cls, run: str, wells: list[WellRow], now: float) -> RunState:
         """Return the state of a new run."""
-        return cls(
-            run,
-            now,
-            {
-                (well.row, well.column): (
-                    well.n_left + well.n_done + well.n_failed,
-                    Counts(
-                        n_done=well.n_done,
-                        n_failed=well.n_failed,
-                        n_spots=well.n_spots,
-                        n_cells=well.n_cells,
-                    ),
-                )
-                for well in wells
-            },
-        )
+        known = {}
+        for row, column, n_left, n_done, n_failed, n_spots, n_cells in wells:
+            counts = Counts(n_done, n_failed, n_spots=n_spots, n_cells=n_cells)
+            known[row, column] = n_left + n_done + n_failed, counts
+        return cls(run, now, known)
 
     def add(self, rows: list[FieldRow], now: float) -> None:
         """Count finished fields; a field that is already known is not counted again."""
@@ -170,14 +154,9 @@ class RunState:
             self.failures.append(row)
 
     def snapshot(self, now: float, devices: dict[str, str] | None = None) -> Snapshot:
-        """Return all numbers at a time.
+        """Return all numbers at a time, or at the end of a run that has ended.
 
-        Parameters
-        ----------
-        now
-            The time; for a run that has ended, its end is used instead.
-        devices
-            Device of each worker's network.
+        `devices` has the device of each worker's network.
         """
         now = now if self.ended is None else self.ended
         seconds = max(now - self.began, 0.0)
@@ -207,7 +186,10 @@ class RunState:
             "stages": dict(self.stages),
             "wells": self._wells(),
             "workers": self._workers(now, devices or {}),
-            "failures": [_failure(row) for row in reversed(self.failures)],
+            "failures": [
+                {"field": row.address.path, "reason": row.reason, "worker": row.worker}
+                for row in reversed(self.failures)
+            ],
             "history": self.history.curve(now),
         }
 
@@ -239,10 +221,6 @@ class RunState:
             }
             for name, worker in sorted(self.workers.items())
         ]
-
-
-def _failure(row: FieldRow) -> Snapshot:
-    return {"field": row.address.path, "reason": row.reason, "worker": row.worker}
 
 
 @dataclass

@@ -14,13 +14,9 @@ from typing import Any
 import pandas as pd
 
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.exports import measures
 from deepspot_scale.exports.libraries import load_library
-from deepspot_scale.exports.measures import (
-    KEYS,
-    feature_names,
-    measure_cells,
-    measure_columns,
-)
+from deepspot_scale.exports.measures import KEYS
 from deepspot_scale.exports.targets import check_cells
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import RunResults
@@ -36,13 +32,6 @@ def write_anndata(results: RunResults, path: Path) -> None:
     in; see `make_anndata`. ``uns`` has the texts ``settings`` (TOML) and
     ``provenance`` (JSON) and the table ``fields``, failed ones with their reason.
 
-    Parameters
-    ----------
-    results
-        The run.
-    path
-        File ending in ``.h5ad``.
-
     Raises
     ------
     SettingsError
@@ -54,9 +43,9 @@ def write_anndata(results: RunResults, path: Path) -> None:
         raise SettingsError(f"expected a file name ending in .h5ad, got {path.name}")
     check_cells(results, "AnnData holds cells")
     load_library("anndata", "anndata")
-    columns = measure_columns(results.index.sectors)
-    wells = results.plate_map, results.index.sectors
-    tables = [measure_cells(each["cells"], *wells) for each in results.iter_fields()]
+    columns = measures.measure_columns(results.index.sectors)
+    wells, fields = (results.plate_map, results.index.sectors), results.iter_fields()
+    tables = [measures.measure_cells(each["cells"], *wells) for each in fields]
     data = make_anndata(join_tables(tables, columns), results)
     data.uns["settings"] = write_settings(results.settings)
     data.uns["provenance"] = json.dumps(results.provenance, indent=2)
@@ -65,38 +54,27 @@ def write_anndata(results: RunResults, path: Path) -> None:
 
 
 def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
-    """Return cells as an AnnData in memory.
+    """Return the cells of `measure_cells` as an AnnData in memory.
 
-    Parameters
-    ----------
-    table
-        From `measure_cells`.
-    results
-        Their run.
-
-    Returns
-    -------
-    anndata.AnnData
-        ``X``: float64, the measures named in ``var``, which says what each means.
-        ``obs``: plate, well, row, column, field, t, channel, z, cell (its label),
-        touches_border, condition, gene and replicate. ``obsm["spatial"]``: (n, 2), x
-        and y of the cell's centroid in its field, in pixels.
+    ``X``: float64, the measures named in ``var``, which says what each means. ``obs``:
+    plate, well, row, column, field, t, channel, z, cell (its label), touches_border,
+    condition, gene and replicate. ``obsm["spatial"]``: (n, 2), x and y of the cell's
+    centroid in its field, in pixels.
     """
     ad = load_library("anndata", "anndata")
-    names = feature_names(results.index.sectors)
+    names = measures.feature_names(results.index.sectors)
     obs = table[[*KEYS, "touches_border", *MAP]].copy()
     addresses = addresses_of(table)
     obs.insert(0, "well", [address.well for address in addresses])
     obs.insert(0, "plate", results.plate_name)
     words = ["plate", "well", "row", "column", "field", "channel", *MAP]
     obs[words] = obs[words].astype("category")
-    places = zip(
-        (address.path for address in addresses),
-        *(table[name] for name in ("channel", "t", "z", "cell")),
-        strict=True,
-    )
-    obs.index = pd.Index([_name(*place) for place in places], dtype=object)
-    known = {c.name: c.meaning for c in measure_columns(results.index.sectors)}
+    paths = [address.path for address in addresses]
+    numbers = (table[name] for name in ("channel", "t", "z", "cell"))
+    index = [_name(*place) for place in zip(paths, *numbers, strict=True)]
+    obs.index = pd.Index(index, dtype=object)
+    columns = measures.measure_columns(results.index.sectors)
+    known = {column.name: column.meaning for column in columns}
     var = pd.DataFrame({"meaning": [known[name] for name in names]}, index=names)
     return ad.AnnData(
         table[names].to_numpy("float64"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -24,20 +25,12 @@ def write_csv(results: RunResults, folder: Path) -> None:
     """Write ``spots.csv``, ``cells.csv`` and every other table of the run as CSV.
 
     Numbers keep all their digits; NaN is an empty place. In ``cells.csv`` the counts
-    in one-degree bins are summed up to the run's sectors.
-
-    Parameters
-    ----------
-    results
-        The run; of tables written part by part, and of fields, its chosen fields.
-    folder
-        Where to; made here.
+    in one-degree bins are summed up to the run's sectors. Tables written part by part,
+    and that of fields, have the chosen fields only. The folder is made here.
     """
     folder.mkdir()
-    columns = {
-        **results.contents.tables,
-        "cells": measure_columns(results.index.sectors),
-    }
+    cells = measure_columns(results.index.sectors)
+    columns = {**results.contents.tables, "cells": cells}
     _write_parts(results, folder, columns)
     for name, table in {"fields": results.fields, **results.summaries}.items():
         columns[name] = SUMMARIES.get(name, results.contents.fields)
@@ -52,23 +45,21 @@ def _write_parts(
     with ExitStack() as stack:
         files = {}
         for kind, declared in columns.items():
-            path = folder / f"{kind}.csv"
-            files[kind] = stack.enter_context(
-                path.open("w", encoding="utf-8", newline="")
-            )
+            file = (folder / f"{kind}.csv").open("w", encoding="utf-8", newline="")
+            files[kind] = stack.enter_context(file)
             names = pd.DataFrame(columns=[column.name for column in declared])
-            names.to_csv(files[kind], index=False, lineterminator="\n")
+            _to_csv(names, file)
         for found in results.iter_fields():
             wells = results.plate_map, results.index.sectors
             tables = found.tables | {"cells": measure_cells(found["cells"], *wells)}
             for kind, table in tables.items():
-                table.to_csv(
-                    files[kind], index=False, header=False, lineterminator="\n"
-                )
+                _to_csv(table, files[kind], header=False)
 
 
-def _to_csv(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+def _to_csv(table: pd.DataFrame, file: Any, *, header: bool = True) -> None:
+    table.to_csv(
+        file, header=header, index=False, lineterminator="\n", encoding="utf-8"
+    )
 
 
 def _describe(tables: dict[str, tuple[Column, ...]]) -> pd.DataFrame:

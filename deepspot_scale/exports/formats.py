@@ -6,7 +6,7 @@ whole or not there. Nothing here knows how a format is written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -30,6 +30,12 @@ _NAMES = {
     "napari": "napari",
 }
 """Names below ``RUN/exports``."""
+_WRITERS: dict[str, Callable[..., None]] = {
+    "csv": csv_folder.write_csv,
+    "anndata": write_anndata,
+    "spatialdata": spatialdata_store.write_spatialdata,
+    "napari": napari_folder.write_napari,
+}
 _SIGNS = {
     "csv": csv_folder.SIGN,
     "spatialdata": spatialdata_store.SIGN,
@@ -96,8 +102,9 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
         if to in IN_PLATE:
             return _add_to_plate(results, to, out, overwrite=overwrite)
         target = _target(results, to, out)
+        given = {"images": images} if to == "spatialdata" else {}
         with whole(target, overwrite=overwrite, sign=_SIGNS.get(to)) as partial:
-            _write(results, to, partial, images=images)
+            _WRITERS[to](results, partial, **given)
     except OSError as error:
         raise RunError(f"the export to {to} stopped: {error}") from error
     return target
@@ -125,14 +132,3 @@ def _add_to_plate(
     write(results, overwrite=overwrite)
     source = results.source
     return source if is_url(source) else Path(source)
-
-
-def _write(results: RunResults, to: str, target: Path, *, images: bool) -> None:
-    if to == "csv":
-        csv_folder.write_csv(results, target)
-    elif to == "anndata":
-        write_anndata(results, target)
-    elif to == "napari":
-        napari_folder.write_napari(results, target)
-    else:
-        spatialdata_store.write_spatialdata(results, target, images=images)

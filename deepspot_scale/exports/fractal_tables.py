@@ -35,13 +35,6 @@ def write_fractal_tables(results: RunResults, *, overwrite: bool) -> None:
     of the cells. ``deepspot_field_ROI_table`` has one region, the field. A field
     without cells gets the latter only.
 
-    Parameters
-    ----------
-    results
-        The run.
-    overwrite
-        Replace what an earlier export wrote.
-
     Raises
     ------
     RunError

@@ -12,14 +12,7 @@ from deepspot_scale.errors import SettingsError
 
 
 def load_library(name: str, extra: str) -> Any:
-    """Return a module of an optional library.
-
-    Parameters
-    ----------
-    name
-        Such as ``spatialdata.models``.
-    extra
-        Extra of this package that installs it.
+    """Return a module of an optional library, which an extra of this package installs.
 
     Raises
     ------

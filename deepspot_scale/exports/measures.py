@@ -48,22 +48,10 @@ def _sector_columns(n_sectors: int) -> tuple[Column, ...]:
 def measure_cells(
     cells: pd.DataFrame, plate_map: pd.DataFrame, n_sectors: int
 ) -> pd.DataFrame:
-    """Return one row for each row of `cells`, with numbers and words only.
+    """Return one row for each row of `cells`, with the columns of `measure_columns`.
 
-    Parameters
-    ----------
-    cells
-        The columns `vocabulary.CELLS`.
-    plate_map
-        What each well holds, see `RunResults.plate_map`.
-    n_sectors
-        Sectors about the nucleus.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `measure_columns`. Sectors count counter-clockwise; sector 0 is centred on the
-        reference, on +x where none was given.
+    `plate_map` is that of `RunResults`. Sectors count counter-clockwise; sector 0 is
+    centred on the reference, on +x where none was given.
     """
     table = cells.merge(plate_map, how="left", on=["row", "column"])
     table = table.fillna(dict.fromkeys(MAP, ""))

@@ -41,14 +41,7 @@ def write_napari(results: RunResults, folder: Path) -> None:
 
     A cell is placed at its centroid. If the run has several time points or separate
     planes, t and z are the first axes of a point. An empty table gives no file, a
-    field without tables no folder.
-
-    Parameters
-    ----------
-    results
-        The run.
-    folder
-        Folder to create.
+    field without tables no folder. The folder is created.
     """
     folder.mkdir()
     paths = [address.path for address in addresses_of(results.done)]

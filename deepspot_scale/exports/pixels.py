@@ -18,12 +18,7 @@ Projection = Literal["max", "mean", "none"]
 def lazy_image(field: Field, project: Projection) -> xr.DataArray:
     """Return the image with the axes c, t and z if kept, y, x.
 
-    Parameters
-    ----------
-    field
-        An open field.
-    project
-        Projection of a stack's planes; none: planes are kept.
+    Planes of a stack are projected; none: they are kept.
     """
     image = field.to_datasets()["/"]["image"]
     if "c" not in image.dims:
@@ -32,25 +27,14 @@ def lazy_image(field: Field, project: Projection) -> xr.DataArray:
 
 
 def lazy_labels(field: Field, name: str, like: xr.DataArray) -> xr.DataArray:
-    """Return labels with the axes of `like` except c.
+    """Return labels with the axes of `like`, from `lazy_image`, except c.
 
-    Parameters
-    ----------
-    field
-        An open field.
-    name
-        Name of the label image.
-    like
-        From `lazy_image`. Labels are repeated along axes that they lack.
+    Labels are repeated along axes that they lack.
     """
     labels = field.to_datasets()[f"labels/{name}"]["labels"]
     labels = _fold(labels, "none" if "z" in like.dims else "max")
-    lacking = {
-        str(axis): like.sizes[axis]
-        for axis in like.dims
-        if axis != "c" and axis not in labels.dims
-    }
-    axes = [axis for axis in like.dims if axis != "c"]
+    axes = [str(axis) for axis in like.dims if axis != "c"]
+    lacking = {axis: like.sizes[axis] for axis in axes if axis not in labels.dims}
     return labels.expand_dims(lacking).transpose(*axes)
 
 

@@ -36,13 +36,6 @@ _ROWS = 1024
 def write_sectors(results: RunResults, *, overwrite: bool) -> None:
     """Write the label image ``sectors`` of every field that is done.
 
-    Parameters
-    ----------
-    results
-        The run.
-    overwrite
-        Replace labels of this name.
-
     Raises
     ------
     RunError
@@ -97,12 +90,9 @@ def _draw_plane(
         if settings.nuclei is not None:
             nuclei = field.read_labels(settings.nuclei, t=t, window=window)
             labels = np.where(nuclei > 0, 0, labels)
+        by_nuclei, n_sectors = settings.nuclei is not None, results.index.sectors
         drawn[window] = draw_sectors(
-            labels,
-            known,
-            results.index.sectors,
-            start,
-            has_nuclei=settings.nuclei is not None,
+            labels, known, n_sectors, start, has_nuclei=by_nuclei
         )
     return drawn
 
@@ -117,18 +107,9 @@ def draw_sectors(
 ) -> NDArray[np.uint8]:
     """Return the sector of each pixel of cytoplasm, from 1; 0 elsewhere.
 
-    Parameters
-    ----------
-    cytoplasm
-        (y, x), the cell of each pixel; 0 outside of cells and in nuclei.
-    cells
-        The columns `vocabulary.CELLS`, ascending by cell, one row for each.
-    n_sectors
-        Divisor of 180.
-    first_row
-        Row of the field that the first row of `cytoplasm` is.
-    has_nuclei
-        Whether sectors are about the nucleus' centroid, or else about the cell's.
+    `cytoplasm` is the cell of each pixel, (y, x), from a row of the field on; 0 outside
+    of cells and in nuclei. The table has one row for each cell, ascending. Sectors are
+    about the nucleus' centroid, or else about the cell's; `n_sectors` divides 180.
 
     Raises
     ------
@@ -141,13 +122,9 @@ def draw_sectors(
     centre = "nucleus" if has_nuclei else "cell"
     y, x = (cells[f"{centre}_{axis}"].to_numpy()[at] for axis in "yx")
     reference = np.nan_to_num(cells["reference_deg"].to_numpy())[at]
-    with_centre = np.isfinite(y)
-    rows, columns = rows[with_centre], columns[with_centre]
-    bins = angle_bins(
-        rows + first_row - y[with_centre],
-        columns - x[with_centre],
-        reference[with_centre],
-    )
+    known = np.isfinite(y)
+    rows, columns, y, x = (each[known] for each in (rows, columns, y, x))
+    bins = angle_bins(rows + first_row - y, columns - x, reference[known])
     width = N_BINS // n_sectors
     # As in `sector_sums`: sector 0 reaches half a sector to either side.
     drawn[rows, columns] = (bins + width // 2) % N_BINS // width + 1

@@ -51,16 +51,8 @@ def write_spatialdata(results: RunResults, path: Path, *, images: bool = False) 
     labels ``B_03_0_cells`` and ``B_03_0_nuclei``, named by the run's labels, and the
     coordinate system ``B_03_0``; with several time points ``B_03_0_t0_spots`` and so
     on. The table ``cells_CHANNEL`` annotates the labels of the cells. ``attrs`` has
-    settings, provenance and the fields that failed.
-
-    Parameters
-    ----------
-    results
-        The run; without cells only points are written.
-    path
-        Folder ending in ``.zarr``.
-    images
-        Copy the fields' images too, with projected stacks.
+    settings, provenance and the fields that failed. Without cells only points are
+    written; images, with projected stacks, only on request.
 
     Raises
     ------
@@ -98,24 +90,22 @@ def _write_frame(
     spots = found["spots"][found["spots"]["t"] == frame.t]
     if len(spots):
         _write(data, "points", f"{frame.name}_spots", _points(spots, frame))
-    image = lazy_image(frame.field, _projection(results))
+    project = results.settings.project  # images of SpatialData are 2D
+    image = lazy_image(frame.field, "max" if project == "none" else project)
     if images:
-        _write(data, "images", f"{frame.name}_image", _image(image, frame))
+        given = {"dims": ("c", "y", "x"), "c_coords": list(frame.field.channels)}
+        element = _raster("Image2DModel", image, frame, **given)
+        _write(data, "images", f"{frame.name}_image", element)
     regions = {}
     for label in filter(None, (results.settings.cells, results.settings.nuclei)):
         (plain,) = safe_names([label]).values()
         regions[label] = f"{frame.name}_{plain}"
         labels = lazy_labels(frame.field, label, image)
-        _write(data, "labels", regions[label], _labels(labels, frame))
+        element = _raster("Labels2DModel", labels, frame, dims=("y", "x"))
+        _write(data, "labels", regions[label], element)
     wells = results.plate_map, results.index.sectors
     cells = measure_cells(found["cells"][found["cells"]["t"] == frame.t], *wells)
     return cells.assign(region=regions.get(results.settings.cells or ""))
-
-
-def _projection(results: RunResults) -> Any:
-    """Return how stacks become the 2D images of SpatialData."""
-    project = results.settings.project
-    return "max" if project == "none" else project
 
 
 def _write(data: Any, kind: str, name: str, element: Any) -> None:
@@ -151,36 +141,15 @@ def _points(spots: pd.DataFrame, frame: _Frame) -> Any:
     )
 
 
-def _flat(image: xr.DataArray, frame: _Frame) -> Any:
-    """Return a frame's pixels in chunks of one size, as the store needs them."""
-    own = image.isel(t=frame.t) if "t" in image.dims else image
-    return own.data.rechunk({-2: _CHUNK, -1: _CHUNK})
-
-
-def _factors(frame: _Frame) -> list[int] | None:
-    """Return the factors between resolutions; None: one is enough."""
-    n = max(0, math.ceil(math.log2(max(frame.field.shape_yx) / _CHUNK)))
-    return [2] * n or None
-
-
-def _image(image: xr.DataArray, frame: _Frame) -> Any:
-    models = load_library("spatialdata.models", EXTRA)
-    return models.Image2DModel.parse(
-        _flat(image, frame),
-        dims=("c", "y", "x"),
-        c_coords=list(frame.field.channels),
-        scale_factors=_factors(frame),
+def _raster(model: str, pixels: xr.DataArray, frame: _Frame, **given: Any) -> Any:
+    """Return a frame's image or labels, in chunks of one size as the store needs."""
+    own = pixels.isel(t=frame.t) if "t" in pixels.dims else pixels
+    n_halved = max(0, math.ceil(math.log2(max(frame.field.shape_yx) / _CHUNK)))
+    return getattr(load_library("spatialdata.models", EXTRA), model).parse(
+        own.data.rechunk({-2: _CHUNK, -1: _CHUNK}),
+        scale_factors=[2] * n_halved or None,
         transformations=_placed(frame),
-    )
-
-
-def _labels(labels: xr.DataArray, frame: _Frame) -> Any:
-    models = load_library("spatialdata.models", EXTRA)
-    return models.Labels2DModel.parse(
-        _flat(labels, frame),
-        dims=("y", "x"),
-        scale_factors=_factors(frame),
-        transformations=_placed(frame),
+        **given,
     )
 
 

@@ -26,15 +26,8 @@ def whole(
 ) -> Iterator[Path]:
     """Give a path to write to; move what is there to `target` when all went well.
 
-    Parameters
-    ----------
-    target
-        File or folder to be.
-    overwrite
-        Replace what an earlier export wrote there.
-    sign
-        A file in the folder and a word in this file by which an earlier export is
-        known; a folder without them is not replaced. None: exports are files.
+    The sign is a file in the folder and a word in this file by which an earlier export
+    is known; a folder without them is not replaced. None: exports are files.
 
     Raises
     ------
@@ -58,21 +51,15 @@ def _check_free(target: Path, *, overwrite: bool, sign: tuple[str, str] | None) 
         return
     if not overwrite:
         raise RunError(f"{target} exists; ask to overwrite it, or choose another place")
-    if target.is_dir() and not _is_signed(target, sign):
+    file = target / sign[0] if sign else target
+    signed = sign and file.is_file() and sign[1] in file.read_text("utf-8")
+    if target.is_dir() and not signed:
         raise RunError(
             f"{target} is a folder that no such export wrote; it is not replaced. "
             "Choose another place"
         )
     if target.is_file() and sign is not None:
         raise RunError(f"{target} is a file, not a folder; choose another place")
-
-
-def _is_signed(folder: Path, sign: tuple[str, str] | None) -> bool:
-    if sign is None:
-        return False
-    name, word = sign
-    file = folder / name
-    return file.is_file() and word in file.read_text("utf-8")
 
 
 def _remove(path: Path) -> None:

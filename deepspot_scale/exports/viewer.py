@@ -74,17 +74,13 @@ def field_layers(
     found = results.of_field(addresses[0])
     opened = results.plate.open(found.address.path)
     image = lazy_image(opened, results.settings.project)
+    chosen = results.settings.channels
     axes = [str(axis) for axis in image.dims if axis != "c"]
     scale = tuple(opened.image.spacing_um.get(axis, 1.0) for axis in axes)
-    layers = [
-        _image_layer(
-            image.isel(c=number),
-            name,
-            scale,
-            visible=bool({name, str(number)} & set(results.settings.channels)),
-        )
-        for number, name in enumerate(opened.channels)
-    ]
+    layers = []
+    for number, name in enumerate(opened.channels):
+        visible = name in chosen or str(number) in chosen
+        layers.append(_image_layer(image.isel(c=number), name, scale, visible=visible))
     layers += _enhanced_layers(results, found.address, scale)
     for name in filter(None, (results.settings.cells, results.settings.nuclei)):
         if name in opened.label_names:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import dask.array as da
@@ -22,14 +22,8 @@ from deepspot_scale.errors import FieldError
 from deepspot_scale.io.image_files.tiff_png import is_image_file, open_file
 from deepspot_scale.io.labels import LabelImage, open_labels
 from deepspot_scale.io.limits import check_within
-from deepspot_scale.io.ome_zarr.metadata import ImageListing
-from deepspot_scale.io.ome_zarr.zarr_images import (
-    listing_of_node,
-    open_image_node,
-    open_level,
-    open_plain_array,
-    read_label_names,
-)
+from deepspot_scale.io.ome_zarr import zarr_images
+from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_image
 from deepspot_scale.io.stored_image import Projection, StoredImage, Window
 from deepspot_scale.io.stores import is_url, join
 from deepspot_scale.vocabulary import FieldAddress
@@ -300,15 +294,15 @@ def open_field(entry: FieldEntry) -> Field:
         return _field(entry, open_file(source))
     root = _root(source, entry.address)
     check_within(source, root)
-    node = open_image_node(source)
+    node = zarr_images.open_image_node(source)
     if isinstance(node, zarr.Array):
-        return _field(entry, open_plain_array(node, source))
-    listing = listing_of_node(node, source)
+        return _field(entry, zarr_images.open_plain_array(node, source))
+    listing, zarr_format = parse_image(node, source), node.metadata.zarr_format
     check_within(join(source, listing.levels[0].path), root)
-    names = read_label_names(source, node.metadata.zarr_format)
-    image = open_level(source, listing, zarr_format=node.metadata.zarr_format)
+    names = zarr_images.read_label_names(source, zarr_format)
+    image = zarr_images.open_level(source, listing, zarr_format=zarr_format)
     field = _field(entry, image)
-    return Field(entry.address, image, field.channels, names, listing, source)
+    return replace(field, label_names=names, listing=listing, group=source)
 
 
 def _root(source: str, address: FieldAddress) -> str:

@@ -20,12 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
-from deepspot_scale.io.ome_zarr.metadata import ImageListing
-from deepspot_scale.io.ome_zarr.zarr_images import (
-    listing_of_node,
-    open_image_node,
-    open_level,
-)
+from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_image
+from deepspot_scale.io.ome_zarr.zarr_images import open_image_node, open_level
 from deepspot_scale.io.stored_image import StoredImage, Window
 
 _ROUNDING = 1e-6
@@ -85,19 +81,10 @@ class LabelImage:
 
 
 def nearest_index(n_image: int, n_labels: int, ratio: float) -> NDArray[np.int64]:
-    """Return for each image pixel the label pixel that contains its centre.
+    """Return for each of `n_image` pixels the label pixel that contains its centre.
 
-    Parameters
-    ----------
-    n_image, n_labels
-        Pixels of image and labels along one axis.
-    ratio
-        Size of an image pixel divided by that of a label pixel, above 0.
-
-    Returns
-    -------
-    ndarray
-        (n_image,), 0 to ``n_labels - 1``, ascending.
+    The result is (n_image,), 0 to ``n_labels - 1``, ascending. `ratio` is the size of
+    an image pixel divided by that of a label pixel, above 0.
 
     Examples
     --------
@@ -113,16 +100,7 @@ def nearest_index(n_image: int, n_labels: int, ratio: float) -> NDArray[np.int64
 def open_labels(
     group: str, name: str, image: StoredImage, listing: ImageListing
 ) -> LabelImage:
-    """Open a label image.
-
-    Parameters
-    ----------
-    group
-        Path or URL of the label image's group.
-    name
-        Name such as ``cells``, for messages.
-    image, listing
-        The image at its finest level, and its metadata.
+    """Open the labels in a group, for an image at its finest level.
 
     Raises
     ------
@@ -130,7 +108,7 @@ def open_labels(
         The labels are missing or damaged, are not integers, or do not cover the image.
     """
     node = open_image_node(group)
-    found = listing_of_node(node, group)
+    found = parse_image(node, group)
     stored_at = partial(open_level, group, found, zarr_format=node.metadata.zarr_format)
     level, stored = _choose_level(len(found.levels), stored_at, image)
     if stored.dtype.kind not in "ui":
@@ -157,10 +135,8 @@ def _choose_level(
 ) -> tuple[int, StoredImage]:
     """Return the level with the image's grid, or else the finest one."""
     finest = stored_at(0)
-    if finest.shape[-2:] == image.shape[-2:]:
-        return 0, finest
-    for level in range(1, n_levels):
-        stored = stored_at(level)
+    for level in range(n_levels):
+        stored = stored_at(level) if level else finest
         if stored.shape[-2:] == image.shape[-2:]:
             return level, stored
     return 0, finest

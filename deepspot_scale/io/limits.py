@@ -33,16 +33,12 @@ CODE: Final = frozenset({"pickle"})
 
 
 def check_array(array: zarr.Array[Any], source: str) -> None:
-    """Raise FieldError unless an array is safe to read.
-
-    Parameters
-    ----------
-    array
-        An open array; its data are not read.
-    source
-        Its path or URL, for messages.
-    """
-    names = {_name(codec) for codec in _codecs(array)}
+    """Raise FieldError unless an open array is safe to read; no data are read."""
+    metadata = array.metadata
+    codecs: list[Any] = list(getattr(metadata, "codecs", ()))
+    if isinstance(metadata, ArrayV2Metadata):
+        codecs = [metadata.compressor, *(metadata.filters or ())]
+    names = {str(getattr(c, "codec_id", type(c).__name__)).lower() for c in codecs}
     if names & CODE or array.dtype.kind not in "biufc":
         raise FieldError(
             f"{source} holds {array.dtype}{' packed by pickle' * bool(names & CODE)}, "
@@ -70,26 +66,10 @@ def check_array(array: zarr.Array[Any], source: str) -> None:
         )
 
 
-def _codecs(array: zarr.Array[Any]) -> list[Any]:
-    metadata = array.metadata
-    if isinstance(metadata, ArrayV2Metadata):
-        return [metadata.compressor, *(metadata.filters or ())]
-    return list(metadata.codecs)
-
-
-def _name(codec: Any) -> str:
-    return str(getattr(codec, "codec_id", type(codec).__name__)).lower()
-
-
 def check_within(path: str, root: str) -> None:
-    """Raise FieldError if a local path leads out of a folder, for example by a link.
+    """Raise FieldError if a local path leads out of `root`, for example by a link.
 
-    Parameters
-    ----------
-    path
-        Path of something below `root`; URLs are not checked.
-    root
-        The folder.
+    URLs are not checked.
     """
     if is_url(path):
         return

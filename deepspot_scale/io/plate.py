@@ -22,13 +22,9 @@ import zarr
 from deepspot_scale.errors import FieldError, PlateError
 from deepspot_scale.io.field import Field, FieldEntry, open_field
 from deepspot_scale.io.image_files import tiff_png
-from deepspot_scale.io.ome_zarr.metadata import (
-    Attributes,
-    parse_plate,
-    parse_well,
-    read_block,
-)
+from deepspot_scale.io.ome_zarr import metadata
 from deepspot_scale.io.stores import (
+    ZARR_DOCUMENTS,
     Source,
     ZarrFormat,
     is_safe_path,
@@ -43,7 +39,6 @@ __all__ = ["Field", "FieldEntry", "Plate", "open_field", "open_plate"]
 
 _THREADS = 16
 """Wells read in parallel, since reading waits for disks and networks."""
-_ZARR_DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 @dataclass(frozen=True)
@@ -156,7 +151,7 @@ def open_plate(source: Source) -> Plate:
             raise PlateError(f"there is no file or folder {text}. Check the path.")
         if os.path.isfile(text):
             return _open_files(text, [text])
-        if not any(os.path.exists(join(text, name)) for name in _ZARR_DOCUMENTS):
+        if not any(os.path.exists(join(text, name)) for name in ZARR_DOCUMENTS):
             return _open_folder(text)
     return _open_zarr(text)
 
@@ -209,9 +204,9 @@ def _open_zarr(source: str) -> Plate:
     if isinstance(node, zarr.Array):
         return Plate(source, name, (FieldEntry(FieldAddress("", "", name), source),))
     zarr_format = node.metadata.zarr_format
-    block = read_block(node.attrs.asdict(), zarr_format)
+    block = metadata.read_block(node)
     if "plate" in block:
-        return _open_wells(source, block, zarr_format)
+        return _open_wells(source, node)
     if "multiscales" in block:
         return Plate(source, name, (FieldEntry(FieldAddress("", "", name), source),))
     if "bioformats2raw.layout" in block:
@@ -223,9 +218,9 @@ def _open_zarr(source: str) -> Plate:
     )
 
 
-def _open_wells(source: str, block: Attributes, zarr_format: ZarrFormat) -> Plate:
-    name, wells = parse_plate(block, source)
-    read = partial(_read_well, source, zarr_format=zarr_format)
+def _open_wells(source: str, node: zarr.Group) -> Plate:
+    name, wells = metadata.parse_plate(node, source)
+    read = partial(_read_well, source, zarr_format=node.metadata.zarr_format)
     with ThreadPoolExecutor(_THREADS) as pool:
         found = dict(zip(wells, pool.map(read, wells), strict=True))
     entries = []
@@ -253,7 +248,7 @@ def _read_well(
         node = open_node(path, zarr_format)
     except Exception:  # absent or damaged, in zarr's many kinds; named in `missing`
         return None
-    return parse_well(read_block(node.attrs.asdict(), zarr_format), path)
+    return metadata.parse_well(node, path)
 
 
 def _open_series(source: str, zarr_format: ZarrFormat) -> Plate:
@@ -274,8 +269,8 @@ def _open_series(source: str, zarr_format: ZarrFormat) -> Plate:
 def _listed_series(source: str, zarr_format: ZarrFormat) -> list[str] | None:
     if not _is_group(join(source, "OME"), zarr_format):
         return None
-    node = open_node(join(source, "OME"), zarr_format)
-    series = read_block(node.attrs.asdict(), zarr_format).get("series")
+    block = metadata.read_block(open_node(join(source, "OME"), zarr_format))
+    series = block.get("series")
     if not isinstance(series, list):
         return None
     if not all(is_safe_path(path) and "/" not in path for path in series):

@@ -29,7 +29,7 @@ Source = str | os.PathLike[str]
 Node = zarr.Group | zarr.Array[Any]
 ZarrFormat = Literal[2, 3]
 _BLOSC_HEADER = 16
-_ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
+ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 
 def is_url(source: str) -> bool:
@@ -77,7 +77,7 @@ class CheckedStore(WrapperStore[Store]):
     ) -> Buffer | None:
         """Return the stored bytes; OSError if there are fewer than required."""
         value = await retry_async(partial(super().get, key, prototype, byte_range))
-        if value is None or key.endswith(_ZARR_DOCUMENTS):
+        if value is None or key.endswith(ZARR_DOCUMENTS):
             return value
         needed = 1
         if isinstance(byte_range, RangeByteRequest):

@@ -175,18 +175,9 @@ def _protocols(fs: Any) -> tuple[str, ...]:
 def write_table(
     folder: Folder, name: str, table: pd.DataFrame, columns: tuple[Column, ...]
 ) -> None:
-    """Write a table as one Parquet file with the declared columns.
+    """Write a table as one Parquet file with the declared columns, which it must have.
 
-    Parameters
-    ----------
-    folder
-        Folder to write to.
-    name
-        File name; may include sub-folders.
-    table
-        Rows; must have all the columns.
-    columns
-        Their order, types and meanings, from `vocabulary`.
+    `name` may include sub-folders.
     """
     schema = arrow_schema(columns)
     data = pa.Table.from_pandas(as_table(table, columns), schema, preserve_index=False)

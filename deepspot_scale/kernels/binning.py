@@ -45,20 +45,13 @@ def binning_for(spot_sigma: float | None) -> int:
 
 
 def bin_pixels(image: Image, binning: int) -> Image:
-    """Return the means of `binning` x `binning` pixels.
-
-    Parameters
-    ----------
-    image
-        (y, x), both multiples of `binning`.
-    """
+    """Return the means of `binning` x `binning` pixels; both edges are multiples."""
     if binning == 1:
         return image
     # A fixed order of sums: in numpy's mean it depends on the array's shape.
     total = np.zeros((image.shape[0] // binning, image.shape[1] // binning), np.float32)
-    for dy in range(binning):
-        for dx in range(binning):
-            total += image[dy::binning, dx::binning]
+    for dy, dx in np.ndindex(binning, binning):
+        total += image[dy::binning, dx::binning]
     total *= np.float32(1 / binning**2)
     return total
 

@@ -60,24 +60,17 @@ class Dispersion(NamedTuple):
 def measure_dispersion(
     cells: Moments, spots: Moments, centre_y: Floats, centre_x: Floats
 ) -> Dispersion:
-    """Return the three indices of each cell.
+    """Return the three indices of n cells, from the moments of pixels and spots.
 
-    Parameters
-    ----------
-    cells, spots
-        Moments of the pixels and of the spots, (n,) cells each.
-    centre_y, centre_x
-        (n,) nucleus centroids, relative to the origin of the moments; NaN: none.
+    The (n,) centroids of nuclei are relative to the origin of the moments; NaN: none.
     """
-    spot_y, spot_x = spots.centroid()
-    cell_y, cell_x = cells.centroid()
-    offset = np.hypot(spot_y - cell_y, spot_x - cell_x)
+    spot_yx, cell_yx = spots.centroid(), cells.centroid()
+    nucleus_yx = (centre_y, centre_x)
+    offset = np.hypot(spot_yx[0] - cell_yx[0], spot_yx[1] - cell_yx[1])
     return Dispersion(
-        _ratio(offset, np.sqrt(cells.mean_square(cell_y, cell_x))),
-        _ratio(spots.mean_square(spot_y, spot_x), cells.mean_square(spot_y, spot_x)),
-        _ratio(
-            spots.mean_square(centre_y, centre_x), cells.mean_square(centre_y, centre_x)
-        ),
+        _ratio(offset, np.sqrt(cells.mean_square(*cell_yx))),
+        _ratio(spots.mean_square(*spot_yx), cells.mean_square(*spot_yx)),
+        _ratio(spots.mean_square(*nucleus_yx), cells.mean_square(*nucleus_yx)),
     )
 
 

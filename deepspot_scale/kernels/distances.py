@@ -39,21 +39,15 @@ def measure_distances(
     nuclei: NDArray[np.integer] | None,
     regions: Iterable[Region],
 ) -> CellDistances:
-    """Return the distances of the pixels of the given cells.
+    """Return the distances of the pixels of the cells in `regions`; others are 0.
 
-    Parameters
-    ----------
-    cells, nuclei
-        Label images (y, x) of the window; any label of `nuclei` inside a cell is that
-        cell's nucleus. None: no nuclei; distances to them are `REACH`.
-    regions
-        Cells to measure, from `find_regions`; pixels of others are 0.
+    Any label of `nuclei` inside a cell is that cell's nucleus. None: no nuclei;
+    distances to them are `REACH`. Both label images are (y, x) of the window.
     """
-    answer = CellDistances(
-        np.zeros(cells.shape, np.uint16), np.zeros(cells.shape, np.uint16)
-    )
+    answer = CellDistances(*np.zeros((2, *cells.shape), np.uint16))
     for label, found in regions:
-        box = _grown(found, cells.shape)
+        # One pixel more to each side; numpy cuts a box at the window's far edges.
+        box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in found)
         inside = cells[box] == label
         np.copyto(answer.to_edge[box], _distances_from(~inside), where=inside)
         nucleus = np.zeros_like(inside)
@@ -61,14 +55,6 @@ def measure_distances(
             nucleus = inside & (nuclei[box] > 0)
         np.copyto(answer.to_nucleus[box], _distances_from(nucleus), where=inside)
     return answer
-
-
-def _grown(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Return the box enlarged by one pixel to each side, within the window."""
-    return tuple(
-        slice(max(side.start - 1, 0), min(side.stop + 1, length))
-        for side, length in zip(box, shape, strict=True)
-    )
 
 
 def _distances_from(target: NDArray[np.bool_]) -> Distances:

@@ -47,13 +47,9 @@ class Objects(NamedTuple):
 def climb(mask: NDArray[np.bool_], response: NDArray[np.float32]) -> Objects:
     """Split a mask into objects: each pixel belongs to the peak that it climbs to.
 
-    From a pixel the next step is to its largest of eight neighbours inside the mask; a
-    pixel without larger neighbour is a peak. Touching spots are split at the valley.
-
-    Parameters
-    ----------
-    mask, response
-        (y, x); the response is climbed.
+    From a pixel the next step is to its neighbour of largest response among the eight
+    inside the mask; a pixel without larger neighbour is a peak. Touching spots are
+    split at the valley.
     """
     width = mask.shape[1] + 2
     padded_mask = np.pad(mask, 1)
@@ -72,13 +68,9 @@ def climb(mask: NDArray[np.bool_], response: NDArray[np.float32]) -> Objects:
         )
         best = np.where(larger, neighbour, best)
         best_value = np.where(larger, value, best_value)
-    root = best
-    while True:
-        further = root[root]
-        if np.array_equal(further, root):
-            break
-        root = further
-    return _objects(pixels, root, width)
+    while not np.array_equal(further := best[best], best):
+        best = further
+    return _objects(pixels, best, width)
 
 
 def _objects(pixels: Index, root: Index, width: int) -> Objects:
@@ -118,18 +110,10 @@ def connect(
     peaks: Objects,
     origin: tuple[int, int] = (0, 0),
 ) -> Components:
-    """Return 8-connected components with their centres of mass.
+    """Return the 8-connected components of a (y, x) mask, with their centres of mass.
 
-    Parameters
-    ----------
-    mask
-        (y, x).
-    weight
-        (y, x), whole numbers, at least 0: mass of each pixel.
-    peaks
-        Peaks of the same mask.
-    origin
-        Row and column of the window's first pixel in the field.
+    Weights, the mass of each pixel, are whole numbers from 0; `peaks` are of the same
+    mask; `origin` is the row and column of the window's first pixel in the field.
     """
     import cv2
 
@@ -157,19 +141,7 @@ def _gather(
 ) -> Real:
     """Read the pixels around others; outside the image the border pixel is repeated.
 
-    Parameters
-    ----------
-    image
-        (y, x).
-    y, x
-        (...) pixels.
-    around
-        (k, 2) offsets in units of `step`.
-
-    Returns
-    -------
-    ndarray
-        (k, ...), float64.
+    For pixels (...) and (k, 2) offsets in units of `step` the answer is (k, ...).
     """
     dy, dx = step * around.reshape(-1, 2, *(1 for _ in y.shape)).swapaxes(0, 1)
     rows = (y + dy).clip(0, image.shape[0] - 1)

@@ -82,19 +82,10 @@ def _wrap(angle: Floats) -> Floats:
 
 
 def nearest_on_line(points: ArrayLike, corners: ArrayLike) -> Floats:
-    """Return the point of a polyline that is nearest to each point.
+    """Return the point of a polyline that is nearest to each of (n, 2) points (y, x).
 
-    Parameters
-    ----------
-    points
-        (n, 2), y and x.
-    corners
-        (m, 2), y and x, in order along the line; a single corner is a point.
-
-    Returns
-    -------
-    ndarray
-        (n, 2); among equally near points, the one on the first segment.
+    The line has (m, 2) corners (y, x) in order; a single corner is a point. Among
+    equally near points, the one on the first segment is returned.
     """
     p = np.reshape(np.asarray(points, np.float64), (-1, 1, 2))
     line = np.reshape(np.asarray(corners, np.float64), (-1, 2))
@@ -108,20 +99,10 @@ def nearest_on_line(points: ArrayLike, corners: ArrayLike) -> Floats:
 
 
 def sector_sums(bins: ArrayLike, n_sectors: int) -> NDArray[np.int64]:
-    """Sum the 360 one-degree bins to equal sectors, centred on the reference.
+    """Sum (..., 360) one-degree bins to (..., n_sectors) equal sectors.
 
-    Parameters
-    ----------
-    bins
-        (..., 360) counts of spots or pixels.
-    n_sectors
-        Divisor of 180, so that half a sector is a whole number of bins.
-
-    Returns
-    -------
-    ndarray
-        (..., n_sectors); sector 0 is the reference sector, the others follow
-        counter-clockwise.
+    Sector 0 is centred on the reference, the others follow counter-clockwise.
+    `n_sectors` divides 180, so that half a sector is a whole number of bins.
     """
     counts = np.asarray(bins, np.int64)
     width = _N_BINS // n_sectors
@@ -132,17 +113,8 @@ def sector_sums(bins: ArrayLike, n_sectors: int) -> NDArray[np.int64]:
 def sums_from_each_bin(bins: ArrayLike, n_sectors: int) -> NDArray[np.int64]:
     """Sum the bins of a sector that starts at each bin: the sector in any rotation.
 
-    Parameters
-    ----------
-    bins
-        (..., 360) counts of spots or pixels.
-    n_sectors
-        Divisor of 360: a sector has ``360 / n_sectors`` bins.
-
-    Returns
-    -------
-    ndarray
-        (..., 360); element s is the sum of bins s, s + 1, ... around the circle.
+    Of (..., 360) counts; a sector has ``360 / n_sectors`` bins, and element s is the
+    sum of bins s, s + 1, ... around the circle.
     """
     counts = np.asarray(bins, np.int64)
     width = _N_BINS // n_sectors
@@ -155,15 +127,8 @@ def sums_from_each_bin(bins: ArrayLike, n_sectors: int) -> NDArray[np.int64]:
 def relative_concentration(spots: ArrayLike, areas: ArrayLike) -> Floats:
     """Return each sector's spot density relative to the whole cytoplasm; 1: uniform.
 
-    Parameters
-    ----------
-    spots, areas
-        (..., n_sectors) cytoplasmic spots and pixels, broadcast against each other.
-
-    Returns
-    -------
-    ndarray
-        (..., n_sectors); NaN in a sector without area, and for a cell without spots.
+    Cytoplasmic spots and pixels, (..., n_sectors) each, are broadcast against each
+    other; NaN in a sector without area, and for a cell without spots.
     """
     n, area = np.broadcast_arrays(
         np.asarray(spots, np.float64), np.asarray(areas, np.float64)

@@ -50,17 +50,11 @@ class IcyThreshold:
 
     def levels(self, state: NDArray[np.int64], scales: tuple[int, ...]) -> list[float]:
         """Return the least accepted coefficient of each scale."""
-        n = int(state[0])
-        return [
-            float(np.sqrt(2 * np.log(max(n / 4**scale, 1.0))))
-            * int(total)
-            / n
-            * 100
-            / s
-            for scale, total, s in zip(
-                scales, state[1:], self.sensitivities, strict=True
-            )
-        ]
+        n, answer = int(state[0]), []
+        for scale, total, s in zip(scales, state[1:], self.sensitivities, strict=True):
+            factor = float(np.sqrt(2 * np.log(max(n / 4**scale, 1.0))))
+            answer.append(factor * int(total) / n * 100 / s)
+        return answer
 
 
 @dataclass(frozen=True)

@@ -67,12 +67,7 @@ def smooth(image: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
 def planes(image: NDArray[np.float32], n_scales: int) -> list[NDArray[np.float32]]:
     """Return ``[w_1, ..., w_J, c_J]``; their sum is exactly the image.
 
-    Parameters
-    ----------
-    image
-        (y, x), whole numbers 0..65535, see `quantise`.
-    n_scales
-        J, at least 1.
+    The (y, x) image has whole numbers 0..65535, see `quantise`; J is at least 1.
     """
     answer = []
     for scale in range(1, n_scales + 1):

@@ -66,14 +66,7 @@ def broad_image(rng: np.random.Generator, size: int = 256) -> Truth:
     Background and distractors: octaves of noise, cells and islands with sharp edges
     and texture, nuclei, large blobs, clumps, filaments, dim grains. Noise: shot noise,
     read noise per pixel, grain. Files: hot pixels, 8 bits, compression, saturation,
-    subtracted background.
-
-    Parameters
-    ----------
-    rng
-        The only source of randomness.
-    size
-        Edge of the square image in pixels.
+    subtracted background. The image is square.
     """
     shape = (size, size)
     sigma = float(log_uniform(rng, 0.7, WIDEST))
@@ -153,9 +146,8 @@ def _cells(rng: np.random.Generator, shape: tuple[int, int], _: float) -> Image:
     light = np.zeros(shape, np.float32)
     for _number in range(rng.integers(1, 8)):
         centre = rng.uniform(0, shape, 2)
-        mask = ellipse(
-            shape, tuple(centre), tuple(rng.uniform(12, 70, 2)), rng.uniform(0, 180)
-        )
+        axes = tuple(rng.uniform(12, 70, 2))
+        mask = ellipse(shape, tuple(centre), axes, rng.uniform(0, 180))
         soft = _soften(rng, mask)
         texture = 1 - 0.6 * rng.random() * smooth_noise(rng, shape, 6)
         light += rng.uniform(0.1, 1.5) * soft * texture
@@ -261,10 +253,8 @@ def _scatter(rng: np.random.Generator, shape: tuple[int, int], n: int) -> Points
     elif kind < 0.5:
         half = n // 2
         turn = rng.uniform(0, 2 * np.pi, half)
-        away = rng.uniform(2, 8, half)[:, None]
-        points[:half] = points[half : 2 * half] + away * np.stack(
-            [np.sin(turn), np.cos(turn)], axis=1
-        )
+        away = rng.uniform(2, 8, half) * np.array([np.sin(turn), np.cos(turn)])
+        points[:half] = points[half : 2 * half] + away.T
     outside = ((points < 0) | (points > extent)).any(axis=1)
     points[outside] = rng.uniform(0, extent, (int(outside.sum()), 2))
     return points

@@ -126,16 +126,9 @@ def perlin_noise(
 ) -> Image:
     """Return Perlin's gradient noise in octaves, about -1 to 1.
 
-    Parameters
-    ----------
-    lattice
-        Cells along each axis in the first octave; each further one has twice as many.
-    persistence
-        Strength of each octave relative to the one before.
-
-    Notes
-    -----
-    Fade 6t^5 - 15t^4 + 10t^3 (Perlin 2002, https://doi.org/10.1145/566570.566636).
+    The first octave has `lattice` cells along each axis, each further one twice as
+    many, with `persistence` times the strength of the one before. Fade 6t^5 - 15t^4 +
+    10t^3 (Perlin 2002, https://doi.org/10.1145/566570.566636).
     """
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
@@ -166,17 +159,10 @@ def elastic_grid(
 ) -> tuple[Image, Image]:
     """Return the source of each pixel of a deformed image: columns and rows.
 
-    Parameters
-    ----------
-    sigma
-        Standard deviation of the shift of a control point, in pixels.
-    points
-        Control points along each axis; shifts between them are cubic.
+    The standard deviation `sigma` is that of the shift of a control point, in pixels;
+    shifts are cubic between the control points, `points` along each axis.
     """
-    size = (shape[1], shape[0])
     rows, columns = np.indices(shape, np.float32)
     shifts = rng.normal(0, sigma, (2, points, points)).astype(np.float32)
-    dy, dx = (
-        cv2.resize(shift, size, interpolation=cv2.INTER_CUBIC) for shift in shifts
-    )
+    dy, dx = (cv2.resize(s, shape[::-1], interpolation=cv2.INTER_CUBIC) for s in shifts)
     return columns + dx, rows + dy

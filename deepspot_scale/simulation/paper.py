@@ -28,17 +28,10 @@ Intensity = Literal["fixed", "var"]
 def paper_image(
     rng: np.random.Generator, n_spots: int, intensity: Intensity, size: int = 256
 ) -> Truth:
-    """Simulate one image of the sets DS_fixed or DS_var.
+    """Simulate one image of the sets DS_fixed or DS_var; 256 px square in the paper.
 
-    Parameters
-    ----------
-    n_spots
-        Number of spots; 10, 20 ... 100 in the paper.
-    intensity
-        ``"fixed"``: one intensity for all spots; ``"var"``: one for each spot; both
-        from 80 to 150.
-    size
-        Edge of the square image in pixels; 256 in the paper.
+    There are 10, 20 ... 100 spots in the paper. ``"fixed"``: one intensity for all
+    spots; ``"var"``: one for each spot; both from 80 to 150.
     """
     shape = (size, size)
     points = rng.uniform(2, size - 2, (n_spots, 2))

@@ -17,13 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.kernels.sectors import angle_bins, angle_deg, nearest_on_line
-from deepspot_scale.simulation import (
-    Image,
-    Points,
-    log_uniform,
-    render_spots,
-    smooth_noise,
-)
+from deepspot_scale.simulation import drawing
+from deepspot_scale.simulation.drawing import Image, Points, smooth_noise
 from deepspot_scale.vocabulary import N_BINS, PROJECTED
 
 Labels = NDArray[np.int32]
@@ -179,25 +174,14 @@ def plant_spots(
 ) -> pd.DataFrame:
     """Plant spots: 30 to 150 expected per cytoplasm, few in nuclei and outside.
 
-    Parameters
-    ----------
-    rng
-        The only source of randomness.
-    scene
-        The field.
-    enrichment
-        Ratio of the density within 60 degrees of the wound's direction to the density
-        elsewhere, in the typical cell; 1: spots are uniform in every cell.
-
-    Returns
-    -------
-    DataFrame
-        y, x (pixels), cell (0: outside), in_cytoplasm.
+    `enrichment` is the ratio of the density within 60 degrees of the wound's direction
+    to the density elsewhere, in the typical cell; 1: spots are uniform in every cell.
+    Columns: y, x (pixels), cell (0: outside), in_cytoplasm.
     """
     n_cells = len(scene.centres)
     cell, y, x = _cytoplasm(scene)
     whole = np.minimum(1.0, np.bincount(cell)[1:] / _WHOLE_CELL)  # cut cells have less
-    expression = np.maximum(30.0, log_uniform(rng, 30, 150, n_cells) * whole)
+    expression = np.maximum(30.0, drawing.log_uniform(rng, 30, 150, n_cells) * whole)
     bins = _bins(scene, cell, y, x)
     facing = (bins < N_BINS // 6) | (bins >= N_BINS - N_BINS // 6)
     strength = enrichment ** rng.normal(1, 0.7, n_cells)  # cells differ
@@ -210,13 +194,13 @@ def plant_spots(
     hit = np.repeat(np.arange(pixels.size), rng.poisson(pixels).ravel())
     rows, columns = np.unravel_index(hit, scene.cells.shape)
     shift = rng.uniform(-0.5, 0.5, (2, len(hit)))
+    owner, outer = scene.cells[rows, columns], scene.nuclei[rows, columns] == 0
     return pd.DataFrame(
         {
             "y": rows + shift[0],
             "x": columns + shift[1],
-            "cell": scene.cells[rows, columns].astype(np.int64),
-            "in_cytoplasm": (scene.cells > 0)[rows, columns]
-            & (scene.nuclei == 0)[rows, columns],
+            "cell": owner.astype(np.int64),
+            "in_cytoplasm": (owner > 0) & outer,
         }
     )
 
@@ -278,11 +262,11 @@ def photograph(
     points = spots[["y", "x"]].to_numpy()
     rows, columns = np.round(points).astype(np.int64).T
     noise = np.sqrt(fish[rows, columns] + _READ_NOISE**2)
-    typical = log_uniform(rng, 9, 15)
+    typical = drawing.log_uniform(rng, 9, 15)
     snr = np.clip(typical * np.exp(rng.normal(0, 0.25, len(points))), *_SNR)
     sigma = rng.normal(rng.uniform(1.4, 1.65), 0.1, (len(points), 1))
     sigmas = np.clip(sigma + rng.normal(0, 0.04, (len(points), 2)), *_SIGMA)
-    fish += render_spots(shape, points, snr * noise, sigmas)
+    fish += drawing.render_spots(shape, points, snr * noise, sigmas)
     return np.stack([_expose(rng, light * _dapi(rng, scene)), _expose(rng, fish)])
 
 
@@ -304,12 +288,9 @@ def _autofluorescence(rng: np.random.Generator, scene: AssayScene) -> Image:
     y, x = np.nonzero((scene.depth > 25) & (scene.nuclei == 0))
     some = rng.integers(0, len(y), min(len(y), 3 * len(scene.centres)))
     vesicles = np.stack([y[some], x[some]], axis=1).astype(np.float64)
-    cells += render_spots(
-        shape,
-        vesicles,
-        rng.uniform(0.1, 0.5, len(vesicles)),
-        rng.uniform(4.0, 8.0, len(vesicles)),
-    )
+    heights = rng.uniform(0.1, 0.5, len(vesicles))
+    sigmas = rng.uniform(4.0, 8.0, len(vesicles))
+    cells += drawing.render_spots(shape, vesicles, heights, sigmas)
     small = cv2.resize(cells, None, fx=1 / 8, fy=1 / 8, interpolation=cv2.INTER_AREA)
     haze = cv2.resize(cv2.GaussianBlur(small, (0, 0), 8), shape[::-1])
     return np.asarray(rng.uniform(10, 24) + rng.uniform(60, 150) * (cells + 0.3 * haze))

@@ -116,19 +116,8 @@ def convert_field(
 ) -> None:
     """Write one field, image and labels, into a plate that lists it.
 
-    The arguments are small and picklable, so this can be a task on any worker. If it
-    fails, the partial field is deleted.
-
-    Parameters
-    ----------
-    field
-        The field's files.
-    folder
-        Folder to which the images' paths are relative.
-    target
-        The plate.
-    conversion
-        The settings with which `field` was planned.
+    The arguments are small and picklable, so this can be a task on any worker. Paths
+    are relative to `folder`. If it fails, the partial field is deleted.
 
     Raises
     ------
@@ -164,19 +153,14 @@ def _check_target(target: str | os.PathLike[str], *, overwrite: bool) -> Path:
             f"{place} exists. Choose another place, or ask to overwrite it."
         )
     try:
-        node = open_node(os.fspath(place))
-        block = metadata.read_block(node.attrs.asdict(), node.metadata.zarr_format)
+        if "plate" not in metadata.read_block(open_node(os.fspath(place))):
+            raise ValueError("a Zarr hierarchy without a plate")
     except Exception as error:  # zarr raises many kinds if this is no plate
-        raise _no_plate(place) from error
-    if "plate" not in block:
-        raise _no_plate(place)
+        raise PlateError(
+            f"{place} is no OME-Zarr plate, so it is not overwritten. Choose another "
+            "place."
+        ) from error
     return place
-
-
-def _no_plate(place: Path) -> PlateError:
-    return PlateError(
-        f"{place} is no OME-Zarr plate, so it is not overwritten. Choose another place."
-    )
 
 
 def _convert_all(
@@ -234,20 +218,16 @@ def _map_on_workers(
 def _failure_message(
     failures: dict[FieldAddress, str], n_fields: int, part: Path
 ) -> str:
-    shown = [
-        f"  {address.path}: {reason}"
-        for address, reason in islice(failures.items(), _N_SHOWN)
+    lines = [
+        f"{len(failures)} of {n_fields} fields could not be converted, so no plate was "
+        f"created. Repair or remove these files and convert again. The others are in "
+        f"{part} until then."
     ]
+    shown = islice(failures.items(), _N_SHOWN)
+    lines += [f"  {address.path}: {reason}" for address, reason in shown]
     if len(failures) > _N_SHOWN:
-        shown.append(f"  and {len(failures) - _N_SHOWN} more")
-    return "\n".join(
-        [
-            f"{len(failures)} of {n_fields} fields could not be converted, so no plate "
-            f"was created. Repair or remove these files and convert again. The others "
-            f"are in {part} until then.",
-            *shown,
-        ]
-    )
+        lines.append(f"  and {len(failures) - _N_SHOWN} more")
+    return "\n".join(lines)
 
 
 def _write_table(plan: ConversionPlan, path: Path) -> None:

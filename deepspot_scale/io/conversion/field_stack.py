@@ -92,14 +92,9 @@ class FieldStack:
             yield {axis: index[axis] for axis in self.axes[:-2]}, plane
 
     def read_labels(self, label: str) -> tuple[NDArray[Any], str]:
-        """Read one label image from all its files.
+        """Read one label image from all its files: integers on the image's grid.
 
-        Returns
-        -------
-        ndarray
-            Integers on the image's grid.
-        str
-            Its axes: ``yx``, and t or z if there are several masks along it.
+        Its axes come second: ``yx``, and t or z if there are several masks along it.
 
         Raises
         ------
@@ -185,16 +180,7 @@ class FieldStack:
 
 
 def read_stack(field: FieldFiles, folder: Path, conversion: Conversion) -> FieldStack:
-    """Read the headers of a field's files and check that they form one image.
-
-    Parameters
-    ----------
-    field
-        The files.
-    folder
-        Folder to which their paths are relative.
-    conversion
-        The settings with which `field` was planned.
+    """Read the headers of a field's files below a folder; check that they are alike.
 
     Raises
     ------

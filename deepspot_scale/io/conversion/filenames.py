@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from deepspot_scale.errors import PlateError, SettingsError
-from deepspot_scale.vocabulary import FieldAddress
+from deepspot_scale.vocabulary import FieldAddress, row_letters
 
 GROUPS = ("well", "row", "column", "field", "channel", "z", "t")
 """Named groups that a pattern may have; others are an error."""
@@ -133,17 +133,8 @@ def choose_scheme(names: Sequence[str]) -> Scheme | None:
 
     Each name votes for the first scheme that matches it. Microscopes' schemes come
     first, because the plain schemes also match some of their names, but wrongly.
-    ImageXpress's thumbnails do not vote.
-
-    Parameters
-    ----------
-    names
-        Paths below the folder, with ``/`` between parts.
-
-    Returns
-    -------
-    Scheme or None
-        None: no name looks like a well.
+    ImageXpress's thumbnails do not vote. Names are paths with ``/`` between parts; if
+    none looks like a well, there is no scheme.
 
     Raises
     ------
@@ -227,21 +218,6 @@ def read_stem(name: str, pattern: str | None) -> Stem:
         start, stop = match.span("channel")
         shorter = text[:start].rstrip("-_ ") + text[stop:]
     return Stem(text, max(ends, default=len(text)), shorter)
-
-
-def row_letters(number: int) -> str:
-    """Return the letters of a plate row, counted from 1.
-
-    Examples
-    --------
-    >>> row_letters(1), row_letters(26), row_letters(27)
-    ('A', 'Z', 'AA')
-    """
-    letters = ""
-    while number > 0:
-        number, rest = divmod(number - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters
 
 
 def _row_column(name: str, found: dict[str, str]) -> tuple[str, str]:

@@ -41,16 +41,9 @@ class MaskFile:
 def place_masks(
     names: Sequence[str], places: Mapping[str, Place], pattern: str | None
 ) -> dict[FieldAddress, tuple[MaskFile, ...]]:
-    """Assign each mask to its field.
+    """Assign each mask to its field, by the places of the images.
 
-    Parameters
-    ----------
-    names
-        Paths of masks below their folder.
-    places
-        Place of each image, by its path below the images' folder.
-    pattern
-        The regular expression that matched the images' names; None: none did.
+    `pattern` is the regular expression that matched the images' names; None: none did.
 
     Raises
     ------

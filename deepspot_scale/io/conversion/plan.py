@@ -65,11 +65,8 @@ class Conversion:
         if self.masks is not None:
             # Absolute, because a worker may have another working directory.
             object.__setattr__(self, "masks", Path(self.masks).resolve())
-        for name, kind in (
-            ("project", Projection),
-            ("pages", Pages),
-            ("version", Version),
-        ):
+        words = {"project": Projection, "pages": Pages, "version": Version}
+        for name, kind in words.items():
             if getattr(self, name) not in get_args(kind):
                 raise SettingsError(
                     f"{name} is one of {', '.join(get_args(kind))}, "
@@ -162,13 +159,6 @@ def plan_conversion(
 
     Subfolders are searched too, except the folder of masks. If no name looks like a
     well, each file is a field of well A01.
-
-    Parameters
-    ----------
-    folder
-        Folder of TIFF and PNG images.
-    conversion
-        Settings; None: the defaults of `Conversion`.
 
     Raises
     ------

@@ -78,24 +78,10 @@ class OpenImage:
     """Leading axes in stored order, such as ImageJ's ``zc``."""
 
     def read(self, index: Mapping[str, int], window: Window = _WHOLE) -> Plane:
-        """Read one plane, or a window of it.
+        """Read one plane, or a window of slices (y, x) of it, in native byte order.
 
-        Parameters
-        ----------
-        index
-            Positions along t, c and z; missing ones are 0.
-        window
-            Slices (y, x) in pixels.
-
-        Returns
-        -------
-        ndarray
-            (y, x), in native byte order.
-
-        Raises
-        ------
-        FieldError
-            The file is damaged.
+        Positions along t, c and z that `index` lacks are 0. Raises FieldError if the
+        file is damaged.
         """
         with field_errors(f"reading {self.header.path}"):
             if self._file is None:
@@ -121,14 +107,7 @@ class OpenImage:
 
 @contextmanager
 def open_image(path: Path, *, pages: Pages = "z") -> Iterator[OpenImage]:
-    """Open a TIFF or PNG file.
-
-    Parameters
-    ----------
-    path
-        The file.
-    pages
-        Axis of the pages of a multi-page TIFF without metadata.
+    """Open a TIFF or PNG file; `pages` of a TIFF without metadata are along that axis.
 
     Raises
     ------
@@ -204,15 +183,8 @@ def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
     axes = "".join(axis for axis in AXES if sizes.get(axis, 1) > 1 or axis in "yx")
     dtype, (height, width) = _native_dtype(series.dtype, path), page.chunks[-2:]
     channels, spacing_um = read_tags(file)
-    header = ImageHeader(
-        path,
-        axes,
-        tuple(sizes[axis] for axis in axes),
-        dtype,
-        (height, width),
-        channels,
-        spacing_um,
-    )
+    kept, piece = tuple(sizes[axis] for axis in axes), (height, width)
+    header = ImageHeader(path, axes, kept, dtype, piece, channels, spacing_um)
     return OpenImage(header, file, "".join(a for a in stored[:-2] if sizes[a] > 1))
 
 

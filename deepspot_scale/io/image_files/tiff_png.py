@@ -7,7 +7,6 @@ here knows plates, or what folders mean.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,12 +67,7 @@ def list_sources(path: str) -> tuple[tuple[str, str], ...]:
 
 
 def open_file(source: str) -> StoredImage:
-    """Open one image in a file.
-
-    Parameters
-    ----------
-    source
-        Path; for one of several images in a file, followed by ``#`` and its number.
+    """Open an image file; ``#`` and a number after the path name one of its images.
 
     Raises
     ------
@@ -142,9 +136,7 @@ def _bioio_image(source: str) -> Any:
 def _open_bioio(source: str) -> StoredImage:
     image = _bioio_image(source)
     pixels = image.get_image_dask_data("TCZYX")
-    sizes: Mapping[str, float | None] = dict(
-        zip("zyx", image.physical_pixel_sizes, strict=True)
-    )
+    sizes = zip("zyx", image.physical_pixel_sizes, strict=True)
     return StoredImage(
         source=source,
         axes=AXES,
@@ -153,5 +145,5 @@ def _open_bioio(source: str) -> StoredImage:
         chunks=pixels.chunksize,
         reader=BioioReader(source),
         channels=tuple(map(str, image.channel_names or ())),
-        spacing_um={axis: float(size) for axis, size in sizes.items() if size},
+        spacing_um={axis: float(size) for axis, size in sizes if size},
     )

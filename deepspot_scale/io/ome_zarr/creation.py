@@ -159,8 +159,7 @@ def _check_free(source: str, *, overwrite: bool) -> None:
             "choose another place."
         ) from error
     else:
-        block = metadata.read_block(node.attrs.asdict(), node.metadata.zarr_format)
-        is_plate = "plate" in block
+        is_plate = "plate" in metadata.read_block(node)
     if not (overwrite and is_plate):
         raise PlateError(
             f"{source} exists{'' if is_plate else ' and is no OME-Zarr plate'}. Choose "

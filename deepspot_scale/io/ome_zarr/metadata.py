@@ -1,9 +1,9 @@
 """Parses OME-NGFF metadata; only this module and `metadata_blocks` know its keys.
 
-Attributes of Zarr groups come in as dictionaries, checked plain values go out. Version
-0.4 stores its blocks at the root of Zarr v2's attributes, each with a version; 0.5
-stores them under ``ome`` in Zarr v3, with one version. Nothing here opens files or
-reads pixels. Specification: https://ngff.openmicroscopy.org
+Open Zarr groups come in, checked plain values go out. Version 0.4 stores its blocks at
+the root of Zarr v2's attributes, each with a version; 0.5 stores them under ``ome`` in
+Zarr v3, with one version. Nothing here opens files or reads pixels. Specification:
+https://ngff.openmicroscopy.org
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from deepspot_scale.errors import FieldError, PlateError
 from deepspot_scale.io.stored_image import check_axes
-from deepspot_scale.io.stores import is_safe_path
+from deepspot_scale.io.stores import Node, is_safe_path
 
 Version = Literal["0.4", "0.5"]
 Attributes = dict[str, Any]
@@ -84,10 +84,11 @@ def zarr_format(version: Version) -> Literal[2, 3]:
     return 2 if version == "0.4" else 3
 
 
-def read_block(attributes: Mapping[str, Any], zarr_format: int) -> Attributes:
+def read_block(node: Node) -> Attributes:
     """Return a group's OME metadata: under ``ome`` in Zarr v3, at the root in v2."""
-    block = dict(attributes) if zarr_format == 2 else attributes.get("ome", {})
-    return block if isinstance(block, dict) else {}
+    attributes: Any = node.attrs.asdict()
+    block = attributes if node.metadata.zarr_format == 2 else attributes.get("ome")
+    return dict(block) if isinstance(block, dict) else {}
 
 
 def wrap_block(block: Attributes, version: Version) -> Attributes:
@@ -95,11 +96,14 @@ def wrap_block(block: Attributes, version: Version) -> Attributes:
     return block if version == "0.4" else {"ome": {"version": version, **block}}
 
 
-def _is_list_of_dicts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+def _listed(block: object, key: str) -> list[Any] | None:
+    """Return the dictionaries listed under a key; None: there is no such list."""
+    items = block.get(key) if isinstance(block, dict) else None
+    is_list = isinstance(items, list) and all(isinstance(each, dict) for each in items)
+    return items if is_list else None
 
 
-def parse_plate(block: Attributes, source: str) -> tuple[str, tuple[str, ...]]:
+def parse_plate(node: Node, source: str) -> tuple[str, tuple[str, ...]]:
     """Return a plate's name and its wells' paths, ordered by row, then column.
 
     Raises
@@ -107,9 +111,9 @@ def parse_plate(block: Attributes, source: str) -> tuple[str, tuple[str, ...]]:
     PlateError
         The list of wells is damaged, has a well twice, or a path outside the plate.
     """
-    plate = block["plate"]
-    wells = plate.get("wells") if isinstance(plate, dict) else None
-    if not isinstance(wells, list) or not _is_list_of_dicts(wells):
+    plate = read_block(node)["plate"]
+    wells = _listed(plate, "wells")
+    if wells is None:
         raise PlateError(
             f"{source}: expected plate metadata with a list of wells, found "
             f"{str(plate)[:80]!r}. Write the plate again."
@@ -122,7 +126,10 @@ def parse_plate(block: Attributes, source: str) -> tuple[str, tuple[str, ...]]:
                 "Correct the plate's metadata."
             )
     _check_unique(paths, f"{source}: well")
-    orders = [_positions(plate.get(key)) for key in ("rows", "columns")]
+    orders = [
+        {str(item.get("name")): n for n, item in enumerate(_listed(plate, key) or ())}
+        for key in ("rows", "columns")
+    ]
 
     def position(path: str) -> list[tuple[int, str]]:
         return [
@@ -134,12 +141,6 @@ def parse_plate(block: Attributes, source: str) -> tuple[str, tuple[str, ...]]:
     return name if isinstance(name, str) else "", tuple(sorted(paths, key=position))
 
 
-def _positions(listing: object) -> dict[str, int]:
-    if not isinstance(listing, list) or not _is_list_of_dicts(listing):
-        return {}
-    return {str(item.get("name")): number for number, item in enumerate(listing)}
-
-
 def _check_unique(paths: Sequence[str], what: str) -> None:
     twice = sorted({path for path in paths if paths.count(path) > 1})
     if twice:
@@ -149,7 +150,7 @@ def _check_unique(paths: Sequence[str], what: str) -> None:
         )
 
 
-def parse_well(block: Attributes, source: str) -> tuple[tuple[str, int], ...] | None:
+def parse_well(node: Node, source: str) -> tuple[tuple[str, int], ...] | None:
     """Return path and acquisition of a well's fields; None without well metadata.
 
     Raises
@@ -157,9 +158,8 @@ def parse_well(block: Attributes, source: str) -> tuple[tuple[str, int], ...] | 
     PlateError
         A field is listed twice, or its path leads out of the well.
     """
-    well = block.get("well")
-    images = well.get("images") if isinstance(well, dict) else None
-    if not isinstance(images, list) or not _is_list_of_dicts(images):
+    images = _listed(read_block(node).get("well"), "images")
+    if images is None:
         return None
     paths = [image.get("path") for image in images]
     for path in paths:
@@ -176,7 +176,7 @@ def parse_well(block: Attributes, source: str) -> tuple[tuple[str, int], ...] | 
     )
 
 
-def parse_image(block: Attributes, source: str) -> ImageListing:
+def parse_image(node: Node, source: str) -> ImageListing:
     """Parse the metadata of a multiscale image or label image.
 
     Raises
@@ -184,6 +184,7 @@ def parse_image(block: Attributes, source: str) -> ImageListing:
     FieldError
         The metadata are damaged, or the axes are not OME's in OME's order.
     """
+    block = read_block(node)
     try:
         multiscale = block["multiscales"][0]
         axes = tuple(str(axis["name"]) for axis in multiscale["axes"])
@@ -193,7 +194,9 @@ def parse_image(block: Attributes, source: str) -> ImageListing:
             Level(dataset["path"], _times(_scale_of(dataset, len(axes)), overall))
             for dataset in multiscale["datasets"]
         )
-        channels = _channel_names(block.get("omero"))
+        # omero is transitional in OME-NGFF: invalid names are treated as missing.
+        labels = [c.get("label") for c in _listed(block.get("omero"), "channels") or ()]
+        channels = tuple(name if isinstance(name, str) else "" for name in labels)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise FieldError(
             f"{source}: expected multiscales metadata of OME-Zarr 0.4 (Zarr v2) or 0.5 "
@@ -227,16 +230,7 @@ def _times(
     return tuple(a * b for a, b in zip(scale, overall, strict=True))
 
 
-def _channel_names(omero: object) -> tuple[str, ...]:
-    # omero is transitional in OME-NGFF: invalid names are treated as missing.
-    channels = omero.get("channels") if isinstance(omero, dict) else None
-    if not isinstance(channels, list) or not _is_list_of_dicts(channels):
-        return ()
-    labels = [channel.get("label") for channel in channels]
-    return tuple(label if isinstance(label, str) else "" for label in labels)
-
-
-def parse_label_names(block: Attributes, source: str) -> tuple[str, ...]:
+def parse_label_names(node: Node, source: str) -> tuple[str, ...]:
     """Return the names of an image's label images.
 
     Raises
@@ -244,7 +238,7 @@ def parse_label_names(block: Attributes, source: str) -> tuple[str, ...]:
     FieldError
         A name leads out of the labels' group.
     """
-    names = block.get("labels")
+    names = read_block(node).get("labels")
     if not isinstance(names, list):
         return ()
     unsafe = [name for name in names if not is_safe_path(name)]

@@ -7,7 +7,9 @@ here opens files. Specification: https://ngff.openmicroscopy.org
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -39,22 +41,14 @@ def plate_block(
     """Return the metadata of a plate with these fields."""
     rows = sorted({a.row for a in addresses}, key=_natural_order)
     columns = sorted({a.column for a in addresses}, key=_natural_order)
-    wells: dict[tuple[str, str], int] = {}
-    for address in addresses:
-        well = (address.row, address.column)
-        wells[well] = wells.get(well, 0) + 1
+    wells = Counter((address.row, address.column) for address in addresses)
     plate: Attributes = {
         "columns": [{"name": column} for column in columns],
         "rows": [{"name": row} for row in rows],
         "wells": [
-            {
-                "path": f"{row}/{column}",
-                "rowIndex": rows.index(row),
-                "columnIndex": columns.index(column),
-            }
-            for row, column in sorted(
-                wells, key=lambda w: (rows.index(w[0]), columns.index(w[1]))
-            )
+            {"path": f"{row}/{column}", "rowIndex": i, "columnIndex": j}
+            for (i, row), (j, column) in product(enumerate(rows), enumerate(columns))
+            if (row, column) in wells
         ],
         "field_count": max(wells.values()),
     }
@@ -63,9 +57,11 @@ def plate_block(
     if acquisitions:
         numbers = sorted(set(acquisitions.values()))
         plate["acquisitions"] = [{"id": number} for number in numbers]
-    if version == "0.4":
-        plate["version"] = version
-    return {"plate": plate}
+    return {"plate": _versioned(plate, version)}
+
+
+def _versioned(block: Attributes, version: Version) -> Attributes:
+    return block | ({"version": version} if version == "0.4" else {})
 
 
 def well_block(
@@ -78,10 +74,7 @@ def well_block(
     if acquisitions:
         for image, address in zip(images, addresses, strict=True):
             image["acquisition"] = acquisitions[address]
-    well: Attributes = {"images": images}
-    if version == "0.4":
-        well["version"] = version
-    return {"well": well}
+    return {"well": _versioned({"images": images}, version)}
 
 
 def multiscales_block(listing: ImageListing, name: str, version: Version) -> Attributes:
@@ -101,9 +94,7 @@ def multiscales_block(listing: ImageListing, name: str, version: Version) -> Att
         for level in listing.levels
     ]
     multiscale: Attributes = {"name": name, "axes": axes, "datasets": datasets}
-    if version == "0.4":
-        multiscale["version"] = version
-    return {"multiscales": [multiscale]}
+    return {"multiscales": [_versioned(multiscale, version)]}
 
 
 def omero_block(channels: Sequence[str], dtype: np.dtype[Any]) -> Attributes:
@@ -112,19 +103,10 @@ def omero_block(channels: Sequence[str], dtype: np.dtype[Any]) -> Attributes:
     if dtype.kind in "ui":
         low, high = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
     window = {"min": low, "max": high, "start": max(low, 0.0), "end": high}
-    return {
-        "omero": {
-            "channels": [
-                {"label": name, "color": "FFFFFF", "active": True, "window": window}
-                for name in channels
-            ]
-        }
-    }
+    shown = {"color": "FFFFFF", "active": True, "window": window}
+    return {"omero": {"channels": [{"label": name, **shown} for name in channels]}}
 
 
 def label_block(version: Version) -> Attributes:
     """Return the metadata that mark an image as labels of the image above it."""
-    label: Attributes = {"source": {"image": "../../"}}
-    if version == "0.4":
-        label["version"] = version
-    return {"image-label": label}
+    return {"image-label": _versioned({"source": {"image": "../../"}}, version)}

@@ -7,7 +7,7 @@ represents 2 x 2 pixels along y and x. Nothing here knows plates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import pairwise, product
 from typing import Any
 
@@ -18,13 +18,9 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.io.ome_zarr import metadata
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
-from deepspot_scale.io.ome_zarr.metadata import (
-    Attributes,
-    Version,
-    wrap_block,
-    zarr_format,
-)
+from deepspot_scale.io.ome_zarr.metadata import Attributes, ImageListing, Version
 from deepspot_scale.io.stores import join
 
 
@@ -45,22 +41,22 @@ def create_arrays(
         )
     group = zarr.create_group(
         source,
-        zarr_format=zarr_format(version),
-        attributes=wrap_block(block, version),
+        zarr_format=metadata.zarr_format(version),
+        attributes=metadata.wrap_block(block, version),
         overwrite=True,
     )
     for level in range(layout.n_levels):
         shape = layout.level_shape(level)
-        chunk, shards = (layout.chunk, layout.chunk), None
+        ones, chunk, shards = (1,) * (len(shape) - 2), (layout.chunk,) * 2, None
         if layout.shard is None:
             chunk = (min(layout.chunk, shape[-2]), min(layout.chunk, shape[-1]))
         else:
-            shards = (*(1 for _ in shape[:-2]), layout.shard, layout.shard)
+            shards = (*ones, layout.shard, layout.shard)
         group.create_array(
             str(level),
             shape=shape,
             dtype=np.dtype(layout.dtype),
-            chunks=(*(1 for _ in shape[:-2]), *chunk),
+            chunks=(*ones, *chunk),
             shards=shards,
             fill_value=0,
             compressors=_compressor(version),
@@ -89,12 +85,12 @@ def open_array(source: str) -> zarr.Array[Any]:
 
 
 def fill_levels(
-    group: str, paths: Sequence[str], halve: Callable[[NDArray[Any]], NDArray[Any]]
+    group: str, listing: ImageListing, halve: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> None:
     """Fill each level but the first from the finer one, one stored piece at a time."""
-    for finer, coarser in pairwise(paths):
-        fine = open_array(join(group, finer))
-        coarse = open_array(join(group, coarser))
+    for finer, coarser in pairwise(listing.levels):
+        fine = open_array(join(group, finer.path))
+        coarse = open_array(join(group, coarser.path))
         for piece in iter_pieces(coarse):
             doubled = (slice(2 * part.start, 2 * part.stop) for part in piece[-2:])
             coarse[piece] = halve(np.asarray(fine[(*piece[:-2], *doubled)]))

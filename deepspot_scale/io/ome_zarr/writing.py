@@ -16,7 +16,7 @@ import zarr
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import DeepspotError, FieldError, PlateError, SettingsError
-from deepspot_scale.io.ome_zarr import metadata, metadata_blocks
+from deepspot_scale.io.ome_zarr import metadata, metadata_blocks, pyramid
 from deepspot_scale.io.ome_zarr.creation import create_plate
 from deepspot_scale.io.ome_zarr.layout import (
     ImageLayout,
@@ -25,13 +25,6 @@ from deepspot_scale.io.ome_zarr.layout import (
     listing_of,
 )
 from deepspot_scale.io.ome_zarr.metadata import ImageListing, Version
-from deepspot_scale.io.ome_zarr.pyramid import (
-    create_arrays,
-    fill_levels,
-    halve_by_mean,
-    halve_by_nearest,
-    open_array,
-)
 from deepspot_scale.io.stores import (
     Source,
     field_errors,
@@ -57,8 +50,7 @@ def _version_at(source: str, address: FieldAddress) -> Version:
     """Check that the plate lists the field; return the plate's version."""
     try:
         node = open_node(join(source, address.row, address.column))
-        block = metadata.read_block(node.attrs.asdict(), node.metadata.zarr_format)
-        fields = metadata.parse_well(block, source)
+        fields = metadata.parse_well(node, source)
     except DeepspotError:
         raise
     except Exception as error:  # zarr raises many kinds on damaged metadata
@@ -77,15 +69,6 @@ def _version_at(source: str, address: FieldAddress) -> Version:
 def create_image(target: Source, address: FieldAddress, layout: ImageLayout) -> None:
     """Write an image's metadata and empty arrays; an existing image is deleted.
 
-    Parameters
-    ----------
-    target
-        Folder or URL of a plate that lists the field.
-    address
-        The field.
-    layout
-        Layout of the image.
-
     Raises
     ------
     PlateError
@@ -96,7 +79,8 @@ def create_image(target: Source, address: FieldAddress, layout: ImageLayout) -> 
     source = source_text(target)
     version = _version_at(source, address)
     group = join(source, address.path)
-    create_arrays(group, layout, _image_block(layout, address.field, version), version)
+    block = _image_block(layout, address.field, version)
+    pyramid.create_arrays(group, layout, block, version)
 
 
 def _image_block(
@@ -115,17 +99,6 @@ def write_image(
 ) -> None:
     """Write a whole image with all its levels; an existing image is deleted.
 
-    Parameters
-    ----------
-    target
-        Folder or URL of a plate that lists the field.
-    address
-        The field.
-    image
-        Pixels, with the layout's shape and dtype.
-    layout
-        Layout of the image.
-
     Raises
     ------
     PlateError
@@ -133,24 +106,20 @@ def write_image(
     SettingsError
         Image and layout differ, or shards were requested in version 0.4.
     """
-    _check_data(image, layout)
+    if image.shape != layout.shape or image.dtype != layout.dtype:
+        raise SettingsError(
+            f"expected an array of {layout.dtype} and shape {layout.shape}, but got "
+            f"{image.dtype} and {image.shape}. Make the layout match the array."
+        )
     source = source_text(target)
     version = _version_at(source, address)
     group = join(source, address.path)
     # Metadata come last, so that a killed write leaves no valid image.
-    create_arrays(group, layout, {}, version)
-    open_array(join(group, "0"))[...] = image
-    fill_levels(group, _paths(listing_of(layout)), halve_by_mean)
+    pyramid.create_arrays(group, layout, {}, version)
+    pyramid.open_array(join(group, "0"))[...] = image
+    pyramid.fill_levels(group, listing_of(layout), pyramid.halve_by_mean)
     block = _image_block(layout, address.field, version)
     zarr.open_group(group, mode="r+").attrs.put(metadata.wrap_block(block, version))
-
-
-def _check_data(data: NDArray[Any], layout: ImageLayout) -> None:
-    if data.shape != layout.shape or data.dtype != layout.dtype:
-        raise SettingsError(
-            f"expected an array of {layout.dtype} and shape {layout.shape}, but got "
-            f"{data.dtype} and {data.shape}. Make the layout match the array."
-        )
 
 
 def write_levels(target: Source, address: FieldAddress) -> None:
@@ -160,8 +129,7 @@ def write_levels(target: Source, address: FieldAddress) -> None:
     pixel is the mean of 2 x 2 pixels of the finer level, rounded for integers.
     """
     group = join(source_text(target), address.path)
-    listing = _read_listing(group)
-    fill_levels(group, _paths(listing), halve_by_mean)
+    pyramid.fill_levels(group, _read_listing(group), pyramid.halve_by_mean)
 
 
 def write_labels(
@@ -176,10 +144,8 @@ def write_labels(
 
     Parameters
     ----------
-    target
-        Folder or URL of a plate that has the image at `address`.
-    address
-        The field.
+    target, address
+        A plate, and the field with the image in it.
     name
         Name such as ``cells`` or ``nuclei``.
     labels
@@ -212,22 +178,19 @@ def write_labels(
     listing = label_listing(image_listing, image, layout)
     group = join(image_group, "labels", name)
     block = metadata_blocks.multiscales_block(listing, name, version)
-    create_arrays(group, layout, block | metadata_blocks.label_block(version), version)
-    open_array(join(group, "0"))[...] = labels
-    fill_levels(group, _paths(listing), halve_by_nearest)
+    block |= metadata_blocks.label_block(version)
+    pyramid.create_arrays(group, layout, block, version)
+    pyramid.open_array(join(group, "0"))[...] = labels
+    pyramid.fill_levels(group, listing, pyramid.halve_by_nearest)
     _list_labels(image_group, name, version)
 
 
 def _list_labels(image_group: str, name: str, version: Version) -> None:
-    group = zarr.open_group(
-        join(image_group, "labels"),
-        mode="a",
-        zarr_format=metadata.zarr_format(version),
-    )
-    block = metadata.read_block(group.attrs.asdict(), metadata.zarr_format(version))
-    names = metadata.parse_label_names(block, image_group)
+    path, zarr_format = join(image_group, "labels"), metadata.zarr_format(version)
+    group = zarr.open_group(path, mode="a", zarr_format=zarr_format)
+    names = metadata.parse_label_names(group, image_group)
     if name not in names:
-        block["labels"] = [*names, name]
+        block = metadata.read_block(group) | {"labels": [*names, name]}
         group.attrs.update(metadata.wrap_block(block, version))
 
 
@@ -243,10 +206,8 @@ def write_window(
 
     Parameters
     ----------
-    target
-        Folder or URL of the plate.
-    address
-        The field; `create_image` has created its image.
+    target, address
+        A plate, and the field in it whose image `create_image` has created.
     data
         (y, x), of the window's shape; converted to the image's dtype.
     index
@@ -294,14 +255,9 @@ def _read_listing(group: str) -> ImageListing:
         raise FieldError(
             f"{group} has no image that can be read: {error}. Create it first."
         ) from error
-    block = metadata.read_block(node.attrs.asdict(), node.metadata.zarr_format)
-    return metadata.parse_image(block, group)
+    return metadata.parse_image(node, group)
 
 
 def _open_finest(group: str, listing: ImageListing) -> zarr.Array[Any]:
     with field_errors(f"opening the finest level of {group}"):
-        return open_array(join(group, listing.levels[0].path))
-
-
-def _paths(listing: ImageListing) -> list[str]:
-    return [level.path for level in listing.levels]
+        return pyramid.open_array(join(group, listing.levels[0].path))

@@ -15,12 +15,7 @@ from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io.limits import check_array
-from deepspot_scale.io.ome_zarr.metadata import (
-    ImageListing,
-    parse_image,
-    parse_label_names,
-    read_block,
-)
+from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_label_names
 from deepspot_scale.io.stored_image import StoredImage
 from deepspot_scale.io.stores import Node, ZarrFormat, field_errors, join, open_node
 from deepspot_scale.vocabulary import AXES
@@ -41,12 +36,6 @@ def open_image_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
     """Open the group or array of an image; FieldError if it cannot be read."""
     with field_errors(f"opening the image at {source}"):
         return open_node(source, zarr_format)
-
-
-def listing_of_node(node: Node, source: str) -> ImageListing:
-    """Return the metadata of a multiscale image from its open group."""
-    zarr_format = node.metadata.zarr_format
-    return parse_image(read_block(node.attrs.asdict(), zarr_format), source)
 
 
 def open_level(
@@ -109,4 +98,4 @@ def read_label_names(source: str, zarr_format: ZarrFormat) -> tuple[str, ...]:
             node = open_node(join(source, "labels"), zarr_format)
         except FileNotFoundError:
             return ()
-        return parse_label_names(read_block(node.attrs.asdict(), zarr_format), source)
+        return parse_label_names(node, source)
