@@ -1,1 +1,1 @@
-"""Found against true: matching, data sets, scores, tables, figures."""
+"""Found spots against true ones: matching, data sets, scores, tables, figures."""

@@ -1,7 +1,7 @@
 """Images whose spots are known, by name: folders and simulated sets in, cases out.
 
-A *case* says what an image is called and loads it when asked, so that many can be
-listed and one is in memory. Nothing here knows models or scores.
+A *case* names an image and loads it on request, so that many can be listed while only
+one is in memory. Nothing here knows models or scores.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from deepspot_scale.simulation import SIMULATORS, simulate_image
 from deepspot_scale.simulation.sets import SPOT_NUMBERS
 
 FRESH_SEED: Final = 20_210_401
-"""Of simulated images; the trainer's seeds are small numbers, 0 by default."""
+"""Seed of simulated images; the trainer's seeds are small numbers, 0 by default."""
 SIMULATED_IMAGES: Final = 20
-"""Images of a simulated set, when nobody says how many; 400 in the paper."""
+"""Images of a simulated set by default; the paper has 400."""
 _PAPER_SIZE: Final = 256
 
 
@@ -39,9 +39,9 @@ class KnownImage(NamedTuple):
     points: NDArray[np.float64]
     """(n, 2), true spots (y, x) in pixels."""
     snr: NDArray[np.float64]
-    """(n,), NaN where not known."""
+    """(n,), NaN where it is not known."""
     sigma: NDArray[np.float64]
-    """(n,), pixels, NaN where not known."""
+    """(n,), in pixels, NaN where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class Sample:
     """Which images of a set are taken."""
 
     images: int | None = None
-    """The first so many of each set; None: all of a folder, 20 of a simulated set."""
+    """Images of each set; None: all of a folder, 20 of a simulated set."""
     seed: int = FRESH_SEED
     """Decides what simulated images show."""
     size: int = 256
     """Edge of the simulated images of ``broad`` and ``empty`` in pixels."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check the numbers."""
         if self.images is not None and self.images < 1:
             raise SettingsError(f"images must be at least 1, got {self.images}")
         if self.seed < 0:
@@ -70,7 +70,7 @@ class Case:
     """One image by name."""
 
     data: str
-    """What was asked for: a folder's name or path, or a word."""
+    """The data set as the user gave it: a folder's name or path, or a word."""
     set_name: str
     """One of the data's sets."""
     group: str
@@ -93,17 +93,17 @@ def list_cases(data: Sequence[str | Path], sample: Sample) -> list[Case]:
     ----------
     data
         Folders as `read_annotated` reads them, or words: ``paper-sets`` (the paper's
-        20 simulated test sets), ``broad`` (simulated microscopes) and ``empty`` (those
-        of them in which no spot can be seen).
+        20 simulated test sets), ``broad`` (simulated microscopes) and ``empty`` (the
+        images of ``broad`` in which no spot can be seen).
     sample
         Which images of each.
 
     Raises
     ------
     SettingsError
-        No data, or neither a folder nor a word.
+        There is no data, or it is neither a folder nor a word.
     PlateError
-        A folder that cannot be read.
+        A folder cannot be read.
     """
     cases: list[Case] = []
     words, taken = _words(), set[str]()
@@ -117,7 +117,7 @@ def list_cases(data: Sequence[str | Path], sample: Sample) -> list[Case]:
                 f"{', '.join(words)}.{did_you_mean(item, words)}"
             )
         known = read_annotated(Path(item))
-        # Two folders may have one name; then the path tells them apart.
+        # If two folders have the same name, the path tells them apart.
         label = item if known.name in taken | set(words) else known.name
         taken.add(label)
         cases += [
@@ -158,7 +158,7 @@ def _simulated(name: str, sample: Sample) -> Iterator[Case]:
 
 
 def _empty(sample: Sample) -> Iterator[Case]:
-    """Yield those of the set broad without true spots: about one in ten at 512 px."""
+    """Yield the images of broad without true spots: about one in ten at 512 px."""
     n_lacking = sample.images or SIMULATED_IMAGES
     for number in count():
         load = partial(_simulate, "broad", sample.seed, number, None, sample.size)
@@ -170,7 +170,7 @@ def _empty(sample: Sample) -> Iterator[Case]:
 
 
 def _words() -> dict[str, Callable[[Sample], Iterator[Case]]]:
-    """Return simulated data by name: also simulators that draw their own spots."""
+    """Return the simulated data sets by name."""
     own = [name for name, each in SIMULATORS.items() if not each.takes_spots]
     sets = {name: partial(_simulated, name) for name in own}
     return {"paper-sets": _paper_sets, **sets, "empty": _empty}

@@ -1,6 +1,6 @@
 """Models on images whose spots are known: what they find, scored image by image.
 
-Models and data by name come in; tables, and a report on them, go out. Each image runs
+Models and data by name come in; tables and a report on them go out. Each image runs
 through the pipeline that `assemble` makes for every command, once for its spots and
 its enhanced pixels. Nothing here knows how scores are summed up or drawn.
 """
@@ -19,17 +19,12 @@ import pandas as pd
 
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import RunError, SettingsError
+from deepspot_scale.evaluation import tables
 from deepspot_scale.evaluation.datasets import Case, KnownImage, Sample, list_cases
 from deepspot_scale.evaluation.matching import match_one_to_one
 from deepspot_scale.evaluation.report import write_accuracy
 from deepspot_scale.evaluation.scores import detect_array, rescale_counts, score_image
-from deepspot_scale.evaluation.tables import (
-    FAILURES,
-    IMAGE_SCORES,
-    SPOT_SCORES,
-    Scores,
-    worst_images,
-)
+from deepspot_scale.evaluation.tables import Scores, worst_images
 from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.plugins import installed_versions
@@ -43,31 +38,27 @@ from deepspot_scale.vocabulary import Column
 _PACKAGES = ("deepspot-scale", "keras", "tensorflow", "openvino", "numpy", "scipy")
 
 
-def _default_settings() -> Settings:
-    return make_settings(channels=("0",))
-
-
 @dataclass(frozen=True)
 class Terms:
-    """On what terms models are compared: the same for all of them and all images."""
+    """How models are compared: the same for all of them and all images."""
 
-    settings: Settings = field(default_factory=_default_settings)
-    """Detector, normalisation, engine and number format; the model's name is put in."""
+    settings: Settings = field(default_factory=lambda: make_settings(channels=("0",)))
+    """Detector, normalisation, engine and number format; each model is put in."""
     device: Device = "auto"
     """Where the network runs."""
     sample: Sample = field(default_factory=Sample)
     """Which images of each set."""
     rescaled: bool = False
-    """Whether spots are sought in image x 3 + 500 too, which takes twice as long."""
+    """Whether spots are also searched in image x 3 + 500, which doubles the time."""
 
 
 class Evaluation(NamedTuple):
-    """What came of an evaluation."""
+    """The results of an evaluation."""
 
     scores: Scores
     """The tables."""
     report: Path
-    """The Markdown report; CSV and PNG lie beside it."""
+    """The Markdown report; CSV and PNG files are beside it."""
 
 
 def evaluate(
@@ -85,7 +76,7 @@ def evaluate(
     models
         Names of shipped models or paths of weights files.
     data
-        Folders of annotated images, or words; see `known_images.list_cases`.
+        Folders of annotated images, or words; see `datasets.list_cases`.
     out
         Folder for report.md, CSV and PNG.
     terms
@@ -96,11 +87,11 @@ def evaluate(
     Raises
     ------
     SettingsError
-        No model or data, or settings that do not go together.
+        There is no model or no data, or settings contradict each other.
     PlateError, WeightsError, DeviceError
-        Data, a model or a device that cannot be used.
+        Data, a model or a device cannot be used.
     RunError
-        Not one image could be measured.
+        No image could be measured.
     """
     terms = terms or Terms()
     cases = list_cases(data, terms.sample)
@@ -126,21 +117,8 @@ def score_models(
 ) -> Scores:
     """Find the spots of every image with every model and score them.
 
-    Parameters
-    ----------
-    models
-        Names of shipped models or paths of weights files.
-    cases
-        The images.
-    terms
-        Settings; the sample is only recorded.
-    on_image
-        Called with the name of each image when all models have seen it.
-
-    Returns
-    -------
-    Scores
-        An image that cannot be measured is a row of ``failed``.
+    Parameters are as in `evaluate`; of `terms` the sample is only recorded. An image
+    that cannot be measured becomes a row of ``failed``.
     """
     pipelines = _pipelines(models, terms)
     images: list[dict[str, Any]] = []
@@ -155,16 +133,16 @@ def score_models(
                 row, table = _score_case(known, pipeline, terms)
             except FATAL:
                 raise
-            except Exception as error:  # named for the user; the other images go on
+            except Exception as error:  # reported; the other images are still scored
                 failed.append(names | {"reason": explain(error)})
                 continue
             images.append(names | row)
             spots += [table.assign(**names)] if len(table) else []
         on_image("/".join(dict.fromkeys(case.key)))
     return Scores(
-        _as_rows(pd.DataFrame(images), IMAGE_SCORES),
-        _as_rows(pd.concat(spots) if spots else pd.DataFrame(), SPOT_SCORES),
-        _as_rows(pd.DataFrame(failed), FAILURES),
+        _as_rows(pd.DataFrame(images), tables.IMAGE_SCORES),
+        _as_rows(pd.concat(spots) if spots else pd.DataFrame(), tables.SPOT_SCORES),
+        _as_rows(pd.DataFrame(failed), tables.FAILURES),
         _provenance(pipelines, models, cases, terms),
     )
 
@@ -181,7 +159,7 @@ def _identify(model: str, case: Case) -> dict[str, str]:
 
 
 def _pipelines(models: Sequence[str], terms: Terms) -> dict[str, Pipeline]:
-    """Return each model's pipeline by the name it has in tables."""
+    """Return each model's pipeline by the model's name in tables."""
     if not models:
         raise SettingsError("no model: name a shipped one or a weights file")
     pipelines: dict[str, Pipeline] = {}
@@ -210,9 +188,6 @@ def _score_case(
         f1 = match_one_to_one(again.points, known.points).f1
         row["f1_change"] = f1 - row["f1_one_to_one"]
     return row, spots
-
-
-# -- what it was done with -------------------------------------------------------------
 
 
 def _provenance(

@@ -1,9 +1,9 @@
 """Drawings of an evaluation: its tables, or one image and its spots, in; figures out.
 
-Colours can be told apart by everyone: viridis for amounts, Okabe and Ito's palette for
-kinds, which differ in shape as well. Figures are plain `matplotlib.figure.Figure`
-objects, without pyplot and its global state; saved as PNG they are drawn by Agg.
-Nothing here reads files or reckons.
+Colour-blind readers can tell the colours apart: viridis for amounts, Okabe and Ito's
+palette for kinds, which also differ in shape. Figures are plain
+`matplotlib.figure.Figure` objects, without pyplot and its global state. Nothing here
+reads files or computes scores.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _NAMES: Final = {
     "density": "spots per 512 x 512 px",
 }
 _LEAST: Final = 0.5
-"""F1 of the darkest colour: below it detectors are not compared, they are mended."""
+"""F1 of the darkest colour: a detector below it is broken, and comparing is no use."""
 _WINDOW: Final = 256
-"""Largest edge of what is shown of an image; with more, marks hide the spots."""
+"""Largest edge of the part of an image that is shown; with more, marks hide spots."""
 
 
 class Panel(NamedTuple):
-    """One image and its spots, to be looked at."""
+    """One image and its spots, as shown."""
 
     title: str
     pixels: NDArray[Any]
@@ -47,16 +47,10 @@ class Panel(NamedTuple):
 
 
 def draw_heat_map(sets: pd.DataFrame, value: str, title: str) -> Figure:
-    """Draw one number for each model and set, as the paper's figure 5.
+    """Draw one number for each model and set, as the paper's figure 5 does.
 
-    Parameters
-    ----------
-    sets
-        Columns model, data, set and `value`; what is not there stays white.
-    value
-        Name of a column, from 0 to 1.
-    title
-        What it is.
+    `sets` has the columns model, data, set and `value`, which is from 0 to 1; missing
+    pairs stay white.
     """
     both = sets["data"] + " " + sets["set"]
     label = sets["set"].where(sets["data"] == sets["set"], both)
@@ -72,20 +66,17 @@ def draw_heat_map(sets: pd.DataFrame, value: str, title: str) -> Figure:
 
 
 def draw_cross(cross: pd.DataFrame) -> Figure:
-    """Draw F1 by density and sigma, a panel for each model; under it, how many images.
+    """Draw F1 and the number of images by density and sigma, a panel for each model.
 
-    Parameters
-    ----------
-    cross
-        As `accuracy_tables.cross_scores` gives it, of one data.
+    `cross` comes from `tables.cross_scores` and holds one data set.
     """
     models = list(dict.fromkeys(cross["model"]))
     figure = Figure(figsize=(1.2 + 5.4 * len(models), 4.3), layout="constrained")
     panels = figure.subplots(1, len(models), squeeze=False)[0]
     rows, columns = (EDGES[name][:-1] for name in ("density", "sigma"))
     for axes, model in zip(panels, models, strict=True):
-        shape = len(rows), len(columns)
-        grid, counts = np.full(shape, np.nan), np.zeros(shape, np.int64)
+        grid = np.full((len(rows), len(columns)), np.nan)
+        counts = np.zeros(grid.shape, np.int64)
         own = cross[cross["model"] == model]
         at = own["density_low"].map(rows.index), own["sigma_low"].map(columns.index)
         grid[at], counts[at] = own["mean"], own["n_images"]
@@ -125,10 +116,7 @@ def _ranges(name: str) -> list[str]:
 def draw_curves(bins: pd.DataFrame) -> Figure:
     """Draw F1 and recall against SNR, sigma, spacing and density with intervals.
 
-    Parameters
-    ----------
-    bins
-        As `accuracy_tables.bin_scores` gives it, of one data.
+    `bins` comes from `tables.bin_scores` and holds one data set.
     """
     names = [name for name in EDGES if (bins["by"] == name).any()]
     models = list(dict.fromkeys(bins["model"]))
@@ -176,12 +164,11 @@ def _curves(axes: Any, bins: pd.DataFrame, models: Sequence[str], name: str) -> 
 def draw_images(shown: Sequence[Panel]) -> Figure:
     """Draw images with rings on found, diamonds on missed, crosses on false spots.
 
-    Of a large image the part with the most errors is shown.
+    For a large image, the part with the most errors is shown.
     """
     figure = Figure(figsize=(5.2 * len(shown), 5.9), layout="constrained")
-    for axes, image in zip(
-        figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True
-    ):
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    for axes, image in zip(panels, shown, strict=True):
         top, left = _place_of_errors(image)
         bottom, right = np.minimum((top + _WINDOW, left + _WINDOW), image.pixels.shape)
         # Rows and columns keep their numbers, so that errors can be looked up.
@@ -190,24 +177,21 @@ def draw_images(shown: Sequence[Panel]) -> Figure:
         axes.imshow(grey, cmap="gray", extent=extent, vmin=0, vmax=255)
         for kind, (marker, colour) in _MARKS.items():
             own = image.spots[image.spots["kind"] == kind]
-            style = {"facecolors": "none"} if marker != "x" else {}
-            edge = {"edgecolors": colour} if marker != "x" else {"c": colour}
+            hollow = {"facecolors": "none", "edgecolors": colour}
+            style = {"c": colour} if marker == "x" else hollow
             name = f"{kind} ({len(own)})"
-            axes.scatter(
-                own["x"], own["y"], 42, marker=marker, label=name, **style, **edge
-            )
+            axes.scatter(own["x"], own["y"], 42, marker=marker, label=name, **style)
         axes.set_xlim(extent[:2])
         axes.set_ylim(extent[2:])
         axes.set_title(image.title, fontsize=9)
         axes.tick_params(labelsize=7, colors=GREY)
-        axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.05), ncols=3, fontsize=8
-        )
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.05)}
+        axes.legend(**below, ncols=3, fontsize=8)
     return figure
 
 
 def _place_of_errors(image: Panel) -> tuple[int, int]:
-    """Return the corner of the window, of those side by side, with the most errors."""
+    """Return the corner of the window with the most errors; windows tile the image."""
     wrong = image.spots[image.spots["kind"] != FOUND]
     corners = [np.arange(0, max(n, 1), _WINDOW) for n in image.pixels.shape]
     edges = [np.append(corner, corner[-1] + _WINDOW) - 0.5 for corner in corners]

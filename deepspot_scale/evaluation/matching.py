@@ -1,9 +1,10 @@
 """How well found spots match true ones: two point sets in, a score out.
 
-Two rules. `match_nearest` is that of the DeepSpot paper: every true spot takes its
-nearest detection. `match_one_to_one` is stricter and what later papers use: each
-detection serves one true spot at most. Points have any number of axes; a radius for
-each axis makes the sphere of a match an ellipsoid. Nothing here knows tables or files.
+There are two rules. `match_nearest` is the rule of the DeepSpot paper: every true spot
+takes its nearest detection. `match_one_to_one` is stricter, and later papers use it:
+each detection serves one true spot at most. Points have any number of axes; a radius
+for each axis makes the sphere of a match an ellipsoid. Nothing here knows tables or
+files.
 """
 
 from __future__ import annotations
@@ -15,20 +16,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import maximum_filter
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import (
-    maximum_bipartite_matching,
-    min_weight_full_bipartite_matching,
-)
+from scipy.sparse import coo_array, csgraph
 from scipy.spatial import KDTree
 
 from deepspot_scale.errors import SettingsError
 
 RADIUS: Final = 3.0
-"""Largest distance of a match in pixels, of the paper and of those that followed."""
+"""Largest distance of a match in pixels, in the paper and in later ones."""
 Radius = float | Sequence[float]
-"""Largest distance of a match, in pixels, itself included. One for each axis: the half
-axes of an ellipsoid, and all distances are in units of it."""
+"""Largest distance of a match, in pixels, itself included. One number for each axis:
+the half axes of an ellipsoid; all distances are then in units of it."""
 Points = NDArray[np.float64]
 
 
@@ -41,7 +38,7 @@ class Score:
     n_matched: int = 0
     """True spots that have a detection within the radius."""
     n_ambiguous: int = 0
-    """True spots whose detection another true spot has already."""
+    """True spots whose detection already belongs to another true spot."""
 
     def __add__(self, other: Score) -> Score:
         """Pool two images; `Score()` is the identity."""
@@ -77,18 +74,9 @@ class Score:
 def match_nearest(found: ArrayLike, true: ArrayLike, radius: Radius = RADIUS) -> Score:
     """Score as the DeepSpot paper does: every true spot takes its nearest detection.
 
-    Parameters
-    ----------
-    found, true
-        (n, d) and (m, d) positions in pixels.
-    radius
-        See `Radius`.
-
-    Notes
-    -----
-    Two true spots that share a detection are both matched, and count as one
-    ambiguous match; precision counts the detection once. Bouilhol et al. 2021,
-    https://doi.org/10.1101/2021.11.25.469984.
+    Points are (n, d) and (m, d) positions in pixels. Two true spots that share a
+    detection are both matched and count as one ambiguous match; precision counts the
+    detection once. Bouilhol et al. 2021, https://doi.org/10.1101/2021.11.25.469984.
     """
     found, true, most = _comparable(found, true, radius)
     if len(found) == 0 or len(true) == 0:
@@ -104,12 +92,7 @@ def match_one_to_one(
 ) -> Score:
     """Score with each detection serving at most one true spot.
 
-    Parameters
-    ----------
-    found, true
-        (n, d) and (m, d) positions in pixels.
-    radius
-        See `Radius`.
+    Points are (n, d) and (m, d) positions in pixels.
 
     Examples
     --------
@@ -132,9 +115,9 @@ def pair_one_to_one(
 
     Notes
     -----
-    A linear assignment on the sparse graph of neighbours: every detection may also
-    take a place of its own at a price above that of all real matches together, so a
-    full assignment always exists and real matches come first.
+    This is a linear assignment on the sparse graph of neighbours. Every detection may
+    also take a place of its own, at a price above that of all real matches together, so
+    a full assignment always exists and real matches come first.
     """
     found, true, most = _comparable(found, true, radius)
     near = _neighbours(found, true, most)
@@ -147,7 +130,7 @@ def pair_one_to_one(
     weights = np.concatenate([near["v"] + 1.0, np.full(n, price)])  # 0 is "no edge"
     edges = (np.r_[i, np.arange(n)], np.r_[j, m + np.arange(n)])
     graph = coo_array((weights, edges), shape=(n, m + n)).tocsr()
-    chosen_rows, chosen = min_weight_full_bipartite_matching(graph)
+    chosen_rows, chosen = csgraph.min_weight_full_bipartite_matching(graph)
     real = chosen < m
     return np.stack([rows[chosen_rows[real]], columns[chosen[real]]], axis=1)
 
@@ -157,20 +140,10 @@ def integrate_f1(
 ) -> float:
     """Return the one-to-one F1 averaged over all radii from 0 to `radius`, 0 to 1.
 
-    Parameters
-    ----------
-    found, true
-        (n, d) and (m, d) positions in pixels.
-    radius
-        Largest cutoff; see `Radius`.
-    n_cutoffs
-        Radii at which F1 is taken; the trapezoids between them are summed.
-
-    Notes
-    -----
-    deepBlink's score: it tells a detector that is right to a tenth of a pixel from
-    one that is two pixels off. Eichenberger et al. 2021,
-    https://doi.org/10.1093/nar/gkab546.
+    Points are (n, d) and (m, d) positions in pixels. F1 is taken at `n_cutoffs` radii,
+    and the trapezoids between them are summed. This is deepBlink's score: it separates
+    a detector that is right to a tenth of a pixel from one that is two pixels off.
+    Eichenberger et al. 2021, https://doi.org/10.1093/nar/gkab546.
     """
     found, true, most = _comparable(found, true, radius)
     near = _neighbours(found, true, most)
@@ -185,13 +158,7 @@ def integrate_f1(
 
 
 def nearest_distances(points: ArrayLike) -> NDArray[np.float64]:
-    """Return each point's distance to the nearest other one; inf where it is alone.
-
-    Parameters
-    ----------
-    points
-        (n, d) positions in pixels.
-    """
+    """Return each point's distance to the nearest other one, inf if it is alone."""
     places = np.asarray(points, np.float64)
     if len(places) < 2:
         return np.full(len(places), np.inf)
@@ -200,20 +167,15 @@ def nearest_distances(points: ArrayLike) -> NDArray[np.float64]:
 
 
 def brightness_at(image: NDArray[Any], points: ArrayLike) -> NDArray[Any]:
-    """Return the largest of the 3x3 pixels about each point, less at the edges.
+    """Return the largest of the 3x3 pixels about each point, fewer at the edges.
 
-    Parameters
-    ----------
-    image
-        (y, x), or of d axes.
-    points
-        (n, d) positions in pixels; the pixel whose centre is nearest counts, outside
-        the image the nearest one inside.
+    The image has d axes, points are (n, d) positions in pixels. The pixel with the
+    nearest centre counts; for a point outside the image, the nearest pixel inside.
     """
     places = np.reshape(np.asarray(points, np.float64), (-1, image.ndim))
     pixels = np.floor(places + 0.5).astype(np.int64)
     inside = np.clip(pixels, 0, np.array(image.shape) - 1)
-    # Repeating the edge adds no value that the window did not have.
+    # The repeated edge adds no value that is not in the window.
     around = maximum_filter(image, size=3, mode="nearest")
     return np.asarray(around[tuple(inside.T)])
 
@@ -221,7 +183,7 @@ def brightness_at(image: NDArray[Any], points: ArrayLike) -> NDArray[Any]:
 def _comparable(
     found: ArrayLike, true: ArrayLike, radius: Radius
 ) -> tuple[Points, Points, float]:
-    """Return both sets of points, and the radius, in units in which space is round."""
+    """Return points and radius in units in which a match is a sphere."""
     sets = [np.asarray(points, np.float64) for points in (found, true)]
     reach = np.asarray(radius, np.float64)
     axes = {points.shape[1:] for points in sets if len(points)} or {reach.shape or (2,)}
@@ -250,9 +212,9 @@ def _neighbours(
 
 
 def _most_pairs(near: NDArray[Any], shape: tuple[int, int]) -> int:
-    """Return how many of the pairs can hold at once, each point in one at most."""
+    """Return how many pairs there can be at once, with each point in one at most."""
     if len(near) == 0:
         return 0
     edges = np.ones(len(near), np.int8), (near["i"], near["j"])
     graph = coo_array(edges, shape=shape).tocsr()
-    return int((maximum_bipartite_matching(graph) >= 0).sum())
+    return int((csgraph.maximum_bipartite_matching(graph) >= 0).sum())

@@ -1,7 +1,7 @@
 """The report of an evaluation: scores in, a folder of Markdown, CSV and PNG out.
 
     OUT/report.md                        tables, with the pictures linked
-    OUT/images.csv spots.csv failed.csv  `accuracy_tables`' declared columns
+    OUT/images.csv spots.csv failed.csv  the columns declared in `tables`
     OUT/sets.csv models.csv              means over images with intervals
     OUT/bins.csv density_sigma.csv       F1 and recall against what makes spots hard
     OUT/provenance.json                  weights, detector, seed, versions
@@ -22,14 +22,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepspot_scale.evaluation.tables import (
-    KEYS,
-    Scores,
-    bin_scores,
-    cross_scores,
-    summarise,
-    worst_images,
-)
+from deepspot_scale.evaluation import tables
+from deepspot_scale.evaluation.tables import KEYS, Scores
 from deepspot_scale.evaluation.text import write_text
 
 if TYPE_CHECKING:
@@ -42,44 +36,33 @@ Pixels = Mapping[tuple[str, str, str], NDArray[Any]]
 def write_accuracy(scores: Scores, out: Path, pixels: Pixels | None = None) -> Path:
     """Write everything about an evaluation into a folder.
 
-    Parameters
-    ----------
-    scores
-        At least one image measured.
-    out
-        Folder; made where it is not there, files of the same names are replaced.
-    pixels
-        The images of `accuracy_tables.worst_images`; those that are not given are
-        listed, not shown.
-
-    Returns
-    -------
-    Path
-        The Markdown report.
+    At least one image must be measured. `out` is made if needed, and files of the same
+    names are replaced. `pixels` are the images of `tables.worst_images`; the others are
+    listed, not shown. The answer is the path of the Markdown report.
     """
     out.mkdir(parents=True, exist_ok=True)
-    tables = {
+    written = {
         "images": scores.images,
         "spots": scores.spots,
         "failed": scores.failed,
-        "sets": summarise(scores),
-        "models": summarise(scores, ("model",)),
-        "data": summarise(scores, ("model", "data")),
-        "bins": bin_scores(scores),
-        "density_sigma": cross_scores(scores),
+        "sets": tables.summarise(scores),
+        "models": tables.summarise(scores, ("model",)),
+        "data": tables.summarise(scores, ("model", "data")),
+        "bins": tables.bin_scores(scores),
+        "density_sigma": tables.cross_scores(scores),
     }
-    for name, table in tables.items():
+    for name, table in written.items():
         table.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
     facts = json.dumps(scores.provenance, indent=2)
     (out / "provenance.json").write_text(facts + "\n", "utf-8")
-    pictures = _draw_all(scores, tables, pixels or {}, out)
+    pictures = _draw_all(scores, written, pixels or {}, out)
     report = out / "report.md"
-    report.write_text(write_text(scores, tables, pictures), "utf-8")
+    report.write_text(write_text(scores, written, pictures), "utf-8")
     return report
 
 
 def _draw_all(
-    scores: Scores, tables: Mapping[str, pd.DataFrame], pixels: Pixels, out: Path
+    scores: Scores, written: Mapping[str, pd.DataFrame], pixels: Pixels, out: Path
 ) -> dict[str, list[str]]:
     """Save every picture; return their file names by section."""
     from deepspot_scale.evaluation import figures
@@ -91,15 +74,15 @@ def _draw_all(
         figure.savefig(out / name, dpi=110)
         names[section].append(name)
 
-    sets = tables["sets"]
+    sets = written["sets"]
     for value in ("f1_nearest", "f1_one_to_one"):
         title = f"F1 ({value.removeprefix('f1_').replace('_', ' ')}), mean over images"
         save("sets", figures.draw_heat_map(sets, value, title), "heat_map", value)
-    for data, bins in tables["bins"].groupby("data", sort=False):
+    for data, bins in written["bins"].groupby("data", sort=False):
         save("bins", figures.draw_curves(bins), "curves", str(data))
-    for data, cross in tables["density_sigma"].groupby("data", sort=False):
+    for data, cross in written["density_sigma"].groupby("data", sort=False):
         save("cross", figures.draw_cross(cross), "density_sigma", str(data))
-    worst = worst_images(scores.images)
+    worst = tables.worst_images(scores.images)
     for key, images in worst.groupby(["model", "data"], sort=False):
         shown = [
             figures.Panel(_title(line), pixels[at], _spots_of(scores.spots, line))

@@ -31,11 +31,11 @@ from deepspot_scale.evaluation.tables import FALSE, FOUND, MISSED, SPOT_SCORES
 
 GAIN: Final = 3
 OFFSET: Final = 500
-"""What the counts of an image are changed by, which must not change its spots."""
+"""This change of an image's counts must not change its spots."""
 
 
 class Detected(NamedTuple):
-    """What a pipeline finds in one image."""
+    """The spots that a pipeline found in one image."""
 
     points: NDArray[np.float64]
     """(n, 2), y and x in pixels."""
@@ -46,19 +46,12 @@ class Detected(NamedTuple):
 
 
 def detect_array(image: NDArray[Any], pipeline: Pipeline) -> Detected:
-    """Find every spot of one plane, just as ``deepspot-scale detect`` does.
-
-    Parameters
-    ----------
-    image
-        (y, x), raw counts.
-    pipeline
-        As `assemble` makes it.
+    """Find every spot of one plane (y, x) of raw counts, as ``detect`` does.
 
     Raises
     ------
     FieldError
-        Pixels that are not finite.
+        Pixels are not finite.
     """
     shape = (image.shape[0], image.shape[1])
     given = Answers({REFERENCE.name: None})
@@ -74,7 +67,7 @@ def detect_array(image: NDArray[Any], pipeline: Pipeline) -> Detected:
 
 
 def rescale_counts(image: NDArray[Any]) -> NDArray[Any]:
-    """Return image x 3 + 500 in a type that holds it: uint16 if it can, or float64."""
+    """Return image x 3 + 500, as uint16 if the values fit, else as float64."""
     wide = image.astype(np.float64) * GAIN + OFFSET
     whole = image.dtype.kind in "ui" and wide.min() >= 0 and wide.max() < 1 << 16
     return wide.astype(np.uint16) if whole else wide
@@ -88,10 +81,10 @@ def score_image(
     Returns
     -------
     row : dict
-        `accuracy_tables.IMAGE_SCORES` without names, time and change.
+        `tables.IMAGE_SCORES` without names, time and change.
     spots : DataFrame
-        `accuracy_tables.SPOT_SCORES` without names: true spots in their order, then
-        false detections.
+        `tables.SPOT_SCORES` without names: true spots in their order, then false
+        detections.
     """
     pairs = pair_one_to_one(found.points, known.points)
     spots = _spot_rows(found, known, pairs)
@@ -100,7 +93,7 @@ def score_image(
     single = Score(len(known.points), len(found.points), len(pairs))
     height, width = known.pixels.shape
     area = height * width / 512**2
-    neighbour = float(true["neighbour_px"].mean()) if len(true) else np.nan
+    neighbour = float(true["neighbour_px"].mean())  # NaN without true spots
     sigma = _median(true["sigma"])
     row = {
         "height": height,

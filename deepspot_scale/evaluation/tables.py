@@ -1,8 +1,8 @@
-"""What the scores of many images say together: one row an image in, summaries out.
+"""The scores of many images in numbers: one row an image in, summaries out.
 
 The columns of an evaluation's tables are declared here. Intervals are 95 % and over
-images, as in the DeepSpot paper: an image is drawn, not each of its spots. Nothing
-here knows how spots were found, or draws.
+images, as in the DeepSpot paper: the image is the unit that varies, not each of its
+spots. Nothing here draws, or knows how spots were found.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FOUND, MISSED, FALSE = "found", "missed", "false"
 
 _IDENTITY: Final = (
     Column("model", "string", "the model"),
-    Column("data", "string", "what was asked for: a folder's name, or a word"),
+    Column("data", "string", "the data set: a folder's name, or a word"),
     Column("set", "string", "one of the data's sets, such as var_50"),
     Column("group", "string", "part of the set, where the truth names any"),
     Column("image", "string", "name of the image"),
@@ -73,7 +73,7 @@ FAILURES: Final = (*_IDENTITY, Column("reason", "string", "why it was not measur
 
 
 class Scores(NamedTuple):
-    """What an evaluation comes to."""
+    """The tables of an evaluation."""
 
     images: pd.DataFrame
     """`IMAGE_SCORES`, one row for each model and image."""
@@ -99,14 +99,10 @@ _UNKNOWN: Final = ScoreInterval(np.nan, np.nan, np.nan)
 def mean_interval(
     values: Sequence[float] | pd.Series[float], most: float = 1.0
 ) -> ScoreInterval:
-    """Return the mean of what is known and Student's 95 % interval of it.
+    """Return the mean of the values that are not NaN, and Student's 95 % interval.
 
-    Parameters
-    ----------
-    values
-        One an image. One alone has no interval; none have no mean.
-    most
-        The interval is cut to 0 and this, which no value can leave.
+    There is one value for each image. A single value has no interval. The interval is
+    cut to the range from 0 to `most`, which no value can leave.
     """
     known = np.asarray(values, np.float64)
     known = known[np.isfinite(known)]
@@ -119,15 +115,9 @@ def mean_interval(
 def share_interval(part: NDArray[Any], whole: NDArray[Any]) -> ScoreInterval:
     """Return sum(part) / sum(whole) and its 95 % interval over images.
 
-    Parameters
-    ----------
-    part, whole
-        (n,), counts of each image.
-
-    Notes
-    -----
-    Spots of one image are alike, so images are what varies: the ratio estimator of
-    cluster sampling (Cochran 1977, Sampling Techniques, section 6.4).
+    Both are counts of each image, (n,). Spots of one image are alike, so images are the
+    unit that varies: this is the ratio estimator of cluster sampling (Cochran 1977,
+    Sampling Techniques, section 6.4).
     """
     n, total = len(whole), float(whole.sum())
     if total == 0:
@@ -159,7 +149,7 @@ MEANS: Final = {
     "enhanced": 255.0,
     "false_density": np.inf,
 }
-"""Columns of `IMAGE_SCORES` that are averaged, and the most that each can be."""
+"""Columns of `IMAGE_SCORES` that are averaged, and the largest value of each."""
 
 
 def summarise(
@@ -167,12 +157,7 @@ def summarise(
 ) -> pd.DataFrame:
     """Return one row for each group of images: means over images with intervals.
 
-    Parameters
-    ----------
-    scores
-        Of any number of models and sets.
-    keys
-        What tells the groups apart, of ``model``, ``data`` and ``set``.
+    Images are grouped by `keys`, which are some of ``model``, ``data`` and ``set``.
 
     Returns
     -------
@@ -227,7 +212,10 @@ EDGES: Final[dict[str, tuple[float, ...]]] = {
     "spacing": (0, 1.5, 3, 4.5, 6, 10, 20, np.inf),
     "density": (0, 10, 30, 100, 300, 1000, np.inf),
 }
-"""Ends of the bins, the lower one included: the same for all data, to compare."""
+"""Ends of the bins, the lower one included; equal for all data, to compare them."""
+
+
+_SUMMARY: Final = ("n_images", "n_spots", "mean", "mean_low", "mean_high")
 
 
 def bin_scores(scores: Scores) -> pd.DataFrame:
@@ -249,10 +237,9 @@ def bin_scores(scores: Scores) -> pd.DataFrame:
         rows += _binned(images, "f1", (by,), _f1_of)
         if by in spots:
             rows += _binned(spots, "recall", (by,), _recall_of)
-    names = ["model", "data", "measure", "by", "low", "high", "n_images", "n_spots"]
-    columns = [*names, "mean", "mean_low", "mean_high"]
+    names = ["model", "data", "measure", "by", "low", "high", *_SUMMARY]
     table = pd.DataFrame(rows).rename(columns={"low_0": "low", "high_0": "high"})
-    return table.reindex(columns=columns)
+    return table.reindex(columns=names)
 
 
 def cross_scores(scores: Scores) -> pd.DataFrame:
@@ -268,9 +255,8 @@ def cross_scores(scores: Scores) -> pd.DataFrame:
     rows = _binned(images, "f1", ("density", "sigma"), _f1_of)
     ends = [f"{name}_{end}" for name in ("density", "sigma") for end in ("low", "high")]
     renamed = dict(zip(["low_0", "high_0", "low_1", "high_1"], ends, strict=True))
-    names = ["model", "data", *ends, "n_images", "n_spots"]
-    columns = [*names, "mean", "mean_low", "mean_high"]
-    return pd.DataFrame(rows).rename(columns=renamed).reindex(columns=columns)
+    names = ["model", "data", *ends, *_SUMMARY]
+    return pd.DataFrame(rows).rename(columns=renamed).reindex(columns=names)
 
 
 def _binned(
@@ -279,12 +265,13 @@ def _binned(
     by: tuple[str, ...],
     summary: Callable[[pd.DataFrame], dict[str, float]],
 ) -> list[dict[str, Any]]:
-    places = {name: _bins_of(table[name].to_numpy(np.float64), name) for name in by}
+    places = {
+        f"bin_{name}": _bins_of(table[name].to_numpy(np.float64), name) for name in by
+    }
     known = np.all([place >= 0 for place in places.values()], axis=0)
-    marks = {f"bin_{name}": place for name, place in places.items()}
     rows = []
-    keys = ["model", "data", *marks]
-    for key, group in table.assign(**marks)[known].groupby(keys):
+    keys = ["model", "data", *places]
+    for key, group in table.assign(**places)[known].groupby(keys):
         model, data, *bins = cast("tuple[Any, ...]", key)
         row: dict[str, Any] = {"model": model, "data": data, "measure": measure}
         row["by"] = " x ".join(by)
@@ -295,33 +282,29 @@ def _binned(
 
 
 def _bins_of(values: NDArray[np.float64], name: str) -> NDArray[np.int64]:
-    """Return each value's bin; -1: not known. The last bin holds infinity too."""
+    """Return each value's bin; -1: not known. The last bin also holds infinity."""
     edges = np.array(EDGES[name])
     place = np.searchsorted(edges, values, side="right") - 1
     return np.where(np.isnan(values), -1, np.minimum(place, len(edges) - 2))
 
 
 def _f1_of(images: pd.DataFrame) -> dict[str, float]:
-    counts = {"n_images": len(images), "n_spots": int(images["n_true"].sum())}
-    mean, low, high = mean_interval(images["f1_one_to_one"])
-    return counts | {"mean": mean, "mean_low": low, "mean_high": high}
+    n_spots = int(images["n_true"].sum())
+    values = (len(images), n_spots, *mean_interval(images["f1_one_to_one"]))
+    return dict(zip(_SUMMARY, values, strict=True))
 
 
 def _recall_of(spots: pd.DataFrame) -> dict[str, float]:
     hit = (spots["kind"] == FOUND).groupby([spots["set"], spots["image"]])
     part, whole = hit.sum().to_numpy(), hit.size().to_numpy()
-    mean, low, high = share_interval(part, whole)
-    counts = {"n_images": len(whole), "n_spots": len(spots)}
-    return counts | {"mean": mean, "mean_low": low, "mean_high": high}
+    values = (len(whole), len(spots), *share_interval(part, whole))
+    return dict(zip(_SUMMARY, values, strict=True))
 
 
 def worst_images(images: pd.DataFrame, n: int = 3) -> pd.DataFrame:
-    """Return up to `n` images of the least F1 (one to one), below 1, by model and data.
+    """Return, by model and data, up to `n` images with the lowest F1 below 1.
 
-    Parameters
-    ----------
-    images
-        `IMAGE_SCORES`.
+    `images` has the columns `IMAGE_SCORES`; F1 is one to one.
     """
     flawed = images[images["f1_one_to_one"] < 1]
     order = flawed.sort_values(["f1_one_to_one", *KEYS], kind="stable")

@@ -1,6 +1,6 @@
 """The text of an evaluation's report: tables in, Markdown out.
 
-Nothing here reads or writes files, draws, or reckons.
+Nothing here reads or writes files, draws, or computes scores.
 """
 
 from __future__ import annotations
@@ -12,14 +12,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from deepspot_scale.evaluation.tables import (
-    FAILURES,
-    IMAGE_SCORES,
-    SPOT_SCORES,
-    Scores,
-    worst_images,
-)
-from deepspot_scale.vocabulary import Column
+from deepspot_scale.evaluation import tables as declared
+from deepspot_scale.evaluation.tables import Scores
 
 _SCORE_COLUMNS: Final = {
     "precision": "precision_nearest",
@@ -38,14 +32,8 @@ def write_text(
 ) -> str:
     """Return the report.
 
-    Parameters
-    ----------
-    scores
-        What was measured.
-    tables
-        ``sets``, ``models``, ``data`` and ``bins`` of `accuracy_tables`.
-    pictures
-        File names by section: ``sets``, ``bins``, ``cross`` and ``worst``.
+    `tables` holds ``sets``, ``models``, ``data`` and ``bins`` as `tables` makes them;
+    `pictures` holds file names by section: ``sets``, ``bins``, ``cross``, ``worst``.
     """
     sets = tables["sets"]
     parts = ["# Accuracy", _conditions(scores.provenance)]
@@ -86,7 +74,7 @@ def markdown_table(table: pd.DataFrame) -> str:
     """Return a table as Markdown; its values are texts or counts."""
     lines = [list(map(str, table.columns)), ["---"] * len(table.columns)]
     lines += [[str(value) for value in row] for row in table.itertuples(index=False)]
-    # An upright stroke in a reason would end the cell.
+    # A vertical bar in a reason would end the cell.
     return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
         for line in lines
@@ -98,13 +86,12 @@ def _number(value: float, digits: int = 3) -> str:
 
 
 def _with_interval(table: pd.DataFrame, name: str, digits: int = 3) -> list[str]:
-    """Return ``mean [low, high]`` of each row, or the mean where no more is known."""
+    """Return ``mean [low, high]`` of each row, or the mean where it has no interval."""
+    columns = [name, f"{name}_low", f"{name}_high"]
     return [
         _number(mean, digits)
         + (f" [{low:.{digits}f}, {high:.{digits}f}]" if np.isfinite(low) else "")
-        for mean, low, high in zip(
-            table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True
-        )
+        for mean, low, high in table[columns].itertuples(index=False)
     ]
 
 
@@ -124,24 +111,17 @@ def _worst_set_table(data: pd.DataFrame, sets: pd.DataFrame) -> str:
         title = "F1 (" + name.removeprefix("f1_").replace("_", " ") + ")"
         shown[title] = _with_interval(data, name)
         lowest = sets.loc[sets.groupby(["model", "data"])[name].idxmin()]
-        least = lowest.set_index(["model", "data"]).loc[
-            list(zip(data["model"], data["data"], strict=True))
-        ]
-        shown["worst set"] = [
-            f"{of} {value:.3f}"
-            for of, value in zip(least["set"], least[name], strict=True)
-        ]
-        shown = shown.rename(columns={"worst set": f"worst set, {title}"})
+        least = data[["model", "data"]].merge(lowest[["model", "data", "set", name]])
+        pairs = zip(least["set"], least[name], strict=True)
+        shown[f"worst set, {title}"] = [f"{of} {value:.3f}" for of, value in pairs]
     shown["median F1"] = [_number(value) for value in data["f1_one_to_one_median"]]
     shown["worst image"] = [_number(value) for value in data["f1_one_to_one_least"]]
     shown["error, px"] = [_number(value, 2) for value in data["error_px"]]
-    false = _with_interval(data, "false_density", 2)
-    shown["false per 512 x 512 px"] = false
+    shown["false per 512 x 512 px"] = _with_interval(data, "false_density", 2)
+    changes = zip(data["f1_change_mean"], data["f1_change_largest"], strict=True)
     shown["change of F1, x 3 + 500"] = [
         "" if pd.isna(mean) else f"{mean:.4f}, at most {most:.4f}"
-        for mean, most in zip(
-            data["f1_change_mean"], data["f1_change_largest"], strict=True
-        )
+        for mean, most in changes
     ]
     return markdown_table(shown)
 
@@ -152,21 +132,19 @@ def _intensity_table(sets: pd.DataFrame) -> str:
         "mean over the spots of an image, then over images; in brackets the interval, "
         "then the median over all spots."
     )
-    cells = [
-        f"{mean}; {_number(median, 0)}" if mean else ""
-        for mean, median in zip(
-            _with_interval(sets, "enhanced", 1), sets["enhanced_median"], strict=True
-        )
-    ]
-    table = sets.assign(cell=cells).pivot_table(
-        index=["data", "set"],
-        columns="model",
-        values="cell",
-        aggfunc="first",
-        sort=False,
-    )
-    table = table.fillna("").reset_index()
+    means = _with_interval(sets, "enhanced", 1)
+    pairs = zip(means, sets["enhanced_median"], strict=True)
+    cells = [f"{mean}; {_number(median, 0)}" if mean else "" for mean, median in pairs]
+    table = _by_model(sets.assign(cell=cells), ["data", "set"], sort=False)
     return text + "\n\n" + markdown_table(table)
+
+
+def _by_model(
+    table: pd.DataFrame, keys: list[str], *, sort: bool = True
+) -> pd.DataFrame:
+    """Return the column ``cell`` with one column for each model."""
+    wide = table.pivot_table("cell", keys, "model", aggfunc="first", sort=sort)
+    return wide.fillna("").reset_index()
 
 
 def _bin_table(bins: pd.DataFrame) -> str:
@@ -178,18 +156,10 @@ def _bin_table(bins: pd.DataFrame) -> str:
         "512 x 512 px. Images without true spots are left out."
     )
     keys = ["data", "by", "measure", "low", "high"]
-    cells = [
-        f"{mean} (n {n})"
-        for mean, n in zip(
-            _with_interval(bins, "mean"),
-            bins["n_images"].where(bins["measure"] == "f1", bins["n_spots"]),
-            strict=True,
-        )
-    ]
-    table = bins.assign(cell=cells).pivot_table(
-        index=keys, columns="model", values="cell", aggfunc="first"
-    )
-    table = table.fillna("").reset_index().sort_values(keys)
+    n = bins["n_images"].where(bins["measure"] == "f1", bins["n_spots"])
+    pairs = zip(_with_interval(bins, "mean"), n, strict=True)
+    cells = [f"{mean} (n {number})" for mean, number in pairs]
+    table = _by_model(bins.assign(cell=cells), keys).sort_values(keys)
     span = [f"{a:g} to {b:g}" for a, b in zip(table["low"], table["high"], strict=True)]
     table = table.drop(columns=["low", "high"])
     table.insert(3, "from, to", span)
@@ -197,7 +167,7 @@ def _bin_table(bins: pd.DataFrame) -> str:
 
 
 def _worst_table(images: pd.DataFrame) -> str:
-    worst = worst_images(images)
+    worst = declared.worst_images(images)
     if worst.empty:
         return "None: every image scores 1."
     matched = (worst["recall_one_to_one"] * worst["n_true"]).round().astype(int)
@@ -219,10 +189,10 @@ def _links(names: Sequence[str]) -> list[str]:
 
 
 def _columns() -> list[str]:
-    tables: dict[str, tuple[Column, ...]] = {
-        "images.csv": IMAGE_SCORES,
-        "spots.csv": SPOT_SCORES,
-        "failed.csv": FAILURES,
+    tables = {
+        "images.csv": declared.IMAGE_SCORES,
+        "spots.csv": declared.SPOT_SCORES,
+        "failed.csv": declared.FAILURES,
     }
     parts = []
     for name, columns in tables.items():

@@ -1,1 +1,1 @@
-"""From tables to statistics, figures and a page."""
+"""A run as one page: tables in, words, figures and HTML out."""

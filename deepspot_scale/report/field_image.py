@@ -30,8 +30,9 @@ ENHANCED: Final = KEPT.stored_name
 EDGE: Final = 640
 """Largest edge of the window in pixels; with more, spots could not be seen."""
 _MAX_BYTES: Final = 300_000
-"""Of one photograph, so that a report can be mailed."""
+"""Most that one photograph may take, so that a report can be mailed."""
 _MAX_MARKS: Final = 4000
+"""Most spots that are drawn."""
 _GAP: Final = 12
 _YELLOW: Final = "#F0E442"
 
@@ -58,14 +59,7 @@ class Overlay(NamedTuple):
 def draw_field(run: RunResults, field: Field, number: int = 0) -> str:
     """Return a field as HTML: its image plain, enhanced if kept, and with marks.
 
-    Parameters
-    ----------
-    run
-        The run's tables.
-    field
-        The open field.
-    number
-        Of the picture on its page, so that names in it are unique.
+    `number` makes the names in the picture unique on its page.
 
     Raises
     ------
@@ -99,20 +93,10 @@ def panels_svg(
 ) -> str:
     """Return photographs side by side, then the first again with marks, as SVG.
 
-    Parameters
-    ----------
-    images
-        (y, x) each, of one shape, any dtype; each is stretched from its 1st to its
-        99.8th percentile.
-    marks
-        What is drawn: at most 4000 rings, outlines, borders of sectors.
-    number
-        Makes the names in the SVG unique on a page.
-
-    Notes
-    -----
-    A pixel's centre is at half a unit in SVG, at a whole number in ours: marks are
-    shifted by 0.5.
+    Images are (y, x), of one shape and any dtype; each is stretched from its 1st to
+    its 99.8th percentile. At most 4000 spots are drawn. `number` makes the names in the
+    SVG unique on a page. A pixel's centre is at half a unit in SVG, and at a whole
+    number in our coordinates, so marks are shifted by 0.5.
     """
     height, width = images[0].shape
     step, name = width + _GAP, f"raw{number}"
@@ -155,17 +139,16 @@ def _sector_borders(marks: Overlay) -> tuple[str, str]:
             continue
         for border in range(marks.sectors):
             angle = reference + (border + 0.5) * 360 / marks.sectors
-            ends = _ray(marks.labels, int(cell), (y, x), float(angle))
-            # Those before and after the reference are the first and the last.
+            # The first and the last border enclose the reference sector.
             kind = 0 if border in {0, marks.sectors - 1} else 1
-            parts[kind].append(ends)
+            parts[kind].append(_ray(marks.labels, int(cell), (y, x), float(angle)))
     return "".join(parts[0]), "".join(parts[1])
 
 
 def _ray(
     labels: NDArray[Any], cell: int, start: tuple[float, float], angle: float
 ) -> str:
-    """Return the way from a nucleus in a direction up to the last pixel of its cell."""
+    """Return the line from a nucleus in a direction to the last pixel of its cell."""
     steps = np.arange(0, sum(labels.shape), 1.0)
     y = start[0] - steps * np.sin(np.radians(angle))
     x = start[1] + steps * np.cos(np.radians(angle))
@@ -200,7 +183,7 @@ def _outlines(cells: NDArray[Any]) -> str:
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> str:
-    """Return base64 JPEG, as good as the size limit allows."""
+    """Return base64 JPEG, of the best quality that the size limit allows."""
     import cv2
 
     for quality in (88, 75, 60, 40, 20):
@@ -211,8 +194,8 @@ def _jpeg(picture: NDArray[np.uint8]) -> str:
 
 
 def _on(table: pd.DataFrame, plane: _Plane) -> pd.Series:
-    here: pd.Series = (table[list(plane._fields)] == list(plane)).all(axis=1)
-    return here
+    on_plane: pd.Series = (table[list(plane._fields)] == list(plane)).all(axis=1)
+    return on_plane
 
 
 def _first_plane(spots: pd.DataFrame, field: Field, settings: Settings) -> _Plane:
@@ -248,25 +231,16 @@ def _inside(
 
 
 def _read_image(
-    field: Field,
-    plane: _Plane,
-    settings: Settings,
-    window: tuple[slice, slice],
+    field: Field, plane: _Plane, settings: Settings, window: tuple[slice, slice]
 ) -> NDArray[Any]:
-    mean = settings.project == "mean"
-    return field.read(
-        t=plane.t,
-        channel=field.channel_index(plane.channel),
-        z=plane.z if plane.z != PROJECTED else "mean" if mean else "max",
-        window=window,
-    )
+    channel = field.channel_index(plane.channel)
+    projected: Literal["mean", "max"] = "mean" if settings.project == "mean" else "max"
+    z = projected if plane.z == PROJECTED else plane.z
+    return field.read(t=plane.t, channel=channel, z=z, window=window)
 
 
 def _read_cells(
-    field: Field,
-    plane: _Plane,
-    settings: Settings,
-    window: tuple[slice, slice],
+    field: Field, plane: _Plane, settings: Settings, window: tuple[slice, slice]
 ) -> NDArray[Any] | None:
     if settings.cells is None:
         return None
@@ -282,8 +256,7 @@ def _enhanced(
         enhanced = open_layer(run.folder, ENHANCED, field.address)
         if enhanced is None:
             return []
-        channel = enhanced.channel_index(plane.channel)
-        z = max(plane.z, 0)
+        channel, z = enhanced.channel_index(plane.channel), max(plane.z, 0)
         return [enhanced.read(t=plane.t, channel=channel, z=z, window=window)]
-    except DeepspotError:  # a picture without it is still a picture
+    except DeepspotError:  # the picture is still useful without the enhanced image
         return []

@@ -1,7 +1,7 @@
 """Drawings of a report: tables in, figures out.
 
-Colours can be told apart by everyone: viridis and cividis for amounts, PuOr for what
-has a sign, Okabe and Ito's palette for kinds. Figures are plain
+Colour-blind readers can tell the colours apart: viridis for amounts, PuOr for values
+with a sign, Okabe and Ito's palette for kinds. Figures are plain
 `matplotlib.figure.Figure` objects, without pyplot and its global state. Nothing here
 reads files, and no value is altered to look better.
 """
@@ -22,21 +22,21 @@ INK: Final = "#1f2937"
 _LINE: Final = "#d1d5db"
 _MAX_WELLS_WITH_NUMBERS: Final = 60
 _MOST_NAMED: Final = 40
-"""More groups are drawn without their names, which could not be read."""
+"""If there are more groups, their names are left out: they could not be read."""
 _GROUP: Final = ["channel", "condition", "gene"]
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, inches, whose parts make room for each other."""
+    """Return an empty figure of a size in inches, whose parts do not overlap."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def group_names(groups: pd.DataFrame) -> list[str]:
-    """Return a name for each line of channel, condition, gene; what all share is out.
+    """Return a name for each line of channel, condition, gene, without a lone channel.
 
-    Dollar signs are escaped: to matplotlib they begin formulas.
+    Dollar signs are escaped, because they begin formulas in matplotlib.
     """
     several = groups["channel"].nunique() > 1
     names = []
@@ -55,22 +55,14 @@ def draw_plate(
 ) -> Figure:
     """Draw a heat map of a plate, one square per well.
 
-    Parameters
-    ----------
-    wells
-        Columns row and column, one line per well.
-    values
-        One value per line; NaN is left white.
-    title
-        What the values are, for the colour bar.
-    signed
-        Whether 0 is the middle of the colours; else it is their beginning.
+    `wells` has the columns row and column and one line per well; `values` has one value
+    per line, and NaN is left white. The title stands at the colour bar. If `signed`, 0
+    is the middle of the colours, otherwise it is their beginning.
     """
     rows = sorted(set(wells["row"]), key=lambda name: (len(name), name))
     columns = sorted(set(wells["column"]), key=lambda name: (name.rjust(8), name))
     grid = np.full((len(rows), len(columns)), np.nan)
-    at = [wells["row"].map(rows.index), wells["column"].map(columns.index)]
-    grid[at[0], at[1]] = values
+    grid[wells["row"].map(rows.index), wells["column"].map(columns.index)] = values
     step = float(np.clip(3.7 / len(columns), 0.15, 0.5))
     figure = new_figure(
         max(3.4, 1.25 + step * len(columns)), max(1.7, 0.75 + step * len(rows))
@@ -78,10 +70,8 @@ def draw_plate(
     axes = figure.subplots()
     # Colours start at 0, so that a plate of equal wells does not look uneven.
     most = _largest(np.abs(grid))
-    colours = ("PuOr", -most) if signed else ("viridis", 0.0)
-    mesh = axes.pcolormesh(
-        grid, cmap=colours[0], vmin=colours[1], vmax=most, edgecolor="white"
-    )
+    colours, least = ("PuOr", -most) if signed else ("viridis", 0.0)
+    mesh = axes.pcolormesh(grid, cmap=colours, vmin=least, vmax=most, edgecolor="white")
     axes.set_aspect("equal")
     axes.invert_yaxis()
     size = 9 if step > 0.3 else 6.5
@@ -112,8 +102,9 @@ def _write_numbers(
         text = f"{value:.3g}" if known else "-"
         dark = abs(value) > 0.6 * most if signed else value < 0.5 * most
         colour = GREY if not known else "white" if dark else "black"
-        place = {"ha": "center", "va": "center"}
-        axes.text(x + 0.5, y + 0.5, text, fontsize=8, color=colour, **place)
+        axes.text(
+            x + 0.5, y + 0.5, text, fontsize=8, color=colour, ha="center", va="center"
+        )
 
 
 # -- polarity --------------------------------------------------------------------------
@@ -122,12 +113,8 @@ def _write_numbers(
 def draw_polarity(polarity: pd.DataFrame, wells: pd.DataFrame) -> Figure:
     """Draw each group's index, raw beside its null, and minus its null.
 
-    Parameters
-    ----------
-    polarity
-        `inference.polarity_statistics`; groups without an index are left out.
-    wells
-        `vocabulary.WELLS`.
+    `polarity` comes from `polarity_tests.polarity_statistics`, `wells` are
+    `vocabulary.WELLS`. Groups without an index are left out.
     """
     index = _measure(polarity, "index")[::-1].reset_index(drop=True)
     null, corrected = (
@@ -137,14 +124,8 @@ def draw_polarity(polarity: pd.DataFrame, wells: pd.DataFrame) -> Figure:
     places = np.arange(len(index))
     figure = new_figure(9.6, 1.15 + max(1.0, min(0.55 * len(index), 14.0)))
     left, right = figure.subplots(1, 2, sharey=True)
-    left.barh(
-        places,
-        null["high"] - null["low"],
-        height=0.62,
-        left=null["low"],
-        color="#e5e7eb",
-        zorder=1,
-    )
+    low, width = null["low"], null["high"] - null["low"]
+    left.barh(places, width, height=0.62, left=low, color="#e5e7eb", zorder=1)
     left.plot(null["value"], places, "D", color=GREY, mfc="white", ms=5, zorder=2)
     _draw_intervals(left, index, places)
     _draw_intervals(right, corrected, places)
@@ -170,7 +151,7 @@ def _draw_intervals(axes: Any, lines: pd.DataFrame, places: NDArray[Any]) -> Non
     """Draw values with their intervals over cells (thick) and wells (thin)."""
     for ending, colour, width in (("_wells", INK, 1), ("", BLUE, 4)):
         low, high = lines[f"low{ending}"], lines[f"high{ending}"]
-        known = low.notna() & high.notna()  # matplotlib warns of what is not known
+        known = low.notna() & high.notna()  # matplotlib warns about NaN
         axes.hlines(places[known], low[known], high[known], color=colour, lw=width)
     axes.plot(lines["value"], places, "o", color=BLUE, ms=8, mec="white", zorder=4)
 
@@ -189,20 +170,15 @@ def _draw_wells(
 def draw_wells(wells: pd.DataFrame, values: dict[str, str]) -> Figure:
     """Draw every well as a point, grouped by condition, one panel for each value.
 
-    Parameters
-    ----------
-    wells
-        `vocabulary.WELLS`; at least one line.
-    values
-        Columns of `wells`, each with what to write below its panel.
+    `wells` are `vocabulary.WELLS`, at least one line; `values` maps columns of them to
+    the text below each panel.
     """
-    groups = wells[_GROUP].drop_duplicates().sort_values(_GROUP, ascending=False)
-    groups = groups.reset_index(drop=True)
+    groups = wells[_GROUP].drop_duplicates()
+    groups = groups.sort_values(_GROUP, ascending=False, ignore_index=True)
     order = groups.assign(place=np.arange(len(groups)))
     shown = wells.merge(order, on=_GROUP)
     named = len(groups) <= _MOST_NAMED
-    height = 0.95 + float(np.clip(0.5 * len(groups), 0.9, 7.0))
-    figure = new_figure(9.6, height)
+    figure = new_figure(9.6, 0.95 + float(np.clip(0.5 * len(groups), 0.9, 7.0)))
     panels = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
     for axes, (column, word) in zip(panels, values.items(), strict=True):
         place = shown["place"] + _spread(shown, column)
@@ -224,9 +200,9 @@ def draw_wells(wells: pd.DataFrame, values: dict[str, str]) -> Figure:
 
 
 def _spread(wells: pd.DataFrame, column: str) -> pd.Series:
-    """Return heights that keep the points of a group apart, the same each time."""
+    """Return offsets that keep the points of a group apart, the same each time."""
     rank = wells.groupby("place")[column].rank(method="first").fillna(0)
-    # Steps of the golden ratio never fall into line.
+    # With steps of the golden ratio no two offsets are equal.
     return (rank * 0.618034) % 1.0 * 0.5 - 0.25
 
 

@@ -1,8 +1,8 @@
 """What stages beyond the built-in ones gave: any table and layer, in numbers.
 
-A run comes in; one summary for each declared table that has no section of its own goes
-out, and the list of the layers that are kept. Nothing here knows what a column means
-but by its declaration.
+A run comes in; a summary of each declared table that has no section of its own goes
+out, and a list of the layers that are kept. All that is known here about a column is
+its declaration.
 """
 
 from __future__ import annotations
@@ -48,15 +48,9 @@ def _summarise(
         least = np.fmin(least, np.fmin.reduce(values, axis=0, initial=np.nan))
         largest = np.fmax(largest, np.fmax.reduce(values, axis=0, initial=np.nan))
     mean = np.divide(total, n, out=np.full(len(own), np.nan), where=n > 0)
-    lines = {
-        "column": names,
-        "meaning": [column.meaning for column in own],
-        "n": n,
-        "mean": mean,
-        "least": least,
-        "largest": largest,
-    }
-    return n_rows, pd.DataFrame(lines)
+    meanings = [column.meaning for column in own]
+    lines = {"column": names, "meaning": meanings, "n": n, "mean": mean}
+    return n_rows, pd.DataFrame({**lines, "least": least, "largest": largest})
 
 
 def list_layers(run: RunResults) -> pd.DataFrame:

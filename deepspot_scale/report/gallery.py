@@ -1,7 +1,7 @@
 """Which fields are worth a look, and how they look: tables in, HTML out.
 
-A typical one, the sharpest and the least fit, the most and the least polarised: never
-only the best. Nothing here measures a plate.
+The fields shown are a typical one, the sharpest, the one with the most flags, and the
+most and the least polarised ones: never only the best. Nothing here measures a plate.
 """
 
 from __future__ import annotations
@@ -23,16 +23,13 @@ def choose_fields(
 ) -> dict[FieldAddress, list[str]]:
     """Return the fields to show, each with the reasons why.
 
-    Parameters
-    ----------
-    run
-        The run's tables.
-    quality, flags
-        Rows `vocabulary.QUALITY`, and what `quality_flags.flag_fields` gives.
+    `quality` has the columns `vocabulary.QUALITY`; `flags` come from
+    `quality_flags.flag_fields`.
     """
-    good = _without(run.fields, flags)
-    picks = [("typical: the middle number of spots", typical_field(good))]
-    picks[0] = (picks[0][0], picks[0][1] or typical_field(run.fields))
+    flagged = pd.MultiIndex.from_frame(flags[FIELD])
+    good = run.fields[~pd.MultiIndex.from_frame(run.fields[FIELD]).isin(flagged)]
+    typical = typical_field(good) or typical_field(run.fields)
+    picks = [("typical: the middle number of spots", typical)]
     focus = quality.groupby(FIELD)["focus"].max().dropna().sort_values(kind="stable")
     sharp = focus[focus.index.isin(pd.MultiIndex.from_frame(good[FIELD]))]
     if len(sharp) > 1:
@@ -70,7 +67,7 @@ def gallery(
     for number, (address, reasons) in enumerate(chosen.items()):
         try:
             picture = draw_field(run, plate.open(address.path), number)
-        except DeepspotError as error:  # a report without a picture is still a report
+        except DeepspotError as error:  # the report is still useful without a picture
             picture = f"<p>It cannot be shown: {escape(str(error))}</p>"
         why = escape("; ".join(reasons))
         parts.append(
@@ -82,22 +79,15 @@ def gallery(
 def _fill(
     reason: str, address: FieldAddress, polarity: pd.Series, flags: pd.DataFrame
 ) -> str:
-    own = flags[
-        (flags[FIELD] == [address.row, address.column, address.field]).all(axis=1)
-    ]
-    why = ", ".join(own["flag"]) or "the least sharp"
     key = (address.row, address.column, address.field)
+    own = flags[(flags[FIELD] == list(key)).all(axis=1)]
+    why = ", ".join(own["flag"]) or "the least sharp"
     value = f"{polarity[key]:.2f}" if key in polarity.index else ""
     return reason.format(why=why, value=value)
 
 
 def _at(values: pd.Series, place: int) -> FieldAddress:
     return FieldAddress(*values.index[place])
-
-
-def _without(fields: pd.DataFrame, flags: pd.DataFrame) -> pd.DataFrame:
-    flagged = pd.MultiIndex.from_frame(flags[FIELD])
-    return fields[~pd.MultiIndex.from_frame(fields[FIELD]).isin(flagged)]
 
 
 def _least_fit(

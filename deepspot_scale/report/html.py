@@ -1,7 +1,7 @@
 """Pieces of the report's page: values, tables and figures in, HTML text out.
 
-Whatever comes in as a word may be a user's and is escaped here. Nothing here knows
-runs, statistics or files.
+Any text may come from a user, so it is escaped here. Nothing here knows runs,
+statistics or files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_LINES: Final = 200
-"""Lines of a table on the page; all are in the CSV."""
+"""Most lines of a table on the page; the CSV holds all of them."""
 _STYLE: Final = """
 :root{color-scheme:light;--ink:#1f2937;--soft:#596273;--line:#e5e7eb}
 *{box-sizing:border-box}
@@ -63,18 +63,18 @@ class Plot(NamedTuple):
     """One figure of the report and what it shows."""
 
     name: str
-    """Name of its files, without ending."""
+    """Name of its files, without the ending."""
     figure: Figure
     numbers: pd.DataFrame
     """What is drawn, one line for each mark."""
     title: str
-    """What it shows, in plain text; also said to those who cannot see it."""
+    """What it shows, in plain text; also read aloud to readers who cannot see it."""
     caption: str = ""
     """How to read it, HTML."""
 
 
 def page(title: str, body: str) -> str:
-    """Return a whole page; `body` is HTML, its browser is told to load nothing."""
+    """Return a whole page; `body` is HTML, and the browser is told to load nothing."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -86,7 +86,7 @@ def page(title: str, body: str) -> str:
 
 
 def svg_text(figure: Figure) -> str:
-    """Return a figure as SVG whose words stay words; equal figures, equal text."""
+    """Return a figure as SVG with text as text; equal figures give equal SVG."""
     import matplotlib as mpl
 
     buffer = io.StringIO()
@@ -111,21 +111,18 @@ def figure_html(plot: Plot, svg: str, folder: str) -> str:
 
 
 def table(frame: pd.DataFrame, *, file: str = "") -> str:
-    """Return an HTML table; of a long one the first lines and how many are left.
+    """Return an HTML table; a long one is cut, and says how many lines are left out.
 
-    Parameters
-    ----------
-    frame
-        Columns become headings: ``n_spots`` is "spots".
-    file
-        Path of the CSV with all lines, relative to the page; empty: there is none.
+    Columns become headings: ``n_spots`` becomes "spots". `file` is the path of the CSV
+    with all lines, relative to the page; empty: there is none.
     """
     kinds = [
         ' class="number"' if pd.api.types.is_numeric_dtype(frame[c]) else ""
         for c in frame
     ]
     names = zip(kinds, frame.columns, strict=True)
-    head = "".join(f"<th{k}>{escape(_heading(str(c)))}</th>" for k, c in names)
+    headings = [(k, str(c).removeprefix("n_").replace("_", " ")) for k, c in names]
+    head = "".join(f"<th{k}>{escape(heading)}</th>" for k, heading in headings)
     lines = []
     for line in frame.head(MAX_LINES).itertuples(index=False):
         cells = zip(kinds, line, strict=True)
@@ -148,13 +145,13 @@ def facts_table(facts: list[tuple[str, str]]) -> str:
 
 
 def big_numbers(numbers: list[tuple[str, str]]) -> str:
-    """Return the few numbers that everybody asks for, each with its word."""
+    """Return the most important numbers, each with its word, as HTML."""
     parts = (f"<div><b>{escape(n)}</b>{escape(word)}</div>" for n, word in numbers)
     return f"<div class='big'>{''.join(parts)}</div>"
 
 
 def number(value: object) -> str:
-    """Write a value for people: three digits behind the point, - for NaN or nothing."""
+    """Write a value for people: three decimals at most, - for NaN or None."""
     if value is None or value is pd.NA:
         return "-"
     if isinstance(value, float):
@@ -168,18 +165,12 @@ def number(value: object) -> str:
 
 
 def probability(p: float, least: float = 0.0) -> str:
-    """Write a p value with its sign; one that cannot be smaller says so."""
+    """Write a p value after = , or after ≤ if it is the smallest one possible."""
     if math.isnan(p):
         return "not known"
-    if p <= least:
-        return f"≤ {number(least)}"
-    return f"= {number(p)}"
+    return f"≤ {number(least)}" if p <= least else f"= {number(p)}"
 
 
 def plural(n: int, word: str) -> str:
     """Write a count and its word: 1 field, 2 fields."""
     return f"{n:,} {word}{'' if n == 1 else 's'}"
-
-
-def _heading(column: str) -> str:
-    return column.removeprefix("n_").replace("_", " ")

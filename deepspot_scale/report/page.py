@@ -2,8 +2,9 @@
 
     summary in words · plate maps · polarity · wells · fields to look at · flags · facts
 
-The page loads nothing from elsewhere. Each figure also stands as SVG, and its numbers
-as CSV, in report/ beside it. Nothing here computes statistics or alters a value.
+The page loads nothing from elsewhere. Each figure is also written as SVG, and its
+numbers as CSV, into report/ beside the page. Nothing here computes statistics or alters
+a value.
 """
 
 from __future__ import annotations
@@ -18,25 +19,11 @@ from typing import Any, Final
 import pandas as pd
 
 from deepspot_scale.io.plate import Plate
-from deepspot_scale.report import sections
+from deepspot_scale.report import html, sections
 from deepspot_scale.report.further_tables import list_layers, summarise_tables
 from deepspot_scale.report.gallery import choose_fields, gallery
-from deepspot_scale.report.html import (
-    Plot,
-    big_numbers,
-    facts_table,
-    figure_html,
-    number,
-    page,
-    plural,
-    svg_text,
-    table,
-)
-from deepspot_scale.report.quality_flags import (
-    FLAGS,
-    count_raw_spots,
-    flag_fields,
-)
+from deepspot_scale.report.html import plural
+from deepspot_scale.report.quality_flags import FLAGS, count_raw_spots, flag_fields
 from deepspot_scale.report.summary import headline, readable, sentences
 from deepspot_scale.runs.results import RunResults, open_run
 from deepspot_scale.runs.summarise import MOST_COMPARED, with_statistics
@@ -46,8 +33,7 @@ from deepspot_scale.tables import empty_table
 from deepspot_scale.vocabulary import QUALITY
 
 FOLDER: Final = "report"
-"""Of figures and numbers, beside the page."""
-NO_QUALITY: Final = empty_table(QUALITY)
+"""Folder of figures and numbers, beside the page."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +42,15 @@ class _Files:
 
     folder: Path
 
-    def figure(self, plot: Plot) -> str:
-        svg = svg_text(plot.figure)
+    def figure(self, plot: html.Plot) -> str:
+        svg = html.svg_text(plot.figure)
         (self.folder / f"{plot.name}.svg").write_text(svg, encoding="utf-8")
         plot.numbers.to_csv(self.folder / f"{plot.name}.csv", index=False)
-        return figure_html(plot, svg, FOLDER)
+        return html.figure_html(plot, svg, FOLDER)
 
     def table(self, name: str, whole: pd.DataFrame, shown: pd.DataFrame) -> str:
         whole.to_csv(self.folder / f"{name}.csv", index=False)
-        return table(shown, file=f"{FOLDER}/{name}.csv")
+        return html.table(shown, file=f"{FOLDER}/{name}.csv")
 
 
 def write_report(
@@ -75,10 +61,10 @@ def write_report(
     Parameters
     ----------
     run_folder
-        Folder of a run that has come to its end. Statistics that it lacks, since an
-        earlier version made it, are measured and written first.
+        Folder of a finished run. Statistics that it lacks because an earlier version
+        made it are measured and written first.
     plate
-        The run's input, for pictures; None: without.
+        The run's input, for pictures; None: no pictures.
 
     Returns
     -------
@@ -88,29 +74,31 @@ def write_report(
     Raises
     ------
     RunError
-        There is no run, or it has not come to its end.
+        There is no run, or it is not finished.
     """
     run = with_statistics(open_run(os.fspath(run_folder)))
-    quality = run.read("quality") if "quality" in run.contents.tables else NO_QUALITY
+    measured = "quality" in run.contents.tables
+    quality = run.read("quality") if measured else empty_table(QUALITY)
     flags = flag_fields(run, quality, count_raw_spots(run, plate))
     folder = run.folder.local_path
-    sections = {
+    parts = {
         "summary": ("In short", _summary(run, flags)),
         "plate": ("Plate", _plate(run, files := _clean_folder(folder))),
         "polarity": ("Polarity", _polarity(run, files)),
-        "wells": ("Every well", _wells(run, files)),
+        "wells": ("Every well", "".join(map(files.figure, sections.well_figures(run)))),
         "fields": ("Fields to look at", _gallery(run, plate, quality, flags)),
         "quality": ("Quality of the fields", _quality(run, quality, flags, files)),
         "further": ("What else was measured", _further(run, files)),
         "run": ("The run", _facts(run)),
     }
     target = folder / "report.html"
-    body = _header(run, sections) + "".join(
+    body = _header(run, parts) + "".join(
         f"<section id='{name}'><h2>{title}</h2>{text}</section>"
-        for name, (title, text) in sections.items()
+        for name, (title, text) in parts.items()
         if text
     )
-    target.write_text(page(f"Spots and polarity: {_name(run)}", body), encoding="utf-8")
+    text = html.page(f"Spots and polarity: {_name(run)}", body)
+    target.write_text(text, encoding="utf-8")
     return target
 
 
@@ -127,14 +115,14 @@ def _name(run: RunResults) -> str:
     return run.plate_name or run.folder.local_path.name
 
 
-def _header(run: RunResults, sections: Mapping[str, tuple[str, str]]) -> str:
+def _header(run: RunResults, parts: Mapping[str, tuple[str, str]]) -> str:
     started = str(run.provenance.get("started", ""))[:10]
     planes = plural(int(run.done["n_planes"].sum()), "image")
     name = run.folder.local_path.resolve().name
     words = [f"Run {name}", started, f"{planes} processed"]
     links = "".join(
         f"<a href='#{name}'>{title}</a>"
-        for name, (title, text) in sections.items()
+        for name, (title, text) in parts.items()
         if text
     )
     return (
@@ -145,14 +133,14 @@ def _header(run: RunResults, sections: Mapping[str, tuple[str, str]]) -> str:
 
 def _summary(run: RunResults, flags: pd.DataFrame) -> str:
     items = "".join(f"<li>{line}</li>" for line in sentences(run, flags))
-    return f"{big_numbers(headline(run))}<ul>{items}</ul>"
+    return f"{html.big_numbers(headline(run))}<ul>{items}</ul>"
 
 
 def _plate(run: RunResults, files: _Files) -> str:
     if not (run.wells["row"] != "").any():
         shown = run.fields[["field", "n_spots", "n_cells", "status"]]
         return files.table("images", run.fields, shown) if len(shown) else ""
-    maps = "".join(files.figure(plot) for plot in sections.plate_maps(run))
+    maps = "".join(map(files.figure, sections.plate_maps(run)))
     kept = [c for c in run.wells if not str(c).startswith(("polarity_", "p_"))]
     wells = files.table("wells", run.wells, run.wells[kept])
     return (
@@ -166,13 +154,13 @@ def _polarity(run: RunResults, files: _Files) -> str:
     if polarity["value"].isna().all():
         return ""
     parts = [polarity_note(polarity)]
-    parts += [files.figure(plot) for plot in sections.polarity_figures(run)]
-    numbers = table(readable(polarity), file=f"{FOLDER}/polarity.csv")
+    parts += map(files.figure, sections.polarity_figures(run))
+    numbers = html.table(readable(polarity), file=f"{FOLDER}/polarity.csv")
     parts += ["<h3>Numbers</h3>", numbers]
     parts.append(
         "<p class='soft'>over cells, over wells: 95 % bootstrap intervals of the "
         "index; cells of a well are alike, so trust the one over wells. null: mean "
-        "index of the same cells with their spots thrown uniformly onto their own "
+        "index of the same cells with their spots placed uniformly in their own "
         "cytoplasm. corrected: index "
         "minus null. p value: against that null; q value: adjusted for the number of "
         "conditions (Benjamini-Hochberg). p rotation: against references that point "
@@ -190,8 +178,8 @@ def polarity_note(polarity: pd.DataFrame) -> str:
     sectors = int(polarity["sectors"].iloc[0])
     return (
         "<p>The polarity index is 1 when the reference sector of every cell is denser "
-        "than the other sectors usually are, 0 without a direction, -1 the other way "
-        f"round ({sectors} sectors about the nucleus, cytoplasm only).</p>"
+        "than the other sectors usually are, 0 without a direction, and -1 in the "
+        f"opposite case ({sectors} sectors about the nucleus, cytoplasm only).</p>"
         + "".join(notes)
     )
 
@@ -201,7 +189,7 @@ def _comparisons(run: RunResults, files: _Files) -> str:
     if n_conditions > MOST_COMPARED:
         return (
             f"<p class='soft'>{n_conditions} conditions are too many to compare in "
-            "pairs; compare_conditions with a control does it.</p>"
+            "pairs; use compare_conditions with a control.</p>"
         )
     comparisons = run.summaries["comparisons"]
     if comparisons.empty:
@@ -209,15 +197,11 @@ def _comparisons(run: RunResults, files: _Files) -> str:
     shown = comparisons.drop(columns=["sectors", "rotation"])
     shown = shown.rename(columns={"p_adjusted": "q_value"})
     return (
-        "<h3>Differences between conditions</h3><p class='soft'>Of mean corrected "
-        "indices of wells, with Welch's 95 % interval; p by permuting wells; least p: "
-        "the smallest that so many wells can give.</p>"
+        "<h3>Differences between conditions</h3><p class='soft'>Differences of the "
+        "mean corrected indices of wells, with Welch's 95 % interval; p by permuting "
+        "wells; least p: the smallest that so many wells can give.</p>"
         + files.table("comparisons", comparisons, shown)
     )
-
-
-def _wells(run: RunResults, files: _Files) -> str:
-    return "".join(files.figure(plot) for plot in sections.well_figures(run))
 
 
 def _gallery(
@@ -225,7 +209,7 @@ def _gallery(
 ) -> str:
     chosen = choose_fields(run, quality, flags)
     if plate is None:
-        return "<p class='soft'>The plate was not at hand, so there are no images.</p>"
+        return "<p class='soft'>The plate was not found, so there are no images.</p>"
     if not chosen:
         return ""
     key = (
@@ -243,11 +227,11 @@ def _quality(
     if run.fields.empty:
         return ""
     known = len(quality[FIELD].drop_duplicates())
-    if not known:
-        seen = "Saturation and focus were not measured in this run."
-    else:
-        seen = f"Saturation and focus were measured in {plural(known, 'field')}."
-    note = f"<p class='soft'>{seen} Flags exclude nothing: look at the image.</p>"
+    where = f"in {plural(known, 'field')}" if known else "in no field of this run"
+    note = (
+        f"<p class='soft'>Saturation and focus were measured {where}. Flags exclude "
+        "nothing: look at the image.</p>"
+    )
     if flags.empty:
         return f"<p>No field has a flag.</p>{note}"
     counts = flags["flag"].value_counts()
@@ -267,7 +251,7 @@ def _quality(
 
 
 def _further(run: RunResults, files: _Files) -> str:
-    """Return what stages gave that no other section shows."""
+    """Return the tables and layers that no other section shows."""
     text = ""
     for name, (n_rows, lines) in summarise_tables(run).items():
         text += f"<h3>{escape(name)}</h3><p>{plural(n_rows, 'row')} in {name}/.</p>"
@@ -279,10 +263,8 @@ def _further(run: RunResults, files: _Files) -> str:
 
 
 def _facts(run: RunResults) -> str:
-    facts = list(_time_facts(run))
-    settings = run.settings.to_dict()
-    facts += [*_flat(run.provenance), *_flat(settings, "settings.")]
-    return facts_table(facts) if facts else ""
+    settings = _flat(run.settings.to_dict(), "settings.")
+    return html.facts_table([*_time_facts(run), *_flat(run.provenance), *settings])
 
 
 def _time_facts(run: RunResults) -> Iterator[tuple[str, str]]:
@@ -291,9 +273,8 @@ def _time_facts(run: RunResults) -> Iterator[tuple[str, str]]:
     if done.empty or not float(seconds.sum()):
         return
     low, middle, high = seconds.quantile([0.05, 0.5, 0.95])
-    text = (
-        f"{number(middle)} (middle), {number(low)} to {number(high)} for 90 % of them"
-    )
+    span = f"{html.number(low)} to {html.number(high)}"
+    text = f"{html.number(middle)} (median), {span} for 90 % of them"
     yield "seconds per field on its worker", text
     stages = done.filter(like="seconds_").sum()
     if stages.sum() > 0:
@@ -303,13 +284,13 @@ def _time_facts(run: RunResults) -> Iterator[tuple[str, str]]:
         ]
         yield "of them by stage", ", ".join(shares)
     rate = float(done["n_planes"].sum() / seconds.sum())
-    yield "images per second of one worker", number(rate)
+    yield "images per second of one worker", html.number(rate)
     yield "workers", f"{done['worker'].nunique():,}"
-    yield "time of all workers", f"{number(float(seconds.sum()) / 60)} minutes"
+    yield "time of all workers", f"{html.number(float(seconds.sum()) / 60)} minutes"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield names and texts of nested values, `a.b` for b in a."""
+    """Yield names and texts of nested values, named `a.b` for b in a."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")

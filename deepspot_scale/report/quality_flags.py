@@ -1,7 +1,7 @@
 """What looks wrong with a field: tables of a run in, flags with words out.
 
-Saturation and focus are those that the stage `quality` has measured in the run. A flag
-asks for a look at the image; it excludes nothing. Nothing here draws.
+Saturation and focus were measured by the stage `quality` in the run. A flag asks the
+user to look at the image; it excludes nothing. Nothing here draws.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from deepspot_scale.verbs import detect
 from deepspot_scale.vocabulary import PROJECTED, FieldAddress
 
 MOST_MEASURED: Final = 384
-"""Empty fields whose raw image is looked at; tens of milliseconds each."""
+"""Most empty fields whose raw image is checked; each takes tens of milliseconds."""
 WINDOW: Final = 512
-"""Edge of what is measured of a field, in pixels."""
+"""Edge of the part of a field that is checked, in pixels."""
 SATURATED: Final = 0.001
-"""Share of pixels at the limit from which on the brightest spots are cut off."""
+"""Share of pixels at the limit above which the brightest spots are cut off."""
 BLURRED: Final = 1 / 3
 """Focus below this share of the run's median; it has no absolute meaning."""
 FEWEST_TO_COMPARE: Final = 5
-"""Fields; the median of fewer does not say what is usual."""
+"""Fewest fields to compare; the median of fewer does not say what is usual."""
 BORDER: Final = 0.6
-"""Share of cells at the field's edge above which most cells are seen in part."""
+"""Share of cells at the field's edge above which most cells are seen only in part."""
 FEWEST_CELLS: Final = 4
 BLANK: Final = 20
-"""Spots of the plain detector in the middle of a field that was found empty, or spots
-that were left out, from which on it is worth a look."""
+"""A field is flagged if so many spots were left out of it, or if the detector finds so
+many in the raw middle of a field that was found empty."""
 FLAGS: Final = {
     "failed": "the field could not be processed; its reason is below",
     "saturated": f"more than {SATURATED:.1%} of the pixels are at the camera's limit, "
@@ -50,21 +50,19 @@ FLAGS: Final = {
     "enhancement blank": f"no spot was found in the enhanced image, but {BLANK} or "
     "more in the raw one: try --no-enhance, another model or --spot-sigma",
     "left out": f"{BLANK} spots or more, and more than were kept, were left out as far "
-    "fainter than the others or doubtful: --faint 0 and --floor .25 keep them",
+    "fainter than the others or doubtful: --min-relative-intensity 0 and --floor .25 "
+    "keep them",
     "border cells": f"more than {BORDER:.0%} of its cells touch the edge of the field, "
     "so they are seen in part: use a larger field or fewer cells",
 }
-"""Each flag and what it means."""
+"""Meaning of each flag."""
 _LINE: Final = [*FIELD, "flag", "detail"]
 
 
 def count_raw_spots(run: RunResults, plate: Plate | None) -> pd.DataFrame:
     """Count spots in the raw middle of fields in which the enhanced image had none.
 
-    Returns
-    -------
-    DataFrame
-        row, column, field, n_raw.
+    The columns are row, column, field, n_raw.
     """
     names = [*FIELD, "n_raw"]
     if plate is None or not run.settings.of(EnhanceOptions).use:
@@ -88,12 +86,8 @@ def flag_fields(
 ) -> pd.DataFrame:
     """Return row, column, field, flag, detail: one line for each flag of a field.
 
-    Parameters
-    ----------
-    run
-        The run's tables.
-    quality, raw_spots
-        Rows `vocabulary.QUALITY` of the run, and what `count_raw_spots` gives.
+    `quality` has the columns `vocabulary.QUALITY`; `raw_spots` come from
+    `count_raw_spots`.
     """
     tables = [
         run.failed[[*FIELD, "reason"]].assign(
@@ -107,9 +101,8 @@ def flag_fields(
         _at_border(run.read("cells", ["t", "cell", "touches_border"])),
     ]
     kept = [table[_LINE] for table in tables if len(table)]
-    if not kept:
-        return pd.DataFrame(columns=_LINE)
-    return pd.concat(kept, ignore_index=True)
+    none = pd.DataFrame(columns=_LINE)
+    return pd.concat(kept, ignore_index=True) if kept else none
 
 
 def _saturated(quality: pd.DataFrame) -> pd.DataFrame:
@@ -171,7 +164,7 @@ def _each_field(
     def answer(names: tuple[str, str, str]) -> pd.DataFrame | None:
         try:
             return measure(plate.open(FieldAddress(*names).path))
-        except DeepspotError:  # damaged or gone since: the run's own reason is shown
+        except DeepspotError:  # damaged or gone by now; the run's reason is shown
             return None
 
     lines: Iterator[Any] = fields[FIELD].itertuples(index=False, name=None)

@@ -1,4 +1,4 @@
-"""Roses drawn: petals in, a figure out. Nothing here measures or reads files."""
+"""Drawings of roses: petals in, a figure out. Nothing here measures or reads files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_ROSES: Final = 24
-"""More cannot be told apart on a page; all are in the table."""
+"""More roses could not be told apart on a page; all are in the table."""
 
 
 def draw_roses(roses: pd.DataFrame, sectors: int) -> Figure:
-    """Draw `vocabulary.ROSES`, the reference up, at most `MOST_ROSES`."""
+    """Draw `vocabulary.ROSES`, at most `MOST_ROSES`, with the reference at the top."""
     groups = list(roses.groupby(KEYS, sort=False))[:MOST_ROSES]
     names = group_names(pd.DataFrame([key for key, _ in groups], columns=KEYS))
     across = min(4, len(groups))
@@ -36,7 +36,7 @@ def draw_roses(roses: pd.DataFrame, sectors: int) -> Figure:
 def _draw_rose(axes: object, petals: pd.DataFrame, sectors: int, reach: float) -> None:
     from matplotlib.projections.polar import PolarAxes
 
-    if not isinstance(axes, PolarAxes):  # as add_subplot was asked for
+    if not isinstance(axes, PolarAxes):  # never true: it tells mypy the type
         return
     axes.set_theta_zero_location("N")
     middle = np.radians((petals["from_deg"] + petals["to_deg"]) / 2)

@@ -11,14 +11,8 @@ from html import escape
 
 import pandas as pd
 
-from deepspot_scale.report.figures import (
-    BLUE,
-    GREY,
-    ORANGE,
-    draw_plate,
-    draw_polarity,
-    draw_wells,
-)
+from deepspot_scale.report import figures
+from deepspot_scale.report.figures import BLUE, GREY, ORANGE
 from deepspot_scale.report.html import Plot
 from deepspot_scale.report.roses import MOST_ROSES, draw_roses
 from deepspot_scale.runs.results import RunResults
@@ -28,7 +22,7 @@ _WELL = ["row", "column"]
 
 
 def plate_maps(run: RunResults) -> Iterator[Plot]:
-    """Yield the heat maps of a plate, those of spots and polarity for each channel."""
+    """Yield the heat maps of a plate; spots and polarity have one for each channel."""
     on_plate = run.wells[run.wells["row"] != ""]
     several = on_plate["channel"].nunique() > 1
     for channel, wells in on_plate.groupby("channel", sort=False):
@@ -68,23 +62,22 @@ def _channel_maps(
 def _map(
     wells: pd.DataFrame, column: str, title: str, name: str, *, signed: bool = False
 ) -> Plot:
-    figure = draw_plate(wells, wells[column], title, signed=signed)
+    figure = figures.draw_plate(wells, wells[column], title, signed=signed)
     caption = f"{escape(title[:1].upper() + title[1:])} of each well."
-    return Plot(
-        name, figure, wells[[*_WELL, column]], f"Plate heat map of {title}", caption
-    )
+    numbers = wells[[*_WELL, column]]
+    return Plot(name, figure, numbers, f"Plate heat map of {title}", caption)
 
 
 def polarity_figures(run: RunResults) -> Iterator[Plot]:
     """Yield the figure of indices and the one of roses."""
     yield Plot(
         "polarity",
-        draw_polarity(run.summaries["polarity"], run.wells),
+        figures.draw_polarity(run.summaries["polarity"], run.wells),
         run.summaries["polarity"],
         "Polarity index of each condition, raw and minus its null",
         f"{_key(BLUE, '●')} index of a condition's cells; thick: its 95 % interval "
         f"over cells, thin: over wells. {_key(ORANGE, '●')} index of each well. "
-        f"{_key(GREY, '◇')} and grey: what uniform spots in the same cells give, "
+        f"{_key(GREY, '◇')} and grey: index of uniform spots in the same cells, "
         "95 % of draws.",
     )
     roses = run.summaries["roses"]
@@ -119,11 +112,11 @@ def well_figures(run: RunResults) -> Iterator[Plot]:
         end = f"_{_file_word(str(channel))}" if several else ""
         yield Plot(
             f"wells_by_condition{end}",
-            draw_wells(wells, shown),
+            figures.draw_wells(wells, shown),
             wells[[*_WELL, "channel", "condition", "gene", "replicate", *shown]],
             f"Every well by condition, {channel}",
             f"{escape(str(channel))}: {_key(ORANGE, '●')} one well, {_key(BLUE, '|')} "
-            "the condition's middle well. Heights within a condition mean nothing.",
+            "the condition's median well. Heights within a condition mean nothing.",
         )
 
 
@@ -132,5 +125,5 @@ def _key(colour: str, mark: str) -> str:
 
 
 def _file_word(word: str) -> str:
-    """Return a user's word as part of a file's name and of an HTML id."""
+    """Return a user's word as it may stand in a file's name and in an HTML id."""
     return re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") or "channel"

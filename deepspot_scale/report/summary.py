@@ -1,4 +1,4 @@
-"""What a run came to, in words: tables in, sentences as HTML out.
+"""The results of a run in words: tables in, sentences as HTML out.
 
 Every word that a user gave is escaped. Nothing here computes statistics.
 """
@@ -17,14 +17,14 @@ from deepspot_scale.runs.results import RunResults
 
 _ALPHA: Final = 0.05
 _MOST_SAID: Final = 12
-"""More conditions are a table's business."""
+"""Most conditions that are named; the others are only in the table."""
 _MOST_PAIRS: Final = 3
-"""More pairs are counted, and only those that differ are named."""
+"""If there are more pairs, only those that differ are named."""
 _GROUP: Final = ["channel", "condition", "gene"]
 
 
 def headline(run: RunResults) -> list[tuple[str, str]]:
-    """Return the few numbers that everybody asks for, each with its word."""
+    """Return the most important numbers of a run, each with its word."""
     n_spots = int(run.wells["n_spots"].sum())
     numbers = [
         (f"{len(run.done):,} of {len(run.fields):,}", "fields done"),
@@ -42,13 +42,13 @@ def headline(run: RunResults) -> list[tuple[str, str]]:
 
 
 def sentences(run: RunResults, flags: pd.DataFrame) -> Iterator[str]:
-    """Say in words what the tables say."""
+    """Yield the results of the tables in words."""
     if len(run.failed):
         yield f"{plural(len(run.failed), 'field')} failed; the reasons are below."
     counted = max(run.wells.groupby("channel")["n_fields"].sum(), default=0)
     if len(run.done) > counted:
         late = plural(len(run.done) - counted, "field")
-        yield f"{late} came in later and are in no number below: end the run first."
+        yield f"{late} came in later and are in no number below: finish the run first."
     if run.fields.empty:
         yield "No field was processed."
     yield from _channel_sentences(run.wells)
@@ -82,24 +82,24 @@ def _polarity_sentences(run: RunResults) -> Iterator[str]:
         yield "No reference was given, so there is no polarity."
         return
     lines = by_group(run.summaries["polarity"])
-    told = lines["index"].notna()
-    for line in lines[told].head(_MOST_SAID).to_dict("records"):
+    known = lines["index"].notna()
+    for line in lines[known].head(_MOST_SAID).to_dict("records"):
         yield _polarity_sentence(line)
-    left = int(told.sum()) - _MOST_SAID
+    left = int(known.sum()) - _MOST_SAID
     if left > 0:
         yield f"{plural(left, 'more condition')}: see the table of polarity."
-    untold = lines[~told].to_dict("records")
-    if untold:
-        names = "; ".join(group_name(line) for line in untold[:_MOST_SAID])
-        more = f" and {len(untold) - _MOST_SAID} more" * (len(untold) > _MOST_SAID)
+    unknown = lines[~known].to_dict("records")
+    if unknown:
+        names = "; ".join(group_name(line) for line in unknown[:_MOST_SAID])
+        more = f" and {len(unknown) - _MOST_SAID} more" * (len(unknown) > _MOST_SAID)
         yield (
-            f"{names}{more}: polarity cannot be told, because fewer than two cells "
+            f"{names}{more}: polarity is not known, because fewer than two cells "
             f"have {run.index.min_spots} spots in their cytoplasm and a reference."
         )
 
 
 def by_group(polarity: pd.DataFrame) -> pd.DataFrame:
-    """Return one line for each group, with what the page shows of it.
+    """Return one line for each group, with the numbers that the page shows.
 
     Columns: channel, condition, gene, n_cells, n_wells, index, low, high, low_wells,
     high_wells, null, corrected, p_value, q_value, least_p, p_rotation.
@@ -124,7 +124,7 @@ def by_group(polarity: pd.DataFrame) -> pd.DataFrame:
 
 
 def readable(polarity: pd.DataFrame) -> pd.DataFrame:
-    """Return one line for each group as people read it, ends of intervals together."""
+    """Return one line for each group, for people: an interval is one text."""
     table = by_group(polarity)
     lines = table.to_dict("records")
     shown = table[_GROUP].assign(
@@ -146,7 +146,7 @@ def group_name(line: Mapping[Any, Any]) -> str:
 
 
 def _polarity_sentence(line: Mapping[Any, Any]) -> str:
-    # Adjusted over the conditions, since the eye goes to the smallest of many.
+    # q is adjusted for the number of conditions: readers look at the smallest of many.
     sure = line["q_value"] <= _ALPHA
     side = "towards" if line["corrected"] > 0 else "away from"
     verdict = (
@@ -154,11 +154,8 @@ def _polarity_sentence(line: Mapping[Any, Any]) -> str:
         if sure
         else "spots lie no more towards or away from the reference than chance allows"
     )
-    wells = (
-        f", over {line['n_wells']} wells {_range(line, '_wells')}"
-        if not math.isnan(line["low_wells"])
-        else ""
-    )
+    over_wells = f", over {line['n_wells']} wells {_range(line, '_wells')}"
+    wells = "" if math.isnan(line["low_wells"]) else over_wells
     return (
         f"<b>{group_name(line)}</b>: {verdict}. Index {number(line['index'])} (95 % "
         f"interval over {plural(line['n_cells'], 'cell')} {_range(line)}{wells}); "
@@ -175,7 +172,7 @@ def _range(line: Mapping[Any, Any], ending: str = "") -> str:
 
 
 def comparison_sentences(comparisons: pd.DataFrame) -> Iterator[str]:
-    """Say of each pair whether it differs; of many pairs, which ones do."""
+    """Yield whether each pair differs; of many pairs, name only those that do."""
     shown = comparisons
     if len(comparisons) > _MOST_PAIRS:
         shown = comparisons[comparisons["p_adjusted"] <= _ALPHA]
@@ -190,7 +187,8 @@ def comparison_sentences(comparisons: pd.DataFrame) -> Iterator[str]:
         if math.isnan(line["p_value"]):
             yield f"{start}: too few wells to compare; two of each are needed."
             continue
-        verdict = "differ" if line["p_adjusted"] <= _ALPHA else "do not differ surely"
+        sure = line["p_adjusted"] <= _ALPHA
+        verdict = "differ" if sure else "do not differ significantly"
         text = (
             f"{start}: {verdict} in polarity; difference {number(line['difference'])}, "
             f"p = {number(line['p_value'])}, q = {number(line['p_adjusted'])} by "

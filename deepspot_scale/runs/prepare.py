@@ -16,11 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepspot_scale.errors import (
-    FieldError,
-    SettingsError,
-    did_you_mean,
-)
+from deepspot_scale.errors import FieldError, SettingsError, did_you_mean
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import FieldEntry, Plate, open_plate
 from deepspot_scale.io.tables import Folder
@@ -32,11 +28,7 @@ from deepspot_scale.runs.kept_layers import create_plates
 from deepspot_scale.runs.process import Job
 from deepspot_scale.runs.run_folder import begin_run, open_provenance
 from deepspot_scale.runs.user_tables import read_plate_map, read_references
-from deepspot_scale.settings import (
-    Settings,
-    assemble,
-    find_sources,
-)
+from deepspot_scale.settings import Settings, assemble, find_sources
 from deepspot_scale.vocabulary import FieldAddress, same_well
 
 

@@ -17,12 +17,7 @@ import pandas as pd
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.cluster.shutdown import is_wanted
 from deepspot_scale.dashboard.events import this_worker
-from deepspot_scale.errors import (
-    DeviceError,
-    SettingsError,
-    StoreError,
-    WeightsError,
-)
+from deepspot_scale.errors import DeviceError, SettingsError, StoreError, WeightsError
 from deepspot_scale.execution.field import run_fields
 from deepspot_scale.execution.planes import FieldTask, PlaneResult
 from deepspot_scale.io.tables import Folder
@@ -134,10 +129,7 @@ def _fail_one(job: Job, task: FieldTask, error: Exception) -> pd.DataFrame:
 
 
 def finish_batch(
-    tasks: list[FieldTask],
-    outcomes: list[Any],
-    seconds: list[float],
-    job: Job,
+    tasks: list[FieldTask], outcomes: list[Any], seconds: list[float], job: Job
 ) -> pd.DataFrame:
     """Write the tables of a batch, then its rows; return the rows.
 

@@ -90,10 +90,7 @@ def read_status(folder: Folder) -> RunStatus:
 
 def _group(failed: pd.DataFrame) -> list[Failure]:
     groups = [
-        Failure(
-            str(reason),
-            tuple(address.path for address in addresses_of(rows)),
-        )
+        Failure(str(reason), tuple(address.path for address in addresses_of(rows)))
         for reason, rows in failed.groupby("reason", sort=False)
     ]
     return sorted(groups, key=lambda group: (-len(group.fields), group.reason))

@@ -25,10 +25,7 @@ from deepspot_scale.statistics.groups import map_of_wells
 from deepspot_scale.statistics.polarity_tests import polarity_statistics
 from deepspot_scale.statistics.roses import measure_roses
 from deepspot_scale.statistics.sector_index import SectorIndex
-from deepspot_scale.statistics.summaries import (
-    summarise_fields,
-    summarise_groups,
-)
+from deepspot_scale.statistics.summaries import summarise_fields, summarise_groups
 from deepspot_scale.tables import empty_table, join_tables
 from deepspot_scale.vocabulary import CELLS, SUMMARIES
 
@@ -45,10 +42,7 @@ _RECORD: Final = (
 
 
 def summarise_run(
-    out: Folder,
-    settings: Settings,
-    plate_map: pd.DataFrame,
-    channels: Sequence[str],
+    out: Folder, settings: Settings, plate_map: pd.DataFrame, channels: Sequence[str]
 ) -> None:
     """Write ``fields`` and all summary tables from the parts that count.
 

@@ -2,16 +2,16 @@
 
 Over cells: cells are drawn again with replacement, as if each were independent of the
 others. Over wells: whole wells are drawn again, so what the cells of a well have in
-common counts as chance too; it is the interval to compare conditions with.
+common counts as chance too; use this interval to compare conditions.
 
-The bootstrap gives the variance; the interval itself is Wilson's. An index is a share
-of cells in disguise, ``(1 + index) / 2`` of them being above the others' median, and
-a share near 0 or 1 has a skewed error that quantiles of a bootstrap miss: measured at
-an index of .92, the 95 % percentile interval held the truth for 66 of 100 groups of 20
-cells and for 93 of 400 cells; over 3 wells, at any index, for 73. So the share gets
+The bootstrap gives the variance; the interval itself is Wilson's. An index is really a
+share of cells: ``(1 + index) / 2`` of them are above the others' median. A share near 0
+or 1 has a skewed error that quantiles of a bootstrap miss: measured at an index of .92,
+the 95 % percentile interval held the truth for 66 of 100 groups of 20 cells and for 93
+of 100 groups of 400 cells; over 3 wells, at any index, for 73. So the share gets
 Wilson's score interval for as many independent cells as would vary like the bootstrap
-(their *effective number*, https://pmc.ncbi.nlm.nih.gov/articles/PMC6690503), over wells
-with Student's t because wells are few. Nothing here knows tables, bins or nulls.
+(their *effective number*, https://pmc.ncbi.nlm.nih.gov/articles/PMC6690503); over wells
+it uses Student's t, because wells are few. Nothing here knows tables, bins or nulls.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from deepspot_scale.statistics.null_models import Concentrations, batches
 _COUNTED: Final = 4
 """Numbers held for each weight: its draw, its copies in two orders, their sums."""
 LEVEL: Final = 0.95
+"""Share of intervals that hold the truth."""
 
 
 class Interval(NamedTuple):
-    """An interval of the index; NaN where it cannot be told."""
+    """An interval of the index; NaN where it is not known."""
 
     low: float = np.nan
     high: float = np.nan
@@ -54,9 +55,7 @@ class Ranked(NamedTuple):
         return cls(*_in_order(concentrations[:, :1]), *_in_order(concentrations[:, 1:]))
 
 
-def _in_order(
-    values: Concentrations,
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _in_order(values: Concentrations) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     cell, sector = np.nonzero(np.isfinite(values))
     found = values[cell, sector].astype(np.float64)
     order = np.argsort(found, kind="stable")
@@ -67,31 +66,18 @@ def weighted_index(ranked: Ranked, weights: NDArray[np.integer]) -> NDArray[np.f
     """Return the index of groups in which each cell occurs as often as its weight.
 
     It is `kernels.sectors.polarity_index` of the repeated cells, without repeating
-    them: concentrations are ranked once, and each group adds up its weights.
-
-    Parameters
-    ----------
-    ranked
-        Concentrations of n cells.
-    weights
-        (groups, n) how often each cell occurs.
-
-    Returns
-    -------
-    ndarray
-        (groups,); NaN where nothing is left to compare.
+    them: concentrations are ranked once, and each group adds up its weights, which are
+    (groups, n). The answer is (groups,), NaN where nothing is left to compare.
     """
     if len(ranked.reference) == 0 or len(ranked.others) == 0:
         return np.full(len(weights), np.nan)
     below = np.cumsum(weights.take(ranked.owner_of_other, axis=1), 1, np.int32)
     total = below[:, -1:]
-    # The two middle ones of `total` values, the same one twice if total is odd.
+    # The two middle values of `total`; they are the same one if total is odd.
     low = (below < (total + 1) // 2).sum(axis=1)
     high = (below < total // 2 + 1).sum(axis=1)
     last = len(ranked.others) - 1
-    middle = (
-        ranked.others[np.minimum(low, last)] + ranked.others[np.minimum(high, last)]
-    )
+    middle = ranked.others[np.minimum([low, high], last)].sum(axis=0)
     up_to = np.cumsum(weights.take(ranked.owner, axis=1), 1, np.int32)
     n = up_to[:, -1]
     # Halved as `polarity_index` does, so that equal values stay equal.
@@ -114,14 +100,8 @@ def interval_over_cells(
 ) -> Interval:
     """Return the 95 % interval of the index if all cells are independent.
 
-    Parameters
-    ----------
-    concentrations
-        (n, n_sectors), the reference sector first; at least two cells.
-    n_boot
-        How often n cells are drawn; 0: no interval.
-    rng
-        Random numbers.
+    Concentrations are (n, n_sectors) of at least two cells, the reference sector first;
+    n cells are drawn `n_boot` times, and 0 gives no interval.
     """
     from scipy.stats import norm
 
@@ -143,21 +123,9 @@ def interval_over_wells(
 ) -> Interval:
     """Return the 95 % interval of the index if wells, not cells, are independent.
 
-    Parameters
-    ----------
-    concentrations
-        (n, n_sectors), the reference sector first.
-    wells
-        (n,) number of each cell's well, from 0, none left out.
-    n_boot
-        How often wells are drawn; 0: no interval.
-    rng
-        Random numbers.
-
-    Returns
-    -------
-    Interval
-        NaN with fewer than two wells.
+    As in `interval_over_cells`, but wells are drawn. `wells` is (n,), the number of
+    each cell's well, from 0, none left out; with fewer than two wells the interval is
+    NaN.
     """
     from scipy.stats import t
 
@@ -168,7 +136,7 @@ def interval_over_wells(
     for rows in batches(n_boot, concentrations.size * _COUNTED):
         times = _count(rng.integers(0, n_wells, (rows, n_wells)), n_wells)
         drawn.append(weighted_index(ranked, times[:, wells]))
-    # Drawing from the wells at hand shows (n - 1) / n of the variance between wells.
+    # Drawing from n measured wells shows (n - 1) / n of the variance between wells.
     variance = _variance(drawn) * n_wells / (n_wells - 1)
     quantile = float(t.ppf((1 + LEVEL) / 2, n_wells - 1))
     return _score_interval(concentrations, variance, quantile)
@@ -190,7 +158,7 @@ def _score_interval(
     if not np.isfinite(variance + index):
         return Interval()
     share = (1 + index) / 2
-    # Off 0 and 1, where cells at hand vary no more but those not seen do.
+    # Moved away from 0 and 1, where the measured cells do not vary but unseen ones do.
     inner = (n * share + 1) / (n + 2)
     effective = inner * (1 - inner) / max(variance / 4, inner * (1 - inner) / n)
     square = quantile**2 / effective

@@ -1,14 +1,14 @@
-"""Angular bins of cells made small: 360 numbers in, those sums that an index reads out.
+"""Angular bins of cells made small: 360 numbers in, the sums that an index reads out.
 
-An index, its nulls and a rose only ever add up whole runs of bins, which start and end
-at a few fixed edges::
+An index, its nulls and a rose only add up whole runs of bins, which start and end at a
+few fixed edges::
 
     bins    | 3 0 1 | 0 2 | 4 0 0 | ...     360 counts of a cell, as in its table
     sums      4       2     4               one between each edge and the next
     unfolded  4 0 0   2 0   4 0 0           any run from edge to edge has its old sum
 
-So what is measured from the unfolded sums is equal to the last bit, and a plate's cells
-take a tenth of the memory. Nothing here knows tables or groups.
+So what is measured from the unfolded sums is the same to the last bit, and a plate's
+cells take a tenth of the memory. Nothing here knows tables or groups.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from deepspot_scale.statistics.null_models import STEP_DEG, Bins, Rotation
 from deepspot_scale.vocabulary import N_BINS
 
 _NEAR = 18
-"""About so many petals a rose."""
+"""A rose gets the possible number of petals that is nearest to this."""
 
 
 def n_petals(sectors: int) -> int:
-    """Return how many petals a rose has: odd in each sector, so that edges meet."""
+    """Return how many petals a rose has: an odd number a sector, so that edges meet."""
     fit = [sectors * m for m in range(1, 180, 2) if 180 % (sectors * m) == 0]
     return min(fit, key=lambda n: abs(n - _NEAR))
 
@@ -35,8 +35,8 @@ def n_petals(sectors: int) -> int:
 def bin_edges(sectors: int, rotation: Rotation) -> NDArray[np.int64]:
     """Return the bins at which a sum begins that is read, in ascending order.
 
-    Those of the sectors in every turn of the rotation null, and those of the petals.
-    With the published rotation any bin can begin a sector.
+    These are the first bins of the sectors in every turn of the rotation null, and of
+    the petals. With the published rotation any bin can begin a sector.
     """
     if rotation != "fixed":
         return np.arange(N_BINS)

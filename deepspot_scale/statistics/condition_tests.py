@@ -1,10 +1,10 @@
-"""Whether two conditions differ in polarity: tables of cells in, a line a pair out.
+"""Whether two conditions differ in polarity: a table of cells in, a line per pair out.
 
 A well is the unit: each gives one number, its corrected index, and the labels of wells
 are permuted. Cells of a well share plating, staining and focus, so a test over cells
 would find differences between any two wells. With n and m wells there are
 ``(n + m)! / n! m!`` permutations, and p cannot be below two over that (three wells
-against three: 0.1, four against four: 0.029); `least_p` says so in each line. Nothing
+against three: 0.1, four against four: 0.029); each line gives it as `least_p`. Nothing
 here draws or reads files.
 """
 
@@ -21,13 +21,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import SettingsError, did_you_mean
+from deepspot_scale.statistics import polarity_tests
 from deepspot_scale.statistics.groups import WELL
-from deepspot_scale.statistics.polarity_tests import (
-    Line,
-    finish_table,
-    iter_groups,
-    usable_cells,
-)
+from deepspot_scale.statistics.polarity_tests import Line
 from deepspot_scale.statistics.sector_index import SectorIndex, measure_group, stream
 from deepspot_scale.vocabulary import COMPARISONS
 
@@ -49,12 +45,12 @@ def compare_conditions(
     cells
         `vocabulary.CELLS`.
     plate_map
-        As in `inference.polarity_statistics`; it must name the conditions, unless the
-        column condition is in `cells`.
+        As in `polarity_tests.polarity_statistics`; it must name the conditions, unless
+        the column condition is in `cells`.
     control
         The condition that all others are compared with; None: all pairs.
     within
-        Columns whose groups are compared apart, as channels always are.
+        Columns whose groups are compared separately, as channels always are.
     index
         How polarity is measured. `n_draws` is the largest number of permutations; if
         there are no more than that, all are tried.
@@ -67,7 +63,7 @@ def compare_conditions(
     Raises
     ------
     SettingsError
-        A column that is not there, or a control that no well has.
+        A column does not exist, or no well has the control.
     """
     index = index or SectorIndex()
     groups = list(dict.fromkeys(["channel", *within]))
@@ -85,7 +81,9 @@ def compare_conditions(
             line = _compare(values[one], values[other], index.n_draws, rng)
             lines.append(names | {"condition": one, "versus": other} | line)
     about = {"sectors": index.sectors, "rotation": index.rotation}
-    return finish_table([line | about for line in lines], groups, COMPARISONS)
+    return polarity_tests.finish_table(
+        [line | about for line in lines], groups, COMPARISONS
+    )
 
 
 def _well_values(
@@ -96,11 +94,11 @@ def _well_values(
 ) -> pd.DataFrame:
     """Return the corrected index of each well that has one."""
     keys = list(dict.fromkeys([*keys, *WELL]))
-    # Neither intervals nor p values of single wells are asked for.
+    # Intervals and p values of single wells are not needed.
     bare = replace(index, n_boot=0, n_draws=0)
     rows = []
-    for key, group in iter_groups(cells, plate_map, keys):
-        bins, _ = usable_cells(group, bare)
+    for key, group in polarity_tests.iter_groups(cells, plate_map, keys):
+        bins, _ = polarity_tests.usable_cells(group, bare)
         measured = measure_group(bins.spots, bins.areas, bare, key)
         rows.append((*key, measured.polarity_corrected))
     table = pd.DataFrame(rows, columns=[*keys, "value"])
@@ -118,7 +116,7 @@ def _check_control(control: str | None, wells: pd.DataFrame) -> None:
 
 
 def _pairs(names: list[str], control: str | None) -> Iterator[tuple[str, str]]:
-    """Yield pairs; with a control it is the second of each."""
+    """Yield pairs; a control is the second of each pair."""
     if control is None:
         yield from ((b, a) for a, b in combinations(names, 2))
     elif control in names:
@@ -156,7 +154,8 @@ def _permute(
     )
     all_of_them = comb(len(one) + len(other), len(one))
     exact = all_of_them <= n_draws
-    # scipy doubles the smaller side; sampled, what was measured is one draw more.
+    # scipy doubles the smaller side; when sampling, it counts the measured value as one
+    # more draw.
     least = min(1.0, 2 / (all_of_them if exact else n_draws + 1))
     return {"p_value": float(answer.pvalue), "least_p": least, "exact": exact}
 

@@ -1,4 +1,4 @@
-"""Which cells belong together: tables and a plate map in, tables with its words out.
+"""Which cells belong together: tables and a plate map in, joined tables out.
 
 Nothing here measures anything.
 """
@@ -21,15 +21,15 @@ MAP: Final = ["condition", "gene", "replicate"]
 
 
 def with_plate_map(table: pd.DataFrame, plate_map: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with the columns `MAP`, from the plate map by well.
+    """Return a table with row and column, and the columns `MAP` from a plate map.
 
     Parameters
     ----------
     table
-        With row and column.
+        Any table with the columns row and column.
     plate_map
         Columns row, column and any of `MAP`; B and 3 means the same well as B and 03.
-        May be empty; wells that it leaves out get empty words.
+        It may be empty; wells that it leaves out get empty words.
 
     Raises
     ------
@@ -58,8 +58,7 @@ def with_reference(cells: pd.DataFrame) -> pd.DataFrame:
 
 def number_wells(cells: pd.DataFrame) -> NDArray[np.int64]:
     """Return the number of each cell's well, from 0, in any order."""
-    numbers = cells.groupby(WELL, sort=False).ngroup()
-    return np.asarray(numbers, np.int64)
+    return np.asarray(cells.groupby(WELL, sort=False).ngroup(), np.int64)
 
 
 def merge_planes(cells: pd.DataFrame) -> pd.DataFrame:
@@ -77,7 +76,7 @@ def merge_planes(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _well_key(row: object, column: object) -> tuple[str, str]:
-    """B and 3, b and 03: one well."""
+    """Return the same key for B and 3 as for b and 03."""
     return str(row).strip().upper(), str(column).strip().lstrip("0") or "0"
 
 
@@ -96,12 +95,11 @@ def _map_words(plate_map: pd.DataFrame) -> dict[tuple[str, str], dict[str, str]]
             raise SettingsError(
                 f"the plate map names well {''.join(key)} twice; keep one line"
             )
-        words[key] = {name: _word(line.get(name)) for name in MAP}
+        given = {name: line.get(name) for name in MAP}
+        words[key] = {
+            n: "" if pd.isna(value) else str(value) for n, value in given.items()
+        }
     return words
-
-
-def _word(value: Any) -> str:
-    return "" if pd.isna(value) else str(value)
 
 
 def natural_order(names: pd.Series) -> pd.Series:

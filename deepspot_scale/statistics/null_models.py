@@ -1,30 +1,32 @@
 r"""What chance alone would give: bins of cells in, indices of the two nulls out.
 
-*Uniform*: the spots of each cell are thrown again, each onto any pixel of its own
-cytoplasm alike. *Rotation*: spots and mask stay as they are and each cell's reference
-turns by a multiple of ten degrees of its own, so clusters of spots stay clusters.
+*Uniform*: the spots of each cell are thrown again; every pixel of the cell's own
+cytoplasm is equally likely. *Rotation*: spots and mask stay as they are, and each
+cell's reference turns by its own multiple of ten degrees, so clusters of spots stay
+clusters.
 
-Both give a **pool**: for each cell some answers that chance could have given, the
-first being the one that was measured::
+Both give a **pool**: for each cell some answers that chance could have given; the first
+one is the measured answer::
 
             answer 0   answer 1   answer 2 ...     a draw takes one answer of each
     cell 0  measured   [thrown]    thrown          cell, here those in brackets, and
     cell 1  measured    thrown    [thrown]         the index of a draw is that of any
     cell 2 [measured]   thrown     thrown          group of cells
 
-If chance rules, each choice of answers is as likely as the measured one, so the share
-of draws that lie as far out as the measured index, itself counted as one more draw, is
-a p value that holds for any number of cells and draws: p is at most a with probability
-at most a. It never falls below ``1 / (draws + 1)``. Because the index of n cells moves
-in steps of 2 / n, few cells share few values and p then errs to the large side.
+Under chance alone, each choice of answers is as likely as the measured one. So the
+share of draws that lie as far out as the measured index, which counts as one more draw,
+is a p value that is valid for any number of cells and draws: p is at most a with
+probability at most a. It never falls below ``1 / (draws + 1)``. The index of n cells
+moves in steps of 2 / n, so with few cells it has few values, and p is then too large
+rather than too small.
 
-What each null supposes. Uniform: spots are placed independently of each other; a cell
+What each null assumes. Uniform: spots are placed independently of each other; a cell
 whose spots are all in one place leaves most sectors empty, which lowers the index by
-itself (by 0.3) and makes this p small; two or more clumps a cell hardly do. Rotation: a
-cell's shape does not know its reference, and cells turn independently of each other;
-nuclei that lie off the middle in the same way, seen from the reference, break it. Where
-the two disagree, that is why. Neither knows that cells of one well resemble each other:
-compare wells for that. Nothing here knows tables or wells.
+itself (by 0.3) and makes this p small; two or more clusters in a cell hardly do.
+Rotation: a cell's shape does not depend on its reference, and cells turn independently
+of each other; it is wrong where nuclei lie off the middle in the same way, seen from
+the reference. This explains where the two disagree. Neither accounts for the likeness
+of cells of one well: compare wells for that. Nothing here knows tables or wells.
 """
 
 from __future__ import annotations
@@ -46,19 +48,19 @@ from deepspot_scale.vocabulary import N_BINS
 Rotation = Literal["fixed", "published"]
 Bins = NDArray[np.integer]
 Concentrations = NDArray[np.float32]
-"""Single precision: quotients that are equal on paper are equal here."""
+"""Single precision, so that quotients that are equal on paper are equal here."""
 
 STEP_DEG: Final = 10
-"""Of the rotation null. Turns by a multiple of it form a group, as the test needs; 36
-answers a cell leave more combinations than anyone can draw."""
+"""Step of the rotation null. Turns by a multiple of it form a group, as the test needs;
+36 answers a cell give more combinations than anyone can draw."""
 _LARGEST: Final = 1 << 18
-"""Concentrations held at once by draws: 1 MiB, which a processor's cache holds."""
+"""Most concentrations that draws hold at once: 1 MiB, which fits a cache."""
 
 
 def measured_sectors(
     spots: Bins, areas: Bins, n_sectors: int, rotation: Rotation
 ) -> Concentrations:
-    """Return each cell's relative concentrations, its reference sector first.
+    """Return each cell's concentrations, (n, n_sectors), the reference sector first.
 
     Parameters
     ----------
@@ -70,11 +72,6 @@ def measured_sectors(
         ``fixed``: the reference sector is centred on the reference. ``published``: of
         all whole-degree rotations whose reference sector holds the reference, each cell
         keeps the densest (DypFISH).
-
-    Returns
-    -------
-    ndarray
-        (n, n_sectors).
     """
     return rotation_pool(spots, areas, n_sectors, rotation, step_deg=N_BINS)[:, 0]
 
@@ -89,26 +86,16 @@ def rotation_pool(
 ) -> Concentrations:
     """Return the concentrations for each turn of the reference over fixed spots.
 
-    Parameters
-    ----------
-    spots, areas, n_sectors, rotation
-        As in `measured_sectors`.
-    step_deg
-        Divisor of 360 by which the reference turns.
-
-    Returns
-    -------
-    ndarray
-        (n, 360 / step_deg, n_sectors); turn 0 is what was measured.
+    The reference turns by `step_deg`, a divisor of 360; the rest is as in
+    `measured_sectors`. The answer is (n, 360 / step_deg, n_sectors), and turn 0 is what
+    was measured.
     """
     references = np.arange(0, N_BINS, step_deg)
     width = N_BINS // n_sectors
     inside = sums_from_each_bin(spots, n_sectors)
     area = sums_from_each_bin(areas, n_sectors)
     if rotation == "fixed":
-        starts = np.broadcast_to(
-            references - width // 2, (len(inside), len(references))
-        )
+        starts = np.tile(references - width // 2, (len(inside), 1))
     else:
         starts = _densest_starts(inside, area, references, width)
     bins = (starts[:, :, None] + width * np.arange(n_sectors)) % N_BINS
@@ -119,20 +106,16 @@ def rotation_pool(
 def _densest_starts(
     inside: Bins, area: Bins, references: NDArray[np.int64], width: int
 ) -> NDArray[np.int64]:
-    """Return where the densest sector that holds each reference bin starts.
+    """Return where the densest sector starts that holds each reference bin.
 
-    The densest of equals is the first on the way to the reference.
+    Of equally dense sectors it is the first one on the way to the reference.
     """
-    density = np.nan_to_num(_density(inside, area), nan=-1.0)
+    empty = np.full(np.shape(area), -1.0)  # below any density
+    density = np.divide(inside, area, out=empty, where=area > 0)
     around = np.concatenate([density[:, N_BINS - width + 1 :], density], axis=1)
     windows = np.lib.stride_tricks.sliding_window_view(around, width, axis=1)
     best = windows[:, references].argmax(axis=2)
     return np.asarray(references - width + 1 + best)
-
-
-def _density(inside: Bins, area: Bins) -> NDArray[np.float64]:
-    unknown = np.full(np.shape(area), np.nan)
-    return np.asarray(np.divide(inside, area, out=unknown, where=area > 0))
 
 
 def uniform_pool(
@@ -144,17 +127,9 @@ def uniform_pool(
 ) -> Concentrations:
     """Return the measured concentrations and those of spots thrown again.
 
-    Parameters
-    ----------
-    spots, areas, n_sectors, rotation
-        As in `measured_sectors`.
-    throws
-        How often the spots of each cell are thrown, and the random numbers for it.
-
-    Returns
-    -------
-    ndarray
-        (n, 1 + number of throws, n_sectors); the first is what was measured.
+    `throws` says how often the spots of each cell are thrown, and gives the random
+    numbers; the rest is as in `measured_sectors`. The answer is (n, 1 + number of
+    throws, n_sectors), and the first is what was measured.
     """
     n_throws, rng = throws
     pool = np.empty((len(spots), 1 + n_throws, n_sectors), np.float32)
@@ -177,7 +152,7 @@ def _throw(
 ) -> NDArray[np.int64]:
     """Throw spots onto cytoplasm pixels; return how many fall into each bin.
 
-    A multinomial draw of 360 bins is the same, and ten times as slow.
+    A multinomial draw of 360 bins would give the same, ten times as slowly.
     """
     pixels = np.repeat(np.arange(areas.size), areas.ravel())
     n_pixels = areas.sum(axis=1)
@@ -191,7 +166,7 @@ def _concentration(spots: Bins, areas: Bins) -> Concentrations:
 
 
 def throw_indices(pool: Concentrations) -> NDArray[np.float64]:
-    """Return the index of each answer of a pool but the measured one."""
+    """Return the index of each answer of a pool except the measured one."""
     columns = range(1, pool.shape[1])
     return np.array([float(polarity_index(pool[:, column])) for column in columns])
 
@@ -199,13 +174,7 @@ def throw_indices(pool: Concentrations) -> NDArray[np.float64]:
 def draw_indices(
     pool: Concentrations, n_draws: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return the indices of draws that take any answer of each cell.
-
-    Returns
-    -------
-    ndarray
-        (n_draws,).
-    """
+    """Return the index, (n_draws,), of draws that take any answer of each cell."""
     n, size, n_sectors = pool.shape
     answers = pool.reshape(n * size, n_sectors)
     first = np.arange(n) * size
@@ -225,22 +194,12 @@ def batches(n: int, size: int) -> Iterator[int]:
 def two_sided(measured: float, drawn: NDArray[np.float64]) -> float:
     """Return the share of draws as far from the middle as the measured index.
 
-    Parameters
-    ----------
-    measured
-        The index.
-    drawn
-        Indices of draws by chance; NaN without any.
-
-    Returns
-    -------
-    float
-        Two-sided p value, above 0: what was measured counts as one more draw, also
-        for the middle, so that all draws are treated alike.
+    It is a two-sided p value above 0, or NaN without draws: the measured index counts
+    as one more draw, also for the middle, so that all draws are treated alike.
     """
     if len(drawn) == 0 or not np.isfinite(measured):
         return np.nan
     both = np.append(drawn[np.isfinite(drawn)], measured)
     distance = np.abs(both - both.mean())
-    # Equal distances must count as equal whatever their last bits say.
+    # Equal distances must count as equal even where their last bits differ.
     return float((distance >= distance[-1] - 1e-9).mean())

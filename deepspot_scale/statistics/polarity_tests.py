@@ -1,15 +1,15 @@
-"""What a plate says about polarity, with how sure it is: tables of cells in and out.
+"""What a plate says about polarity, and how sure that is: tables of cells in and out.
 
 Groups of cells (a condition, a gene, a well, the plate) get the index with intervals
-over cells and over wells, both nulls and DypFISH's Mann-Whitney test. All comes from
-the angular histograms of `vocabulary.CELLS`; no image is read. Nothing here draws or
-reads files.
+over cells and over wells, both nulls and DypFISH's Mann-Whitney test. Everything comes
+from the angular histograms of `vocabulary.CELLS`; no image is read. Nothing here draws
+or reads files.
 
-Which number to trust for what: whether a group is polarised at all, the corrected
-index and its uniform p value, and the rotation null where spots cluster; how far a
-number would move in another experiment, the interval over wells. The Mann-Whitney p
+Which number to trust: the corrected index and its uniform p value say whether a group
+is polarised at all, and the rotation null says so where spots cluster; the interval
+over wells says how far a number would move in another experiment. The Mann-Whitney p
 value is given because it is published: it takes the sectors of a cell for independent,
-which they are not, and of groups with uniform spots a tenth had p below 0.05.
+which they are not, and a tenth of the groups with uniform spots had p below 0.05.
 """
 
 from __future__ import annotations
@@ -23,33 +23,10 @@ from numpy.typing import NDArray
 
 from deepspot_scale.errors import SettingsError, did_you_mean
 from deepspot_scale.kernels.sectors import polarity_index
-from deepspot_scale.statistics.bootstrap import (
-    Interval,
-    interval_over_cells,
-    interval_over_wells,
-)
-from deepspot_scale.statistics.groups import (
-    merge_planes,
-    natural_order,
-    number_wells,
-    with_plate_map,
-    with_reference,
-)
-from deepspot_scale.statistics.null_models import (
-    STEP_DEG,
-    Bins,
-    Concentrations,
-    draw_indices,
-    rotation_pool,
-    throw_indices,
-    two_sided,
-)
-from deepspot_scale.statistics.sector_index import (
-    CellBins,
-    SectorIndex,
-    stream,
-    thrown_pool,
-)
+from deepspot_scale.statistics import bootstrap, groups, null_models, sector_index
+from deepspot_scale.statistics.bootstrap import Interval
+from deepspot_scale.statistics.null_models import Bins, Concentrations
+from deepspot_scale.statistics.sector_index import CellBins, SectorIndex, stream
 from deepspot_scale.tables import empty_table
 from deepspot_scale.vocabulary import MEASURES, N_BINS, POLARITY, Column
 
@@ -70,8 +47,8 @@ def polarity_statistics(
     cells
         `vocabulary.CELLS`.
     plate_map
-        Columns row, column and any of condition, gene, replicate. None: `cells` has
-        the columns of `by` itself.
+        Columns row, column and any of condition, gene, replicate. None: `cells` itself
+        has the columns of `by`.
     by
         Columns that name a group: ``("condition", "gene")``, ``("gene",)``, ``("row",
         "column")`` for wells, ``()`` for the plate. Channels are never mixed.
@@ -87,7 +64,7 @@ def polarity_statistics(
     Raises
     ------
     SettingsError
-        A column of `by` that is not there; an unfit plate map.
+        A column of `by` does not exist, or the plate map is unfit.
     """
     index = index or SectorIndex()
     keys = list(dict.fromkeys(["channel", *by]))
@@ -108,9 +85,9 @@ def iter_groups(
     SettingsError
         A key that the cells do not have.
     """
-    named = merge_planes(cells)
+    named = groups.merge_planes(cells)
     if plate_map is not None:
-        named = with_plate_map(named, plate_map)
+        named = groups.with_plate_map(named, plate_map)
     for key in keys:
         if key not in named:
             raise SettingsError(
@@ -118,13 +95,13 @@ def iter_groups(
                 + did_you_mean(key, named.columns)
                 + " Pass a plate map for condition, gene and replicate."
             )
-    ordered = named.sort_values(keys, key=natural_order, kind="stable")
+    ordered = named.sort_values(keys, key=groups.natural_order, kind="stable")
     return ordered.groupby(keys, sort=False)
 
 
 def usable_cells(cells: pd.DataFrame, index: SectorIndex) -> tuple[CellBins, Any]:
     """Return the bins of the cells that count for the index, and their rows."""
-    known = with_reference(cells)
+    known = groups.with_reference(cells)
     if index.exclude_border:
         known = known[~known["touches_border"].astype(bool)]
     spots, areas = (known[name].tolist() for name in ("spot_bins", "area_bins"))
@@ -138,7 +115,7 @@ def _lines(
 ) -> list[Line]:
     """Return the lines of one group, one for each measure."""
     bins, used = usable_cells(cells, index)
-    wells = number_wells(used)
+    wells = groups.number_wells(used)
     about = {
         "n_cells": len(used),
         "n_wells": len(np.unique(wells)),
@@ -153,20 +130,20 @@ def _measure(
     bins: CellBins, wells: NDArray[np.int64], index: SectorIndex, key: Sequence[object]
 ) -> dict[str, Line]:
     """Return the numbers of each measure of one group."""
-    pool = thrown_pool(bins, index, key)
+    pool = sector_index.thrown_pool(bins, index, key)
     concentrations = pool[:, 0].copy()
     value = float(polarity_index(concentrations))
     uniform = _uniform(value, pool, index, stream(index, key))
-    del pool  # the largest of all: free it before the next one
+    del pool  # the largest array: free it before the next one is made
     rotation = _rotation(value, bins, index, stream(index, key, "turns"))
-    over_cells = interval_over_cells(
+    over_cells = bootstrap.interval_over_cells(
         concentrations, index.n_boot, stream(index, key, "cells")
     )
-    over_wells = interval_over_wells(
+    over_wells = bootstrap.interval_over_wells(
         concentrations, wells, index.n_boot, stream(index, key, "wells")
     )
     null = uniform.get("value", np.nan)
-    p_uniform = {name: uniform.pop(name) for name in _P if name in uniform}
+    p_uniform = {n: uniform.pop(n) for n in ("p_value", "least_p") if n in uniform}
     return {
         "index": {"value": value} | _ends(over_cells, over_wells),
         "index_corrected": {"value": value - null}
@@ -178,28 +155,21 @@ def _measure(
     }
 
 
-_P = ("p_value", "least_p")
-
-
 def _ends(over_cells: Interval, over_wells: Interval) -> Line:
-    return {
-        "low": over_cells.low,
-        "high": over_cells.high,
-        "low_wells": over_wells.low,
-        "high_wells": over_wells.high,
-    }
+    names = ("low", "high", "low_wells", "high_wells")
+    return dict(zip(names, (*over_cells, *over_wells), strict=True))
 
 
 def _uniform(
     value: float, pool: Concentrations, index: SectorIndex, rng: np.random.Generator
 ) -> Line:
     """Return middle, range and p value of the uniform null; nothing without throws."""
-    thrown = throw_indices(pool)
+    thrown = null_models.throw_indices(pool)
     if len(thrown) == 0:
         return {}
     middle, spread = float(thrown.mean()), 1.96 * float(thrown.std())
     line = {"value": middle, "low": middle - spread, "high": middle + spread}
-    return line | _p_value(value, draw_indices(pool, index.n_draws, rng))
+    return line | _p_value(value, null_models.draw_indices(pool, index.n_draws, rng))
 
 
 def _rotation(
@@ -210,10 +180,10 @@ def _rotation(
         return {}
 
     def fill(spots: Bins, areas: Bins) -> Concentrations:
-        return rotation_pool(spots, areas, index.sectors, index.rotation)
+        return null_models.rotation_pool(spots, areas, index.sectors, index.rotation)
 
-    turned = bins.pool(N_BINS // STEP_DEG, index.sectors, fill)
-    drawn = draw_indices(turned, index.n_draws, rng)
+    turned = bins.pool(N_BINS // null_models.STEP_DEG, index.sectors, fill)
+    drawn = null_models.draw_indices(turned, index.n_draws, rng)
     low, high = np.quantile(drawn, [0.025, 0.975])
     line = {"value": float(drawn.mean()), "low": float(low), "high": float(high)}
     return line | _p_value(value, drawn)
@@ -222,7 +192,8 @@ def _rotation(
 def _p_value(value: float, drawn: NDArray[np.float64]) -> Line:
     if len(drawn) == 0:
         return {}
-    return {"p_value": two_sided(value, drawn), "least_p": 1 / (len(drawn) + 1)}
+    p_value = null_models.two_sided(value, drawn)
+    return {"p_value": p_value, "least_p": 1 / (len(drawn) + 1)}
 
 
 def _mann_whitney(concentrations: Concentrations) -> Line:
@@ -244,16 +215,8 @@ def finish_table(
 ) -> pd.DataFrame:
     """Return lines as a table of `keys` and `columns`, with adjusted p values.
 
-    Parameters
-    ----------
-    lines
-        One mapping a line; what is left out is NaN.
-    keys
-        Columns that name the group, as text.
-    columns
-        The other columns.
-    within
-        Column of the families of tests that are adjusted together; empty: all lines.
+    A value that a line does not have is NaN. Tests are adjusted together if they share
+    the value of the column `within`; if it is empty, all are.
     """
     own = {c.name for c in columns}
     named = tuple(Column(k, "string", "") for k in keys if k not in own)
@@ -270,7 +233,7 @@ def finish_table(
 
 
 def _adjusted(p: pd.Series) -> pd.Series:
-    """Return Benjamini and Hochberg's adjusted p values; NaN is no test."""
+    """Return Benjamini and Hochberg's adjusted p values; NaN counts as no test."""
     from scipy.stats import false_discovery_control
 
     adjusted = p.astype(float)

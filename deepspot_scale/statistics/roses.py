@@ -1,7 +1,7 @@
-"""Roses: where about the nucleus the spots of a condition lie, cells in, petals out.
+"""Roses: where about the nucleus the spots of a condition lie; cells in, petals out.
 
-A petal's length is the spots found in it over those that uniform spots would give, so
-a circle of radius 1 is "no direction". Nothing here draws or reads files.
+A petal's length is the number of spots in it over that of uniform spots, so a circle of
+radius 1 means "no direction". Nothing here draws or reads files.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def measure_roses(
 ) -> pd.DataFrame:
     """Return `vocabulary.ROSES`: where about the nucleus each condition's spots lie.
 
-    Parameters as in `polarity_statistics`. A line is a petal; groups with fewer than
-    two usable cells have none.
+    Parameters are as in `polarity_statistics`. A line is a petal; groups with fewer
+    than two usable cells have none.
 
     Notes
     -----
@@ -42,9 +42,8 @@ def measure_roses(
     for key, group in iter_groups(cells, plate_map, KEYS):
         bins, used = usable_cells(group, index)
         if len(used) > 1:
-            petals = _petals(bins, n, index, key)
-            names = dict(zip(KEYS, key, strict=True))
-            tables.append(petals.assign(**names, n_cells=len(used)))
+            names = dict(zip(KEYS, key, strict=True)) | {"n_cells": len(used)}
+            tables.append(_petals(bins, n, index, key).assign(**names))
     empty = empty_table(ROSES)
     return pd.concat(tables, ignore_index=True)[list(empty)] if tables else empty
 
@@ -66,15 +65,8 @@ def _petals(
         ratios = np.where(expected > 0, found / expected, np.nan)
     low, high = _interval(ratios[1:])
     edges = (np.arange(n) - 0.5) * 360 / n
-    return pd.DataFrame(
-        {
-            "from_deg": edges,
-            "to_deg": edges + 360 / n,
-            "concentration": ratios[0],
-            "low": low,
-            "high": high,
-        }
-    )
+    petals = pd.DataFrame({"from_deg": edges, "to_deg": edges + 360 / n})
+    return petals.assign(concentration=ratios[0], low=low, high=high)
 
 
 def _interval(samples: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """The polarity of a group of cells: their bins in, index, interval and null out.
 
-Each index comes with an interval over cells and with its own null: the same cells,
+Each index comes with an interval over cells and with its own null: the same cells with
 their spots thrown again, uniformly over their cytoplasm. Nothing here knows tables,
 wells or images.
 """
@@ -17,20 +17,13 @@ from numpy.typing import NDArray
 
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.sectors import polarity_index
+from deepspot_scale.statistics import null_models
 from deepspot_scale.statistics.bootstrap import interval_over_cells
 from deepspot_scale.statistics.compact_bins import bin_edges, unfold_bins
-from deepspot_scale.statistics.null_models import (
-    Bins,
-    Concentrations,
-    Rotation,
-    draw_indices,
-    throw_indices,
-    two_sided,
-    uniform_pool,
-)
+from deepspot_scale.statistics.null_models import Bins, Concentrations, Rotation
 
 _CHUNK: Final = 2048
-"""Cells whose bins are stacked at once, some 50 MB with what is made of them."""
+"""Cells whose bins are stacked at once: some 50 MB, with all that is made of them."""
 ROTATION_NOTES: Final[dict[Rotation, str]] = {
     "fixed": "The reference sector is centred on the reference direction.",
     "published": (
@@ -40,7 +33,7 @@ ROTATION_NOTES: Final[dict[Rotation, str]] = {
         "way; little is left between the two to tell strong from weak polarity."
     ),
 }
-"""What to say beside an index, by `SectorIndex.rotation`."""
+"""Text beside an index, by `SectorIndex.rotation`."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ class SectorIndex:
     """How the polarity of a group of cells is measured."""
 
     sectors: int = 3
-    """Equal sectors about the nucleus, a divisor of 180 from 2 on."""
+    """Equal sectors about the nucleus: a divisor of 180, at least 2."""
     min_spots: int = 10
     """Cells with fewer spots in the cytoplasm are left out."""
     rotation: Rotation = "fixed"
@@ -62,7 +55,7 @@ class SectorIndex:
     n_draws: int = 999
     """Draws and permutations of a p value, which is then at least 1 / (draws + 1)."""
     seed: int = 0
-    """Seed; each well and condition draws from a stream of its own."""
+    """Each well and condition draws from a random stream of its own."""
 
     def __post_init__(self) -> None:
         if self.sectors < 2 or 180 % self.sectors:
@@ -89,7 +82,7 @@ class SectorIndex:
 
 @dataclass(frozen=True)
 class Polarity:
-    """The polarity of one group of cells; NaN where it cannot be told."""
+    """The polarity of one group of cells; NaN where it is not known."""
 
     n_cells_used: int
     polarity_index: float = np.nan
@@ -102,7 +95,7 @@ class Polarity:
 
 @dataclass(frozen=True)
 class CellBins:
-    """The bins of some cells, left where they are and stacked a few at a time."""
+    """The bins of some cells, which stay where they are and are stacked in chunks."""
 
     spots: Sequence[Any] | Bins
     """Cytoplasmic spots per degree from a known reference: 360 numbers a cell, or
@@ -116,18 +109,18 @@ class CellBins:
         return len(self.spots)
 
     def chunks(self) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield where some cells stand, their spots and their areas, (n, 360) each."""
+        """Yield the places of some cells, their spots and areas, (n, 360) each."""
         for start in range(0, len(self), _CHUNK):
-            here = slice(start, min(start + _CHUNK, len(self)))
-            spots, areas = self.spots[here], self.areas[here]
-            yield here, unfold_bins(spots, self.edges), unfold_bins(areas, self.edges)
+            chunk = slice(start, min(start + _CHUNK, len(self)))
+            spots, areas = self.spots[chunk], self.areas[chunk]
+            yield chunk, unfold_bins(spots, self.edges), unfold_bins(areas, self.edges)
 
     def usable(self, index: SectorIndex) -> NDArray[np.int64]:
         """Return which cells have enough spots, and a cytoplasm, in ascending order."""
         found = [np.zeros(0, np.int64)]
-        for here, spots, areas in self.chunks():
+        for chunk, spots, areas in self.chunks():
             enough = spots.sum(axis=1) >= max(index.min_spots, 1)
-            found.append(here.start + np.flatnonzero(enough & areas.any(axis=1)))
+            found.append(chunk.start + np.flatnonzero(enough & areas.any(axis=1)))
         return np.concatenate(found)
 
     def only(self, which: NDArray[np.int64]) -> CellBins:
@@ -140,8 +133,8 @@ class CellBins:
     ) -> Concentrations:
         """Return what `fill` makes of spots and areas, (n, size, n_sectors)."""
         made = np.empty((len(self), size, n_sectors), np.float32)
-        for here, spots, areas in self.chunks():
-            made[here] = fill(spots, areas)
+        for chunk, spots, areas in self.chunks():
+            made[chunk] = fill(spots, areas)
         return made
 
 
@@ -162,7 +155,7 @@ def measure_group(
         How it is measured.
     key
         The group's name: it chooses the stream of random numbers, so that a group's
-        answer does not depend on which other groups there are.
+        answer does not depend on the other groups.
 
     Returns
     -------
@@ -177,8 +170,9 @@ def measure_group(
     pool = thrown_pool(used, index, key)
     concentrations = pool[:, 0]
     measured = float(polarity_index(concentrations))
-    thrown = throw_indices(pool)
-    drawn = draw_indices(pool, index.n_draws * bool(index.n_null), stream(index, key))
+    thrown = null_models.throw_indices(pool)
+    n_draws = index.n_draws * bool(index.n_null)
+    drawn = null_models.draw_indices(pool, n_draws, stream(index, key))
     low, high = interval_over_cells(
         concentrations, index.n_boot, stream(index, key, "cells")
     )
@@ -190,7 +184,7 @@ def measure_group(
         polarity_high=high,
         polarity_null=null,
         polarity_corrected=measured - null,
-        p_value=two_sided(measured, drawn),
+        p_value=null_models.two_sided(measured, drawn),
     )
 
 
@@ -198,11 +192,10 @@ def thrown_pool(
     bins: CellBins, index: SectorIndex, key: Iterable[object] = ()
 ) -> Concentrations:
     """Return the pool of the uniform null: (n, 1 + n_null, sectors)."""
-    rng = stream(index, key, "throws")
+    throws, how = (index.n_null, stream(index, key, "throws")), index.rotation
 
     def fill(spots: Bins, areas: Bins) -> Concentrations:
-        throws = (index.n_null, rng)
-        return uniform_pool(spots, areas, index.sectors, index.rotation, throws)
+        return null_models.uniform_pool(spots, areas, index.sectors, how, throws)
 
     return bins.pool(1 + index.n_null, index.sectors, fill)
 

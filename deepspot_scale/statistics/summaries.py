@@ -1,7 +1,7 @@
-"""What wells and conditions say together: tables of cells and fields in, summaries out.
+"""Wells and conditions in numbers: tables of cells and fields in, summaries out.
 
-Takes the tables of a run (`vocabulary.CELLS`, `vocabulary.FIELDS`) and a plate map,
-returns `vocabulary.WELLS` and `vocabulary.CONDITIONS`. Nothing here reads images or
+The tables of a run (`vocabulary.CELLS`, `vocabulary.FIELDS`) and a plate map come in;
+`vocabulary.WELLS` and `vocabulary.CONDITIONS` go out. Nothing here reads images or
 files.
 """
 
@@ -15,24 +15,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.statistics.groups import (
-    FIELD,
-    MAP,
-    WELL,
-    merge_planes,
-    natural_order,
-    with_plate_map,
-    with_reference,
-)
+from deepspot_scale.statistics import groups
+from deepspot_scale.statistics.groups import FIELD, MAP, WELL
 from deepspot_scale.statistics.sector_index import SectorIndex, measure_group
 from deepspot_scale.tables import as_table, make_table
-from deepspot_scale.vocabulary import (
-    CONDITIONS,
-    DONE,
-    FAILED,
-    FIELD_POLARITY,
-    WELLS,
-)
+from deepspot_scale.vocabulary import CONDITIONS, DONE, FAILED, FIELD_POLARITY, WELLS
 
 FEWEST_CELLS = 5
 """Usable cells that a field needs to be called polarised."""
@@ -56,13 +43,12 @@ def summarise_groups(
     cells
         `vocabulary.CELLS`; may be empty.
     plate_map
-        Columns row, column and any of condition, gene, replicate; B and 3 means the
-        same well as B and 03. May be empty; wells that it leaves out get empty words.
+        As in `groups.with_plate_map`; its words are condition, gene and replicate.
     channels
         The run's channels; each well has a row for each.
     spots
         Columns row, column, field, channel, n_spots: how many spots each channel of a
-        field has. Needed with several channels only, since `fields` counts them
+        field has. Needed only with several channels, since `fields` counts them
         together.
     index
         How polarity is measured; `SectorIndex()` when None.
@@ -77,13 +63,13 @@ def summarise_groups(
     Raises
     ------
     SettingsError
-        The plate map lacks row or column, or names a well twice; `spots` is missing
-        with several channels.
+        The plate map lacks row or column, or names a well twice; or there are several
+        channels but no `spots`.
     """
     index = index or SectorIndex()
     tables = (
-        with_plate_map(_fields_by_channel(fields, channels, spots), plate_map),
-        with_plate_map(merge_planes(cells), plate_map),
+        groups.with_plate_map(_fields_by_channel(fields, channels, spots), plate_map),
+        groups.with_plate_map(groups.merge_planes(cells), plate_map),
     )
     wells = _summarise(*tables, [*WELL, "channel", *MAP], index)
     conditions = _summarise(*tables, ["channel", "condition", "gene"], index)
@@ -94,16 +80,17 @@ def summarise_groups(
 
 
 def summarise_fields(cells: pd.DataFrame, index: SectorIndex) -> pd.DataFrame:
-    """Return `vocabulary.FIELD_POLARITY`, to put fields in order.
+    """Return `vocabulary.FIELD_POLARITY`, by which fields can be sorted.
 
-    Of several channels the first by name is measured; fields with fewer usable cells
-    than `FEWEST_CELLS` have no line.
+    If there are several channels, the first by name is measured. Fields with fewer
+    usable cells than `FEWEST_CELLS` have no line.
     """
     bare = SectorIndex(index.sectors, index.min_spots, n_boot=0, n_null=0)
     channel = cells["channel"].min()
     rows = []
-    for key, group in merge_planes(cells[cells["channel"] == channel]).groupby(FIELD):
-        known = with_reference(group)
+    own = groups.merge_planes(cells[cells["channel"] == channel])
+    for key, group in own.groupby(FIELD):
+        known = groups.with_reference(group)
         spots, areas = (known[n].tolist() for n in ("spot_bins", "area_bins"))
         measured = measure_group(spots, areas, bare, key)
         if measured.n_cells_used >= FEWEST_CELLS:
@@ -133,15 +120,18 @@ def _summarise(
     fields: pd.DataFrame, cells: pd.DataFrame, keys: list[str], index: SectorIndex
 ) -> pd.DataFrame:
     """Return one row per group of `keys`, with every column that summaries have."""
-    known = with_reference(cells)
+    known = groups.with_reference(cells)
     if index.exclude_border:
         known = known[~known["touches_border"].astype(bool)]
     of_cells, of_known = _places(cells, keys), _places(known, keys)
-    # Columns as arrays: pandas takes milliseconds for each of hundreds of wells.
-    field, cell, bins = (_columns(table) for table in (fields, cells, known))
+    # Columns are arrays here: pandas takes milliseconds for each of hundreds of wells.
+    field, cell, bins = (
+        {name: table[name].to_numpy() for name in table}
+        for table in (fields, cells, known)
+    )
     rows = []
     for key, group in _places(fields, keys).items():
-        members, measured = (of.get(key, _NOBODY) for of in (of_cells, of_known))
+        members, measured = (of.get(key, _NO_CELLS) for of in (of_cells, of_known))
         spots, areas = (bins[n][measured].tolist() for n in ("spot_bins", "area_bins"))
         rows.append(
             dict(zip(keys, key, strict=True))
@@ -150,19 +140,15 @@ def _summarise(
         )
     columns = [c.name for c in (*WELLS, *CONDITIONS)]
     table = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))
-    return table.sort_values(keys, key=natural_order, ignore_index=True)
+    return table.sort_values(keys, key=groups.natural_order, ignore_index=True)
 
 
-_NOBODY = np.zeros(0, np.int64)
+_NO_CELLS = np.zeros(0, np.int64)
 
 
 def _places(table: pd.DataFrame, keys: list[str]) -> dict[Any, Any]:
     """Return the places of each group's rows."""
     return dict(table.groupby(keys, sort=False).indices) if len(table) else {}
-
-
-def _columns(table: pd.DataFrame) -> dict[Any, Any]:
-    return {name: table[name].to_numpy() for name in table.columns}
 
 
 def _counts(

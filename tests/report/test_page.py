@@ -208,7 +208,7 @@ def test_without_a_reference_there_is_no_polarity_and_the_page_says_so(
 def test_cells_without_enough_spots_are_said_to_have_no_polarity(tmp_path, draw_cells):
     few = draw_cells().head(1)
     text = read(write_run(tmp_path / "RUN", fields_of(), cells=few))
-    assert "polarity cannot be told" in text
+    assert "polarity is not known" in text
 
 
 def test_failed_fields_are_listed_and_no_word_of_a_user_is_html(
@@ -255,7 +255,7 @@ def test_a_field_that_can_not_be_shown_leaves_the_rest_of_the_page(tmp_path, pla
 
 def test_without_its_plate_the_page_says_that_images_are_missing(tmp_path):
     text = read(write_run(tmp_path / "RUN", fields_of()))
-    assert "The plate was not at hand" in text
+    assert "The plate was not found" in text
 
 
 def test_a_folder_without_tables_is_refused(tmp_path):
