@@ -16,7 +16,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from deepspot_scale.config import Strict
@@ -134,7 +134,8 @@ def dashboard_lines(client: Client) -> list[str]:
     if not hasattr(getattr(client, "cluster", None), "scheduler_spec"):
         return [f"live page: {page_address(client)}"]
     lines = [f"live page: http://127.0.0.1:{port}/deepspot"]
-    scheduler = urlsplit(client.scheduler.address).hostname or ""
+    address: Any = client.scheduler  # what its type leaves out
+    scheduler = str(urlsplit(address.address).hostname or "")
     if not scheduler.startswith("127.") or "SSH_CONNECTION" in os.environ:
         host, user = socket.getfqdn(), getpass.getuser()
         lines.append(
