@@ -28,14 +28,8 @@ if TYPE_CHECKING:
     from deepspot_scale.settings import make_settings
     from deepspot_scale.stages.brightness import Normalisation
     from deepspot_scale.stages.detection.points import PointDetector
-    from deepspot_scale.verbs import (
-        apply,
-        assign,
-        detect,
-        enhance,
-        measure_polarity,
-        measure_quality,
-    )
+    from deepspot_scale.verbs.cells import assign, measure_polarity
+    from deepspot_scale.verbs.images import apply, detect, enhance, measure_quality
 
 _HOMES = {
     "EngineChoice": "networks.engine_types",
@@ -45,14 +39,14 @@ _HOMES = {
     "RunResults": "runs.results",
     "Selection": "runs.prepare",
     "Stage": "blockwise.contract",
-    "apply": "verbs",
-    "assign": "verbs",
+    "apply": "verbs.images",
+    "assign": "verbs.cells",
     "convert": "io.conversion.convert",
-    "detect": "verbs",
-    "enhance": "verbs",
+    "detect": "verbs.images",
+    "enhance": "verbs.images",
     "make_settings": "settings",
-    "measure_polarity": "verbs",
-    "measure_quality": "verbs",
+    "measure_polarity": "verbs.cells",
+    "measure_quality": "verbs.images",
     "open_plate": "io.plate",
     "open_run": "runs.results",
     "run": "runs.execute",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 if TYPE_CHECKING:
-    from deepspot_scale.verbs import AnyTable
+    from deepspot_scale.verbs.images import AnyTable
 
 
 @xr.register_dataarray_accessor("deepspot")
@@ -22,12 +22,12 @@ class DeepspotAccessor:
 
     def enhance(self, **options: Any) -> xr.DataArray:
         """Make every spot equally bright; see `deepspot_scale.enhance`."""
-        from deepspot_scale.verbs import enhance
+        from deepspot_scale.verbs.images import enhance
 
         return enhance(self._image, **options)
 
     def detect(self, raw: xr.DataArray | None = None, **options: Any) -> AnyTable:
         """Find every spot; see `deepspot_scale.detect`."""
-        from deepspot_scale.verbs import detect
+        from deepspot_scale.verbs.images import detect
 
         return detect(self._image, raw, **options)

@@ -77,7 +77,6 @@ TESTED_ELSEWHERE = {
     "runs.progress": "lines in cli/test_progress.py, sums in runs/test_execute.py",
     "runs.status": "bad fields in runs/test_bad_fields.py, the command in test_cli.py",
     "simulation.wound_assay": "truth and image agree in test_demo.py",
-    "stages.detection.points": "functions as detectors in test_testing.py",
     "stages.detection.wavelet": "with its stage in stages/detection/test_detect.py",
     "stages.polarity.cell_sums": "with its stage in stages/polarity/test_measure.py",
     "statistics.groups": "called by every summary in statistics/test_summaries.py",
@@ -92,7 +91,8 @@ TESTED_ELSEWHERE = {
     "training.optimiser": "steps of a training in training/test_trainer.py",
     "training.search": "search files in training/test_tuning.py",
     "training.study": "studies in training/test_tuning.py",
-    "verbs": "each verb in the tests of its stage",
+    "verbs.cells": "each verb in the tests of its stage",
+    "verbs.images": "each verb in the tests of its stage",
     "vocabulary": "columns in test_readme.py, names of wells in test_cli.py",
 }
 

@@ -122,12 +122,13 @@ def predict_images(engine: Engine, images: Sequence[Batch]) -> list[Batch]:
     """
     shape = images[0].shape
     n = batch_size(engine, shape[:-1])
-    if n == 1:
-        return [engine.predict(image[None])[0] for image in images]
     answers: list[Batch] = []
     for start in range(0, len(images), n):
-        batch = np.zeros((n, *shape), np.float32)
         some = images[start : start + n]
-        np.stack(some, out=batch[: len(some)])
+        if n == 1:  # as it is, without a copy
+            batch = some[0][None]
+        else:
+            batch = np.zeros((n, *shape), np.float32)
+            np.stack(some, out=batch[: len(some)])
         answers.extend(engine.predict(batch)[: len(some)])
     return answers

@@ -21,7 +21,7 @@ from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages.enhancement import EnhanceOptions
 from deepspot_scale.statistics.groups import FIELD
-from deepspot_scale.verbs import detect
+from deepspot_scale.verbs.images import detect
 from deepspot_scale.vocabulary import PROJECTED, FieldAddress
 
 MOST_MEASURED: Final = 384

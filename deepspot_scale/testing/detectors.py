@@ -23,7 +23,7 @@ from deepspot_scale.errors import ContractError, FieldError, SettingsError
 from deepspot_scale.simulation import render_spots
 from deepspot_scale.testing.steps import CORE, Image, check_steps, send_copy
 from deepspot_scale.testing.tables import are_alike, places_of, tell_apart
-from deepspot_scale.verbs import detect, detection_pipeline
+from deepspot_scale.verbs.images import detect, detection_pipeline
 from deepspot_scale.vocabulary import SPOTS
 
 SHIFT = (7, 5)

@@ -41,7 +41,7 @@ from deepspot_scale.settings import assemble, make_settings
 from deepspot_scale.stages.brightness import MEASURE_BRIGHTNESS, BrightnessOptions
 from deepspot_scale.stages.enhancement import ENHANCE, EnhanceOptions
 from deepspot_scale.stages.quality import MEASURE_QUALITY, QualityOptions
-from deepspot_scale.verbs import apply
+from deepspot_scale.verbs.images import apply
 from deepspot_scale.vocabulary import Column
 
 SHAPE = (150, 40, 52)
@@ -53,7 +53,7 @@ COLUMNS = (
 )
 MAXIMA: Key[list[tuple[int, ...]]] = Key("maxima")
 HIGHEST = Layer("highest", "float32", keep=True)
-Marks = list[tuple[int, ...]]
+PeakList = list[tuple[int, ...]]
 
 
 class PeaksOptions(StageOptions):
@@ -72,7 +72,7 @@ class Peaks:
         top = ndimage.maximum_filter(values, SIZE, mode="constant", cval=-1)
         return Pixels(here.wanted, top[here.wanted.within(box)])
 
-    def find(self, here: Any, agreed: Any) -> Marks:
+    def find(self, here: Any, agreed: Any) -> PeakList:
         core = here.block.core
         values = here.read(self.layer, core).astype(np.float32)
         least = 0.5
@@ -83,7 +83,7 @@ class Peaks:
         return [tuple(place) for place in (np.argwhere(peaks) + start).tolist()]
 
 
-def _sorted(places: Marks, _: Any) -> Marks:
+def _sorted(places: PeakList, _: Any) -> PeakList:
     return sorted(places)
 
 

@@ -12,7 +12,7 @@ from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.errors import FieldError
 from deepspot_scale.stages.assignment import look_up, nearest_pixels
 from deepspot_scale.tables import empty_table
-from deepspot_scale.verbs import assign
+from deepspot_scale.verbs.cells import assign
 from deepspot_scale.vocabulary import SPOTS
 
 few = settings(max_examples=50, deadline=None)

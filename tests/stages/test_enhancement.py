@@ -16,7 +16,7 @@ from deepspot_scale.networks.engines import get_engine, predict_images
 from deepspot_scale.simulation import render_spots, smooth_noise
 from deepspot_scale.stages.brightness import Normalisation
 from deepspot_scale.stages.enhancement import KEPT, Enhancement
-from deepspot_scale.verbs import detect, enhance
+from deepspot_scale.verbs.images import detect, enhance
 
 FLOAT = EngineChoice(precision="float32")
 

@@ -22,7 +22,7 @@ from deepspot_scale.simulation import broad_image
 from deepspot_scale.stages.brightness import Normalisation
 from deepspot_scale.stages.quality import QualityOptions, plan_quality
 from deepspot_scale.testing import check_steps
-from deepspot_scale.verbs import measure_quality
+from deepspot_scale.verbs.images import measure_quality
 from deepspot_scale.vocabulary import QUALITY
 
 few = settings(max_examples=25, deadline=None)

@@ -6,7 +6,7 @@ import xarray as xr
 from deepspot_scale.evaluation.matching import match_one_to_one
 from deepspot_scale.simulation import render_spots
 from deepspot_scale.stages.detection.wavelet import PRESETS
-from deepspot_scale.verbs import detect, enhance
+from deepspot_scale.verbs.images import detect, enhance
 
 
 def image_of(sigma, size=512):

@@ -30,7 +30,7 @@ from deepspot_scale.stages.detection.detect import (
 )
 from deepspot_scale.stages.detection.points import PointDetector
 from deepspot_scale.stages.detection.wavelet import PRESETS, Survey, WaveletDetector
-from deepspot_scale.verbs import detect
+from deepspot_scale.verbs.images import detect
 from deepspot_scale.vocabulary import SPOTS
 
 few = settings(max_examples=25, deadline=None)

@@ -16,7 +16,7 @@ from scipy import ndimage
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.simulation import render_spots
 from deepspot_scale.stages.detection.points import PointDetector
-from deepspot_scale.verbs import detect
+from deepspot_scale.verbs.images import detect
 
 few = settings(max_examples=25, deadline=None)
 SHAPE = (70, 83)

@@ -24,7 +24,7 @@ from deepspot_scale.kernels.references import Reference
 from deepspot_scale.kernels.sectors import sector_sums
 from deepspot_scale.stages.polarity.measure import PolarityMeasure
 from deepspot_scale.tables import empty_table
-from deepspot_scale.verbs import assign, measure_polarity
+from deepspot_scale.verbs.cells import assign, measure_polarity
 from deepspot_scale.vocabulary import CELLS, SPOTS
 
 few = settings(max_examples=25, deadline=None)

@@ -1,8 +1,6 @@
-"""The public verbs: stages of the pipeline, run on DataArrays and tables.
+"""Verbs on images: enhance, detect, measure quality, and any stages.
 
-Each verb chooses stages, hands them labelled arrays, and gets tables or arrays back,
-lazy where an input is. None has an order of its own: order, halos and blocks are those
-that `blockwise.planning` derives, in a run as here. Nothing here knows plates or files.
+Nothing here knows plates or files.
 """
 
 from __future__ import annotations
@@ -13,13 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.answers import ENHANCED, IMAGE, REFERENCE
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
-    Key,
     Layer,
     Pixels,
     RunContext,
@@ -28,33 +24,27 @@ from deepspot_scale.blockwise.contract import (
     Step,
     Work,
 )
-from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK, Box, one_block
+from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
 from deepspot_scale.blockwise.identity import (
-    delayed_table,
     gather_tables,
-    lazy_table,
     plane_identity,
 )
 from deepspot_scale.blockwise.lifting import (
     LiftedPlane,
     check_image,
     check_labels,
-    is_lazy,
     iter_planes,
     labels_at,
     lift_plane,
-    read_whole,
     stack_planes,
 )
 from deepspot_scale.blockwise.planning import Pipeline, plan_pipeline
-from deepspot_scale.blockwise.rounds import reduce_rounds
-from deepspot_scale.blockwise.spots import ASSIGNED, Detector, Spots
+from deepspot_scale.blockwise.spots import Detector
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels.binning import binning_for
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.networks.engine_types import DEFAULT_MODEL, EngineChoice
 from deepspot_scale.pipeline import assemble_stages
-from deepspot_scale.stages.assignment import look_up
 from deepspot_scale.stages.brightness import (
     MEASURE_BRIGHTNESS,
     BrightnessOptions,
@@ -62,10 +52,8 @@ from deepspot_scale.stages.brightness import (
 )
 from deepspot_scale.stages.detection.detect import detector_work, find_detector
 from deepspot_scale.stages.enhancement import Enhancement
-from deepspot_scale.stages.polarity.measure import PolarityMeasure
 from deepspot_scale.stages.quality import QualityOptions, plan_quality
-from deepspot_scale.tables import join_tables
-from deepspot_scale.vocabulary import CELLS, FieldAddress, PlaneIdentity
+from deepspot_scale.vocabulary import PlaneIdentity
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
@@ -73,8 +61,6 @@ if TYPE_CHECKING:
     AnyTable: TypeAlias = pd.DataFrame | dd.DataFrame
 
 _GIVEN_IMAGE = "given"
-GIVEN_SPOTS: Key[pd.DataFrame] = Key("given_spots")
-"""Spots that were found before."""
 
 
 def enhance(
@@ -377,181 +363,3 @@ def measure_quality(image: xr.DataArray) -> AnyTable:
         for index, plane in iter_planes(image)
     ]
     return _gather(pipeline, planes)
-
-
-class _PlaneReader:
-    """Reads windows of label planes that DataArrays hold, lazy or not."""
-
-    def __init__(self, labels: dict[str, xr.DataArray]) -> None:
-        self.labels = labels
-
-    def __call__(self, name: str, box: Box) -> NDArray[np.generic]:
-        return np.asarray(self.labels[name].data[box.slices])
-
-    def has(self, name: str) -> bool:
-        return name in self.labels
-
-    def dtype(self, name: str) -> np.dtype[Any]:
-        return self.labels[name].dtype
-
-
-def _assign_table(spots: pd.DataFrame, labels: dict[str, xr.DataArray]) -> pd.DataFrame:
-    shape = next(iter(labels.values())).shape[-2:]
-    # The index may repeat, as that of computed partitions does: rows go by place.
-    rows = spots.reset_index(drop=True)
-    parts = [
-        look_up(
-            rows[rows["t"] == t],
-            _PlaneReader(labels_at(labels, t)),
-            (shape[0], shape[1]),
-        )
-        for t in rows["t"].unique().tolist()
-    ]
-    return pd.concat(parts).sort_index().set_axis(spots.index) if parts else spots
-
-
-def assign(
-    spots: AnyTable,
-    *,
-    cells: xr.DataArray | None = None,
-    nuclei: xr.DataArray | None = None,
-) -> AnyTable:
-    """Tell each spot its cell and its nucleus.
-
-    Parameters
-    ----------
-    spots
-        Table from `detect`, lazy or not.
-    cells, nuclei
-        Label images (y, x) or (t, y, x) on the image's grid; 0 is background.
-
-    Returns
-    -------
-    pandas.DataFrame or dask.dataframe.DataFrame
-        The same table with the columns cell and nucleus filled; lazy when `spots` is.
-
-    Raises
-    ------
-    FieldError
-        No label image, or unfit ones.
-    """
-    labels = check_labels(cells, nuclei)
-    if not labels:
-        raise FieldError("assign needs cells or nuclei, got neither")
-    if isinstance(spots, pd.DataFrame):
-        return _assign_table(spots, labels)
-    from dask.delayed import delayed
-
-    # A dictionary of DataArrays goes into the graph as one delayed value, so that
-    # lazy labels are read once, by the tasks that need them.
-    lazy: AnyTable = spots.map_partitions(
-        _assign_table, delayed(dict)(labels), meta=spots._meta, align_dataframes=False
-    )
-    return lazy
-
-
-def _planes_of(like: xr.DataArray) -> list[PlaneIdentity]:
-    image = check_image(like, "like")
-    return [plane_identity(image, index) for index, _ in iter_planes(image)]
-
-
-def _planes_with_spots(spots: pd.DataFrame) -> list[PlaneIdentity]:
-    """Return the planes that have spots, or one nameless plane when none has."""
-    keys = ["row", "column", "field", "t", "channel", "z"]
-    rows = spots[keys].drop_duplicates().to_dict("records")
-    found = [
-        PlaneIdentity(
-            FieldAddress(row["row"], row["column"], row["field"]),
-            row["t"],
-            row["channel"],
-            row["z"],
-        )
-        for row in rows
-    ]
-    return found or [PlaneIdentity()]
-
-
-def _given_spots(_: BlockContext, agreed: Answers) -> Spots:
-    return Spots(agreed[GIVEN_SPOTS], 0)
-
-
-def _measure_tables(
-    spots: pd.DataFrame,
-    labels: dict[str, xr.DataArray],
-    reference: Reference | None,
-    planes: list[PlaneIdentity] | None,
-    measure: PolarityMeasure,
-) -> pd.DataFrame:
-    """Measure every plane, each with the labels of its time point, as one block."""
-    given = Work((Step(ASSIGNED, _given_spots, agreed=(GIVEN_SPOTS,)),))
-    pipeline = plan_pipeline(
-        {"given": given, "polarity": measure.work(labels)},
-        images=(),
-        labels=tuple(labels),
-        given=(REFERENCE, GIVEN_SPOTS),
-    )
-    (table,) = pipeline.tables
-    tables = []
-    for plane in planes if planes is not None else _planes_with_spots(spots):
-        own = spots[
-            (spots["t"] == plane.t)
-            & (spots["z"] == plane.z)
-            & (spots["channel"] == plane.channel)
-        ]
-        arrays = {n: np.asarray(i.data) for n, i in labels_at(labels, plane.t).items()}
-        known = Answers({GIVEN_SPOTS.name: own, REFERENCE.name: reference})
-        blocks = one_block(arrays["cells"].shape)
-        answers = reduce_rounds(pipeline, blocks, read_whole(arrays), known)
-        tables.append(table.make(answers, plane))
-    return join_tables(tables, table.columns)
-
-
-def measure_polarity(
-    spots: AnyTable,
-    *,
-    cells: xr.DataArray,
-    nuclei: xr.DataArray | None = None,
-    reference: Reference | None = None,
-    like: xr.DataArray | None = None,
-    nucleus_margin: float = 0.0,
-) -> AnyTable:
-    """Measure every cell: areas, centroids, spot counts and directions of spots.
-
-    Parameters
-    ----------
-    spots
-        Table of one field from `assign`, lazy or not.
-    cells, nuclei
-        Label images (y, x) or (t, y, x) that the spots were assigned with. Without
-        nuclei, directions are about the cell's centroid and all of it is cytoplasm.
-    reference
-        Where "toward" is; without one, bins count from +x.
-    like
-        The image the spots come from: its planes are reported even without spots.
-    nucleus_margin
-        As in `PolarityMeasure`.
-
-    Returns
-    -------
-    pandas.DataFrame or dask.dataframe.DataFrame
-        The columns `vocabulary.CELLS`; lazy when an input is.
-
-    Raises
-    ------
-    FieldError
-        Unfit label images.
-    SettingsError
-        A margin that is no distance.
-    """
-    measure = PolarityMeasure(nucleus_margin)
-    labels = check_labels(cells, nuclei)
-    planes = _planes_of(like) if like is not None else None
-    if isinstance(spots, pd.DataFrame) and not is_lazy(*labels.values()):
-        return _measure_tables(spots, labels, reference, planes, measure)
-    from dask.delayed import delayed
-
-    table = delayed(_measure_tables, pure=False)(
-        delayed_table(spots), labels, reference, planes, measure
-    )
-    lazy: AnyTable = lazy_table([table], CELLS)
-    return lazy

@@ -1,0 +1,250 @@
+"""Verbs on cells: assign spots to them, and measure their polarity.
+
+Spots and label images come in, tables go out. Nothing here knows plates or files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from deepspot_scale.blockwise.answers import REFERENCE
+from deepspot_scale.blockwise.contract import (
+    Answers,
+    BlockContext,
+    Key,
+    Step,
+    Work,
+)
+from deepspot_scale.blockwise.geometry import Box, one_block
+from deepspot_scale.blockwise.identity import (
+    delayed_table,
+    lazy_table,
+    plane_identity,
+)
+from deepspot_scale.blockwise.lifting import (
+    check_image,
+    check_labels,
+    is_lazy,
+    iter_planes,
+    labels_at,
+    read_whole,
+)
+from deepspot_scale.blockwise.planning import plan_pipeline
+from deepspot_scale.blockwise.rounds import reduce_rounds
+from deepspot_scale.blockwise.spots import ASSIGNED, Spots
+from deepspot_scale.errors import FieldError
+from deepspot_scale.kernels.references import Reference
+from deepspot_scale.stages.assignment import look_up
+from deepspot_scale.stages.polarity.measure import PolarityMeasure
+from deepspot_scale.tables import join_tables
+from deepspot_scale.vocabulary import CELLS, FieldAddress, PlaneIdentity
+
+if TYPE_CHECKING:
+    from deepspot_scale.verbs.images import AnyTable
+
+GIVEN_SPOTS: Key[pd.DataFrame] = Key("given_spots")
+"""Spots that were found before."""
+
+
+class _PlaneReader:
+    """Reads windows of label planes that DataArrays hold, lazy or not."""
+
+    def __init__(self, labels: dict[str, xr.DataArray]) -> None:
+        self.labels = labels
+
+    def __call__(self, name: str, box: Box) -> NDArray[np.generic]:
+        return np.asarray(self.labels[name].data[box.slices])
+
+    def has(self, name: str) -> bool:
+        return name in self.labels
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        return self.labels[name].dtype
+
+
+def _assign_table(spots: pd.DataFrame, labels: dict[str, xr.DataArray]) -> pd.DataFrame:
+    shape = next(iter(labels.values())).shape[-2:]
+    # The index may repeat, as that of computed partitions does: rows go by place.
+    rows = spots.reset_index(drop=True)
+    parts = [
+        look_up(
+            rows[rows["t"] == t],
+            _PlaneReader(labels_at(labels, t)),
+            (shape[0], shape[1]),
+        )
+        for t in rows["t"].unique().tolist()
+    ]
+    return pd.concat(parts).sort_index().set_axis(spots.index) if parts else spots
+
+
+def assign(
+    spots: AnyTable,
+    *,
+    cells: xr.DataArray | None = None,
+    nuclei: xr.DataArray | None = None,
+) -> AnyTable:
+    """Tell each spot its cell and its nucleus.
+
+    Parameters
+    ----------
+    spots
+        Table from `detect`, lazy or not.
+    cells, nuclei
+        Label images (y, x) or (t, y, x) on the image's grid; 0 is background.
+
+    Returns
+    -------
+    pandas.DataFrame or dask.dataframe.DataFrame
+        The same table with the columns cell and nucleus filled; lazy when `spots` is.
+
+    Raises
+    ------
+    FieldError
+        No label image, or unfit ones.
+
+    Examples
+    --------
+    >>> from deepspot_scale.simulation import render_spots
+    >>> from deepspot_scale.verbs.images import detect
+    >>> light = render_spots((40, 60), np.array([[20, 30]]), [500.0], [1.3])
+    >>> image = xr.DataArray((100 + light).astype(np.uint16), dims=("y", "x"))
+    >>> spots = detect(image, method="raw")
+    >>> cells = xr.DataArray(np.full((40, 60), 7), dims=("y", "x"))
+    >>> assign(spots, cells=cells)["cell"].tolist()
+    [7]
+    """
+    labels = check_labels(cells, nuclei)
+    if not labels:
+        raise FieldError("assign needs cells or nuclei, got neither")
+    if isinstance(spots, pd.DataFrame):
+        return _assign_table(spots, labels)
+    from dask.delayed import delayed
+
+    # A dictionary of DataArrays goes into the graph as one delayed value, so that
+    # lazy labels are read once, by the tasks that need them.
+    lazy: AnyTable = spots.map_partitions(
+        _assign_table, delayed(dict)(labels), meta=spots._meta, align_dataframes=False
+    )
+    return lazy
+
+
+def _planes_of(like: xr.DataArray) -> list[PlaneIdentity]:
+    image = check_image(like, "like")
+    return [plane_identity(image, index) for index, _ in iter_planes(image)]
+
+
+def _planes_with_spots(spots: pd.DataFrame) -> list[PlaneIdentity]:
+    """Return the planes that have spots, or one nameless plane when none has."""
+    keys = ["row", "column", "field", "t", "channel", "z"]
+    rows = spots[keys].drop_duplicates().to_dict("records")
+    found = [
+        PlaneIdentity(
+            FieldAddress(row["row"], row["column"], row["field"]),
+            row["t"],
+            row["channel"],
+            row["z"],
+        )
+        for row in rows
+    ]
+    return found or [PlaneIdentity()]
+
+
+def _given_spots(_: BlockContext, agreed: Answers) -> Spots:
+    return Spots(agreed[GIVEN_SPOTS], 0)
+
+
+def _measure_tables(
+    spots: pd.DataFrame,
+    labels: dict[str, xr.DataArray],
+    reference: Reference | None,
+    planes: list[PlaneIdentity] | None,
+    measure: PolarityMeasure,
+) -> pd.DataFrame:
+    """Measure every plane, each with the labels of its time point, as one block."""
+    given = Work((Step(ASSIGNED, _given_spots, agreed=(GIVEN_SPOTS,)),))
+    pipeline = plan_pipeline(
+        {"given": given, "polarity": measure.work(labels)},
+        images=(),
+        labels=tuple(labels),
+        given=(REFERENCE, GIVEN_SPOTS),
+    )
+    (table,) = pipeline.tables
+    tables = []
+    for plane in planes if planes is not None else _planes_with_spots(spots):
+        own = spots[
+            (spots["t"] == plane.t)
+            & (spots["z"] == plane.z)
+            & (spots["channel"] == plane.channel)
+        ]
+        arrays = {n: np.asarray(i.data) for n, i in labels_at(labels, plane.t).items()}
+        known = Answers({GIVEN_SPOTS.name: own, REFERENCE.name: reference})
+        blocks = one_block(arrays["cells"].shape)
+        answers = reduce_rounds(pipeline, blocks, read_whole(arrays), known)
+        tables.append(table.make(answers, plane))
+    return join_tables(tables, table.columns)
+
+
+def measure_polarity(
+    spots: AnyTable,
+    *,
+    cells: xr.DataArray,
+    nuclei: xr.DataArray | None = None,
+    reference: Reference | None = None,
+    like: xr.DataArray | None = None,
+    nucleus_margin: float = 0.0,
+) -> AnyTable:
+    """Measure every cell: areas, centroids, spot counts and directions of spots.
+
+    Parameters
+    ----------
+    spots
+        Table of one field from `assign`, lazy or not.
+    cells, nuclei
+        Label images (y, x) or (t, y, x) that the spots were assigned with. Without
+        nuclei, directions are about the cell's centroid and all of it is cytoplasm.
+    reference
+        Where "toward" is; without one, bins count from +x.
+    like
+        The image the spots come from: its planes are reported even without spots.
+    nucleus_margin
+        As in `PolarityMeasure`.
+
+    Returns
+    -------
+    pandas.DataFrame or dask.dataframe.DataFrame
+        The columns `vocabulary.CELLS`; lazy when an input is.
+
+    Raises
+    ------
+    FieldError
+        Unfit label images.
+    SettingsError
+        A margin that is no distance.
+
+    Examples
+    --------
+    >>> cells = xr.DataArray(np.ones((20, 30), np.uint8), dims=("y", "x"))
+    >>> from deepspot_scale.tables import empty_table
+    >>> from deepspot_scale.vocabulary import SPOTS
+    >>> spots = empty_table(SPOTS)
+    >>> table = measure_polarity(spots, cells=cells, reference=Reference(angle_deg=90))
+    >>> table[["cell", "area", "n_spots", "reference_deg"]].to_numpy().tolist()
+    [[1.0, 600.0, 0.0, 90.0]]
+    """
+    measure = PolarityMeasure(nucleus_margin)
+    labels = check_labels(cells, nuclei)
+    planes = _planes_of(like) if like is not None else None
+    if isinstance(spots, pd.DataFrame) and not is_lazy(*labels.values()):
+        return _measure_tables(spots, labels, reference, planes, measure)
+    from dask.delayed import delayed
+
+    table = delayed(_measure_tables, pure=False)(
+        delayed_table(spots), labels, reference, planes, measure
+    )
+    lazy: AnyTable = lazy_table([table], CELLS)
+    return lazy
