@@ -280,19 +280,15 @@ class _Graph:
             if name not in levels:
                 self._require(name, reader)
                 path.append(name)
-                block, field = (
-                    sorted(self.block_needs(name)),
-                    sorted(self.field_needs(name)),
-                )
-                waits = [visit(n, self.nodes[name].stage) for n in block]
-                waits += [1 + visit(n, self.nodes[name].stage) for n in field]
+                stage = self.nodes[name].stage
+                waits = [visit(n, stage) for n in sorted(self.block_needs(name))]
+                waits += [1 + visit(n, stage) for n in sorted(self.field_needs(name))]
                 path.pop()
                 levels[name] = max(waits, default=0)
             return levels[name]
 
-        for name in [n for n in self.nodes if n in roots] + sorted(
-            roots - set(self.nodes)
-        ):
+        unknown = sorted(roots - set(self.nodes))
+        for name in (*(n for n in self.nodes if n in roots), *unknown):
             visit(name, "")
         return sorted(levels, key=levels.__getitem__), levels
 
@@ -354,9 +350,7 @@ def _choose_tables(works: Mapping[str, Work], graph: _Graph) -> tuple[Table, ...
 def _refuse_idle(works: Mapping[str, Work], used: set[str]) -> None:
     for stage, work in works.items():
         names = {step.gives.name for step in work.steps}
-        layers = [
-            step.gives.name for step in work.steps if isinstance(step.gives, Layer)
-        ]
+        layers = [s.gives.name for s in work.steps if isinstance(s.gives, Layer)]
         if layers and not names & used:
             raise SettingsError(
                 f"the stage {stage} makes the layer {layers[0]!r}, which no stage "
