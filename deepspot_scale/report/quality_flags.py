@@ -50,7 +50,8 @@ FLAGS: Final = {
     "enhancement blank": f"no spot was found in the enhanced image, but {BLANK} or "
     "more in the raw one: try --no-enhance, another model or --spot-sigma",
     "left out": f"{BLANK} spots or more, and more than were kept, were left out as far "
-    "fainter than the others or doubtful: --faint 0 and --floor .25 keep them",
+    "fainter than the others or doubtful: --min-relative-intensity 0 and --floor .25 "
+    "keep them",
     "border cells": f"more than {BORDER:.0%} of its cells touch the edge of the field, "
     "so they are seen in part: use a larger field or fewer cells",
 }
