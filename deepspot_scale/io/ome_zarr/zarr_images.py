@@ -6,12 +6,10 @@ knows plates, and no pixel is read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io.limits import check_array
@@ -19,17 +17,6 @@ from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_label_names
 from deepspot_scale.io.stored_image import StoredImage
 from deepspot_scale.io.stores import Node, ZarrFormat, field_errors, join, open_node
 from deepspot_scale.vocabulary import AXES
-
-
-@dataclass(frozen=True)
-class ZarrReader:
-    """Reads slices of a Zarr array."""
-
-    array: zarr.Array[Any]
-
-    def __call__(self, selection: tuple[slice, ...]) -> NDArray[Any]:
-        """Return the selected pixels."""
-        return np.asarray(self.array[selection])
 
 
 def open_image_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
@@ -54,7 +41,7 @@ def open_level(
         shape=array.shape,
         dtype=np.dtype(array.dtype),
         chunks=array.shards or array.chunks,
-        reader=ZarrReader(array),
+        reader=array.__getitem__,
         channels=listing.channels,
         spacing_um=listing.spacing_um(level),
     )
@@ -80,7 +67,7 @@ def open_plain_array(node: Node, source: str) -> StoredImage:
         shape=array.shape,
         dtype=np.dtype(array.dtype),
         chunks=array.shards or array.chunks,
-        reader=ZarrReader(array),
+        reader=array.__getitem__,
     )
 
 
