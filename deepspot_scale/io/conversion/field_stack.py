@@ -72,10 +72,7 @@ class FieldStack:
     def planes(self) -> Iterator[tuple[dict[str, int], Plane]]:
         """Yield every plane to store, and its index along the axes before y, x.
 
-        Raises
-        ------
-        FieldError
-            A file is damaged.
+        Raises FieldError if a file is damaged.
         """
         planes = self._iter_planes()
         if self.conversion.project == "none":
@@ -91,11 +88,8 @@ class FieldStack:
         """Read one label image from all its files: integers on the image's grid.
 
         Its axes come second: ``yx``, and t or z if there are several masks along it.
-
-        Raises
-        ------
-        FieldError
-            A mask is damaged, is not an image of labels, or does not fit the image.
+        Raises FieldError if a mask is damaged, is not an image of labels, or does not
+        fit the image.
         """
         masks = [mask for mask in self.field.masks if mask.label == label]
         masks.sort(key=lambda mask: (mask.t or 0, mask.z or 0))
@@ -178,11 +172,9 @@ class FieldStack:
 def read_stack(field: FieldFiles, folder: Path, conversion: Conversion) -> FieldStack:
     """Read the headers of a field's files below a folder; check that they are alike.
 
-    Raises
-    ------
-    FieldError
-        A file is unreadable, differs from the others in axes, shape, dtype or pixel
-        size, or has several positions along an axis that is also in the names.
+    Raises FieldError if a file is unreadable, differs from the others in axes, shape,
+    dtype or pixel size, or has several positions along an axis that is also in the
+    names.
     """
     headers = {}
     for image in field.images:
@@ -197,8 +189,9 @@ def read_stack(field: FieldFiles, folder: Path, conversion: Conversion) -> Field
         if len(values) > 1 < first.size(axis):
             raise FieldError(
                 f"{first.source} holds {first.size(axis)} {_WORDS[axis]}, but the "
-                f"names of the field's files already have {len(values)}. Give a pattern "
-                f"without {axis if axis != 'c' else 'channel'}, or single images."
+                f"names of the field's files already have {len(values)}. Give a "
+                f"pattern without {axis if axis != 'c' else 'channel'}, or single "
+                f"images."
             )
         sizes[axis] = max(len(values), first.size(axis))
     return FieldStack(field, conversion, headers, sizes)

@@ -82,11 +82,8 @@ class OpenImage:
 def open_image(path: Path, *, pages: Pages = "z") -> Iterator[OpenImage]:
     """Open a TIFF or PNG file; `pages` of a TIFF without metadata are along that axis.
 
-    Raises
-    ------
-    FieldError
-        The file is unreadable, truncated or coloured, or is not one image with
-        known axes.
+    Raises FieldError if the file is unreadable, truncated or coloured, or is not one
+    image with known axes.
     """
     with ExitStack() as files:
         with field_errors(f"opening {path}"):

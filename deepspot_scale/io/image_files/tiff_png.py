@@ -48,10 +48,8 @@ def stem(path: str) -> str:
 def list_sources(path: str) -> tuple[tuple[str, str], ...]:
     """Return name and source of each image in a file; only bioio finds several.
 
-    Raises
-    ------
-    PlateError
-        The format needs bioio, which is not installed or cannot read the file.
+    Raises PlateError if the format needs bioio, which is not installed or cannot read
+    the file.
     """
     if not path.lower().endswith(BIOIO_SUFFIXES):
         return ((stem(path), path),)

@@ -6,6 +6,7 @@ knows plates, and no pixel is read.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,16 +36,9 @@ def open_level(
     """Open one level of a multiscale image; FieldError if it cannot be read."""
     path = join(source, listing.levels[level].path)
     array = _array(open_image_node(path, zarr_format), path)
-    return StoredImage(
-        source=path,
-        axes=listing.axes,
-        shape=array.shape,
-        dtype=np.dtype(array.dtype),
-        chunks=array.shards or array.chunks,
-        reader=array.__getitem__,
-        channels=listing.channels,
-        spacing_um=listing.spacing_um(level),
-    )
+    image = _stored(array, path, listing.axes)
+    spacing_um = listing.spacing_um(level)
+    return replace(image, channels=listing.channels, spacing_um=spacing_um)
 
 
 def open_plain_array(node: Node, source: str) -> StoredImage:
@@ -61,14 +55,13 @@ def open_plain_array(node: Node, source: str) -> StoredImage:
         )
     names = getattr(array.metadata, "dimension_names", None) or ()
     known = len(names) == array.ndim and set(names) <= set(AXES)
-    return StoredImage(
-        source=source,
-        axes="".join(names) if known else AXES[-array.ndim :],
-        shape=array.shape,
-        dtype=np.dtype(array.dtype),
-        chunks=array.shards or array.chunks,
-        reader=array.__getitem__,
-    )
+    axes = "".join(names) if known else AXES[-array.ndim :]
+    return _stored(array, source, axes)
+
+
+def _stored(array: zarr.Array[Any], source: str, axes: str) -> StoredImage:
+    dtype, pieces = np.dtype(array.dtype), array.shards or array.chunks
+    return StoredImage(source, axes, array.shape, dtype, pieces, array.__getitem__)
 
 
 def _array(node: Node, source: str) -> zarr.Array[Any]:
