@@ -91,10 +91,7 @@ class Task:
 def find_task(environment: Mapping[str, str]) -> Task:
     """Return the Slurm task that this process is, from its environment.
 
-    Raises
-    ------
-    SettingsError
-        ``srun`` did not start it.
+    Raises SettingsError if ``srun`` did not start it.
     """
     try:
         on_nodes = environment["SLURM_STEP_TASKS_PER_NODE"]
@@ -132,12 +129,8 @@ def tasks_of_node(text: str, node: int) -> int:
 def pin(task: Task, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variable for a worker's GPU; empty without GPUs.
 
-    A GPU that Slurm itself has bound to the task is kept.
-
-    Raises
-    ------
-    DeviceError
-        There are more tasks than GPUs on the node.
+    A GPU that Slurm itself has bound to the task is kept. Raises DeviceError if there
+    are more tasks than GPUs on the node.
     """
     if not environment.get(VISIBLE):
         return {}

@@ -111,10 +111,7 @@ def draw_sectors(
     of cells and in nuclei. The table has one row for each cell, ascending. Sectors are
     about the nucleus' centroid, or else about the cell's; `n_sectors` divides 180.
 
-    Raises
-    ------
-    RunError
-        A cell that is not in the table: the labels are not those of the run.
+    Raises RunError if a cell is not in the table: the labels are not those of the run.
     """
     drawn = np.zeros(cytoplasm.shape, np.uint8)
     rows, columns = np.nonzero(cytoplasm)

@@ -96,8 +96,7 @@ class Field:
     @property
     def pixel_size_um(self) -> tuple[float, float] | None:
         """(y, x) in micrometres; None if the metadata have no size with a unit."""
-        spacing = self.image.spacing_um
-        return (spacing["y"], spacing["x"]) if {"y", "x"} <= set(spacing) else None
+        return self.image.pixel_size_um
 
     def channel_index(self, name: str) -> int:
         """Return the number of a channel from its name, or from the number as text.

@@ -102,10 +102,8 @@ def open_labels(
 ) -> LabelImage:
     """Open the labels in a group, for an image at its finest level.
 
-    Raises
-    ------
-    FieldError
-        The labels are missing or damaged, are not integers, or do not cover the image.
+    Raises FieldError if the labels are missing or damaged, are not integers, or do not
+    cover the image.
     """
     node = open_image_node(group)
     found = parse_image(node, group)

@@ -21,7 +21,7 @@ from deepspot_scale.vocabulary import AXES
 
 Projection = Literal["max", "mean"]
 Window = tuple[slice, slice]
-Reader = Callable[[tuple[slice, ...]], NDArray[Any]]
+Reader = Callable[[tuple[slice, ...]], Any]
 
 
 def check_axes(axes: str) -> None:
@@ -49,9 +49,9 @@ class StoredImage:
     chunks: tuple[int, ...]
     """Size of one stored piece: a shard where there are shards, else a chunk."""
     reader: Reader
-    """Given one slice per axis, reads those pixels. Picklable."""
+    """Given one slice per axis, reads those pixels as an array. Picklable."""
     channels: tuple[str, ...] = ()
-    """Stored names; may be fewer than the channels."""
+    """Stored names, empty for an unnamed one; may be fewer than the channels."""
     spacing_um: Mapping[str, float] = field(default_factory=dict)
     """Pixel size in micrometres by axis, for those of z, y, x where it is known."""
 
@@ -83,6 +83,12 @@ class StoredImage:
     def ndim(self) -> int:
         """Number of axes."""
         return len(self.axes)
+
+    @property
+    def pixel_size_um(self) -> tuple[float, float] | None:
+        """(y, x) in micrometres; None: unknown."""
+        sizes = self.spacing_um
+        return (sizes["y"], sizes["x"]) if {"y", "x"} <= set(sizes) else None
 
     def size(self, axis: str) -> int:
         """Return the size along an axis; 1 if the image does not have it."""

@@ -31,10 +31,7 @@ CORE = 24
 
 
 def check_steps(
-    pipeline: Pipeline,
-    images: Mapping[str, Image],
-    *,
-    given: Answers | None = None,
+    pipeline: Pipeline, images: Mapping[str, Image], *, given: Answers | None = None
 ) -> None:
     """Check that a pipeline gives one answer, whatever the blocks and their order.
 

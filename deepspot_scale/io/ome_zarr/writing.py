@@ -92,10 +92,7 @@ def _image_block(
 
 
 def write_image(
-    target: Source,
-    address: FieldAddress,
-    image: NDArray[Any],
-    layout: ImageLayout,
+    target: Source, address: FieldAddress, image: NDArray[Any], layout: ImageLayout
 ) -> None:
     """Write a whole image with all its levels; an existing image is deleted.
 
