@@ -148,11 +148,11 @@ def status(
     from deepspot_scale.io.tables import Folder
     from deepspot_scale.runs.status import describe_status, read_status
 
-    standing = read_status(Folder(folder))
+    found = read_status(Folder(folder))
     if as_json:
-        typer.echo(json.dumps(standing.to_dict(), indent=2))
+        typer.echo(json.dumps(found.to_dict(), indent=2))
         return
-    for line in describe_status(standing):
+    for line in describe_status(found):
         typer.echo(line)
 
 
@@ -181,7 +181,7 @@ def _hold_and_run(
         if end.left:
             say(
                 f"stopped: {end.done + end.failed} fields done or failed, {end.left} "
-                "left; the same command goes on"
+                "left; the same command continues"
             )
             raise typer.Exit(asked.exit_code)
         report = _report(out, prepared.plate)

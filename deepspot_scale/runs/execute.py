@@ -52,7 +52,7 @@ def execute_run(
         Called at the start and each time fields have come in.
     stop
         Asked now and then. Once it says yes the fields in hand are done and written;
-        summary tables are left to the run that goes on.
+        summary tables are left to the run that continues it.
 
     Returns
     -------

@@ -96,34 +96,32 @@ def _group(failed: pd.DataFrame) -> list[Failure]:
     return sorted(groups, key=lambda group: (-len(group.fields), group.reason))
 
 
-def describe_status(standing: RunStatus) -> list[str]:
+def describe_status(status: RunStatus) -> list[str]:
     """Return how a run stands in lines of text."""
     lines = [
-        f"{standing.plate}: {standing.done} of {standing.total} fields done, "
-        f"{standing.failed} failed, {standing.left} left, {standing.n_spots} spots",
-        _describe_holder(standing),
+        f"{status.plate}: {status.done} of {status.total} fields done, "
+        f"{status.failed} failed, {status.left} left, {status.n_spots} spots",
+        _describe_holder(status),
     ]
-    for failure in standing.failures:
+    for failure in status.failures:
         shown = ", ".join(failure.fields[:_SHOWN])
         more = len(failure.fields) - _SHOWN
         rest = f" and {more} more" if more > 0 else ""
         lines.append(f"{len(failure.fields)} failed: {failure.reason} ({shown}{rest})")
-    if standing.failed:
-        lines.append(
-            f"to try these again: deepspot-scale retry {standing.run} --failed"
-        )
-    if standing.left and _is_free(standing):
-        lines.append(f"to go on: deepspot-scale retry {standing.run}")
+    if status.failed:
+        lines.append(f"to try these again: deepspot-scale retry {status.run} --failed")
+    if status.left and _is_free(status):
+        lines.append(f"to continue: deepspot-scale retry {status.run}")
     return lines
 
 
-def _is_free(standing: RunStatus) -> bool:
-    holder = standing.holder
+def _is_free(status: RunStatus) -> bool:
+    holder = status.holder
     return holder is None or bool(holder["released"] or holder["gone"])
 
 
-def _describe_holder(standing: RunStatus) -> str:
-    holder, told = standing.holder, standing.progress
+def _describe_holder(status: RunStatus) -> str:
+    holder, told = status.holder, status.progress
     if holder is None:
         return "no client works on it"
     who = f"{holder['host']}, process {holder['pid']}"
