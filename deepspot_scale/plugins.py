@@ -77,8 +77,8 @@ def load_plugin(name: str, group: str, *, known: Iterable[str] = ()) -> Any:
 def hash_plugin(name: str, group: str) -> str | None:
     """Return the SHA-256 of the file that a plug-in is written in.
 
-    A run that is continued must not mix the answers of two versions. None for what is no
-    plug-in, or has no file.
+    A run that is continued must not mix the answers of two versions. None for what is
+    no plug-in, or has no file.
     """
     place = _place(name, group)
     if place is None:
