@@ -64,14 +64,15 @@ def openvino_file(
     if family.calibration is None:
         raise WeightsError(
             f"{weights.path} is of the family {family.name}, which names no images to "
-            f"calibrate int8 on; use {_QUANTISATION.instead}"
+            f"calibrate int8 on; use {_WITHOUT_INT8}"
         )
     from deepspot_scale.networks.openvino import quantise as quantisation
 
     made_by = f"nncf-{version('nncf')}-{quantisation.CALIBRATION}"
     quantised = kept / f"{exported}-{made_by}"
+    making = _Making(quantisation.__name__, "quantised", _WITHOUT_INT8)
     source = (str(network), family.calibration)
-    return _make_once(quantised, weights, _QUANTISATION, source)
+    return _make_once(quantised, weights, making, source)
 
 
 class _Making(NamedTuple):
@@ -84,9 +85,7 @@ class _Making(NamedTuple):
 
 
 _EXPORT = _Making(__name__, "exported to OpenVINO", "--engine keras")
-_QUANTISATION = _Making(
-    "deepspot_scale.networks.openvino.quantise", "quantised", "--precision float32"
-)
+_WITHOUT_INT8 = "--precision float32"
 
 
 def _make_once(
