@@ -242,5 +242,6 @@ def beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _beside(part: Any, folder: Path) -> Any:
     source = part.get("source") if isinstance(part, dict) else None
-    is_path = isinstance(source, str) and source not in SIMULATORS
-    return part | {"source": str(folder / source)} if is_path else part
+    if not isinstance(source, str) or source in SIMULATORS:
+        return part
+    return part | {"source": str(folder / source)}
