@@ -68,13 +68,8 @@ def simulate_plate(target: str | os.PathLike[str], *, seed: int = 0) -> PlantedT
     dense within 60 degrees of the wound's direction; row C is the control, its spots
     uniform in the cytoplasm.
 
-    Parameters
-    ----------
-    target
-        Where the OME-Zarr 0.5 plate is written; reference.csv, wells.csv and
-        truth.parquet come into the same folder.
-    seed
-        The same seed gives the same plate.
+    The plate is OME-Zarr 0.5 at `target`; reference.csv, wells.csv and truth.parquet
+    are written into the same folder. The same seed gives the same plate.
 
     Raises
     ------
@@ -189,16 +184,8 @@ def run_demo(
 ) -> DemoOutcome:
     """Simulate the plate, run on it as a user would, and compare with the truth.
 
-    Parameters
-    ----------
-    out
-        New folder: plate.zarr, wells.csv, reference.csv, truth.parquet and RUN.
-    seed
-        The same seed gives the same plate.
-    workers
-        Worker processes.
-    on_progress
-        See `runs.execute.execute_run`.
+    The new folder `out` then holds plate.zarr, wells.csv, reference.csv, truth.parquet
+    and RUN. The same seed gives the same plate; `workers` are worker processes.
     """
     out.mkdir(parents=True)
     truth = simulate_plate(out / "plate.zarr", seed=seed)

@@ -38,14 +38,8 @@ def plugin_names(group: str) -> list[str]:
 def load_plugin(name: str, group: str, *, known: Iterable[str] = ()) -> Any:
     """Import a plug-in.
 
-    Parameters
-    ----------
-    name
-        Name of an entry point, or ``module:attribute``.
-    group
-        The entry points' group, such as `DETECTORS`.
-    known
-        Built-in names, for the message.
+    The name is that of an entry point of the group, such as `DETECTORS`, or
+    ``module:attribute``; `known` are built-in names, for the message.
 
     Raises
     ------

@@ -57,10 +57,7 @@ def shipped_models() -> dict[str, dict[str, str]]:
 def find_weights(model: str | Path = DEFAULT_MODEL) -> Weights:
     """Find a model by name or path and check that its file is whole.
 
-    Parameters
-    ----------
-    model
-        Name of a shipped model, or path of a ``.safetensors`` file.
+    It is the name of a shipped model, or the path of a ``.safetensors`` file.
 
     Raises
     ------

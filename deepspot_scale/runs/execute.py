@@ -42,17 +42,9 @@ def execute_run(
 ) -> Progress:
     """Do what is left of a run, then write its summary tables.
 
-    Parameters
-    ----------
-    prepared
-        From `prepare_run`.
-    client
-        `distributed.Client`; None: this process does one field after the other.
-    on_progress
-        Called at the start and each time fields have ended.
-    stop
-        Called regularly. Once it returns true, the current fields are finished and
-        written; the summary tables are left to the run that continues this one.
+    `stop` is called regularly. Once it returns true, the current fields are finished
+    and written; the summary tables are left to the run that continues this one.
+    `client` and `on_progress` are as in `run`.
 
     Raises
     ------

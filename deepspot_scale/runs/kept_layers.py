@@ -15,11 +15,8 @@ from numpy.typing import NDArray
 from deepspot_scale.blockwise.contract import Layer
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.execution.planes import FieldTask, PlaneResult
-from deepspot_scale.io.ome_zarr.creation import (
-    complete_plate,
-    create_plate,
-    plate_address,
-)
+from deepspot_scale.io.ome_zarr import creation
+from deepspot_scale.io.ome_zarr.creation import plate_address
 from deepspot_scale.io.ome_zarr.writing import ImageLayout, write_image
 from deepspot_scale.io.plate import Field, open_field, open_plate
 from deepspot_scale.io.tables import Folder
@@ -45,7 +42,7 @@ def create_plates(
     """Write the metadata of each plate, or the missing part, before any field."""
     for layer in layers:
         begun = out.exists(f"{plate_name(layer.stored_name)}/zarr.json")
-        make = complete_plate if begun else create_plate
+        make = creation.complete_plate if begun else creation.create_plate
         url = plate_url(out, layer.stored_name)
         make(url, [plate_address(each) for each in addresses])
 

@@ -49,16 +49,8 @@ def detect_images(
 ) -> ImageSpots:
     """Find every spot in image files.
 
-    Parameters
-    ----------
-    paths
-        TIFF or PNG files, folders of them, or OME-Zarr images.
-    settings
-        What is measured; labels are not read.
-    device
-        Where the network runs.
-    on_image
-        Called with each image's rows when it is done.
+    Paths are TIFF or PNG files, folders of them, or OME-Zarr images; no labels are
+    read. `on_image` is called with each image's rows when it is done.
 
     Raises
     ------

@@ -77,20 +77,8 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
 ) -> Prepared:
     """Check everything that can be checked before the first field is read.
 
-    Parameters
-    ----------
-    source
-        Plate, image or folder of images, see `open_plate`.
-    out
-        Run folder, path or fsspec URL; it is made, or its run is continued.
-    settings
-        What is measured.
-    selection
-        Which fields.
-    device, threads
-        Where the network runs, see `EngineChoice`.
-    retry_failed
-        Whether fields that failed before are tried again.
+    Parameters are as in `execute.run`; `threads` is as in `EngineChoice`, and
+    `retry_failed` says whether fields that failed before are tried again.
 
     Raises
     ------

@@ -236,12 +236,8 @@ def read_run(folder: Folder) -> tuple[Settings, dict[str, Any]]:
 def open_results(run: Source, *, plate: Source | None = None) -> RunResults:
     """Open a run folder for reading, however far the run is.
 
-    Parameters
-    ----------
-    run
-        The folder that `run` wrote, or its fsspec URL.
-    plate
-        Where the run's input is now; None: where it was.
+    `run` is the folder that `run` wrote, or its fsspec URL; `plate` is where the run's
+    input is now, None: where it was.
 
     Raises
     ------

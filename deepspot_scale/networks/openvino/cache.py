@@ -41,14 +41,8 @@ def openvino_file(
 ) -> Path:
     """Return the exported network, exporting it if that was not done before.
 
-    Parameters
-    ----------
-    weights
-        A verified weights file.
-    folder
-        Where exported networks are kept; None: the user's cache folder.
-    int8
-        Whether the quantised network is wanted (see `quantise`), which needs NNCF.
+    `folder` is where exported networks are kept; None: the user's cache folder. With
+    `int8` it is the quantised network (see `quantise`), which needs NNCF.
 
     Raises
     ------
