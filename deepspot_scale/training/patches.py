@@ -42,15 +42,9 @@ def stamp_target(
 ) -> Image:
     """Return the training target: a 3x3 stamp at every true spot.
 
-    Parameters
-    ----------
-    points
-        (n, 2), spots in pixels; of a spot outside, the part inside is drawn.
-    shape
-        (y, x) of the target.
-    image
-        (y, x), the background under the stamps, cut to [0, 1], as in the paper's target
-        e(X); black if not given.
+    Points are (n, 2), in pixels; of a spot outside, the part inside is drawn. `image`
+    is the background under the stamps, of the same shape (y, x), cut to [0, 1], as in
+    the paper's target e(X); without it the background is black.
     """
     target = np.zeros((shape[0] + 4, shape[1] + 4), np.float32)
     centres = np.round(points).astype(np.int64).reshape(-1, 2)

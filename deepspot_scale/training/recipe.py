@@ -1,6 +1,6 @@
 """The recipe of a training: TOML comes in, checked plain values go out.
 
-Here is everything that decides about the weights, and nothing else; a recipe can be
+A recipe holds everything that decides about the weights, and nothing else; it can be
 written, compared, and sent to a worker. Nothing here opens images or knows Keras.
 """
 
