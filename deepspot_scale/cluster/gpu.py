@@ -94,10 +94,7 @@ def _find_devices() -> list[str]:
 def open_gpus(options: Gpus) -> Iterator[Any]:
     """Start one worker for each GPU and yield their client; stop them at the end.
 
-    Raises
-    ------
-    DeviceError
-        There is no GPU, or there are fewer than `options.workers`.
+    Raises DeviceError if there is no GPU, or there are fewer than `options.workers`.
     """
     from distributed import Nanny, Scheduler, SpecCluster
 

@@ -264,11 +264,8 @@ def open_queue(
 ) -> Iterator[Any]:
     """Submit jobs and yield their client; cancel them at the end.
 
-    Raises
-    ------
-    SettingsError
-        dask-jobqueue is not installed, this machine has no such queue, or the queue
-        refuses a job.
+    Raises SettingsError if dask-jobqueue is not installed, this machine has no such
+    queue, or the queue refuses a job.
     """
     import dask
     from distributed import Client

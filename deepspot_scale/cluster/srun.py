@@ -175,10 +175,7 @@ def _shared_folder(options: Allocation, task: Task) -> Path:
 def open_allocation(options: Allocation) -> Iterator[Any]:
     """As task 0, start the scheduler and one worker, and yield the client.
 
-    Raises
-    ------
-    SettingsError
-        ``srun`` did not start this process.
+    Raises SettingsError if ``srun`` did not start this process.
     """
     from distributed import Nanny, Scheduler, SpecCluster
 

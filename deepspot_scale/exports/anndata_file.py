@@ -71,7 +71,8 @@ def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
     obs[words] = obs[words].astype("category")
     paths = [address.path for address in addresses]
     numbers = (table[name] for name in ("channel", "t", "z", "cell"))
-    index = [_name(*place) for place in zip(paths, *numbers, strict=True)]
+    places = zip(paths, *numbers, strict=True)
+    index = [f"{path}/{channel}/t{t}/z{z}/{n}" for path, channel, t, z, n in places]
     obs.index = pd.Index(index, dtype=object)
     columns = measures.measure_columns(results.index.sectors)
     known = {column.name: column.meaning for column in columns}
@@ -82,7 +83,3 @@ def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
         var=var,
         obsm={"spatial": table[["cell_x", "cell_y"]].to_numpy("float64")},
     )
-
-
-def _name(path: str, channel: str, t: int, z: int, cell: int) -> str:
-    return f"{path}/{channel}/t{t}/z{z}/{cell}"
