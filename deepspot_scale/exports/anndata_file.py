@@ -32,12 +32,8 @@ def write_anndata(results: RunResults, path: Path) -> None:
     in; see `make_anndata`. ``uns`` has the texts ``settings`` (TOML) and
     ``provenance`` (JSON) and the table ``fields``, failed ones with their reason.
 
-    Raises
-    ------
-    SettingsError
-        Another ending, or anndata is not installed.
-    RunError
-        The run has no cells, since no label image of cells was named.
+    Raises SettingsError if the name ends otherwise than in ``.h5ad`` or anndata is not
+    installed, and RunError if the run has no cells.
     """
     if path.suffix != ".h5ad":
         raise SettingsError(f"expected a file name ending in .h5ad, got {path.name}")
