@@ -14,6 +14,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any, Literal
 
 from pydantic import Field
@@ -56,9 +57,7 @@ def find_gpus(environment: Mapping[str, str] | None = None) -> list[str]:
     if visible is not None:
         # As CUDA reads it: everything after an empty id or -1 is ignored.
         ids = [each.strip() for each in visible.split(",")]
-        gpus = ids[
-            : next((i for i, each in enumerate(ids) if each in ("", "-1")), None)
-        ]
+        gpus = list(takewhile(lambda each: each not in ("", "-1"), ids))
         looked = f"{VISIBLE}={visible!r} hides all"
     else:
         gpus = _ask_driver() or _find_devices()
