@@ -96,10 +96,7 @@ def _find_devices() -> list[str]:
 def open_gpus(options: Gpus) -> Iterator[Client]:
     """Start one worker for each GPU and yield their client; stop them at the end.
 
-    Raises
-    ------
-    DeviceError
-        There is no GPU, or there are fewer than `options.workers`.
+    Raises DeviceError if there is no GPU, or there are fewer than `options.workers`.
     """
     from distributed import Nanny, Scheduler, SpecCluster
 

@@ -180,10 +180,7 @@ def _shared_folder(options: Allocation, task: Task) -> Path:
 def open_allocation(options: Allocation) -> Iterator[Client]:
     """As task 0, start the scheduler and one worker, and yield the client.
 
-    Raises
-    ------
-    SettingsError
-        ``srun`` did not start this process.
+    Raises SettingsError if ``srun`` did not start this process.
     """
     from distributed import Nanny, Scheduler, SpecCluster
 
@@ -221,12 +218,8 @@ def _security(options: Allocation, place: Path, *, make: bool) -> Security | Non
 def serve_allocation(options: Allocation) -> bool:
     """In every task but 0, be a worker until the run ends; return whether it was one.
 
-    Raises
-    ------
-    SettingsError
-        ``srun`` did not start this process.
-    RunError
-        Task 0 neither starts a scheduler nor ends within `TIMEOUT`.
+    Raises SettingsError if ``srun`` did not start this process, and RunError if task 0
+    neither starts a scheduler nor ends within `TIMEOUT`.
     """
     task = find_task(os.environ)
     place = _shared_folder(options, task)

@@ -36,11 +36,8 @@ _ROWS = 1024
 def write_sectors(results: RunResults, *, overwrite: bool) -> None:
     """Write the label image ``sectors`` of every field that is done.
 
-    Raises
-    ------
-    RunError
-        The run has no cells, a field has such labels, or the input is no OME-Zarr
-        plate.
+    Raises RunError if the run has no cells, a field has such labels, or the input is no
+    OME-Zarr plate.
     """
     check_cells(results, "sectors are those of cells")
     if NAME in {results.settings.cells, results.settings.nuclei}:

@@ -283,10 +283,7 @@ def _lazy_labels(labels: LabelImage, image: StoredImage) -> xr.DataArray:
 def open_field(entry: FieldEntry) -> Field:
     """Open the image of one field: metadata only, no pixels.
 
-    Raises
-    ------
-    FieldError
-        Image or metadata are missing, damaged or invalid.
+    Raises FieldError if image or metadata are missing, damaged or invalid.
     """
     source = entry.source
     if not is_url(source) and is_image_file(source):

@@ -116,10 +116,7 @@ class StoredImage:
     ) -> NDArray[Any]:
         """Read one (y, x) window at `index` of t and c, in plane z or projected over z.
 
-        Returns
-        -------
-        ndarray
-            Of the image's dtype; float32 for the mean.
+        It has the image's dtype, or float32 for the mean.
         """
         if not isinstance(z, str):
             return self._planes({**index, "z": z}, window)

@@ -67,12 +67,8 @@ def list_sources(path: str) -> tuple[tuple[str, str], ...]:
 def open_file(source: str) -> StoredImage:
     """Open an image file; ``#`` and a number after the path name one of its images.
 
-    Raises
-    ------
-    FieldError
-        The file is missing, damaged or coloured, or has axes that are not OME's.
-    PlateError
-        The format needs bioio, which is not installed.
+    Raises FieldError if the file is missing, damaged or coloured, or has axes that are
+    not OME's, and PlateError if the format needs bioio, which is not installed.
     """
     if not source.lower().endswith(ENDINGS):
         with field_errors(f"opening {source}"):
