@@ -21,6 +21,7 @@ from deepspot_scale.blockwise.geometry import Block, Blocks, Box, whole_box
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.blockwise.rounds import defer_rounds, reduce_rounds
 from deepspot_scale.errors import FieldError
+from deepspot_scale.kernels.regions import check_label_values
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,17 @@ def check_image(image: xr.DataArray, what: str = "image") -> xr.DataArray:
 
 
 def check_labels(
-    cells: xr.DataArray | None, nuclei: xr.DataArray | None
+    cells: xr.DataArray | None,
+    nuclei: xr.DataArray | None,
+    like: xr.DataArray | None = None,
 ) -> dict[str, xr.DataArray]:
-    """Return the label images by name, y and x last, all of one shape.
+    """Return the label images by name, y and x last, all on the grid of `like`.
 
     Raises
     ------
     FieldError
-        Labels that are no whole numbers, or of different shapes.
+        Labels that are no whole numbers, or of different shapes; or negative labels,
+        of lazy ones when they are computed.
     """
     given = {"cells": cells, "nuclei": nuclei}
     labels = {
@@ -87,23 +91,44 @@ def check_labels(
             raise FieldError(f"{name}: expected whole-number labels, got {image.dtype}")
         if not set(image.dims) <= {"t", "y", "x"}:
             raise FieldError(f"{name}: expected dimensions (t,) y, x; got {image.dims}")
-    if len({image.shape[-2:] for image in labels.values()}) > 1:
-        raise FieldError(
-            f"cells have shape {labels['cells'].shape}, nuclei {labels['nuclei'].shape}"
-        )
-    # A mask of truth values is one region, with label 1.
-    return {
-        name: image.astype(np.uint8) if image.dtype.kind == "b" else image
-        for name, image in labels.items()
+    grids = labels if like is None else {**labels, "the image": like}
+    shapes = {
+        name: (image.sizes["y"], image.sizes["x"]) for name, image in grids.items()
     }
+    if len(set(shapes.values())) > 1:
+        raise FieldError(
+            "labels need the image's grid, along (y, x): "
+            + ", ".join(f"{name} have shape {size}" for name, size in shapes.items())
+        )
+    return {name: _check_values(image, name) for name, image in labels.items()}
+
+
+def _check_values(labels: xr.DataArray, name: str) -> xr.DataArray:
+    """Return labels whose values are checked: now, or when they are computed."""
+    if labels.dtype.kind == "b":  # a mask is one region, with label 1
+        return labels.astype(np.uint8)
+    if not is_lazy(labels):
+        check_label_values(labels.to_numpy(), name)
+        return labels
+    meta = np.empty((0,) * labels.ndim, labels.dtype)
+    return labels.copy(data=labels.data.map_blocks(check_label_values, name, meta=meta))
 
 
 def labels_at(labels: Mapping[str, xr.DataArray], t: int) -> dict[str, xr.DataArray]:
-    """Return the label planes of one time point; those without t serve all."""
-    return {
-        name: image.isel(t=t) if "t" in image.dims else image
-        for name, image in labels.items()
-    }
+    """Return the label planes of one time point; labels of a single one serve all.
+
+    Raises FieldError if the labels end before `t`.
+    """
+    planes = {}
+    for name, image in labels.items():
+        n_t = image.sizes.get("t", 1)
+        if n_t > 1 and not 0 <= t < n_t:
+            raise FieldError(
+                f"{name} have {n_t} time points, counted from 0, and none for t = {t}"
+            )
+        index = {"t": t if n_t > 1 else 0} if "t" in image.dims else {}
+        planes[name] = image.isel(index)
+    return planes
 
 
 def is_lazy(*images: xr.DataArray | None) -> bool:

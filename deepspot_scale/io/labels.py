@@ -23,12 +23,11 @@ from deepspot_scale.errors import FieldError
 from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_image
 from deepspot_scale.io.ome_zarr.zarr_images import open_image_node, open_level
 from deepspot_scale.io.stored_image import StoredImage, Window
+from deepspot_scale.kernels.regions import check_label_values
 
 _ROUNDING = 1e-6
 """In pixels. A centre on the edge of two label pixels must always get the same one,
 although the ratio of two decimal pixel sizes is not exact in binary."""
-_LARGEST = 2**63 - 1
-"""Largest label that tables can hold: they store int64."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +66,7 @@ class LabelImage:
             return np.zeros((rows.size, columns.size), self.stored.dtype)
         span = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
         labels = self.stored.plane(index, z, span)
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high > _LARGEST:
-            raise FieldError(
-                f"labels at {self.stored.source} go from {low} to {high}; expected 0 "
-                f"for background and labels up to {_LARGEST}. Number them again."
-            )
+        labels = check_label_values(labels, f"labels at {self.stored.source}")
         return labels[np.ix_(rows - rows[0], columns - columns[0])]
 
 

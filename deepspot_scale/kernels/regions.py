@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from deepspot_scale.errors import FieldError
 
 Integers = NDArray[np.int64]
 Region = tuple[int, tuple[slice, slice]]
@@ -20,6 +23,19 @@ DENSE_LABELS = 1 << 22
 """Below this labels are counted in a dense table; larger ones are sorted."""
 LISTED_LABELS = 1 << 16
 """Below this scipy lists every label; larger ones are renumbered first."""
+_LARGEST = 2**63 - 1
+"""Largest label that tables can hold: they store int64."""
+
+
+def check_label_values(labels: NDArray[Any], what: str) -> NDArray[Any]:
+    """Return `labels`; FieldError if any is below 0 or more than a table can hold."""
+    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
+    if low < 0 or high > _LARGEST:
+        raise FieldError(
+            f"{what} go from {low} to {high}; expected 0 for background and labels up "
+            f"to {_LARGEST}. Number them again."
+        )
+    return labels
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from deepspot_scale.blockwise.spots import (
     nearest_pixel,
     order_spots,
 )
+from deepspot_scale.errors import FieldError
 from deepspot_scale.vocabulary import SPOTS, PlaneIdentity
 
 
@@ -55,9 +56,23 @@ def look_up(table: pd.DataFrame, read: Reader, shape: tuple[int, ...]) -> pd.Dat
         Gives ``cells`` and ``nuclei``, as far as there are any.
     shape
         The field's pixels along y and x.
+
+    Raises
+    ------
+    FieldError
+        A spot lies further beyond the field than its own pixels reach.
     """
     if table.empty:
         return table
+    places = table[["y", "x"]].to_numpy()
+    near = (places > -0.5 - SLACK) & (places < np.array(shape) - 0.5 + SLACK)
+    if not near.all():  # nor is a place that is NaN
+        y, x = places[~near.all(axis=1)][0]
+        raise FieldError(
+            f"{np.sum(~near.all(axis=1))} spots lie outside the labels of {shape} "
+            f"pixels, one at (y, x) = ({y:.1f}, {x:.1f}); give labels of the image "
+            "that the spots come from, on its grid"
+        )
     y = nearest_pixels(table["y"].to_numpy(), shape[0])
     x = nearest_pixels(table["x"].to_numpy(), shape[1])
     ends = ((int(along.min()), int(along.max()) + 1) for along in (y, x))

@@ -5,6 +5,7 @@ Spots and label images come in, tables go out. Nothing here knows plates or file
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from deepspot_scale.blockwise.geometry import Box, one_block
 from deepspot_scale.blockwise.identity import (
     delayed_table,
     lazy_table,
+    plane_columns,
     plane_identity,
 )
 from deepspot_scale.blockwise.lifting import (
@@ -47,6 +49,7 @@ from deepspot_scale.vocabulary import CELLS, FieldAddress, PlaneIdentity
 if TYPE_CHECKING:
     from deepspot_scale.verbs.images import AnyTable
 
+_FIELD = ["row", "column", "field"]
 GIVEN_SPOTS: Key[pd.DataFrame] = Key("given_spots")
 """Spots that were found before."""
 
@@ -67,7 +70,26 @@ class _PlaneReader:
         return self.labels[name].dtype
 
 
-def _assign_table(spots: pd.DataFrame, labels: dict[str, xr.DataArray]) -> pd.DataFrame:
+def _fields_of(spots: pd.DataFrame) -> list[FieldAddress]:
+    rows = spots[_FIELD].drop_duplicates().itertuples(index=False)
+    return [FieldAddress(*row) for row in rows]
+
+
+def _check_one_field(fields: list[FieldAddress]) -> None:
+    if len(fields) > 1:
+        names = ", ".join(each.path or "one without a name" for each in fields[:6])
+        raise FieldError(
+            f"the spots are of {len(fields)} fields ({names}"
+            f"{', ...' if len(fields) > 6 else ''}) and the labels are of one; give "
+            "the spots of each field alone, with its own labels"
+        )
+
+
+def _assign_table(
+    spots: pd.DataFrame, labels: dict[str, xr.DataArray], fields: pd.DataFrame
+) -> pd.DataFrame:
+    """Return spots with their labels; `fields` are those of all partitions."""
+    _check_one_field(_fields_of(fields))
     shape = next(iter(labels.values())).shape[-2:]
     # The index may repeat, as that of computed partitions does: rows go by place.
     rows = spots.reset_index(drop=True)
@@ -93,7 +115,7 @@ def assign(
     Parameters
     ----------
     spots
-        Table from `detect`, lazy or not.
+        Table of one field from `detect`, lazy or not.
     cells, nuclei
         Label images (y, x) or (t, y, x) on the image's grid; 0 is background.
 
@@ -105,7 +127,8 @@ def assign(
     Raises
     ------
     FieldError
-        No label image, or unfit ones.
+        No label image, or unfit ones; spots of several fields, or outside the labels
+        (lazy ones: when computed).
 
     Examples
     --------
@@ -122,13 +145,18 @@ def assign(
     if not labels:
         raise FieldError("assign needs cells or nuclei, got neither")
     if isinstance(spots, pd.DataFrame):
-        return _assign_table(spots, labels)
+        return _assign_table(spots, labels, spots)
     from dask.delayed import delayed
 
     # A dictionary of DataArrays goes into the graph as one delayed value, so that
-    # lazy labels are read once, by the tasks that need them.
+    # lazy labels are read once, by the tasks that need them. The fields of all
+    # partitions are one more partition, which each of them gets.
     lazy: AnyTable = spots.map_partitions(
-        _assign_table, delayed(dict)(labels), meta=spots._meta, align_dataframes=False
+        _assign_table,
+        delayed(dict)(labels),
+        spots[_FIELD].drop_duplicates(split_out=1),
+        meta=spots._meta,
+        align_dataframes=False,
     )
     return lazy
 
@@ -154,6 +182,64 @@ def _planes_with_spots(spots: pd.DataFrame) -> list[PlaneIdentity]:
     return found or [PlaneIdentity()]
 
 
+def _of_field(
+    spots: pd.DataFrame, planes: list[PlaneIdentity] | None
+) -> tuple[pd.DataFrame, list[PlaneIdentity]]:
+    """Return the spots of the planes' field, and planes that have its name.
+
+    Where only one of the two has a name, they are of one field; no planes are those of
+    the spots.
+    """
+    fields = _fields_of(spots)
+    if planes is None:
+        _check_one_field(fields)
+        return spots, _planes_with_spots(spots)
+    address = planes[0].address
+    if address.field and all(each.field for each in fields):
+        own = (spots[_FIELD] == (address.row, address.column, address.field)).all(
+            axis=1
+        )
+        return spots[own], planes
+    _check_one_field(fields)
+    if not address.field and fields:
+        planes = [replace(plane, address=fields[0]) for plane in planes]
+    return spots, planes
+
+
+def _by_plane(
+    spots: pd.DataFrame, planes: list[PlaneIdentity]
+) -> list[tuple[PlaneIdentity, pd.DataFrame]]:
+    """Return the planes with their spots; FieldError if a spot is in none of them."""
+    keys = ["t", "channel", "z"]
+    found = [
+        (plane, spots[(spots[keys] == (plane.t, plane.channel, plane.z)).all(axis=1)])
+        for plane in planes
+    ]
+    n_left = len(spots) - sum(len(own) for _, own in found)
+    if n_left:
+        there = spots[keys].drop_duplicates().to_dict("records")
+        raise FieldError(
+            f"{n_left} of {len(spots)} spots are in no plane of like. Its first is of "
+            f"{plane_columns(planes[0])}; the spots are of {there[:4]}. Give the image "
+            "that they come from, or the spots of its planes alone"
+        )
+    return found
+
+
+def _check_assigned(spots: pd.DataFrame, labels: dict[str, NDArray[Any]]) -> None:
+    """Raise FieldError unless these labels give the spots their cells and nuclei."""
+    unknown = spots.assign(cell=0, nucleus=0)
+    shape = labels["cells"].shape
+    again = look_up(unknown, read_whole(labels), (shape[0], shape[1]))
+    columns = ["cell", "nucleus"]
+    other = (again[columns].to_numpy() != spots[columns].to_numpy()).any(axis=1)
+    if other.any():
+        raise FieldError(
+            f"{other.sum()} spots have other cells or nuclei than these labels give "
+            "them; assign the spots first, with the same cells and nuclei"
+        )
+
+
 def _given_spots(_: BlockContext, agreed: Answers) -> Spots:
     return Spots(agreed[GIVEN_SPOTS], 0)
 
@@ -175,13 +261,9 @@ def _measure_tables(
     )
     (table,) = pipeline.tables
     tables = []
-    for plane in planes if planes is not None else _planes_with_spots(spots):
-        own = spots[
-            (spots["t"] == plane.t)
-            & (spots["z"] == plane.z)
-            & (spots["channel"] == plane.channel)
-        ]
+    for plane, own in _by_plane(*_of_field(spots, planes)):
         arrays = {n: np.asarray(i.data) for n, i in labels_at(labels, plane.t).items()}
+        _check_assigned(own, arrays)
         known = Answers({GIVEN_SPOTS.name: own, REFERENCE.name: reference})
         blocks = one_block(arrays["cells"].shape)
         answers = reduce_rounds(pipeline, blocks, read_whole(arrays), known)
@@ -203,14 +285,16 @@ def measure_polarity(
     Parameters
     ----------
     spots
-        Table of one field from `assign`, lazy or not.
+        Table of one field from `assign`, lazy or not; or of several, of which `like`
+        says one.
     cells, nuclei
         Label images (y, x) or (t, y, x) that the spots were assigned with. Without
         nuclei, directions are about the cell's centroid and all of it is cytoplasm.
     reference
         Where "toward" is; without one, bins count from +x.
     like
-        The image the spots come from: its planes are reported even without spots.
+        The image the spots come from: its planes are reported even without spots, and
+        where it has an address, the spots of that field alone are counted.
     nucleus_margin
         As in `PolarityMeasure`.
 
@@ -222,7 +306,8 @@ def measure_polarity(
     Raises
     ------
     FieldError
-        Unfit label images.
+        Unfit label images; spots of several fields, in no plane of `like`, or assigned
+        with other labels (lazy ones: when computed).
     SettingsError
         A margin that is no distance.
 
@@ -237,8 +322,8 @@ def measure_polarity(
     [[1.0, 600.0, 0.0, 90.0]]
     """
     measure = PolarityMeasure(nucleus_margin)
-    labels = check_labels(cells, nuclei)
     planes = _planes_of(like) if like is not None else None
+    labels = check_labels(cells, nuclei, like)
     if isinstance(spots, pd.DataFrame) and not is_lazy(*labels.values()):
         return _measure_tables(spots, labels, reference, planes, measure)
     from dask.delayed import delayed

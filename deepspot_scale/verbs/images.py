@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     AnyTable: TypeAlias = pd.DataFrame | dd.DataFrame
 
 _GIVEN_IMAGE = "given"
+_ROUNDING = 1e-3
+"""What float16 rounds near 1; a larger excess over [0, 1] is not from rounding."""
 
 
 def enhance(
@@ -128,12 +130,18 @@ def enhance(
     return stack_planes(planes, image)
 
 
-def _check_finite(here: BlockContext, _: Answers) -> Pixels:
+def _check_enhanced(here: BlockContext, _: Answers) -> Pixels:
     pixels = here.read(_GIVEN_IMAGE, here.wanted)
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+    if not np.isfinite(pixels).all():
         raise FieldError(
             "the image to detect on has pixels that are NaN or infinite; replace "
             "them first"
+        )
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        raise FieldError(
+            "this method expects an enhanced image in [0, 1], got pixels from "
+            f"{low:g} to {high:g}; enhance the image first, or detect with method='raw'"
         )
     return Pixels(here.wanted, pixels)
 
@@ -147,7 +155,7 @@ def detection_pipeline(detector: Detector, block: int = DEFAULT_BLOCK) -> Pipeli
     if detector.on == "raw":
         works = {"brightness": brightness, "detect": detector_work(detector, IMAGE)}
         return plan_pipeline(works, block=block)
-    given = Work((Step(ENHANCED, _check_finite, {_GIVEN_IMAGE: 0}),))
+    given = Work((Step(ENHANCED, _check_enhanced, {_GIVEN_IMAGE: 0}),))
     detect_work = detector_work(detector, ENHANCED.name)
     works = {"given": given, "brightness": brightness, "detect": detect_work}
     return plan_pipeline(works, images=(IMAGE, _GIVEN_IMAGE), block=block)
@@ -194,8 +202,8 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
     Raises
     ------
     FieldError
-        Images of different shapes, raw counts where an enhanced image is expected,
-        or pixels that are not finite (when computed).
+        Images of different shapes, raw counts where an enhanced image is expected
+        (floats: when computed), or pixels that are not finite (when computed).
     SettingsError
         No such method, a block too small for it, `raw` beside a method for raw
         images, or numbers out of range.
@@ -294,7 +302,8 @@ def apply(
     SettingsError
         Stages that do not go together.
     """
-    image, labels = check_image(image), check_labels(cells, nuclei)
+    image = check_image(image)
+    labels = check_labels(cells, nuclei, image)
     choices = {MEASURE_BRIGHTNESS: BrightnessOptions(), **stages}
     context = RunContext(frozenset({IMAGE, *labels}))
     layers = _layers_of(stages, context)
@@ -302,9 +311,9 @@ def apply(
     known = Answers({REFERENCE.name: reference})
     planes, identities = [], []
     for index, plane in iter_planes(image, pipeline.axes):
-        stored = {IMAGE: plane, **labels_at(labels, index.get("t", 0))}
-        planes.append(lift_plane(pipeline, _only_read(pipeline, stored), known))
         identities.append(plane_identity(image, index))
+        stored = {IMAGE: plane, **labels_at(labels, identities[-1].t)}
+        planes.append(lift_plane(pipeline, _only_read(pipeline, stored), known))
     answers = [plane.answers for plane in planes]
     found: dict[str, Any] = {
         table.name: gather_tables(

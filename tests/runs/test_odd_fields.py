@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 
 from deepspot_scale.io.ome_zarr.writing import write_labels
 from deepspot_scale.io.plate import open_plate
@@ -142,6 +143,24 @@ def test_cells_may_have_very_large_numbers(
     outcome = run_quickly(str(plate), tmp_path / "run")
     moved = complete.cells.assign(cell=complete.cells["cell"] + offset)
     pd.testing.assert_frame_equal(outcome.cells, moved)
+
+
+@pytest.mark.parametrize("name", ["cells", "nuclei"])
+def test_negative_labels_are_the_failure_of_their_field_alone(
+    plate: Path,
+    tmp_path: Path,
+    run_quickly: Callable[..., Any],
+    draw_scene: Callable[..., Any],
+    name: str,
+) -> None:
+    labels = getattr(draw_scene(1), name).astype(np.int32)
+    labels[-1, -1] = -3
+    # Another program may write what our own writer refuses.
+    array = plate / "B/03/1/labels" / name / "0"
+    zarr.create_array(array, data=labels, overwrite=True)
+    outcome = run_quickly(str(plate), tmp_path / "run")
+    assert list(outcome.reasons) == ["B/03/1"]
+    assert f"labels/{name}/0 go from -3" in outcome.reasons["B/03/1"]
 
 
 def test_a_cell_without_nucleus_keeps_its_counts_and_has_no_direction(

@@ -10,10 +10,18 @@ from hypothesis import strategies as st
 from deepspot_scale.blockwise.identity import PlaneIdentity, identify, lazy_table
 from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.errors import FieldError
-from deepspot_scale.stages.assignment import look_up, nearest_pixels
+from deepspot_scale.simulation import render_spots
+from deepspot_scale.stages.assignment import (
+    ASSIGN,
+    AssignOptions,
+    look_up,
+    nearest_pixels,
+)
+from deepspot_scale.stages.detection.detect import DETECT, DetectOptions
 from deepspot_scale.tables import empty_table
 from deepspot_scale.verbs.cells import assign
-from deepspot_scale.vocabulary import SPOTS
+from deepspot_scale.verbs.images import apply, detect
+from deepspot_scale.vocabulary import SPOTS, FieldAddress
 
 few = settings(max_examples=50, deadline=None)
 SHAPE = (23, 31)
@@ -171,9 +179,93 @@ def test_unfit_labels_are_named_errors():
         assign(spots)
     with pytest.raises(FieldError, match="whole-number labels"):
         assign(spots, cells=labels.astype(float))
-    with pytest.raises(FieldError, match="cells have shape"):
+    with pytest.raises(FieldError, match=r"cells have shape .* nuclei have shape"):
         assign(spots, cells=labels, nuclei=labels[:5])
     with pytest.raises(FieldError, match="got ndarray"):
         assign(spots, cells=labels.to_numpy())
     with pytest.raises(FieldError, match=r"dimensions \(t,\) y, x"):
         assign(spots, cells=labels.expand_dims("z"))
+
+
+def test_spots_far_outside_the_labels_are_an_error_not_clipped():
+    labels = as_labels(np.full(SHAPE, 9))
+    rim = spot_table([-5.0, SHAPE[0] + 5.0], [3.0, 3.0])
+    assert assign(rim, cells=labels)["cell"].tolist() == [9, 9]
+    for far in ([3.0, 40.0], [-20.0, 3.0], [3.0, np.nan]):
+        with pytest.raises(FieldError, match=r"1 spots lie outside the labels"):
+            assign(spot_table(far, [3.0, 3.0]), cells=labels)
+        with pytest.raises(FieldError, match="give labels of the image"):
+            assign(spot_table([3.0, 3.0], far), nuclei=labels)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_spots_of_two_fields_are_an_error_that_names_them(lazy, here_and_now):
+    parts = [
+        scatter(n, n, address=FieldAddress("B", column, "0"))
+        for n, column in ((5, "03"), (0, "05"), (4, "04"))
+    ]
+    spots = lazy_table([delayed(part) for part in parts], SPOTS)
+    spots = spots if lazy else spots.compute()
+    with pytest.raises(FieldError, match=r"2 fields \(B/03/0, B/04/0\)"):
+        len(assign(spots, cells=as_labels(regions())))
+
+
+def test_partitions_are_computed_once_though_each_needs_the_fields_of_all(here_and_now):
+    counted = []
+
+    def make(t):
+        counted.append(t)
+        return scatter(5, t, t=t)
+
+    spots = lazy_table([delayed(make)(t) for t in range(3)], SPOTS)
+    assert len(assign(spots, cells=as_labels(regions())).compute()) == 15
+    assert sorted(counted) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("name", ["cells", "nuclei"])
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(-1, np.int16), (-3, np.int64), (2**63, np.uint64)]
+)
+def test_labels_that_no_table_can_hold_are_an_error(
+    lazy, name, value, dtype, here_and_now
+):
+    plane = np.ones(SHAPE, dtype)
+    plane[20, 30] = value
+    labels = as_labels(da.from_array(plane, chunks=40) if lazy else plane)
+    with pytest.raises(FieldError, match=f"^{name} go from .*Number them again"):
+        assign(spot_table([3.0], [3.0]), **{name: labels})
+
+
+def test_labels_of_one_time_point_serve_all_and_more_must_reach_the_spots():
+    spots, one = scatter(5, t=3), as_labels(regions(shape=(1, *SHAPE)), ("t", "y", "x"))
+    same = assign(spots, cells=one[0])
+    pd.testing.assert_frame_equal(assign(spots, cells=one), same)
+    two = xr.concat([one, one], "t")
+    with pytest.raises(FieldError, match=r"2 time points, counted from 0.* t = 3"):
+        assign(spots, cells=two)
+
+
+STAGES = {DETECT: DetectOptions(detector="raw"), ASSIGN: AssignOptions()}
+
+
+def movie(n_t=3):
+    light = render_spots((64, 96), np.array([[20, 30]]), [500.0], [1.3])
+    counts = np.stack([100 + light] * n_t).astype(np.uint16)
+    return xr.DataArray(counts, dims=("t", "y", "x"), coords={"t": np.arange(n_t)})
+
+
+def test_one_time_point_of_a_movie_has_the_labels_of_that_time_in_all_verbs():
+    image, shape = movie()[2], (3, 64, 96)
+    cells = as_labels(
+        np.arange(1, 4)[:, None, None] * np.ones(shape, int), ("t", "y", "x")
+    )
+    found = apply(STAGES, image, cells=cells)["spots"]
+    assert found["cell"].tolist() == [3]
+    assert assign(detect(image, method="raw"), cells=cells)["cell"].tolist() == [3]
+
+
+def test_labels_of_another_shape_than_the_image_are_refused_by_apply():
+    cells = as_labels(np.full((32, 48), 9))
+    with pytest.raises(FieldError, match=r"cells .*\(32, 48\), the image .*\(64, 96\)"):
+        apply(STAGES, movie(), cells=cells)

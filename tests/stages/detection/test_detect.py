@@ -410,6 +410,30 @@ def test_pixels_that_are_not_finite_are_a_named_error(value, lazy, here_and_now)
             len(detect(*given, method=method))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("method", ["enhanced", "paper"])
+def test_raw_floats_are_not_taken_for_an_enhanced_image(
+    dtype, lazy, method, here_and_now
+):
+    raw = as_image(counts((70, 83), 1).astype(dtype))
+    below = as_image(np.full((40, 40), -0.1, dtype))
+    for whole in (raw, below):
+        image = whole.chunk(y=33) if lazy else whole
+        with pytest.raises(FieldError, match=r"in \[0, 1\], got pixels .*method='raw'"):
+            len(detect(image, method=method))
+    assert len(detect(raw.astype(np.float64), method="raw")) > 0
+
+
+def test_what_rounding_adds_to_an_enhanced_image_is_no_error():
+    enhanced = certainties((70, 83), 1)
+    assert enhanced.max() <= 1
+    rounded = enhanced.copy()
+    rounded[:2] = (-5e-4,)
+    rounded[rounded.argmax() // 83, rounded.argmax() % 83] = 1.0005
+    assert len(detect(as_image(rounded))) > 0
+
+
 def stack(dims, sizes, seed=0):
     """Planes of different spots along leading dimensions."""
     planes = [counts((70, 83), seed + i) for i in range(int(np.prod(sizes)))]

@@ -25,7 +25,7 @@ from deepspot_scale.kernels.sectors import sector_sums
 from deepspot_scale.stages.polarity.measure import PolarityMeasure
 from deepspot_scale.tables import empty_table
 from deepspot_scale.verbs.cells import assign, measure_polarity
-from deepspot_scale.vocabulary import CELLS, SPOTS
+from deepspot_scale.vocabulary import CELLS, SPOTS, FieldAddress
 
 few = settings(max_examples=25, deadline=None)
 SHAPE = (37, 45)
@@ -550,3 +550,88 @@ def test_unfit_labels_are_named_errors():
             cells=as_labels(np.zeros((3, 5), int)),
             nuclei=as_labels(np.zeros((5, 3), int)),
         )
+
+
+def two_fields():
+    """Assigned spots of B/03/0 and of B/04/0, and the labels, which serve both."""
+    cells, nuclei, points = scene(1)
+    labels = {"cells": as_labels(cells), "nuclei": as_labels(nuclei)}
+    both = [
+        assign(spot_table(part, address=FieldAddress("B", column, "0")), **labels)
+        for column, part in (("03", points[::2]), ("04", points[1::2]))
+    ]
+    return both, labels
+
+
+def image_of(path, **more):
+    return xr.DataArray(
+        np.zeros(SHAPE), dims=("y", "x"), attrs={"address": path}, **more
+    )
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_spots_of_two_fields_are_an_error_or_those_of_the_named_one(lazy, here_and_now):
+    both, labels = two_fields()
+    spots = pd.concat(both)
+    if lazy:
+        spots = lazy_table([delayed(part) for part in both], SPOTS)
+    with pytest.raises(FieldError, match=r"2 fields \(B/03/0, B/04/0\)"):
+        measure_polarity(spots, **labels).compute()
+    with pytest.raises(FieldError, match="2 fields"):
+        measure_polarity(spots, **labels, like=image_of("")).compute()
+    for own in both:
+        path = FieldAddress(*own.iloc[0, :3]).path
+        got = measure_polarity(spots, **labels, like=image_of(path))
+        got = got.compute() if lazy else got
+        same_cells(got.reset_index(drop=True), measure_polarity(own, **labels))
+        assert got["n_spots"].sum() == (own["cell"] > 0).sum()
+    none = measure_polarity(spots, **labels, like=image_of("C/05/0"))["n_spots"]
+    assert (none.compute() if lazy else none).sum() == 0
+
+
+def test_spots_or_an_image_without_a_name_are_of_the_others_field():
+    both, labels = two_fields()
+    named = measure_polarity(both[0], **labels)
+    same_cells(measure_polarity(both[0], **labels, like=image_of("")), named)
+    nameless = both[0].assign(row="", column="", field="")
+    same_cells(measure_polarity(nameless, **labels, like=image_of("B/03/0")), named)
+
+
+@pytest.mark.parametrize("other", [{"t": 1}, {"z": -1}, {"channel": "FISH"}])
+def test_spots_of_planes_that_the_image_lacks_are_an_error(other):
+    both, labels = two_fields()
+    spots = both[0].assign(**other)
+    with pytest.raises(FieldError, match="spots are in no plane of like"):
+        measure_polarity(spots, **labels, like=image_of("B/03/0"))
+
+
+def test_spots_that_other_labels_were_given_to_are_an_error():
+    (spots, _), labels = two_fields()
+    unassigned = spots.assign(cell=0, nucleus=0)
+    other = {**labels, "cells": labels["cells"][::-1, ::-1]}
+    for table, given_labels in (
+        (unassigned, labels),
+        (spots, other),
+        (spots, {"cells": labels["cells"]}),
+    ):
+        with pytest.raises(FieldError, match="assign the spots first, with the same"):
+            measure_polarity(table, **given_labels)
+
+
+def test_labels_of_another_shape_than_the_image_are_an_error():
+    (spots, _), labels = two_fields()
+    like = image_of("B/03/0").pad(y=(0, 3))
+    with pytest.raises(FieldError, match=r"cells .*nuclei .*the image .*\(40, 45\)"):
+        measure_polarity(spots, **labels, like=like)
+
+
+def test_negative_labels_are_an_error_also_lazy(here_and_now):
+    cells, _, points = scene(1)
+    wrong = cells.astype(np.int16)
+    wrong[-1, -1] = -7
+    spots = assign(spot_table(points), cells=as_labels(cells))
+    with pytest.raises(FieldError, match="cells go from -7"):
+        measure_polarity(spots, cells=as_labels(wrong))
+    lazy = measure_polarity(spots, cells=as_labels(wrong).chunk(y=9))
+    with pytest.raises(FieldError, match="cells go from -7"):
+        lazy.compute()
