@@ -66,11 +66,23 @@ def row_letters(number: int) -> str:
 
 def same_well(given: str, address: FieldAddress) -> bool:
     """Return whether a user's word for a well (B3, B03, b/3, B/03) means this one."""
-    match = re.fullmatch(r"([A-Za-z]+)[/ ]?0*(\d+)", given.strip())
-    column = address.column.lstrip("0") or "0"
-    if match is None:
-        return given.strip() in {address.well, f"{address.row}/{address.column}"}
-    return (match[1].upper(), match[2]) == (address.row.upper(), column)
+    return _plain_well(given) in well_names(address)
+
+
+def well_names(address: FieldAddress) -> set[str]:
+    """Return what every word for a well comes to; wells that share one are mixed up.
+
+    Examples
+    --------
+    >>> well_names(FieldAddress("B", "03", "0"))
+    {'B/3'}
+    """
+    return {_plain_well(address.well), _plain_well(f"{address.row}/{address.column}")}
+
+
+def _plain_well(word: str) -> str:
+    match = re.fullmatch(r"([A-Za-z]+)[/ ]?0*(\d+)", word.strip())
+    return f"{match[1].upper()}/{match[2]}" if match else word.strip()
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,22 @@ def source_text(source: Source) -> str:
 
 
 def join(source: str, *parts: str) -> str:
-    """Return the path or URL of an item below `source`."""
-    return "/".join((source.rstrip("/"), *(part for part in parts if part)))
+    """Return the path or URL of an item below `source`.
+
+    Of a chained URL the path is that of the first store that has one.
+
+    Examples
+    --------
+    >>> join("zip://::file:///p.zip", "B/03"), join("simplecache::s3://p", "B/03")
+    ('zip://B/03::file:///p.zip', 'simplecache::s3://p/B/03')
+    """
+    links = source.split("::")
+    at = next((i for i, link in enumerate(links) if is_url(link)), len(links) - 1)
+    below = [part for part in parts if part]
+    root = links[at] if links[at].endswith("://") else links[at].rstrip("/")
+    glue = "" if root.endswith("://") else "/"
+    links[at] = glue.join((root, "/".join(below))) if below else root
+    return "::".join(links)
 
 
 def is_safe_path(path: object) -> bool:

@@ -5,6 +5,7 @@ Nothing here draws, measures or writes files.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from html import escape
@@ -125,5 +126,10 @@ def _key(colour: str, mark: str) -> str:
 
 
 def _file_word(word: str) -> str:
-    """Return a user's word as it may stand in a file's name and in an HTML id."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") or "channel"
+    """Return a user's word as it may stand in a file's name and in an HTML id.
+
+    Two words that differ keep two names: ``Cy3+`` and ``Cy3-`` get a hash each.
+    """
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", word).strip("-") or "channel"
+    digest = hashlib.sha256(word.encode()).hexdigest()[:8]
+    return plain if plain == word else f"{plain}-{digest}"

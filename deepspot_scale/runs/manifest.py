@@ -13,6 +13,7 @@ how a field is processed; `results` reads the parts.
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
 import pandas as pd
@@ -30,21 +31,32 @@ from deepspot_scale.vocabulary import DONE, Column, FieldAddress
 
 LONGEST = 150
 """Most bytes of a field's name in a part's name; file systems allow 255 in all."""
+_JOINING = frozenset("-/+")
+"""Where a field's words have one of these, the joined name cannot be taken apart."""
 ENTRIES = "manifest"
 ADDRESS = ["row", "column", "field"]
 
 
 def part_name(addresses: list[FieldAddress]) -> str:
-    """Return the file name of the part that holds these fields, without ending."""
+    """Return the file name of the part that holds these fields, without ending.
+
+    Lists of fields that differ have names that differ.
+
+    Examples
+    --------
+    >>> part_name([FieldAddress("B", "03", "0")])
+    'B-03-0'
+    """
     first = addresses[0]
     words = (first.row, first.column, first.field)
     name = "-".join(word.replace("/", "_") for word in words if word)
-    members = "\n".join(address.path for address in addresses)
-    digest = hashlib.sha256(members.encode()).hexdigest()[:8]
     short = name.encode()[:LONGEST].decode(errors="ignore")
-    if len(addresses) == 1:
-        return name if short == name else f"{short}-{digest}"
+    plain = short == name and not _JOINING & set("".join(words))
+    if len(addresses) == 1 and plain and bool(first.row) == bool(first.column):
+        return name
     # Another batch may later start with the same field; it must not overwrite this one.
+    members = json.dumps([(a.row, a.column, a.field) for a in addresses])
+    digest = hashlib.sha256(members.encode()).hexdigest()[:16]
     return f"{short}+{len(addresses) - 1}-{digest}"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepspot_scale.errors import FieldError, SettingsError, did_you_mean
+from deepspot_scale.errors import FieldError, PlateError, SettingsError, did_you_mean
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.plate import FieldEntry, Plate, open_plate
 from deepspot_scale.io.tables import Folder
@@ -29,7 +29,7 @@ from deepspot_scale.runs.process import Job
 from deepspot_scale.runs.run_folder import begin_run, open_provenance
 from deepspot_scale.runs.user_tables import read_plate_map, read_references
 from deepspot_scale.settings import Settings, assemble, find_sources
-from deepspot_scale.vocabulary import FieldAddress, same_well
+from deepspot_scale.vocabulary import FieldAddress, same_well, well_names
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,13 @@ def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
     ------
     SettingsError
         The plate lacks a well, or all of its wells are absent, or the limit is below 1.
+    PlateError
+        Two wells have names that a user's word cannot tell apart.
     """
     entries = list(plate.entries)
     absent = [_well_address(well) for well in plate.missing]
     known = _one_a_well([entry.address for entry in entries])
+    _check_wells(plate, [*known, *absent])
     for word in selection.wells:
         if not any(same_well(word, address) for address in (*known, *absent)):
             names = ", ".join(address.well for address in known[:12])
@@ -163,6 +166,20 @@ def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
             "exists; give others"
         )
     return chosen
+
+
+def _check_wells(plate: Plate, wells: list[FieldAddress]) -> None:
+    """Raise PlateError if a word of a user, such as B3, would mean two wells."""
+    owners: dict[str, FieldAddress] = {}
+    for well in wells:
+        for name in well_names(well) if well.row else ():
+            other = owners.setdefault(name, well)
+            if (other.row, other.column) != (well.row, well.column):
+                raise PlateError(
+                    f"{plate.source} has the wells {other.row}/{other.column} and "
+                    f"{well.row}/{well.column}, and {well.well} would mean both; "
+                    "rename one of them in the plate"
+                )
 
 
 def _one_a_well(addresses: list[FieldAddress]) -> list[FieldAddress]:

@@ -239,7 +239,7 @@ def test_no_spots_at_all_are_counted_as_whole_numbers(folder: Folder) -> None:
     assert _results(Folder("memory://nothing/here")).count_spots().empty
 
 
-names = st.text("ABc019", min_size=1, max_size=3)
+names = st.text("Ac1-/_+", max_size=3)
 batches = st.lists(
     st.builds(FieldAddress, names, names, names), min_size=1, max_size=4, unique=True
 )
@@ -251,3 +251,31 @@ def test_different_batches_have_different_names(
 ) -> None:
     assert (part_name(first) == part_name(second)) == (first == second)
     assert "/" not in part_name(first)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("A", "1-2", ""), ("A-1", "2", "")),
+        (("A", "1", ""), ("", "", "A-1")),
+        (("A", "1", ""), ("A", "", "1")),
+        (("", "", "a/b"), ("", "", "a_b")),
+        (("A", "1", "2"), ("", "", "A/1/2")),
+    ],
+)
+def test_fields_whose_joined_names_are_alike_have_parts_of_their_own(
+    folder: Folder, one: tuple[str, str, str], other: tuple[str, str, str]
+) -> None:
+    addresses = [FieldAddress(*one), FieldAddress(*other)]
+    names = [_commit(folder, each, n) for n, each in enumerate(addresses, 1)]
+    assert names[0] != names[1]
+    found = read_fields(folder)
+    assert sorted(found["n_spots"]) == [1, 2]
+    assert sweep(folder) == 0
+    assert len(_results(folder).read("spots")) == 3
+
+
+def test_names_of_ordinary_fields_can_be_read() -> None:
+    assert part_name([FIRST]) == "B-03-0"
+    assert part_name([FieldAddress("", "", "image_1")]) == "image_1"
+    assert part_name([FieldAddress("B", "03", "")]) == "B-03"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deepspot_scale.errors import PlateError, RunError, SettingsError
-from deepspot_scale.io.plate import open_plate
+from deepspot_scale.io.plate import FieldEntry, Plate, open_plate
 from deepspot_scale.runs.prepare import (
     Prepared,
     Selection,
@@ -19,6 +19,7 @@ from deepspot_scale.runs.prepare import (
     select_fields,
 )
 from deepspot_scale.settings import make_settings
+from deepspot_scale.vocabulary import FieldAddress
 
 PATHS = ("B/03/0", "B/03/1", "C/04/0")
 
@@ -99,6 +100,39 @@ def test_a_selection_of_nothing_is_refused(
     with pytest.raises(SettingsError, match=reason):
         _prepare(plate, tmp_path / "run", selection)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "word"),
+    [
+        ("B/03", "B/3", "B3"),
+        ("B/3", "b/3", "b3"),
+        ("B/3", "B/0003", "B0003"),
+        ("A/11", "A1/1", "A11"),
+    ],
+)
+@pytest.mark.parametrize("absent", [False, True])
+def test_wells_that_one_word_would_mean_are_refused_before_the_work(
+    tmp_path: Path, one: str, other: str, word: str, absent: bool
+) -> None:
+    entries = [
+        FieldEntry(FieldAddress(*well.split("/"), "0"), well) for well in (one, other)
+    ]
+    plate = Plate("p.zarr", "p", tuple(entries))
+    if absent:
+        plate = Plate("p.zarr", "p", tuple(entries[:1]), (other,))
+    with pytest.raises(PlateError, match=f"{one} and {other}, and {word} .* both"):
+        select_fields(plate, Selection())
+
+
+@pytest.mark.parametrize("wells", [("A/1-2", "A-1/2"), ("B/3", "B/30"), ("B/0", "B/1")])
+def test_wells_that_no_word_mixes_up_are_all_selected(wells: tuple[str, ...]) -> None:
+    entries = [FieldEntry(FieldAddress(*w.split("/"), "0"), w) for w in wells]
+    plate = Plate("p.zarr", "p", tuple(entries))
+    assert select_fields(plate, Selection()) == entries
+    for entry in entries:
+        chosen = select_fields(plate, Selection((entry.address.well,)))
+        assert chosen == [entry]
 
 
 @pytest.mark.parametrize(
