@@ -171,6 +171,11 @@ def _open_folder(source: str) -> Plate:
 def _open_files(source: str, paths: list[str]) -> Plate:
     entries: dict[str, FieldEntry] = {}
     for path in paths:
+        if path.lower().endswith(".zip"):
+            raise PlateError(
+                f"{path} is a ZIP file. Unpack it, or give zip://::file://{path}, with "
+                "the plate's folder in the file, if there is one, behind zip://."
+            )
         if not tiff_png.is_image_file(path):
             raise PlateError(
                 f"{path} is no image file ({', '.join(tiff_png.SUFFIXES)}) and no Zarr "

@@ -84,6 +84,12 @@ class Folder:
                 ) from error
             raise
 
+    def check_writable(self) -> None:
+        """Write a file and remove it again; raises what the store raises."""
+        name = f"{PARTIAL}{uuid.uuid4().hex[:8]}"  # swept if this process is killed
+        self.write(name, b"")
+        self.remove(name)
+
     def _write(self, name: str, content: bytes) -> None:
         fs, path = self._store[0], self._path(name)
         partial_path = f"{path}{PARTIAL}{uuid.uuid4().hex[:8]}"

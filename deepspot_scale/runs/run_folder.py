@@ -32,9 +32,10 @@ def place_errors(folder: Folder) -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except (OSError, ValueError, ImportError) as error:  # file systems' many kinds
+    except (OSError, ValueError, ImportError, NotImplementedError) as error:
+        reason = str(error) or "nothing can be written there"
         raise RunError(
-            f"{folder.url} cannot be used as run folder: {error}; give another one "
+            f"{folder.url} cannot be used as run folder: {reason}; give another one "
             "with --out"
         ) from error
 
@@ -68,6 +69,7 @@ def begin_run(folder: Folder, settings: Settings, contents: Contents) -> None:
                     "read but not continued; use another folder with --out"
                 )
             _refuse(folder, "settings", difference(old.to_dict(), settings.to_dict()))
+            folder.check_writable()
         else:
             write_contents(folder, contents)
             folder.write("settings.toml", write_settings(settings).encode())

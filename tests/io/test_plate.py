@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import dask
 import ngio
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from numcodecs import Blosc
 
@@ -402,6 +404,23 @@ def test_a_plate_is_read_from_a_url() -> None:
 
 
 # --- damage -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inside", ["", "p.zarr"])
+def test_a_plate_in_a_zip_file_is_read_by_its_chained_url(
+    plate_folder: Path, tmp_path: Path, inside: str
+) -> None:
+    packed = tmp_path / "packed.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(plate_folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, inside / path.relative_to(plate_folder))
+    plate = open_plate(f"zip://{inside}::file://{packed}")
+    folder = open_plate(plate_folder)
+    assert list(plate) == list(folder)
+    xr.testing.assert_identical(plate["B/03/0"], folder["B/03/0"])
+    with pytest.raises(PlateError, match=r"packed\.zip is a ZIP file\. Unpack it"):
+        open_plate(packed)
 
 
 def test_absent_wells_are_named_and_the_rest_goes_on(plate_folder: Path) -> None:

@@ -84,3 +84,24 @@ def test_an_error_says_the_action_and_what_to_do(error: Exception, advice: str) 
 def test_our_own_errors_pass_unchanged() -> None:
     with pytest.raises(SettingsError, match=r"^as it was$"), field_errors("reading"):
         raise SettingsError("as it was")
+
+
+@pytest.mark.parametrize(
+    ("source", "below"),
+    [
+        ("/p.zarr/", "/p.zarr/B/03"),
+        ("s3://bucket", "s3://bucket/B/03"),
+        ("zip://::file:///p.zip", "zip://B/03::file:///p.zip"),
+        ("zip://p.zarr::s3://b/p.zip", "zip://p.zarr/B/03::s3://b/p.zip"),
+        ("simplecache::s3://b/p.zarr", "simplecache::s3://b/p.zarr/B/03"),
+        (
+            "simplecache::zip://::file:///p.zip",
+            "simplecache::zip://B/03::file:///p.zip",
+        ),
+    ],
+)
+def test_a_path_goes_to_that_part_of_a_url_that_has_paths(
+    source: str, below: str
+) -> None:
+    assert join(source, "B", "", "03") == below
+    assert join(source.rstrip("/")) == source.rstrip("/")

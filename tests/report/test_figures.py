@@ -1,4 +1,5 @@
 import io
+import re
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from deepspot_scale.report.figures import (
 )
 from deepspot_scale.report.html import svg_text
 from deepspot_scale.report.roses import draw_roses
+from deepspot_scale.report.sections import _file_word
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import make_settings
 from deepspot_scale.statistics.compact_bins import n_petals
@@ -215,3 +217,10 @@ def test_an_enhanced_image_that_was_kept_stands_between_raw_and_marked(tmp_path)
     run = RunResults(Folder(str(folder)), settings, {}, fields)
     html = draw_field(run, open_plate(tmp_path / "plate.zarr").open(address.path))
     assert html.count("data:image/jpeg") == 2
+
+
+def test_channels_that_differ_in_signs_alone_have_files_of_their_own():
+    words = [_file_word(word) for word in ("Cy3", "Cy3+", "Cy3-", "+", "-")]
+    assert len(set(words)) == 5
+    assert words[0] == "Cy3"
+    assert all(re.fullmatch(r"[A-Za-z0-9-]+", word) for word in words)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder
@@ -48,6 +51,65 @@ def test_a_file_is_no_run_folder(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunError, match="cannot be used as run folder"):
         begin_run(Folder(f"{tmp_path}/file{below}"), SETTINGS, CONTENTS)
+
+
+class ClosedFileSystem(LocalFileSystem):
+    """A store that can be read, and not written to while it is closed."""
+
+    protocol = ("closed",)
+    refusal: Exception | None = None
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.removeprefix("closed://")))
+
+    def pipe_file(self, path: str, value: bytes, *args: object, **rest: object) -> None:
+        """Write, or refuse to."""
+        if self.refusal is not None:
+            raise self.refusal
+        super().pipe_file(path, value, *args, **rest)
+
+
+fsspec.register_implementation("closed", ClosedFileSystem, clobber=True)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (NotImplementedError(), "nothing can be written there"),
+    ],
+)
+def test_a_store_that_cannot_be_written_to_is_refused_before_the_work(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    begun: bool,
+    refusal: Exception,
+    reason: str,
+) -> None:
+    folder = Folder(f"closed://{tmp_path}/run")
+    if begun:
+        begin_run(folder, SETTINGS, CONTENTS)
+    monkeypatch.setattr(ClosedFileSystem, "refusal", refusal)
+    with pytest.raises(RunError, match=f"cannot be used as run folder: .*{reason}"):
+        begin_run(folder, SETTINGS, CONTENTS)
+
+
+def test_a_zip_file_is_no_run_folder(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "run.zip", "w"):
+        pass
+    with pytest.raises(RunError, match="cannot be used as run folder"):
+        begin_run(Folder(f"zip://::file://{tmp_path}/run.zip"), SETTINGS, CONTENTS)
+
+
+def test_to_try_whether_a_folder_can_be_written_to_leaves_nothing(
+    folder: Folder, tmp_path: Path
+) -> None:
+    begin_run(folder, SETTINGS, CONTENTS)
+    before = sorted(tmp_path.rglob("*"))
+    begin_run(folder, SETTINGS, CONTENTS)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_an_unknown_protocol_is_no_run_folder() -> None:
