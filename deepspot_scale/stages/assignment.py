@@ -78,7 +78,10 @@ def look_up(table: pd.DataFrame, read: Reader, shape: tuple[int, ...]) -> pd.Dat
     ends = ((int(along.min()), int(along.max()) + 1) for along in (y, x))
     box = Box(tuple(Span(*end) for end in ends))
     found = {
-        column: read(name, box)[y - box.y.start, x - box.x.start].astype(np.int64)
+        # Lazy labels are computed here, in the box alone.
+        column: np.asarray(read(name, box))[y - box.y.start, x - box.x.start].astype(
+            np.int64
+        )
         for column, name in LABELS.items()
         if read.has(name)
     }

@@ -21,7 +21,7 @@ from deepspot_scale.blockwise.contract import (
     Step,
     Work,
 )
-from deepspot_scale.blockwise.geometry import Box, one_block
+from deepspot_scale.blockwise.geometry import one_block
 from deepspot_scale.blockwise.identity import (
     delayed_table,
     lazy_table,
@@ -54,22 +54,6 @@ GIVEN_SPOTS: Key[pd.DataFrame] = Key("given_spots")
 """Spots that were found before."""
 
 
-class _PlaneReader:
-    """Reads windows of label planes that DataArrays hold, lazy or not."""
-
-    def __init__(self, labels: dict[str, xr.DataArray]) -> None:
-        self.labels = labels
-
-    def __call__(self, name: str, box: Box) -> NDArray[np.generic]:
-        return np.asarray(self.labels[name].data[box.slices])
-
-    def has(self, name: str) -> bool:
-        return name in self.labels
-
-    def dtype(self, name: str) -> np.dtype[Any]:
-        return self.labels[name].dtype
-
-
 def _fields_of(spots: pd.DataFrame) -> list[FieldAddress]:
     rows = spots[_FIELD].drop_duplicates().itertuples(index=False)
     return [FieldAddress(*row) for row in rows]
@@ -96,7 +80,7 @@ def _assign_table(
     parts = [
         look_up(
             rows[rows["t"] == t],
-            _PlaneReader(labels_at(labels, t)),
+            read_whole({n: i.data for n, i in labels_at(labels, t).items()}),
             (shape[0], shape[1]),
         )
         for t in rows["t"].unique().tolist()
