@@ -1,4 +1,4 @@
-"""What a user says beside the images: where "toward" is, and what each well holds.
+"""A user's tables: where "toward" is in each field, and what each well holds.
 
 CSV files and short words come in, checked values go out. What is not used is an error
 where it may change what a line holds for, and a counted warning elsewhere. Nothing here
@@ -63,13 +63,13 @@ def read_references(text: str | None, fields: Iterable[FieldAddress]) -> Referen
     ----------
     text
         ``angle:90`` (degrees counter-clockwise from +x as seen on the screen),
-        ``point:Y,X`` (pixels), ``line:Y,X,Y,X...``, the path of a CSV, or None.
-        The CSV has the columns well (or row, column), field and t (each may be left
-        out: then a line holds for all) and either angle_deg, or y and x: one row a
-        field is a point, several rows are the corners of a line.
+        ``point:Y,X`` (pixels), ``line:Y,X,Y,X...``, the path of a CSV, or None. The CSV
+        has the columns well (or row, column), field, t (if one is left out, a line
+        applies to all) and either angle_deg, or y and x: one row for a field is a
+        point, several rows are the corners of a line.
     fields
-        The fields of the plate. Rows of others are counted in a warning, and so are
-        fields without a row.
+        The fields of the plate. Rows of other fields, and fields without a row, are
+        counted in a warning.
 
     Returns
     -------
@@ -80,8 +80,7 @@ def read_references(text: str | None, fields: Iterable[FieldAddress]) -> Referen
     Raises
     ------
     SettingsError
-        Text or table that cannot be read so, or a table that has no field of the
-        plate.
+        The text or table cannot be read as such, or has no field of the plate.
 
     Warns
     -----
@@ -216,23 +215,15 @@ def _read_rows(rows: pd.DataFrame, sheet: Sheet) -> Reference:
 def read_plate_map(path: str | None, wells: list[FieldAddress]) -> pd.DataFrame:
     """Read what each well holds.
 
-    Parameters
-    ----------
-    path
-        CSV with ``well`` (B03, or A01-A03 for several) or ``row`` and ``column``, and
-        any of condition, gene and replicate; None gives a table without rows.
-    wells
-        One address of each well of the plate, whose spelling the answer takes.
-
-    Returns
-    -------
-    pandas.DataFrame
-        row, column, condition, gene, replicate; all text.
+    The CSV has ``well`` (B03, or A01-A03 for several) or ``row`` and ``column``, and any
+    of condition, gene and replicate; None gives a table without rows. `wells` are one
+    address of each well of the plate, and the answer has their spelling. Its columns
+    are row, column, condition, gene, replicate, all text.
 
     Raises
     ------
     SettingsError
-        No such columns, a well given twice, or no well of the plate.
+        The columns are missing, a well is given twice, or no well is on the plate.
 
     Warns
     -----

@@ -104,10 +104,8 @@ def natural_order(text: str) -> list[tuple[int, str]]:
 def check_pattern(pattern: str) -> None:
     """Check a user's pattern.
 
-    Raises
-    ------
-    SettingsError
-        It is not a regular expression, or its named groups are missing or unknown.
+    Raises SettingsError if it is not a regular expression, or its named groups are
+    missing or unknown.
     """
     try:
         groups = set(re.compile(pattern).groupindex)
@@ -136,10 +134,7 @@ def choose_scheme(names: Sequence[str]) -> Scheme | None:
     ImageXpress's thumbnails do not vote. Names are paths with ``/`` between parts; if
     none looks like a well, there is no scheme.
 
-    Raises
-    ------
-    PlateError
-        Some names look like wells, but no scheme matches half of them.
+    Raises PlateError if some names look like wells, but no scheme matches half of them.
     """
     names = [name for name in names if "_thumb" not in name]
     readers = [
@@ -166,10 +161,8 @@ def read_name(name: str, pattern: str) -> Place | None:
     A row number becomes a letter, a column gets two digits, a field loses leading
     zeros. The default well is A01, the default field 0.
 
-    Raises
-    ------
-    PlateError
-        The pattern matches, but a group is not a valid row, column, field or number.
+    Raises PlateError if the pattern matches, but a group is not a valid row, column,
+    field or number.
 
     Examples
     --------

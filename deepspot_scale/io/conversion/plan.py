@@ -17,13 +17,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from deepspot_scale.errors import PlateError, SettingsError
-from deepspot_scale.io.conversion.filenames import (
-    Place,
-    check_pattern,
-    choose_scheme,
-    natural_order,
-    read_name,
-)
+from deepspot_scale.io.conversion import filenames
+from deepspot_scale.io.conversion.filenames import Place, natural_order
 from deepspot_scale.io.conversion.mask_files import MaskFile, place_masks
 from deepspot_scale.io.image_files.planes import ENDINGS, Pages
 from deepspot_scale.io.ome_zarr.metadata import Version
@@ -61,7 +56,7 @@ class Conversion:
     def __post_init__(self) -> None:
         """Check the settings once."""
         if self.pattern is not None:
-            check_pattern(self.pattern)
+            filenames.check_pattern(self.pattern)
         if self.masks is not None:
             # Absolute, because a worker may have another working directory.
             object.__setattr__(self, "masks", Path(self.masks).resolve())
@@ -160,11 +155,8 @@ def plan_conversion(
     Subfolders are searched too, except the folder of masks. If no name looks like a
     well, each file is a field of well A01.
 
-    Raises
-    ------
-    PlateError
-        There are no images, names cannot be parsed, two files have the same place, a
-        stack is incomplete, or a mask belongs to no field or to several.
+    Raises PlateError if there are no images, names cannot be parsed, two files have the
+    same place, a stack is incomplete, or a mask belongs to no field or to several.
     """
     conversion = conversion or Conversion()
     folder = Path(folder)
@@ -220,13 +212,13 @@ def _places(
     """Return the places of the matched names, and the scheme and its pattern."""
     scheme = "the pattern given"
     if pattern is None:
-        known = choose_scheme(names)
+        known = filenames.choose_scheme(names)
         if known is None:
             well = (FieldAddress("A", "01", str(i)) for i in range(len(names)))
             places = {n: Place(a, "", 0, 0) for n, a in zip(names, well, strict=True)}
             return places, "one field per file", None
         scheme, pattern = known.name, known.pattern
-    found = ((name, read_name(name, pattern)) for name in names)
+    found = ((name, filenames.read_name(name, pattern)) for name in names)
     places = {name: place for name, place in found if place is not None}
     if not places:
         examples = ", ".join(names[:3])

@@ -11,7 +11,8 @@ import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io.image_files.tiff_tags import read_tags
-from deepspot_scale.io.stored_image import Window
+from deepspot_scale.io.stored_image import StoredImage, Window
 from deepspot_scale.io.stores import field_errors
 from deepspot_scale.vocabulary import AXES
 
@@ -40,38 +41,10 @@ _WHOLE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
-class ImageHeader:
-    """Description of the image in a file."""
-
-    path: Path
-    axes: str
-    """Subset of ``tczyx`` in that order, with y and x."""
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    """In native byte order."""
-    piece: tuple[int, int]
-    """(y, x) in pixels of the unit of decoding: a tile, a strip or a plane."""
-    channels: tuple[str, ...] = ()
-    """Stored names; an empty text for an unnamed channel."""
-    spacing_um: Mapping[str, float] = field(default_factory=dict)
-    """Pixel size by axis, for those of z, y, x where it is known."""
-
-    @property
-    def pixel_size_um(self) -> tuple[float, float] | None:
-        """(y, x) in micrometres; None: unknown."""
-        sizes = self.spacing_um
-        return (sizes["y"], sizes["x"]) if {"y", "x"} <= set(sizes) else None
-
-    def size(self, axis: str) -> int:
-        """Return the size along an axis; 1 if the image does not have it."""
-        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
-
-
-@dataclass(frozen=True)
 class OpenImage:
     """An open file; only `open_image` creates and closes one."""
 
-    header: ImageHeader
+    header: StoredImage
     _file: tifffile.TiffFile | None
     """None for PNG."""
     _stored_axes: str
@@ -83,7 +56,7 @@ class OpenImage:
         Positions along t, c and z that `index` lacks are 0. Raises FieldError if the
         file is damaged.
         """
-        with field_errors(f"reading {self.header.path}"):
+        with field_errors(f"reading {self.header.source}"):
             if self._file is None:
                 return _decode_png(self.header)[window]
             sizes = [self.header.size(axis) for axis in self._stored_axes]
@@ -109,11 +82,8 @@ class OpenImage:
 def open_image(path: Path, *, pages: Pages = "z") -> Iterator[OpenImage]:
     """Open a TIFF or PNG file; `pages` of a TIFF without metadata are along that axis.
 
-    Raises
-    ------
-    FieldError
-        The file is unreadable, truncated or coloured, or is not one image with
-        known axes.
+    Raises FieldError if the file is unreadable, truncated or coloured, or is not one
+    image with known axes.
     """
     with ExitStack() as files:
         with field_errors(f"opening {path}"):
@@ -125,7 +95,13 @@ def open_image(path: Path, *, pages: Pages = "z") -> Iterator[OpenImage]:
         yield opened
 
 
-def _png_header(path: Path) -> ImageHeader:
+def _read_file(path: Path, pages: Pages, selection: Sequence[slice]) -> NDArray[Any]:
+    """Read slices of an image; opens the file, since it may be another process."""
+    with open_image(path, pages=pages) as image:
+        return image.read_block(selection)
+
+
+def _png_header(path: Path) -> StoredImage:
     with path.open("rb") as file:
         start = file.read(26)
     if start[:8] != _PNG_START:
@@ -137,12 +113,12 @@ def _png_header(path: Path) -> ImageHeader:
         raise FieldError(
             f"{path} has {bits} bits per pixel; expected 8 or 16. Save it again."
         )
-    shape = (height, width)
-    return ImageHeader(path, "yx", shape, np.dtype(f"u{bits // 8}"), shape)
+    shape, read = (height, width), partial(_read_file, path, "z")
+    return StoredImage(str(path), "yx", shape, np.dtype(f"u{bits // 8}"), shape, read)
 
 
-def _decode_png(header: ImageHeader) -> Plane:
-    stored = np.fromfile(header.path, np.uint8)
+def _decode_png(header: StoredImage) -> Plane:
+    stored = np.fromfile(header.source, np.uint8)
     image = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED)
     if image is None or image.shape != header.shape:
         raise ValueError("it is damaged or incomplete")
@@ -181,10 +157,18 @@ def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
             f"OME-TIFF or OME-Zarr first."
         )
     axes = "".join(axis for axis in AXES if sizes.get(axis, 1) > 1 or axis in "yx")
-    dtype, (height, width) = _native_dtype(series.dtype, path), page.chunks[-2:]
     channels, spacing_um = read_tags(file)
-    kept, piece = tuple(sizes[axis] for axis in axes), (height, width)
-    header = ImageHeader(path, axes, kept, dtype, piece, channels, spacing_um)
+    header = StoredImage(
+        source=str(path),
+        axes=axes,
+        shape=tuple(sizes[axis] for axis in axes),
+        dtype=_native_dtype(series.dtype, path),
+        # The unit of decoding: a tile, a strip or a plane.
+        chunks=(*(1 for _ in axes[:-2]), *page.chunks[-2:]),
+        reader=partial(_read_file, path, pages),
+        channels=channels,
+        spacing_um=spacing_um,
+    )
     return OpenImage(header, file, "".join(a for a in stored[:-2] if sizes[a] > 1))
 
 
@@ -233,7 +217,7 @@ def _read_directory(file: tifffile.TiffFile, offset: int) -> tuple[set[int], int
 
 
 def _read_tiff_plane(
-    file: tifffile.TiffFile, number: int, header: ImageHeader, window: Window
+    file: tifffile.TiffFile, number: int, header: StoredImage, window: Window
 ) -> Plane:
     """Read a window of one plane, given its number in stored order."""
     series = file.series[0]
@@ -252,7 +236,7 @@ def _read_tiff_plane(
 
 
 def _read_rows(
-    file: tifffile.TiffFile, begin: int, header: ImageHeader, window: Window
+    file: tifffile.TiffFile, begin: int, header: StoredImage, window: Window
 ) -> Plane:
     """Read a window of a plane stored uncompressed and contiguous from a byte on."""
     height, width = header.shape[-2:]

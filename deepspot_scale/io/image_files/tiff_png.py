@@ -7,12 +7,12 @@ here knows plates, or what folders mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepspot_scale.errors import PlateError
 from deepspot_scale.io.image_files.planes import ENDINGS, open_image
@@ -48,10 +48,8 @@ def stem(path: str) -> str:
 def list_sources(path: str) -> tuple[tuple[str, str], ...]:
     """Return name and source of each image in a file; only bioio finds several.
 
-    Raises
-    ------
-    PlateError
-        The format needs bioio, which is not installed or cannot read the file.
+    Raises PlateError if the format needs bioio, which is not installed or cannot read
+    the file.
     """
     if not path.lower().endswith(BIOIO_SUFFIXES):
         return ((stem(path), path),)
@@ -69,53 +67,23 @@ def list_sources(path: str) -> tuple[tuple[str, str], ...]:
 def open_file(source: str) -> StoredImage:
     """Open an image file; ``#`` and a number after the path name one of its images.
 
-    Raises
-    ------
-    FieldError
-        The file is missing, damaged or coloured, or has axes that are not OME's.
-    PlateError
-        The format needs bioio, which is not installed.
+    Raises FieldError if the file is missing, damaged or coloured, or has axes that are
+    not OME's, and PlateError if the format needs bioio, which is not installed.
     """
     if not source.lower().endswith(ENDINGS):
         with field_errors(f"opening {source}"):
             return _open_bioio(source)
     with open_image(Path(source)) as image:
-        header = image.header
-    known = header.spacing_um.items()
-    return StoredImage(
-        source=source,
-        axes=header.axes,
-        shape=header.shape,
-        dtype=header.dtype,
-        chunks=(*(1 for _ in header.shape[:-2]), *header.piece),
-        reader=FileReader(source),
-        channels=header.channels,
-        spacing_um={axis: size for axis, size in known if axis in header.axes},
-    )
+        stored = image.header
+    known = stored.spacing_um.items()
+    kept = {axis: size for axis, size in known if axis in stored.axes}
+    return replace(stored, spacing_um=kept)
 
 
-@dataclass(frozen=True)
-class FileReader:
-    """Reads slices of the image in a TIFF or PNG file."""
-
-    path: str
-
-    def __call__(self, selection: tuple[slice, ...]) -> NDArray[Any]:
-        """Return the selected pixels."""
-        with open_image(Path(self.path)) as image:
-            return image.read_block(selection)
-
-
-@dataclass(frozen=True)
-class BioioReader:
-    """Reads slices along t, c, z, y, x of one scene through bioio."""
-
-    source: str
-
-    def __call__(self, selection: tuple[slice, ...]) -> NDArray[Any]:
-        """Return the selected pixels."""
-        pixels = _bioio_image(self.source).get_image_dask_data("TCZYX")[selection]
-        return np.asarray(pixels.compute(scheduler="synchronous"))
+def _read_bioio(source: str, selection: tuple[slice, ...]) -> Any:
+    """Read slices along t, c, z, y, x of one scene through bioio."""
+    pixels = _bioio_image(source).get_image_dask_data("TCZYX")[selection]
+    return pixels.compute(scheduler="synchronous")
 
 
 def _bioio_image(source: str) -> Any:
@@ -143,7 +111,7 @@ def _open_bioio(source: str) -> StoredImage:
         shape=pixels.shape,
         dtype=np.dtype(pixels.dtype),
         chunks=pixels.chunksize,
-        reader=BioioReader(source),
+        reader=partial(_read_bioio, source),
         channels=tuple(map(str, image.channel_names or ())),
         spacing_um={axis: float(size) for axis, size in sizes if size},
     )

@@ -29,12 +29,8 @@ _Lengths = dict[str, float | None]
 def read_tags(file: tifffile.TiffFile) -> tuple[tuple[str, ...], dict[str, float]]:
     """Return channel names and pixel sizes, as any known program writes them.
 
-    Returns
-    -------
-    tuple of str
-        OME's channel names, an empty text for an unnamed one; empty without OME-XML.
-    dict
-        Pixel size in micrometres by axis, for those of z, y, x where it is known.
+    There are no names without OME-XML; an unnamed channel has an empty text. Sizes are
+    in micrometres by axis, for those of z, y, x where they are known.
     """
     ome = file.ome_metadata if file.is_ome else None
     # tifffile's own xml2dict takes ten times as long when each plane is listed.
