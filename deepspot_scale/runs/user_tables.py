@@ -215,10 +215,10 @@ def _read_rows(rows: pd.DataFrame, sheet: Sheet) -> Reference:
 def read_plate_map(path: str | None, wells: list[FieldAddress]) -> pd.DataFrame:
     """Read what each well holds.
 
-    The CSV has ``well`` (B03, or A01-A03 for several) or ``row`` and ``column``, and any
-    of condition, gene and replicate; None gives a table without rows. `wells` are one
-    address of each well of the plate, and the answer has their spelling. Its columns
-    are row, column, condition, gene, replicate, all text.
+    The CSV has ``well`` (B03, or A01-A03 for several) or ``row`` and ``column``, and
+    any of condition, gene and replicate; None gives a table without rows. `wells` are
+    one address of each well of the plate, and the answer has their spelling. Its
+    columns are row, column, condition, gene, replicate, all text.
 
     Raises
     ------
