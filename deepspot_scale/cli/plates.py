@@ -62,8 +62,8 @@ def convert(
         plan = convert_folder(
             folder, plate, conversion, progress=progress, overwrite=overwrite
         )
-    for path in plan.unmatched:
-        say(f"left out, the pattern does not match its name: {path}")
+    for note in plan.notes:
+        say(note)
     typer.echo(str(plate))
 
 

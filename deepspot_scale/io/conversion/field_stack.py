@@ -7,6 +7,7 @@ Nothing here knows how a plate is stored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from deepspot_scale.vocabulary import AXES
 
 # Relative tolerance: tags store pixel sizes as rounded fractions.
 _SAME_SIZE = 1e-3
+_HARMONY_CHANNEL = re.compile(r"ch\d+")
 _WORDS = {"t": "time points", "c": "channels", "z": "planes"}
 
 
@@ -125,6 +127,12 @@ class FieldStack:
         """Return channel names from the file names, else the files, else numbers."""
         named = self.field.channels
         if len(named) == self.sizes["c"] and any(named):
+            known = {place[0]: h.channels for place, h in self.headers.items()}
+            # Harmony's names have a number, and its index the name.
+            if all(map(_HARMONY_CHANNEL.fullmatch, named)):
+                texts = [known[name][0] if known[name] else "" for name in named]
+                if all(texts) and len(set(texts)) == len(texts):
+                    return tuple(texts)
             return tuple(name or "0" for name in named)
         numbers, stored = map(str, range(self.sizes["c"])), self._header.channels
         n_names = len(set(stored) - {""})
@@ -136,6 +144,8 @@ class FieldStack:
         with ExitStack() as files:
             for t, c, z in product(*(range(self.sizes[axis]) for axis in "tcz")):
                 index = {"t": t, "c": c, "z": z}
+                if z >= self._depth(c):
+                    continue
                 header, inside = self._locate(index)
                 if opened is None or opened.header.path != header.path:
                     files.close()
@@ -144,12 +154,21 @@ class FieldStack:
                     )
                 yield index, opened.read(inside)
 
+    def _depth(self, c: int) -> int:
+        """Return the number of planes of a channel; they differ only if projected."""
+        channels = self.field.channels
+        if len(self.field.planes) == 1 or len(channels) == 1:
+            return self.sizes["z"]
+        return len(self.field.planes_of(channels[c]))
+
     def _locate(self, index: dict[str, int]) -> tuple[ImageHeader, dict[str, int]]:
         """Return the file with a plane, and the plane's index in it."""
         field = self.field
-        channels, times, planes = field.channels, field.times, field.planes
+        channels, times = field.channels, field.times
+        channel = channels[index["c"] if len(channels) > 1 else 0]
+        planes = field.planes_of(channel)
         key = (
-            channels[index["c"] if len(channels) > 1 else 0],
+            channel,
             times[index["t"] if len(times) > 1 else 0],
             planes[index["z"] if len(planes) > 1 else 0],
         )
@@ -205,7 +224,30 @@ def read_stack(field: FieldFiles, folder: Path, conversion: Conversion) -> Field
                 f"without {axis if axis != 'c' else 'channel'}, or single images."
             )
         sizes[axis] = max(len(values), first.size(axis))
+    if conversion.project != "max":
+        _check_stacks(field, headers)
     return FieldStack(field, conversion, headers, sizes)
+
+
+def _check_stacks(
+    field: FieldFiles, headers: dict[tuple[str, int, int], ImageHeader]
+) -> None:
+    """Raise FieldError for planes that are projections, or one plane again and again.
+
+    MetaXpress exports a channel of one plane into the folder of each plane.
+    """
+    for channel in field.channels:
+        stack = [h for (c, _, _), h in headers.items() if c == channel]
+        if len(field.planes_of(channel)) == 1 or None in {h.plane for h in stack}:
+            continue
+        projected = [header for header in stack if header.plane == 0]
+        if projected or len({header.plane for header in stack}) == 1:
+            what = "a projection" if projected else f"plane {stack[0].plane} again"
+            raise FieldError(
+                f"{(projected or stack)[-1].path}, one of the planes of channel "
+                f"{channel}, says that it is {what}. Convert with the projection "
+                "(--project max), or only other files with --pattern."
+            )
 
 
 def _check_alike(first: ImageHeader, other: ImageHeader, given: Conversion) -> None:

@@ -19,12 +19,14 @@ from typing import Literal, get_args
 from deepspot_scale.errors import PlateError, SettingsError
 from deepspot_scale.io.conversion.filenames import (
     Place,
+    ask_for_pattern,
     check_pattern,
     choose_scheme,
     natural_order,
     read_name,
 )
 from deepspot_scale.io.conversion.mask_files import MaskFile, place_masks
+from deepspot_scale.io.conversion.schemes import Scheme, find_doubt, is_thumbnail
 from deepspot_scale.io.image_files.planes import ENDINGS, Pages
 from deepspot_scale.io.ome_zarr.metadata import Version
 from deepspot_scale.vocabulary import FieldAddress
@@ -120,8 +122,12 @@ class FieldFiles:
 
     @property
     def planes(self) -> tuple[int, ...]:
-        """Planes in the names, sorted; the first becomes index 0."""
+        """Planes in the names of all channels, sorted; the first becomes index 0."""
         return tuple(sorted({image.z for image in self.images}))
+
+    def planes_of(self, channel: str) -> tuple[int, ...]:
+        """Return the planes in the names of one channel, sorted."""
+        return tuple(sorted({i.z for i in self.images if i.channel == channel}))
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,8 @@ class ConversionPlan:
     """In plate order: row, column, field."""
     unmatched: tuple[str, ...]
     """Image files below the folder that belong to no field."""
+    notes: tuple[str, ...] = ()
+    """What the user must know: files left out, and why."""
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """Yield the `FILE_COLUMNS` of every file."""
@@ -169,15 +177,52 @@ def plan_conversion(
     conversion = conversion or Conversion()
     folder = Path(folder)
     names = _image_names(folder, conversion.masks)
-    places, scheme, pattern = _places(names, conversion.pattern)
+    thumbnails = [name for name in names if is_thumbnail(name)]
+    images = [name for name in names if not is_thumbnail(name)]
+    places, scheme, pattern = _places(images or names, conversion.pattern)
     _refuse_masks(names)
+    marked = scheme is not None and scheme.zero_is_projection
+    projections = _projections(places) if marked else []
+    for name in projections:
+        del places[name]
     masks: dict[FieldAddress, tuple[MaskFile, ...]] = {}
     if conversion.masks is not None:
         masks = place_masks(_image_names(conversion.masks, None), places, pattern)
         _check_projection(masks.values(), conversion.project)
-    fields = _fields(places, masks)
+    fields = _fields(places, masks, conversion.project, zero_is_projection=marked)
+    if scheme and scheme.is_plain:
+        doubt = find_doubt(list(places), [field.channels for field in fields])
+        if doubt:
+            raise PlateError(
+                f"The names, read as {scheme.example}, are not clear: {doubt} "
+                f"{ask_for_pattern(images)}"
+            )
+    left_out = {*thumbnails, *projections}
+    others = [name for name in names if name not in places and name not in left_out]
+    notes = [
+        *_left_out(thumbnails, "the name says that it is a thumbnail"),
+        *_left_out(projections, "it is the projection of planes that are there too"),
+        *_left_out(others, "the pattern does not match the name"),
+    ]
+    if pattern is None:
+        notes.append(
+            f"No name has a well, so each of {len(places)} images became a field of "
+            f"well A01. {ask_for_pattern(images)}"
+        )
     unmatched = tuple(name for name in names if name not in places)
-    return ConversionPlan(folder, scheme, pattern, fields, unmatched)
+    name = (
+        scheme.name
+        if scheme
+        else "the pattern given"
+        if pattern
+        else "one field per file"
+    )
+    return ConversionPlan(folder, name, pattern, fields, unmatched, tuple(notes))
+
+
+def _left_out(names: Sequence[str], reason: str) -> Iterator[str]:
+    if names:
+        yield f"left out {len(names)} files, such as {names[0]}: {reason}"
 
 
 def _image_names(folder: Path, masks: Path | None) -> list[str]:
@@ -216,16 +261,16 @@ def _refuse_masks(names: Sequence[str]) -> None:
 
 def _places(
     names: Sequence[str], pattern: str | None
-) -> tuple[dict[str, Place], str, str | None]:
+) -> tuple[dict[str, Place], Scheme | None, str | None]:
     """Return the places of the matched names, and the scheme and its pattern."""
-    scheme = "the pattern given"
+    scheme = None
     if pattern is None:
-        known = choose_scheme(names)
-        if known is None:
+        scheme = choose_scheme(names)
+        if scheme is None:
             well = (FieldAddress("A", "01", str(i)) for i in range(len(names)))
             places = {n: Place(a, "", 0, 0) for n, a in zip(names, well, strict=True)}
-            return places, "one field per file", None
-        scheme, pattern = known.name, known.pattern
+            return places, None, None
+        pattern = scheme.pattern
     found = ((name, read_name(name, pattern)) for name in names)
     places = {name: place for name, place in found if place is not None}
     if not places:
@@ -237,8 +282,22 @@ def _places(
     return places, scheme, pattern
 
 
+def _projections(places: Mapping[str, Place]) -> list[str]:
+    """Return the images without a plane's number beside planes of the same stack."""
+    stacks = {(p.address, p.channel, p.t) for p in places.values() if p.z > 0}
+    return [
+        name
+        for name, p in places.items()
+        if p.z == 0 and (p.address, p.channel, p.t) in stacks
+    ]
+
+
 def _fields(
-    places: Mapping[str, Place], masks: Mapping[FieldAddress, tuple[MaskFile, ...]]
+    places: Mapping[str, Place],
+    masks: Mapping[FieldAddress, tuple[MaskFile, ...]],
+    project: Projection,
+    *,
+    zero_is_projection: bool,
 ) -> tuple[FieldFiles, ...]:
     images: dict[FieldAddress, list[ImageFile]] = defaultdict(list)
     taken: dict[Place, str] = {}
@@ -256,7 +315,8 @@ def _fields(
         for address in sorted(images, key=_plate_order)
     ]
     for field in fields:
-        _check_complete(field)
+        _check_complete(field, zero_is_projection=zero_is_projection)
+        _check_depths(field, project)
     return tuple(fields)
 
 
@@ -266,9 +326,17 @@ def _plate_order(address: FieldAddress) -> tuple[object, ...]:
     return row, column, natural_order(address.field)
 
 
-def _check_complete(field: FieldFiles) -> None:
+def _check_complete(field: FieldFiles, *, zero_is_projection: bool) -> None:
+    """Raise PlateError for a hole; a channel may have one image beside stacks."""
     present = {(image.channel, image.t, image.z) for image in field.images}
-    expected = product(field.channels, field.times, field.planes)
+    depths = {channel: field.planes_of(channel) for channel in field.channels}
+    single = [c for c, z in depths.items() if z == (0,) and zero_is_projection]
+    planes = sorted({z for c in depths if c not in single for z in depths[c]})
+    expected = (
+        (channel, t, z)
+        for channel, t in product(field.channels, field.times)
+        for z in ([0] if channel in single else planes)
+    )
     missing = [place for place in expected if place not in present]
     if missing:
         channel, t, z = missing[0]
@@ -276,6 +344,18 @@ def _check_complete(field: FieldFiles) -> None:
             f"Field {field.address.path} lacks {len(missing)} of "
             f"{len(missing) + len(present)} images, the first is channel {channel!r}, "
             f"t {t}, z {z}. Add the missing files, or remove the field's others."
+        )
+
+
+def _check_depths(field: FieldFiles, project: Projection) -> None:
+    """Raise PlateError unless all channels have planes, or are projected anyway."""
+    depths = {c: len(field.planes_of(c)) for c in field.channels}
+    if len(set(depths.values())) > 1 and project != "max":
+        counted = ", ".join(f"{channel} {n}" for channel, n in depths.items())
+        raise PlateError(
+            f"The channels of field {field.address.path} have different numbers of "
+            f"planes ({counted}), but an OME-Zarr image has one. Convert with the "
+            f"projection (--project max), or only some channels with --pattern."
         )
 
 

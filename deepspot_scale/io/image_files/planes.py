@@ -11,7 +11,7 @@ import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,12 @@ import zarr
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
-from deepspot_scale.io.image_files.tiff_tags import read_tags
+from deepspot_scale.io.image_files.ome_sets import (
+    OwnPlanes,
+    find_own_planes,
+    read_ome,
+)
+from deepspot_scale.io.image_files.tiff_tags import Tags, read_tags
 from deepspot_scale.io.stored_image import Window
 from deepspot_scale.io.stores import field_errors
 from deepspot_scale.vocabulary import AXES
@@ -55,6 +60,8 @@ class ImageHeader:
     """Stored names; an empty text for an unnamed channel."""
     spacing_um: Mapping[str, float] = field(default_factory=dict)
     """Pixel size by axis, for those of z, y, x where it is known."""
+    plane: int | None = None
+    """Number of the plane in its stack as the microscope wrote it, 0: a projection."""
 
     @property
     def pixel_size_um(self) -> tuple[float, float] | None:
@@ -76,6 +83,8 @@ class OpenImage:
     """None for PNG."""
     _stored_axes: str
     """Leading axes in stored order, such as ImageJ's ``zc``."""
+    _pages: tuple[int, ...] = ()
+    """Pages of the planes in stored order, in a file of a set; else empty."""
 
     def read(self, index: Mapping[str, int], window: Window = _WHOLE) -> Plane:
         """Read one plane, or a window of slices (y, x) of it, in native byte order.
@@ -89,7 +98,10 @@ class OpenImage:
             sizes = [self.header.size(axis) for axis in self._stored_axes]
             where = [index.get(axis, 0) for axis in self._stored_axes]
             number = int(np.ravel_multi_index(where, sizes)) if sizes else 0
-            plane = _read_tiff_plane(self._file, number, self.header, window)
+            if self._pages:
+                plane = _read_page(self._file, self._pages[number], window)
+            else:
+                plane = _read_tiff_plane(self._file, number, self.header, window)
             return np.ascontiguousarray(plane, dtype=self.header.dtype)
 
     def read_block(self, selection: Sequence[slice] | None = None) -> NDArray[Any]:
@@ -158,6 +170,12 @@ def _coloured(path: Path) -> FieldError:
 
 
 def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
+    _check_end(file)
+    ome = read_ome(file, path)
+    own = None if ome is None else find_own_planes(ome, path, len(file.pages))
+    if own is not None:
+        return _open_own(file, path, own)
+    pixels = None if ome is None else ome.find("{*}Image/{*}Pixels")
     _check_whole(file)
     series = file.series[0]
     letters, shape = series.axes, series.shape
@@ -182,16 +200,79 @@ def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
         )
     axes = "".join(axis for axis in AXES if sizes.get(axis, 1) > 1 or axis in "yx")
     dtype, (height, width) = _native_dtype(series.dtype, path), page.chunks[-2:]
-    channels, spacing_um = read_tags(file)
     kept, piece = tuple(sizes[axis] for axis in axes), (height, width)
-    header = ImageHeader(path, axes, kept, dtype, piece, channels, spacing_um)
+    header = _header(path, axes, kept, dtype, piece, read_tags(file, path, pixels))
     return OpenImage(header, file, "".join(a for a in stored[:-2] if sizes[a] > 1))
 
 
+def _open_own(file: tifffile.TiffFile, path: Path, own: OwnPlanes) -> OpenImage:
+    """Open the planes that a file of a set holds itself."""
+    if max(own.pages) >= len(file.pages):
+        raise ValueError("it is incomplete: it ends too early")
+    page = _page(file, own.pages[0])
+    if page.axes != "YX" or page.photometric == tifffile.PHOTOMETRIC.RGB:
+        raise _coloured(path)
+    sizes = {axis: n for axis, n in own.sizes.items() if n > 1}
+    tags = read_tags(file, path, own.pixels)
+    names = tuple(tags.channels[c] for c in own.channels if c < len(tags.channels))
+    return OpenImage(
+        _header(
+            path,
+            "".join(axis for axis in AXES if axis in sizes or axis in "yx"),
+            (*(sizes[axis] for axis in AXES if axis in sizes), *page.shape),
+            _native_dtype(page.dtype, path),
+            page.chunks[-2:],
+            replace(tags, channels=names),
+        ),
+        file,
+        "".join(sizes),
+        own.pages,
+    )
+
+
+def _header(
+    path: Path,
+    axes: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    piece: tuple[int, ...],
+    tags: Tags,
+) -> ImageHeader:
+    height, width = piece
+    return ImageHeader(
+        path,
+        axes,
+        shape,
+        dtype,
+        (height, width),
+        tags.channels,
+        tags.spacing_um,
+        tags.plane,
+    )
+
+
+def _page(file: tifffile.TiffFile, number: int) -> tifffile.TiffPage:
+    page = file.pages[number]
+    if not isinstance(page, tifffile.TiffPage):
+        raise ValueError(f"page {number} is not readable")  # a frame of a keyframe
+    return page
+
+
+def _read_page(file: tifffile.TiffFile, number: int, window: Window) -> Plane:
+    page = _page(file, number)
+    _check_pieces(page, number)
+    with page.aszarr() as store:
+        return np.asarray(zarr.open_array(store, mode="r")[window])
+
+
 def _is_stack(file: tifffile.TiffFile) -> bool:
-    """Return whether a simple writer appended the planes as separate images."""
+    """Return whether a simple writer appended the planes as separate images.
+
+    OME's images are others' fields or positions, never planes.
+    """
     kinds = {(series.axes, series.shape, series.dtype) for series in file.series}
-    return len(file.series) > 1 and len(kinds) == 1 and file.series[0].axes == "YX"
+    alike = len(file.series) > 1 and len(kinds) == 1 and not file.is_ome
+    return alike and file.series[0].axes == "YX"
 
 
 def _native_dtype(stored: np.dtype[Any] | None, path: Path) -> np.dtype[Any]:
@@ -202,21 +283,26 @@ def _native_dtype(stored: np.dtype[Any] | None, path: Path) -> np.dtype[Any]:
     return stored.newbyteorder("=")
 
 
-def _check_whole(file: tifffile.TiffFile) -> None:
-    """Raise ValueError if the file ends before its last page, pixel or description.
+def _check_end(file: tifffile.TiffFile) -> None:
+    """Raise ValueError if the file ends before its last page or its description.
 
     tifffile reads a truncated file and only logs that the rest is missing.
     """
-    first, last, series = file.pages.first, file.pages[-1], file.series[0]
+    first, last = file.pages.first, file.pages[-1]
     codes, _ = _read_directory(file, first.offset)
     _, following = _read_directory(file, last.offset)
+    if following + 1 > file.filehandle.size or (
+        _DESCRIPTION in codes and _DESCRIPTION not in first.tags
+    ):
+        raise ValueError("it is incomplete: it ends too early")
+
+
+def _check_whole(file: tifffile.TiffFile) -> None:
+    """Raise ValueError if the file ends before its last pixel or promised page."""
+    series = file.series[0]
     n_promised = (file.imagej_metadata or {}).get("images", 1)
     end = 0 if series.dataoffset is None else series.dataoffset + series.nbytes
-    if (
-        max(following + 1, end) > file.filehandle.size
-        or n_promised > math.prod(series.shape[:-2])
-        or (_DESCRIPTION in codes and _DESCRIPTION not in first.tags)
-    ):
+    if end > file.filehandle.size or n_promised > math.prod(series.shape[:-2]):
         raise ValueError("it is incomplete: it ends too early")
 
 
@@ -269,6 +355,10 @@ def _check_page(series: tifffile.TiffPageSeries, number: int) -> None:
     page = series[number * len(series) // math.prod(series.shape[:-2])]
     if page is None:
         raise ValueError(f"plane {number} is missing")
+    _check_pieces(page, number)
+
+
+def _check_pieces(page: tifffile.TiffPage | tifffile.TiffFrame, number: int) -> None:
     pieces = zip(page.dataoffsets, page.databytecounts, strict=True)
     ends = [start + n if start and n else math.inf for start, n in pieces]
     n_pieces, size = math.prod(page.chunked), page.parent.filehandle.size
