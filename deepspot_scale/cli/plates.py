@@ -18,7 +18,7 @@ from deepspot_scale.errors import PlateError
 
 @app.command()
 def convert(
-    folder: Annotated[Path, typer.Argument(help="Folder of TIFF or PNG images.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
     plate: Annotated[Path, typer.Argument(help="OME-Zarr plate to write.")],
     masks: Annotated[Path | None, typer.Option(help="Folder of label images.")] = None,
     pattern: Annotated[

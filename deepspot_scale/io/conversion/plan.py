@@ -3,7 +3,7 @@
 A folder of images, and optionally one of masks, come in; a `ConversionPlan` goes out,
 in which every file has exactly one place or is listed as unmatched. Two files for one
 place, an incomplete stack and a mask without image are errors before anything is
-written. No file is opened.
+written. Only files that may hold several images are opened, to count these.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from deepspot_scale.io.conversion.filenames import (
 )
 from deepspot_scale.io.conversion.mask_files import MaskFile, place_masks
 from deepspot_scale.io.conversion.schemes import Scheme, find_doubt, is_thumbnail
-from deepspot_scale.io.image_files.planes import ENDINGS, Pages
+from deepspot_scale.io.image_files.planes import Pages
+from deepspot_scale.io.image_files.tiff_png import SUFFIXES, is_image_file, list_sources
 from deepspot_scale.io.ome_zarr.metadata import Version
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -163,7 +164,7 @@ class ConversionPlan:
 def plan_conversion(
     folder: Path, conversion: Conversion | None = None
 ) -> ConversionPlan:
-    """Plan which files form which field, from their names alone.
+    """Plan which files form which field, from their names.
 
     Subfolders are searched too, except the folder of masks. If no name looks like a
     well, each file is a field of well A01.
@@ -226,24 +227,27 @@ def _left_out(names: Sequence[str], reason: str) -> Iterator[str]:
 
 
 def _image_names(folder: Path, masks: Path | None) -> list[str]:
-    """Return the images below a folder, as paths relative to it, without masks."""
+    """Return the images below a folder, as paths relative to it, without masks.
+
+    One of several images in a file has ``#`` and its number at the end.
+    """
     if not folder.is_dir():
-        raise PlateError(f"Expected a folder of TIFF or PNG images, not {folder}.")
+        raise PlateError(f"Expected a folder of images, not {folder}.")
     if masks is not None and folder.resolve().is_relative_to(masks):
         raise PlateError(
             f"The masks' folder {masks} also holds the images of {folder}. Put the "
             f"masks into a folder of their own, for example {folder / 'masks'}."
         )
     names = [
-        path.relative_to(folder).as_posix()
+        Path(source).relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.suffix.lower() in ENDINGS
-        and not path.name.startswith(".")  # macOS writes "._" files to shared disks
+        if is_image_file(path.name)
         and not (masks and path.resolve().is_relative_to(masks))
         and path.is_file()
+        for _, source in list_sources(str(path))
     ]
     if not names:
-        kinds = ", ".join(ENDINGS)
+        kinds = ", ".join(SUFFIXES)
         raise PlateError(f"{folder} contains no images; expected files in {kinds}.")
     return sorted(names, key=natural_order)
 

@@ -1,0 +1,143 @@
+"""Images in ND2, CZI and LIF files, through bioio.
+
+The path of a file comes in, with ``#`` and a number for one of its images; a
+StoredImage goes out. Axes that OME does not have, and colours, are refused: bioio would
+give the first of them without a word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import FieldError, PlateError
+from deepspot_scale.io.stored_image import StoredImage, colour_error
+from deepspot_scale.io.stores import field_errors
+from deepspot_scale.vocabulary import AXES
+
+SUFFIXES = (".nd2", ".czi", ".lif")
+
+_LIF_AXES = "TCZYXM"
+"""Axes in LIF files that bioio reads; M are tiles, which it puts together."""
+
+
+def is_bioio(source: str) -> bool:
+    """Return whether bioio reads a file, or the image in it that `source` names."""
+    return split_scene(source)[0].lower().endswith(SUFFIXES)
+
+
+def split_scene(source: str) -> tuple[str, int | None]:
+    """Return the file and the number of the image in it; names may contain # too."""
+    path, _, number = source.rpartition("#")
+    if path.lower().endswith(SUFFIXES) and number.isdecimal():
+        return path, int(number)
+    return source, None
+
+
+def count_scenes(path: str) -> int:
+    """Return the number of images in a file.
+
+    Raises
+    ------
+    PlateError
+        bioio is not installed, cannot read the file, or finds fewer images than the
+        file says it has.
+    """
+    try:
+        image = _open(path)
+        n_scenes = len(image.scenes)
+        stated = "1"
+        if path.lower().endswith(".czi"):
+            stated = image.metadata.findtext(".//Information/Image/SizeS") or "1"
+    except (PlateError, MemoryError):
+        raise
+    except Exception as error:  # each plug-in of bioio raises its own kinds
+        raise PlateError(f"bioio cannot read {path}: {error}") from error
+    if int(stated) > n_scenes:
+        raise PlateError(
+            f"{path} says that it has {stated} scenes, but bioio finds {n_scenes}. "
+            "Export the scenes as separate files."
+        )
+    return n_scenes
+
+
+def open_bioio(source: str) -> StoredImage:
+    """Open one image without reading its pixels.
+
+    Raises
+    ------
+    FieldError
+        The file is damaged, or the image is coloured or has other axes than OME's.
+    PlateError
+        bioio is not installed.
+    """
+    with field_errors(f"opening {source}"):
+        image = _open(source)
+        _check_axes(source, dict(zip(image.dims.order, image.dims.shape, strict=True)))
+        _check_lif(source)
+        pixels = image.get_image_dask_data("TCZYX")
+        sizes = zip("zyx", image.physical_pixel_sizes, strict=True)
+        return StoredImage(
+            source=source,
+            axes=AXES,
+            shape=pixels.shape,
+            dtype=np.dtype(pixels.dtype),
+            chunks=pixels.chunksize,
+            reader=BioioReader(source),
+            channels=tuple(map(str, image.channel_names or ())),
+            spacing_um={axis: float(size) for axis, size in sizes if size},
+        )
+
+
+@dataclass(frozen=True)
+class BioioReader:
+    """Reads slices along t, c, z, y, x of one scene through bioio."""
+
+    source: str
+
+    def __call__(self, selection: tuple[slice, ...]) -> NDArray[Any]:
+        """Return the selected pixels."""
+        pixels = _open(self.source).get_image_dask_data("TCZYX")[selection]
+        return np.asarray(pixels.compute(scheduler="synchronous"))
+
+
+def _open(source: str) -> Any:
+    try:
+        from bioio import BioImage
+    except ImportError as error:
+        raise PlateError(
+            f"{source}: reading ND2, CZI and LIF files needs bioio, which is not "
+            "installed. Run: pip install 'deepspot-scale[readers]'"
+        ) from error
+    path, scene = split_scene(source)
+    image = BioImage(path)
+    if scene is not None:
+        image.set_scene(scene)
+    return image
+
+
+def _check_lif(source: str) -> None:
+    """Raise FieldError for scans that bioio describes, but cannot read."""
+    path, scene = split_scene(source)
+    if path.lower().endswith(".lif"):
+        from liffile import LifFile  # comes with bioio-lif
+
+        with LifFile(path) as file:
+            _check_axes(source, dict(file.images[scene or 0].sizes), _LIF_AXES)
+
+
+def _check_axes(source: str, sizes: dict[str, int], allowed: str = "TCZYX") -> None:
+    if sizes.get("S", 1) > 1:
+        raise colour_error(source)
+    others = [axis for axis, n in sizes.items() if n > 1 and axis not in allowed]
+    lacking = [axis for axis in "YX" if axis not in sizes]
+    if others or lacking:
+        what = f"has the axis {others[0]}" if others else f"has no axis {lacking[0]}"
+        listed = ", ".join(f"{axis} {n}" for axis, n in sizes.items())
+        raise FieldError(
+            f"{source} {what} (its axes are {listed}); expected t, c, z, y, x. Export "
+            "the planes to analyse as a separate image."
+        )
