@@ -204,6 +204,7 @@ def plan_conversion(
         *_left_out(thumbnails, "the name says that it is a thumbnail"),
         *_left_out(projections, "it is the projection of planes that are there too"),
         *_left_out(others, "the pattern does not match the name"),
+        *_lacking(fields),
     ]
     if pattern is None:
         notes.append(
@@ -224,6 +225,19 @@ def plan_conversion(
 def _left_out(names: Sequence[str], reason: str) -> Iterator[str]:
     if names:
         yield f"left out {len(names)} files, such as {names[0]}: {reason}"
+
+
+def _lacking(fields: Sequence[FieldFiles]) -> Iterator[str]:
+    """Yield a note if fields have different channels: their numbers then differ too."""
+    known = {channel for field in fields for channel in field.channels}
+    lacking = [field for field in fields if set(field.channels) != known]
+    if lacking:
+        absent = ", ".join(sorted(known - set(lacking[0].channels)))
+        yield (
+            f"{len(lacking)} of {len(fields)} fields lack channels that others have, "
+            f"such as {lacking[0].address.path} without {absent}: name channels, do "
+            "not number them"
+        )
 
 
 def _image_names(folder: Path, masks: Path | None) -> list[str]:

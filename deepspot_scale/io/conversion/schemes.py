@@ -74,7 +74,9 @@ SCHEMES = (
     Scheme(
         "ImageXpress (MetaXpress)",
         r"(?:(?:^|/)(?:TimePoint_|timepoint)(?P<t>\d+)/)?(?:ZStep_(?P<z>\d+)/)?"
-        rf"[^/]*{_NO_WORD_BEFORE}{_ANY_WELL}(?=_s\d|_w\d|_?{_GUID})(?:_s(?P<field>\d+?))?"
+        rf"[^/]*{_NO_WORD_BEFORE}{_ANY_WELL}"
+        # Without those folders, a name needs one of the parts to be MetaXpress's.
+        rf"(?(t)|(?(z)|(?=_s\d|_w\d|_?{_GUID})))(?:_s(?P<field>\d+?))?"
         # The file's id follows without a sign between, and may begin with a digit.
         rf"(?:_(?P<channel>w\d{{1,2}}?))?(?:_?{_GUID})?\.",
         "plate_B03_s1_w1.tif",

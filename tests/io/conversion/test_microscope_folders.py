@@ -127,6 +127,14 @@ def test_thumbnails_are_left_out_whatever_reads_the_names(folder, pattern):
     assert "left out 1 files, such as B03_FISH_thumb.tif" in note
 
 
+def test_fields_that_lack_a_channel_are_counted(folder):
+    for name in ("B03_DAPI.tif", "B03_FISH.tif", "B04_FISH.tif"):
+        save(folder / name, 1)
+    (note,) = plan_conversion(folder).notes
+    assert note.startswith("1 of 2 fields lack channels")
+    assert "B/04/0 without DAPI" in note
+
+
 # -- MetaXpress's stacks --------------------------------------------------------------
 
 
@@ -146,6 +154,12 @@ def test_the_projection_beside_a_stack_is_not_its_plane(folder, target, kind):
     (note,) = plan_conversion(folder).notes
     assert note.startswith("left out 2 files")
     assert "projection" in note
+
+
+def test_a_stack_of_one_site_and_wavelength_is_read_by_its_folders(folder, target):
+    for z in range(4):
+        save(folder / "TimePoint_1" / f"ZStep_{z}" / "9987_B02.TIF", z or 99)
+    assert read(to_plate(folder, target), "B/02/0") == [[1, 2, 3]]
 
 
 def test_projections_without_planes_are_the_images(folder, target):
@@ -321,8 +335,7 @@ def test_a_cellvoyagers_files_have_the_voxel_size(folder, target, heights, z):
     save_cellvoyager(folder, heights)
     field = to_plate(folder, target).open("B/03/1")
     expected = {"y": 0.1, "x": 0.2} | z
-    known = {axis: field.image.spacing_um.get(axis) for axis in expected}
-    assert known == pytest.approx(expected)
+    assert dict(field.image.spacing_um) == pytest.approx(expected)
 
 
 def test_a_real_cellvoyager_acquisition_is_read(vendor, target):
