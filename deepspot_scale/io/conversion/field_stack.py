@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
-from deepspot_scale.io.conversion.plan import Conversion, FieldFiles
+from deepspot_scale.io.conversion.field_files import FieldFiles
+from deepspot_scale.io.conversion.plan import Conversion
 from deepspot_scale.io.image_files.planes import (
     ImageHeader,
     OpenImage,

@@ -119,7 +119,7 @@ _HOLDS_FIELD = re.compile(
     r"(?![A-Za-z0-9])",
     re.IGNORECASE,
 )
-_CHANNEL_OR_WELL = re.compile(rf"{_NO_WORD_BEFORE}([CFP])\d(?!\d)")
+_CHANNEL_OR_WELL = re.compile(rf"{_NO_WORD_BEFORE}([CDFMNP])\d(?!\d)")
 
 
 def is_thumbnail(name: str) -> bool:
@@ -135,7 +135,9 @@ def find_doubt(names: Sequence[str], fields: Collection[Collection[str]]) -> str
     letters = {match[1] for match in map(_CHANNEL_OR_WELL.search, names) if match}
     if len(letters) == 1 and all(map(_CHANNEL_OR_WELL.search, names)):
         (letter,) = letters
-        return f"{letter}1, {letter}2 may be wells, or channels, fields or planes."
+        return (
+            f"{letter}1, {letter}2 may be wells, or channels, fields, days and so on."
+        )
     channels = [channel for field in fields for channel in field]
     for channel in channels:
         if _HOLDS_FIELD.search(channel):

@@ -22,6 +22,8 @@ SUFFIXES = (".nd2", ".czi", ".lif")
 
 _LIF_AXES = "TCZYXM"
 """Axes in LIF files that bioio reads; M are tiles, which it puts together."""
+_CZI_AXES = f"{_LIF_AXES}S"
+"""The same in CZI files; S are scenes."""
 
 
 def is_bioio(source: str) -> bool:
@@ -49,14 +51,12 @@ def count_scenes(path: str) -> int:
     try:
         image = _open(path)
         n_scenes = len(image.scenes)
-        stated = "1"
-        if path.lower().endswith(".czi"):
-            stated = image.metadata.findtext(".//Information/Image/SizeS") or "1"
+        stated = _stated_sizes(path, image).get("S", 1)
     except (PlateError, MemoryError):
         raise
     except Exception as error:  # each plug-in of bioio raises its own kinds
         raise PlateError(f"bioio cannot read {path}: {error}") from error
-    if int(stated) > n_scenes:
+    if stated > n_scenes:
         raise PlateError(
             f"{path} says that it has {stated} scenes, but bioio finds {n_scenes}. "
             "Export the scenes as separate files."
@@ -77,6 +77,7 @@ def open_bioio(source: str) -> StoredImage:
     with field_errors(f"opening {source}"):
         image = _open(source)
         _check_axes(source, dict(zip(image.dims.order, image.dims.shape, strict=True)))
+        _check_axes(source, _stated_sizes(source, image), _CZI_AXES)
         _check_lif(source)
         pixels = image.get_image_dask_data("TCZYX")
         sizes = zip("zyx", image.physical_pixel_sizes, strict=True)
@@ -119,6 +120,18 @@ def _open(source: str) -> Any:
     return image
 
 
+def _stated_sizes(source: str, image: Any) -> dict[str, int]:
+    """Return the axes that a CZI file states; of phases (H) bioio reads the first."""
+    if not split_scene(source)[0].lower().endswith(".czi"):
+        return {}
+    sizes = image.metadata.iterfind(".//Information/Image/*")
+    return {
+        size.tag[-1]: int(size.text)
+        for size in sizes
+        if len(size.tag) == len("SizeX") and size.tag.startswith("Size")
+    }
+
+
 def _check_lif(source: str) -> None:
     """Raise FieldError for scans that bioio describes, but cannot read."""
     path, scene = split_scene(source)
@@ -130,10 +143,10 @@ def _check_lif(source: str) -> None:
 
 
 def _check_axes(source: str, sizes: dict[str, int], allowed: str = "TCZYX") -> None:
-    if sizes.get("S", 1) > 1:
+    if sizes.get("S", 1) > 1 and "S" not in allowed:
         raise colour_error(source)
     others = [axis for axis, n in sizes.items() if n > 1 and axis not in allowed]
-    lacking = [axis for axis in "YX" if axis not in sizes]
+    lacking = [axis for axis in "YX" if sizes and axis not in sizes]
     if others or lacking:
         what = f"has the axis {others[0]}" if others else f"has no axis {lacking[0]}"
         listed = ", ".join(f"{axis} {n}" for axis, n in sizes.items())

@@ -81,8 +81,10 @@ def find_own_planes(root: Element, path: Path, n_pages: int) -> OwnPlanes | None
         uuid.get("FileName", "")
         for uuid in root.iterfind("{*}Image/{*}Pixels/{*}TiffData/{*}UUID")
     ]
-    if len(images) == 1 and len(set(files)) <= 1 and not root.get("companion"):
-        return None
+    if len(images) == 1 and not root.get("companion"):
+        uuids = root.iterfind("{*}Image/{*}Pixels/{*}TiffData/{*}UUID")
+        if all(_is_own(uuid, root, path, set(files)) for uuid in uuids):
+            return None
     found = {}
     for image in images:
         pixels = image.find("{*}Pixels")

@@ -102,6 +102,17 @@ def test_a_czi_of_more_scenes_than_bioio_finds_is_refused(tmp_path):
         open_plate(tmp_path)
 
 
+def test_a_czi_of_several_phases_is_refused(tmp_path):
+    path = tmp_path / "a.czi"
+    save_czi(path, [ramp(6, 9)])
+    assert open_plate(path).open("a").shape == (1, 1, 1, 6, 9)
+    content = path.read_bytes()
+    assert content.count(b"<SizeM>1</SizeM>") == 1
+    path.write_bytes(content.replace(b"<SizeM>1</SizeM>", b"<SizeH>2</SizeH>"))
+    with pytest.raises(FieldError, match=r"a\.czi has the axis H"):
+        open_plate(path).open("a")
+
+
 def test_a_folder_of_czi_and_lif_becomes_a_plate(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()

@@ -149,6 +149,15 @@ def test_a_file_that_holds_none_of_the_planes_is_refused(tmp_path):
         only(tmp_path / "a.ome.tif")
 
 
+def test_a_file_whose_pixels_lie_in_one_other_file_is_refused(tmp_path):
+    text = ome([("a", [(0, 0, 0, "b.ome.tif")])], "urn:uuid:0", ["A"])
+    save(tmp_path / "a.ome.tif", [1], text)
+    save(tmp_path / "b.ome.tif", [2], text.replace("urn:uuid:0", own_id("b.ome.tif")))
+    assert only(tmp_path / "b.ome.tif").read()[0, 0] == 2
+    with pytest.raises(FieldError, match=r"other files \(b\.ome\.tif\)"):
+        only(tmp_path / "a.ome.tif")
+
+
 def test_a_set_split_within_a_stack_names_the_other_file(tmp_path):
     places = [(0, 0), (1, 0), (0, 1), (1, 1)]
     files = ["a.ome.tif", "a.ome.tif", "a.ome.tif", "a_1.ome.tif"]
