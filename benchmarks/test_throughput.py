@@ -13,12 +13,14 @@ import pytest
 
 from benchmarks.throughput import __main__ as command
 from benchmarks.throughput.engine import authors_way
+from benchmarks.throughput.flops import flops_per_pixel
 from benchmarks.throughput.plates import draw_field, write_fields, write_mosaic
 from benchmarks.throughput.plots import draw
 from benchmarks.throughput.runs import NO_WORK, WITH_CELLS, prepare
 from benchmarks.throughput.standins import Resting, identity
 from deepspot_scale.execution.field import run_field, run_fields
 from deepspot_scale.io.plate import open_plate
+from deepspot_scale.networks.caso_resnet import Architecture, build
 from deepspot_scale.testing import check_engine
 
 
@@ -100,3 +102,20 @@ def test_rows_are_drawn(tmp_path: Path) -> None:
     rows = Path(__file__).parent / "results/throughput.jsonl"
     picture = draw(rows, tmp_path / "new")
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_counted_work_is_that_of_the_layers_that_are_built() -> None:
+    keras = pytest.importorskip("keras")
+    ups = ((7, 3, 2), (4, 3, 2), (5, 2, 3))
+    uneven = Architecture(blocks=2, stems=(3, 4, 5), filters=6, up=ups)
+    given = keras.Input((64, 64, 1))
+    model = keras.models.clone_model(build(uneven), input_tensors=given)
+    products = 0
+    for layer in model.layers:
+        if not hasattr(layer, "kernel"):
+            continue
+        # Each pixel of the smaller side meets the whole kernel once.
+        sides = (layer.input.shape[1:3], layer.output.shape[1:3])
+        products += np.prod(min(sides)) * np.prod(layer.kernel.shape)
+    assert flops_per_pixel(uneven) == 2 * products / 64**2
+    assert flops_per_pixel(Architecture()) == 336_720

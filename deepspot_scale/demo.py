@@ -1,8 +1,8 @@
-"""A small plate with known truth: a wound assay to show that the whole line works.
+"""A small plate with known truth: a wound assay that shows the whole pipeline at work.
 
-A target comes in; an OME-Zarr plate, the plate map, the wound's edge and every
-planted spot go out, and later what a run found is compared with what was planted.
-How a field looks is the business of `wound_assay`.
+A target comes in; an OME-Zarr plate, the plate map, the wound's edge and every planted
+spot go out. Then a run's results are compared with what was planted. `wound_assay`
+decides how a field looks.
 """
 
 from __future__ import annotations
@@ -28,16 +28,8 @@ from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.runs.progress import Progress
 from deepspot_scale.runs.results import open_run
 from deepspot_scale.settings import make_settings
-from deepspot_scale.simulation.wound_assay import (
-    CHANNELS,
-    PIXEL_SIZE_UM,
-    SPOT_CHANNEL,
-    AssayScene,
-    draw_scene,
-    photograph,
-    plant_spots,
-    true_cells,
-)
+from deepspot_scale.simulation import wound_assay
+from deepspot_scale.simulation.wound_assay import SPOT_CHANNEL, AssayScene
 from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.statistics.summaries import summarise_groups
 from deepspot_scale.vocabulary import DONE, FieldAddress
@@ -46,8 +38,8 @@ CONDITIONS: Final = {"B": "migrating", "C": "control"}
 """Condition of each plate row."""
 ENRICHMENT: Final = 2.0
 """Density of spots towards the wound over that elsewhere, in a typical migrating
-cell. With more, every cell exceeds the median and the index sticks at 1, whatever the
-detector does."""
+cell. With more, every cell exceeds the median, and the index is 1 whatever the detector
+does."""
 
 _COLUMNS: Final = ("02", "03", "04")
 _FIELDS_PER_WELL: Final = 2
@@ -76,18 +68,13 @@ def simulate_plate(target: str | os.PathLike[str], *, seed: int = 0) -> PlantedT
     dense within 60 degrees of the wound's direction; row C is the control, its spots
     uniform in the cytoplasm.
 
-    Parameters
-    ----------
-    target
-        Where the OME-Zarr 0.5 plate is written; reference.csv, wells.csv and
-        truth.parquet come into the same folder.
-    seed
-        The same seed gives the same plate.
+    The plate is OME-Zarr 0.5 at `target`; reference.csv, wells.csv and truth.parquet
+    are written into the same folder. The same seed gives the same plate.
 
     Raises
     ------
     PlateError
-        There is something at `target` already.
+        `target` already exists.
     """
     plate = Path(target)
     addresses = [
@@ -100,31 +87,25 @@ def simulate_plate(target: str | os.PathLike[str], *, seed: int = 0) -> PlantedT
     planted, cells, corners = [], [], []
     for number, address in enumerate(addresses):
         rng = np.random.default_rng([seed, number])
-        scene = draw_scene(rng)
+        scene = wound_assay.draw_scene(rng)
         migrating = CONDITIONS[address.row] == "migrating"
-        spots = plant_spots(rng, scene, ENRICHMENT if migrating else 1.0)
-        _write_field(plate, address, photograph(rng, scene, spots), scene)
+        enrichment = ENRICHMENT if migrating else 1.0
+        spots = wound_assay.plant_spots(rng, scene, enrichment)
+        image = wound_assay.photograph(rng, scene, spots)
+        _write_field(plate, address, image, scene)
         place = {name: getattr(address, name) for name in _ADDRESS}
         planted.append(spots.assign(**place))
-        cells.append(true_cells(scene, spots).assign(**place))
+        cells.append(wound_assay.true_cells(scene, spots).assign(**place))
         corners.append(pd.DataFrame(scene.wound, columns=["y", "x"]).assign(**place))
-    tables = (
-        pd.concat(parts, ignore_index=True) for parts in (planted, cells, corners)
-    )
-    return _write_truth(plate, *tables)
+    parts = (planted, cells, corners)
+    return _write_truth(plate, *(pd.concat(each, ignore_index=True) for each in parts))
 
 
 def score_spots(found: pd.DataFrame, truth: PlantedTruth, radius: float = 3.0) -> Score:
     """Compare the spots that a run found with the planted ones, one to one.
 
-    Parameters
-    ----------
-    found
-        `vocabulary.SPOTS` of a run on the simulated plate.
-    truth
-        What was planted.
-    radius
-        Largest distance of a match in pixels.
+    `found` has the columns `vocabulary.SPOTS`; `radius` is the largest distance of a
+    match in pixels.
     """
     found = found[found["channel"] == SPOT_CHANNEL]
     by_field = {key: group[["y", "x"]] for key, group in found.groupby(_ADDRESS)}
@@ -141,15 +122,10 @@ def score_spots(found: pd.DataFrame, truth: PlantedTruth, radius: float = 3.0) -
 def planted_polarity(
     truth: PlantedTruth, index: SectorIndex | None = None
 ) -> pd.DataFrame:
-    """Measure polarity on the planted spots in the true masks.
+    """Return `vocabulary.CONDITIONS` of the planted spots in the true masks.
 
-    The arithmetic is that of a run, so a difference between the two is the work of
-    finding and assigning spots.
-
-    Returns
-    -------
-    DataFrame
-        `vocabulary.CONDITIONS`.
+    The arithmetic is that of a run, so a difference between the two comes from finding
+    and assigning spots.
     """
     fields = truth.spots.groupby(_ADDRESS).size().rename("n_spots").reset_index()
     return summarise_groups(
@@ -166,7 +142,7 @@ class DemoOutcome:
     """How a run on the simulated plate compares with what was planted."""
 
     progress: Progress
-    """The run's end."""
+    """Progress at the run's end."""
     score: Score
     """Found against planted spots, one to one within 3 px."""
     found: pd.DataFrame
@@ -208,16 +184,8 @@ def run_demo(
 ) -> DemoOutcome:
     """Simulate the plate, run on it as a user would, and compare with the truth.
 
-    Parameters
-    ----------
-    out
-        New folder: plate.zarr, wells.csv, reference.csv, truth.parquet and RUN.
-    seed
-        The same seed gives the same plate.
-    workers
-        Worker processes.
-    on_progress
-        See `runs.execute.execute_run`.
+    The new folder `out` then holds plate.zarr, wells.csv, reference.csv, truth.parquet
+    and RUN. The same seed gives the same plate; `workers` are worker processes.
     """
     out.mkdir(parents=True)
     truth = simulate_plate(out / "plate.zarr", seed=seed)
@@ -250,8 +218,8 @@ def _write_field(
         axes="cyx",
         shape=image.shape,
         dtype=image.dtype,
-        channels=CHANNELS,
-        pixel_size_um=PIXEL_SIZE_UM,
+        channels=wound_assay.CHANNELS,
+        pixel_size_um=wound_assay.PIXEL_SIZE_UM,
         n_levels=3,
     )
     write_image(plate, address, image, layout)

@@ -19,7 +19,7 @@ class PlateError(DeepspotError, ValueError):
 
 
 class FieldError(DeepspotError, ValueError):
-    """One field cannot be processed; the others of a run go on."""
+    """One field cannot be processed; the run continues with the others."""
 
 
 class SettingsError(DeepspotError, ValueError):

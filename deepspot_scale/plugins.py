@@ -1,7 +1,7 @@
-"""What users add to the package: found by name, imported, told apart by its source.
+"""Code that users add to the package: found by name, imported, identified by a hash.
 
 A plug-in's name is that of an entry point of an installed package, or
-``module:attribute``. Names are plain text, so they stand in settings files and on the
+``module:attribute``. Names are plain text, so they can be in settings files and on the
 command line. Nothing here knows what a plug-in does.
 """
 
@@ -14,6 +14,7 @@ from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from deepspot_scale.errors import SettingsError, did_you_mean
 DETECTORS = "deepspot_scale.detectors"
 """Group of entry points for detectors."""
 ENGINES = "deepspot_scale.engines"
-"""Group of entry points for engines, what runs the network."""
+"""Group of entry points for engines, which run the network."""
 STAGES = "deepspot_scale.stages"
-"""Group of entry points for stages, what a run does with each field."""
+"""Group of entry points for stages, which a run applies to each field."""
 NETWORKS = "deepspot_scale.networks"
 """Group of entry points for families of networks, which weights files name."""
 
@@ -37,19 +38,13 @@ def plugin_names(group: str) -> list[str]:
 def load_plugin(name: str, group: str, *, known: Iterable[str] = ()) -> Any:
     """Import a plug-in.
 
-    Parameters
-    ----------
-    name
-        Name of an entry point, or ``module:attribute``.
-    group
-        The entry points' group, such as `DETECTORS`.
-    known
-        Names of what is built in, for the message.
+    The name is that of an entry point of the group, such as `DETECTORS`, or
+    ``module:attribute``; `known` are built-in names, for the message.
 
     Raises
     ------
     SettingsError
-        No plug-in of that name, or one that cannot be imported.
+        There is no plug-in of that name, or it cannot be imported.
     """
     place = _place(name, group)
     if place is None:
@@ -60,7 +55,7 @@ def load_plugin(name: str, group: str, *, known: Iterable[str] = ()) -> Any:
         )
     module, _, attribute = place.partition(":")
     try:
-        return _follow(import_module(module), attribute)
+        return attrgetter(attribute)(import_module(module))
     except ImportError as error:
         raise SettingsError(
             f"{_noun(group)} {name!r} cannot be imported: {error}; install its "
@@ -75,18 +70,16 @@ def load_plugin(name: str, group: str, *, known: Iterable[str] = ()) -> Any:
 
 
 def hash_plugin(name: str, group: str) -> str | None:
-    """Return the SHA-256 of the file that a plug-in is written in.
+    """Return the SHA-256 of a plug-in's file; None if there is no plug-in or no file.
 
-    A run that goes on must not mix the answers of two versions. None for what is no
-    plug-in, or has no file.
+    A run that is continued must not mix the answers of two versions.
     """
     place = _place(name, group)
     if place is None:
         return None
     spec = find_spec(place.partition(":")[0])
-    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        return None
-    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
+    file = Path(spec.origin if spec and spec.origin else "")
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
 def _place(name: str, group: str) -> str | None:
@@ -101,15 +94,9 @@ def _place(name: str, group: str) -> str | None:
 
 @lru_cache(maxsize=8)
 def _entry_points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """Return what is installed on the path: looked up once, a quarter of a second."""
+    """Return the installed entry points; a look-up takes a quarter of a second."""
     del path
     return tuple(entry_points(group=group))
-
-
-def _follow(start: Any, attribute: str) -> Any:
-    for word in attribute.split("."):
-        start = getattr(start, word)
-    return start
 
 
 def _noun(group: str) -> str:

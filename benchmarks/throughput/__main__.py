@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.throughput import engine, stages
+from benchmarks.throughput.flops import flops_per_pixel
 from benchmarks.throughput.machine import best_seconds, product_flops
 from benchmarks.throughput.plates import draw_field, write_fields, write_mosaic
 from benchmarks.throughput.rows import Row, keep, work_rates
 from benchmarks.throughput.runs import NO_WORK, STANDINS, WITH_CELLS, time_run
 from deepspot_scale.cluster.client import open_client
 from deepspot_scale.cluster.worker import ENVIRONMENT
-from deepspot_scale.networks.caso_resnet import flops_per_pixel
 from deepspot_scale.networks.engine_types import EngineChoice
 from deepspot_scale.networks.engines import get_engine
 from deepspot_scale.networks.weights import find_weights

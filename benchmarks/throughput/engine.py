@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.throughput.flops import flops_per_pixel
 from benchmarks.throughput.machine import best_seconds, peak_bytes, product_flops
 from benchmarks.throughput.plates import draw_field
 from benchmarks.throughput.rows import Row, work_rates
 from deepspot_scale.kernels.normalisation import quantile_scale
-from deepspot_scale.networks.caso_resnet import flops_per_pixel
 from deepspot_scale.networks.engine_types import Engine, EngineChoice
 from deepspot_scale.networks.engines import get_engine
 from deepspot_scale.networks.weights import find_weights

@@ -2,7 +2,7 @@
 
 Each field runs as a generator. Where its step's work is `BatchedWork` it waits;
 `run_together` does the work of all that wait for the same at once, brings each its
-answer, and goes on:
+answer, and continues:
 
     field 0   steps ... waiting --+             +-- steps ... answer
     field 1   steps ... waiting --+-- one call --+-- steps ... answer

@@ -35,21 +35,10 @@ def describe_plate(
     model: str = "deepspot",
     block: int = DEFAULT_BLOCK,
 ) -> Iterator[str]:
-    """Yield lines about a plate's content and the plan of a run.
+    """Yield lines about a plate's content and the plan of a run on it.
 
-    Parameters
-    ----------
-    source
-        Plate, image or folder of images.
-    channels
-        Channels of the run; empty: the first one.
-    enhance, model, block
-        As in `settings.Settings`.
-
-    Raises
-    ------
-    PlateError, FieldError, SettingsError
-        There is no plate, or the settings do not fit it.
+    Without channels the first one is meant. PlateError, FieldError and SettingsError
+    say that there is no plate, or that the settings do not fit it.
     """
     plate = open_plate(source)
     first, failures = _open_first(plate)
@@ -66,8 +55,7 @@ def describe_plate(
         block=block,
     )
     rate = _rate(settings, measure=True)
-    pipeline = assemble(settings)
-    yield from _plan(_plan_like(first, len(plate), settings, pipeline, rate))
+    yield from _plan(_plan_like(first, len(plate), settings, assemble(settings), rate))
 
 
 def _open_first(plate: Plate) -> tuple[Field, list[str]]:
@@ -115,16 +103,14 @@ def describe_run(prepared: Prepared) -> Iterator[str]:
     first = _first_that_opens(prepared)
     if first is None:  # each field will be a failed row with its reason
         return
-    job = prepared.job
+    job, n_fields = prepared.job, len(prepared.tasks)
     rate = _rate(job.settings, measure=False)
-    n_fields = len(prepared.tasks)
     plan = _plan_like(first, n_fields, job.settings, job.pipeline, rate)
     yield from _plan(plan)
-    out = job.out
-    if out.is_local:
-        free = shutil.disk_usage(out.local_path).free
+    if job.out.is_local:
+        free = shutil.disk_usage(job.out.local_path).free
         if free < plan.disk_bytes:
-            yield f"warning: only {free / 1e6:.0f} MB are free in {out.url}"
+            yield f"warning: only {free / 1e6:.0f} MB are free in {job.out.url}"
 
 
 def _first_that_opens(prepared: Prepared) -> Field | None:

@@ -19,9 +19,8 @@ LOG_SECONDS = 10.0
 def describe_progress(state: Progress) -> str:
     """Return one line: done of total, images per second, time left."""
     finished = state.done + state.failed
-    line = f"{finished}/{state.total} fields"
-    if state.failed:
-        line += f", {state.failed} failed"
+    failed = f", {state.failed} failed" if state.failed else ""
+    line = f"{finished}/{state.total} fields{failed}"
     if finished and state.seconds > 0:
         left = (state.total - finished) * state.seconds / finished
         rate = state.n_images / state.seconds

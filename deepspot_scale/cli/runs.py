@@ -14,18 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
-from deepspot_scale.cli.options import (
-    EVERYTHING,
-    METHOD,
-    Channel,
-    Channels,
-    Cluster,
-    Device,
-    FurtherTables,
-    Workers,
-    with_options,
-)
 from deepspot_scale.cli.signals import StopRequest, heed_signals
 from deepspot_scale.errors import RunError, SettingsError
 
@@ -38,19 +28,19 @@ if TYPE_CHECKING:
 
 
 @app.command()
-@with_options(EVERYTHING, FurtherTables)
+@options.with_options(options.EVERYTHING, options.FurtherTables)
 def run(
     plate: Annotated[str, typer.Argument(help="OME-Zarr plate, image, or folder.")],
     out: Annotated[str, typer.Option(help="Run folder to write, or to continue.")],
-    channels: Channel,
+    channels: options.Channel,
     wells: Annotated[str, typer.Option(help="Only these, e.g. B03,B04.")] = "",
     limit: Annotated[int | None, typer.Option(help="Only so many fields.")] = None,
     retry_failed: Annotated[
         bool, typer.Option(help="Try fields again that failed before.")
     ] = False,
-    device: Device = "auto",
-    cluster: Cluster = "local",
-    workers: Workers = None,
+    device: options.Device = "auto",
+    cluster: options.Cluster = "local",
+    workers: options.Workers = None,
     performance_report: Annotated[
         Path | None, typer.Option(help="HTML file for Dask's own report of the run.")
     ] = None,
@@ -94,9 +84,9 @@ def retry(
     failed: Annotated[
         bool, typer.Option("--failed", help="Only fields that failed before.")
     ] = False,
-    device: Device = "auto",
-    cluster: Cluster = "local",
-    workers: Workers = None,
+    device: options.Device = "auto",
+    cluster: options.Cluster = "local",
+    workers: options.Workers = None,
 ) -> None:
     """Continue a run; its plate and all settings are read from its folder.
 
@@ -148,11 +138,11 @@ def status(
     from deepspot_scale.io.tables import Folder
     from deepspot_scale.runs.status import describe_status, read_status
 
-    standing = read_status(Folder(folder))
+    found = read_status(Folder(folder))
     if as_json:
-        typer.echo(json.dumps(standing.to_dict(), indent=2))
+        typer.echo(json.dumps(found.to_dict(), indent=2))
         return
-    for line in describe_status(standing):
+    for line in describe_status(found):
         typer.echo(line)
 
 
@@ -181,7 +171,7 @@ def _hold_and_run(
         if end.left:
             say(
                 f"stopped: {end.done + end.failed} fields done or failed, {end.left} "
-                "left; the same command goes on"
+                "left; the same command continues"
             )
             raise typer.Exit(asked.exit_code)
         report = _report(out, prepared.plate)
@@ -245,12 +235,12 @@ def _report(out: str, plate: Any) -> str:
 
 
 @app.command()
-@with_options(METHOD)
+@options.with_options(options.METHOD)
 def detect(
     images: Annotated[list[Path], typer.Argument(help="TIFF, PNG, or folders.")],
     out: Annotated[Path, typer.Option(help="CSV to write.")],
-    channels: Channels = None,
-    device: Device = "auto",
+    channels: options.Channels = None,
+    device: options.Device = "auto",
     **settings: Any,
 ) -> None:
     """Find every spot in image files, without a plate.

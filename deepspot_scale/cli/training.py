@@ -15,6 +15,8 @@ from deepspot_scale.cli.options import Device, Workers, complete_model
 from deepspot_scale.networks.engine_types import Precision
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from deepspot_scale.training.log import Row
 
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
@@ -90,8 +92,7 @@ def tune(
         Path, typer.Option(help="TOML: a recipe and the search space.", exists=True)
     ],
     cluster: Annotated[
-        str | None,
-        typer.Option(help="As for run; else no cluster."),
+        str | None, typer.Option(help="As for run; else no cluster.")
     ] = None,
     workers: Workers = None,
 ) -> None:
@@ -107,16 +108,13 @@ def tune(
     from deepspot_scale.training.search import read_tune
     from deepspot_scale.training.tuning import tune as search
 
+    def on_trial(trials: pd.DataFrame) -> None:
+        say(trials["state"].value_counts().to_string())
+
     settings = read_tune(config)
-    opened = (
-        open_client(cluster, workers=workers, say=say) if cluster else nullcontext()
-    )
-    with opened as client:
-        table = search(
-            settings,
-            client,
-            on_trial=lambda trials: say(trials["state"].value_counts().to_string()),
-        )
+    opened = open_client(cluster, workers=workers, say=say) if cluster else None
+    with opened or nullcontext() as client:
+        table = search(settings, client, on_trial=on_trial)
     typer.echo(table.to_string(index=False))
     typer.echo(str(Path(settings.out) / "best.toml"))
 
@@ -144,8 +142,7 @@ def evaluate(
         Literal["enhanced", "paper"], typer.Option(help="Preset of the detector.")
     ] = "enhanced",
     precision: Annotated[
-        Precision,
-        typer.Option(help="Number format of the network."),
+        Precision, typer.Option(help="Number format of the network.")
     ] = "auto",
     device: Device = "auto",
     rescaled: Annotated[

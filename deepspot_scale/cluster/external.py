@@ -45,10 +45,7 @@ class External(Options):
 def open_external(options: External) -> Iterator[Client]:
     """Connect and yield the client; leave scheduler and workers running.
 
-    Raises
-    ------
-    SettingsError
-        No scheduler answers, or there is no such file.
+    Raises SettingsError if no scheduler answers, or there is no such file.
     """
     from distributed import Client
 

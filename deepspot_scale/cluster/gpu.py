@@ -53,10 +53,7 @@ def find_gpus(environment: Mapping[str, str] | None = None) -> list[str]:
     ``CUDA_VISIBLE_DEVICES`` decides where it is set, as for every CUDA program; then
     ``nvidia-smi``; then the devices ``/dev/nvidia0``, ``/dev/nvidia1`` and so on.
 
-    Raises
-    ------
-    DeviceError
-        There is none; the message says where we looked.
+    Raises DeviceError if there is none; the message says where we looked.
     """
     environment = os.environ if environment is None else environment
     visible = environment.get(VISIBLE)
@@ -99,10 +96,7 @@ def _find_devices() -> list[str]:
 def open_gpus(options: Gpus) -> Iterator[Client]:
     """Start one worker for each GPU and yield their client; stop them at the end.
 
-    Raises
-    ------
-    DeviceError
-        There is no GPU, or there are fewer than `options.workers`.
+    Raises DeviceError if there is no GPU, or there are fewer than `options.workers`.
     """
     from distributed import Nanny, Scheduler, SpecCluster
 

@@ -28,10 +28,7 @@ FIRST_MESSAGE, NEXT_MESSAGE = 30.0, 300.0
 def import_jobqueue() -> ModuleType:
     """Import dask-jobqueue and restore the Ctrl-C handler, which its import replaces.
 
-    Raises
-    ------
-    SettingsError
-        It is not installed.
+    Raises SettingsError if it is not installed.
     """
     before = signal.getsignal(signal.SIGINT)
     try:
@@ -49,12 +46,8 @@ def import_jobqueue() -> ModuleType:
 def submit(cluster: Any, n: int, queue: str) -> None:
     """Submit the first jobs and check that the queue accepts them.
 
-    Later jobs are submitted in the background, where a refusal is not reported.
-
-    Raises
-    ------
-    SettingsError
-        The queue refused a job; the message has its answer.
+    Later jobs are submitted in the background, where a refusal is not reported. Raises
+    SettingsError if the queue refused a job; the message has its answer.
     """
     from distributed.core import Status
 

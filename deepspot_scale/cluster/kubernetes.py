@@ -84,12 +84,8 @@ def open_kubernetes(
 ) -> Iterator[Client]:
     """Ask the operator for a cluster and yield its client; delete it at the end.
 
-    If a dead client left a cluster of the same name behind, that one is used.
-
-    Raises
-    ------
-    SettingsError
-        The extra ``kubernetes`` is not installed.
+    If a dead client left a cluster of the same name behind, that one is used. Raises
+    SettingsError if the extra ``kubernetes`` is not installed.
     """
     try:
         from dask_kubernetes.operator import KubeCluster

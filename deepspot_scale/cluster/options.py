@@ -43,10 +43,8 @@ Kind = TypeVar("Kind", bound=Options)
 def check_options(kind: type[Kind], values: dict[str, Any], where: str) -> Kind:
     """Return the checked options of one kind of cluster; messages begin with `where`.
 
-    Raises
-    ------
-    SettingsError
-        A value is invalid, or a name is unknown; the message suggests the nearest.
+    Raises SettingsError if a value is invalid, or a name is unknown; the message
+    suggests the nearest.
     """
     try:
         return checked(kind, values, noun="option")
@@ -57,10 +55,8 @@ def check_options(kind: type[Kind], values: dict[str, Any], where: str) -> Kind:
 def read_values(path: Path) -> dict[str, Any]:
     """Read the TOML file that describes a cluster.
 
-    Raises
-    ------
-    SettingsError
-        There is no such file, it is not TOML, or it lacks the key ``cluster``.
+    Raises SettingsError if there is no such file, it is not TOML, or it lacks the key
+    ``cluster``.
     """
     values = read_toml(path)
     if not isinstance(values.get("cluster"), str):

@@ -267,11 +267,8 @@ def open_queue(
 ) -> Iterator[Client]:
     """Submit jobs and yield their client; cancel them at the end.
 
-    Raises
-    ------
-    SettingsError
-        dask-jobqueue is not installed, this machine has no such queue, or the queue
-        refuses a job.
+    Raises SettingsError if dask-jobqueue is not installed, this machine has no such
+    queue, or the queue refuses a job.
     """
     import dask
     from distributed import Client

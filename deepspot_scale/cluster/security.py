@@ -40,10 +40,7 @@ class Certificates(Strict):
     def security(self) -> Security:
         """Return Dask's `Security`, the same for every role.
 
-        Raises
-        ------
-        SettingsError
-            A file does not exist.
+        Raises SettingsError if a file does not exist.
         """
         from distributed import Security
 
@@ -69,11 +66,7 @@ def write_certificates(folder: Path) -> Certificates:
     """Create a key and its certificate, readable by this user only.
 
     The folder is created with mode 700; it must be on a disk that the workers share.
-
-    Raises
-    ------
-    SettingsError
-        ``cryptography`` is not installed.
+    Raises SettingsError if ``cryptography`` is not installed.
     """
     from distributed import Security
 
@@ -107,11 +100,7 @@ def where_to_listen(interface: str | None) -> dict[str, str]:
     """Return Dask's option for the one address that a process listens on.
 
     Without an interface it is the address from which this machine reaches others.
-
-    Raises
-    ------
-    SettingsError
-        This machine has no such interface.
+    Raises SettingsError if this machine has no such interface.
     """
     from distributed.utils import get_ip, get_ip_interface
 

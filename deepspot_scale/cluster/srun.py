@@ -91,10 +91,7 @@ class Task:
 def find_task(environment: Mapping[str, str]) -> Task:
     """Return the Slurm task that this process is, from its environment.
 
-    Raises
-    ------
-    SettingsError
-        ``srun`` did not start it.
+    Raises SettingsError if ``srun`` did not start it.
     """
     try:
         on_nodes = environment["SLURM_STEP_TASKS_PER_NODE"]
@@ -132,12 +129,8 @@ def tasks_of_node(text: str, node: int) -> int:
 def pin(task: Task, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment variable for a worker's GPU; empty without GPUs.
 
-    A GPU that Slurm itself has bound to the task is kept.
-
-    Raises
-    ------
-    DeviceError
-        There are more tasks than GPUs on the node.
+    A GPU that Slurm itself has bound to the task is kept. Raises DeviceError if there
+    are more tasks than GPUs on the node.
     """
     if not environment.get(VISIBLE):
         return {}
@@ -187,10 +180,7 @@ def _shared_folder(options: Allocation, task: Task) -> Path:
 def open_allocation(options: Allocation) -> Iterator[Client]:
     """As task 0, start the scheduler and one worker, and yield the client.
 
-    Raises
-    ------
-    SettingsError
-        ``srun`` did not start this process.
+    Raises SettingsError if ``srun`` did not start this process.
     """
     from distributed import Nanny, Scheduler, SpecCluster
 
@@ -228,12 +218,8 @@ def _security(options: Allocation, place: Path, *, make: bool) -> Security | Non
 def serve_allocation(options: Allocation) -> bool:
     """In every task but 0, be a worker until the run ends; return whether it was one.
 
-    Raises
-    ------
-    SettingsError
-        ``srun`` did not start this process.
-    RunError
-        Task 0 neither starts a scheduler nor ends within `TIMEOUT`.
+    Raises SettingsError if ``srun`` did not start this process, and RunError if task 0
+    neither starts a scheduler nor ends within `TIMEOUT`.
     """
     task = find_task(os.environ)
     place = _shared_folder(options, task)

@@ -18,10 +18,7 @@ STAGGER, LONGEST_STAGGER = 0.05, 240.0
 def seconds_of(walltime: str) -> int:
     """Return the seconds of ``[days-]hours:minutes[:seconds]``.
 
-    Raises
-    ------
-    ValueError
-        The text has another form.
+    Raises ValueError if the text has another form.
 
     Examples
     --------

@@ -6,7 +6,6 @@ documents, sessions or a scheduler.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from math import isnan
 from typing import Any
 
@@ -45,24 +44,16 @@ def _source(*names: str, called: str | None = None) -> Any:
     return models.ColumnDataSource({name: [] for name in names}, name=called)
 
 
-@dataclass
 class PlateDrawing:
     """The wells at their positions, coloured by progress or by spots."""
 
-    empty: Any = field(default_factory=lambda: _source("x", "y"))
-    wells: Any = field(
-        default_factory=lambda: _source("x", "y", "value", "well", called="wells")
-    )
-    faults: Any = field(default_factory=lambda: _source("x", "y"))
-    colours: Any = field(
-        default_factory=lambda: models.LinearColorMapper(
+    def __init__(self) -> None:
+        self.empty, self.faults = _source("x", "y"), _source("x", "y")
+        self.wells = _source("x", "y", "value", "well", called="wells")
+        self.colours: Any = models.LinearColorMapper(
             PROGRESS, low=0, high=1, nan_color=NONE
         )
-    )
-    shape: PlateShape | None = None
-
-    def __post_init__(self) -> None:
-        """Draw a plate without wells."""
+        self.shape: PlateShape | None = None
         self.figure = made = _figure(
             "Plate",
             height=360,
@@ -132,14 +123,11 @@ class PlateDrawing:
         self.bar.formatter.format = "0%" if shown == "progress" else "0,0.[0]"
 
 
-@dataclass
 class RateDrawing:
     """Images per second since the run began."""
 
-    source: Any = field(default_factory=lambda: _source("t", "rate"))
-
-    def __post_init__(self) -> None:
-        """Draw an empty curve."""
+    def __init__(self) -> None:
+        self.source = _source("t", "rate")
         self.figure = made = _figure("Images per second", height=220)
         made.y_range.start = 0
         made.x_range.range_padding = 0

@@ -23,10 +23,7 @@ logger = logging.getLogger(__name__)
 def check_report(file: Path | None) -> None:
     """Check before the run that the file can be written.
 
-    Raises
-    ------
-    SettingsError
-        Its folder does not exist, or it is a folder itself.
+    Raises SettingsError if its folder does not exist, or it is a folder itself.
     """
     if file is None:
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 WINDOW_SECONDS = 30.0
 """The current rate is that of this many last seconds, ..."""
@@ -89,9 +90,7 @@ class RateHistory:
         if not n_whole or not self.n_arrivals:
             return []
         span = max(1, round(10 * max(n_whole, 1) / self.n_arrivals))
-        sums = [0]
-        for amount in amounts:
-            sums.append(sums[-1] + amount)
+        sums = [0, *accumulate(amounts)]
         curve = []
         for end in range(1, n_whole + 1):
             start = max(0, end - span)

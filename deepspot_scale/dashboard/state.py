@@ -251,9 +251,8 @@ class Runs:
 
     def find(self, run: str | None = None) -> RunState | None:
         """Return the run of this name, by default the latest; None: there is none."""
-        if run is not None:
-            return self.by_name.get(run)
-        return next(reversed(self.by_name.values()), None)
+        latest = next(reversed(self.by_name.values()), None)
+        return latest if run is None else self.by_name.get(run)
 
     def snapshot(self, now: float, run: str | None = None) -> Snapshot | None:
         """Return the numbers of one run; see `RunState.snapshot` and `find`."""

@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import SettingsError, did_you_mean
-from deepspot_scale.io.image_files.annotated_images import (
-    AnnotatedImage,
-    read_annotated,
-)
+from deepspot_scale.io.image_files import annotated_images
+from deepspot_scale.io.image_files.annotated_images import AnnotatedImage
 from deepspot_scale.simulation import SIMULATORS, simulate_image
 from deepspot_scale.simulation.sets import SPOT_NUMBERS
 
@@ -89,14 +87,9 @@ class Case:
 def list_cases(data: Sequence[str | Path], sample: Sample) -> list[Case]:
     """List the images of some data sets, without loading them.
 
-    Parameters
-    ----------
-    data
-        Folders as `read_annotated` reads them, or words: ``paper-sets`` (the paper's
-        20 simulated test sets), ``broad`` (simulated microscopes) and ``empty`` (the
-        images of ``broad`` in which no spot can be seen).
-    sample
-        Which images of each.
+    Data are folders as `read_annotated` reads them, or words: ``paper-sets`` (the
+    paper's 20 simulated test sets), ``broad`` (simulated microscopes) and ``empty``
+    (the images of ``broad`` in which no spot can be seen).
 
     Raises
     ------
@@ -116,7 +109,7 @@ def list_cases(data: Sequence[str | Path], sample: Sample) -> list[Case]:
                 f"no data {item!r}: expected a folder of annotated images, or one of "
                 f"{', '.join(words)}.{did_you_mean(item, words)}"
             )
-        known = read_annotated(Path(item))
+        known = annotated_images.read_annotated(Path(item))
         # If two folders have the same name, the path tells them apart.
         label = item if known.name in taken | set(words) else known.name
         taken.add(label)

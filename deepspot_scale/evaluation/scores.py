@@ -18,15 +18,9 @@ from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.blockwise.spots import ASSIGNED
+from deepspot_scale.evaluation import matching
 from deepspot_scale.evaluation.datasets import KnownImage
-from deepspot_scale.evaluation.matching import (
-    Score,
-    brightness_at,
-    integrate_f1,
-    match_nearest,
-    nearest_distances,
-    pair_one_to_one,
-)
+from deepspot_scale.evaluation.matching import Score
 from deepspot_scale.evaluation.tables import FALSE, FOUND, MISSED, SPOT_SCORES
 
 GAIN: Final = 3
@@ -86,10 +80,10 @@ def score_image(
         `tables.SPOT_SCORES` without names: true spots in their order, then false
         detections.
     """
-    pairs = pair_one_to_one(found.points, known.points)
+    pairs = matching.pair_one_to_one(found.points, known.points)
     spots = _spot_rows(found, known, pairs)
     true = spots[spots["kind"] != FALSE]
-    nearest = match_nearest(found.points, known.points)
+    nearest = matching.match_nearest(found.points, known.points)
     single = Score(len(known.points), len(found.points), len(pairs))
     height, width = known.pixels.shape
     area = height * width / 512**2
@@ -103,7 +97,7 @@ def score_image(
         "n_ambiguous": nearest.n_ambiguous,
         **_shares(nearest, "nearest"),
         **_shares(single, "one_to_one"),
-        "f1_integrated": integrate_f1(found.points, known.points),
+        "f1_integrated": matching.integrate_f1(found.points, known.points),
         "error_px": _median(true["error_px"]),
         "enhanced": true["enhanced"].mean(),
         "snr": _median(true["snr"]),
@@ -142,9 +136,11 @@ def _spot_rows(
     gaps = found.points[by] - known.points[at]
     rows["error_px"][at] = np.hypot(*gaps.T)
     rows["snr"][:n], rows["sigma"][:n] = known.snr, known.sigma
-    rows["neighbour_px"][:n] = nearest_distances(known.points)
+    rows["neighbour_px"][:n] = matching.nearest_distances(known.points)
     rows["spacing"] = rows["neighbour_px"] / rows["sigma"]
     if found.enhanced is not None:
         points = np.stack([rows["y"], rows["x"]], axis=1)
-        rows["enhanced"] = brightness_at(found.enhanced, points).astype(np.float64)
+        rows["enhanced"] = matching.brightness_at(found.enhanced, points).astype(
+            np.float64
+        )
     return pd.DataFrame({"kind": kind, **rows})

@@ -32,12 +32,8 @@ def write_anndata(results: RunResults, path: Path) -> None:
     in; see `make_anndata`. ``uns`` has the texts ``settings`` (TOML) and
     ``provenance`` (JSON) and the table ``fields``, failed ones with their reason.
 
-    Raises
-    ------
-    SettingsError
-        Another ending, or anndata is not installed.
-    RunError
-        The run has no cells, since no label image of cells was named.
+    Raises SettingsError if the name ends otherwise than in ``.h5ad`` or anndata is not
+    installed, and RunError if the run has no cells.
     """
     if path.suffix != ".h5ad":
         raise SettingsError(f"expected a file name ending in .h5ad, got {path.name}")
@@ -71,7 +67,8 @@ def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
     obs[words] = obs[words].astype("category")
     paths = [address.path for address in addresses]
     numbers = (table[name] for name in ("channel", "t", "z", "cell"))
-    index = [_name(*place) for place in zip(paths, *numbers, strict=True)]
+    places = zip(paths, *numbers, strict=True)
+    index = [f"{path}/{channel}/t{t}/z{z}/{n}" for path, channel, t, z, n in places]
     obs.index = pd.Index(index, dtype=object)
     columns = measures.measure_columns(results.index.sectors)
     known = {column.name: column.meaning for column in columns}
@@ -82,7 +79,3 @@ def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
         var=var,
         obsm={"spatial": table[["cell_x", "cell_y"]].to_numpy("float64")},
     )
-
-
-def _name(path: str, channel: str, t: int, z: int, cell: int) -> str:
-    return f"{path}/{channel}/t{t}/z{z}/{cell}"

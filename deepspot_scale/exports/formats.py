@@ -23,24 +23,17 @@ Format = Literal["csv", "anndata", "spatialdata", "ngio", "napari", "sectors"]
 FORMATS: tuple[str, ...] = get_args(Format)
 IN_PLATE = ("ngio", "sectors")
 """Formats that are added to the run's input instead of standing alone."""
-_NAMES = {
-    "csv": "csv",
-    "anndata": "cells.h5ad",
-    "spatialdata": "spatialdata.zarr",
-    "napari": "napari",
+_OWN: dict[str, tuple[str, Callable[..., None], tuple[str, str] | None]] = {
+    "csv": ("csv", csv_folder.write_csv, csv_folder.SIGN),
+    "anndata": ("cells.h5ad", write_anndata, None),
+    "spatialdata": (
+        "spatialdata.zarr",
+        spatialdata_store.write_spatialdata,
+        spatialdata_store.SIGN,
+    ),
+    "napari": ("napari", napari_folder.write_napari, napari_folder.SIGN),
 }
-"""Names below ``RUN/exports``."""
-_WRITERS: dict[str, Callable[..., None]] = {
-    "csv": csv_folder.write_csv,
-    "anndata": write_anndata,
-    "spatialdata": spatialdata_store.write_spatialdata,
-    "napari": napari_folder.write_napari,
-}
-_SIGNS = {
-    "csv": csv_folder.SIGN,
-    "spatialdata": spatialdata_store.SIGN,
-    "napari": napari_folder.SIGN,
-}
+"""The other formats: name below ``RUN/exports``, writer, and sign of a folder."""
 
 
 def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much of it
@@ -101,16 +94,17 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
     try:
         if to in IN_PLATE:
             return _add_to_plate(results, to, out, overwrite=overwrite)
-        target = _target(results, to, out)
+        name, write, sign = _OWN[to]
+        target = _target(results, name, out)
         given = {"images": images} if to == "spatialdata" else {}
-        with whole(target, overwrite=overwrite, sign=_SIGNS.get(to)) as partial:
-            _WRITERS[to](results, partial, **given)
+        with whole(target, overwrite=overwrite, sign=sign) as partial:
+            write(results, partial, **given)
     except OSError as error:
         raise RunError(f"the export to {to} stopped: {error}") from error
     return target
 
 
-def _target(results: RunResults, to: str, out: Path | None) -> Path:
+def _target(results: RunResults, name: str, out: Path | None) -> Path:
     if out is not None:
         return Path(out)
     if not results.folder.is_local:
@@ -118,7 +112,7 @@ def _target(results: RunResults, to: str, out: Path | None) -> Path:
             f"the run {results.folder.url} is not on this machine; say where the "
             "export is to go (out)"
         )
-    return results.folder.local_path / "exports" / _NAMES[to]
+    return results.folder.local_path / "exports" / name
 
 
 def _add_to_plate(

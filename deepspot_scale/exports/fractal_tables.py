@@ -35,12 +35,8 @@ def write_fractal_tables(results: RunResults, *, overwrite: bool) -> None:
     of the cells. ``deepspot_field_ROI_table`` has one region, the field. A field
     without cells gets the latter only.
 
-    Raises
-    ------
-    RunError
-        The run has no cells, its input is no OME-Zarr, or a field has such tables.
-    SettingsError
-        ngio is not installed.
+    Raises RunError if the run has no cells, its input is no OME-Zarr, or a field has
+    such tables, and SettingsError if ngio is not installed.
     """
     check_cells(results, "feature tables hold cells")
     load_library("ngio", "ngio")

@@ -14,10 +14,7 @@ from deepspot_scale.errors import SettingsError
 def load_library(name: str, extra: str) -> Any:
     """Return a module of an optional library, which an extra of this package installs.
 
-    Raises
-    ------
-    SettingsError
-        The library is not installed, or its installation is broken.
+    Raises SettingsError if the library is not installed, or its installation is broken.
     """
     library = name.partition(".")[0]
     try:

@@ -36,11 +36,8 @@ _ROWS = 1024
 def write_sectors(results: RunResults, *, overwrite: bool) -> None:
     """Write the label image ``sectors`` of every field that is done.
 
-    Raises
-    ------
-    RunError
-        The run has no cells, a field has such labels, or the input is no OME-Zarr
-        plate.
+    Raises RunError if the run has no cells, a field has such labels, or the input is no
+    OME-Zarr plate.
     """
     check_cells(results, "sectors are those of cells")
     if NAME in {results.settings.cells, results.settings.nuclei}:
@@ -111,10 +108,7 @@ def draw_sectors(
     of cells and in nuclei. The table has one row for each cell, ascending. Sectors are
     about the nucleus' centroid, or else about the cell's; `n_sectors` divides 180.
 
-    Raises
-    ------
-    RunError
-        A cell that is not in the table: the labels are not those of the run.
+    Raises RunError if a cell is not in the table: the labels are not those of the run.
     """
     drawn = np.zeros(cytoplasm.shape, np.uint8)
     rows, columns = np.nonzero(cytoplasm)

@@ -54,10 +54,8 @@ def write_spatialdata(results: RunResults, path: Path, *, images: bool = False) 
     settings, provenance and the fields that failed. Without cells only points are
     written; images, with projected stacks, only on request.
 
-    Raises
-    ------
-    SettingsError
-        The suffix is not ``.zarr``, or spatialdata is not installed.
+    Raises SettingsError if the suffix is not ``.zarr``, or spatialdata is not
+    installed.
     """
     if path.suffix != ".zarr":
         raise SettingsError(f"expected a folder name ending in .zarr, got {path.name}")

@@ -29,10 +29,7 @@ def whole(
     The sign is a file in the folder and a word in this file by which an earlier export
     is known; a folder without them is not replaced. None: exports are files.
 
-    Raises
-    ------
-    RunError
-        There is something at `target` that may not be replaced.
+    Raises RunError if there is something at `target` that may not be replaced.
     """
     _check_free(target, overwrite=overwrite, sign=sign)
     partial = target.with_name(f"{PARTIAL}{target.name}")

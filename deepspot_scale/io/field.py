@@ -96,8 +96,7 @@ class Field:
     @property
     def pixel_size_um(self) -> tuple[float, float] | None:
         """(y, x) in micrometres; None if the metadata have no size with a unit."""
-        spacing = self.image.spacing_um
-        return (spacing["y"], spacing["x"]) if {"y", "x"} <= set(spacing) else None
+        return self.image.pixel_size_um
 
     def channel_index(self, name: str) -> int:
         """Return the number of a channel from its name, or from the number as text.
@@ -284,10 +283,7 @@ def _lazy_labels(labels: LabelImage, image: StoredImage) -> xr.DataArray:
 def open_field(entry: FieldEntry) -> Field:
     """Open the image of one field: metadata only, no pixels.
 
-    Raises
-    ------
-    FieldError
-        Image or metadata are missing, damaged or invalid.
+    Raises FieldError if image or metadata are missing, damaged or invalid.
     """
     source = entry.source
     if not is_url(source) and is_image_file(source):

@@ -67,17 +67,13 @@ class LabelImage:
             return np.zeros((rows.size, columns.size), self.stored.dtype)
         span = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
         labels = self.stored.plane(index, z, span)
-        self._check(labels)
-        return labels[np.ix_(rows - rows[0], columns - columns[0])]
-
-    def _check(self, labels: NDArray[Any]) -> None:
-        """Raise FieldError for labels below 0 or too large for the tables."""
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high > _LARGEST:
             raise FieldError(
                 f"labels at {self.stored.source} go from {low} to {high}; expected 0 "
                 f"for background and labels up to {_LARGEST}. Number them again."
             )
+        return labels[np.ix_(rows - rows[0], columns - columns[0])]
 
 
 def nearest_index(n_image: int, n_labels: int, ratio: float) -> NDArray[np.int64]:
@@ -102,10 +98,8 @@ def open_labels(
 ) -> LabelImage:
     """Open the labels in a group, for an image at its finest level.
 
-    Raises
-    ------
-    FieldError
-        The labels are missing or damaged, are not integers, or do not cover the image.
+    Raises FieldError if the labels are missing or damaged, are not integers, or do not
+    cover the image.
     """
     node = open_image_node(group)
     found = parse_image(node, group)

@@ -72,19 +72,9 @@ def _delay(error: Exception, tries: int) -> float:
 
 
 def retry(call: Callable[[], T], *, sleep: Callable[[float], object] = time.sleep) -> T:
-    """Return the result of `call`; retry after transient errors.
+    """Return the result of `call`, called up to four times after transient errors.
 
-    Parameters
-    ----------
-    call
-        Called up to four times.
-    sleep
-        Waits for a number of seconds.
-
-    Raises
-    ------
-    OSError
-        The last try failed too; the message has the number of tries.
+    Raises OSError if the last try failed too; the message has the number of tries.
     """
     tries = 0
     while True:

@@ -21,7 +21,7 @@ from deepspot_scale.vocabulary import AXES
 
 Projection = Literal["max", "mean"]
 Window = tuple[slice, slice]
-Reader = Callable[[tuple[slice, ...]], NDArray[Any]]
+Reader = Callable[[tuple[slice, ...]], Any]
 
 
 def check_axes(axes: str) -> None:
@@ -58,9 +58,9 @@ class StoredImage:
     chunks: tuple[int, ...]
     """Size of one stored piece: a shard where there are shards, else a chunk."""
     reader: Reader
-    """Given one slice per axis, reads those pixels. Picklable."""
+    """Given one slice per axis, reads those pixels as an array. Picklable."""
     channels: tuple[str, ...] = ()
-    """Stored names; may be fewer than the channels."""
+    """Stored names, empty for an unnamed one; may be fewer than the channels."""
     spacing_um: Mapping[str, float] = field(default_factory=dict)
     """Pixel size in micrometres by axis, for those of z, y, x where it is known."""
 
@@ -93,6 +93,12 @@ class StoredImage:
         """Number of axes."""
         return len(self.axes)
 
+    @property
+    def pixel_size_um(self) -> tuple[float, float] | None:
+        """(y, x) in micrometres; None: unknown."""
+        sizes = self.spacing_um
+        return (sizes["y"], sizes["x"]) if {"y", "x"} <= set(sizes) else None
+
     def size(self, axis: str) -> int:
         """Return the size along an axis; 1 if the image does not have it."""
         return self.shape[self.axes.index(axis)] if axis in self.axes else 1
@@ -119,10 +125,7 @@ class StoredImage:
     ) -> NDArray[Any]:
         """Read one (y, x) window at `index` of t and c, in plane z or projected over z.
 
-        Returns
-        -------
-        ndarray
-            Of the image's dtype; float32 for the mean.
+        It has the image's dtype, or float32 for the mean.
         """
         if not isinstance(z, str):
             return self._planes({**index, "z": z}, window)

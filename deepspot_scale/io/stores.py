@@ -106,19 +106,9 @@ def _has_blosc_chunks(array: zarr.Array[Any]) -> bool:
 def open_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
     """Open the Zarr group or array at a path or URL for reading.
 
-    Parameters
-    ----------
-    source
-        Folder or fsspec URL of the node itself.
-    zarr_format
-        2 or 3 when known; otherwise 3 is tried first, then 2.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no Zarr group or array.
-    ValueError
-        Its metadata are damaged; zarr raises other kinds too.
+    Unless the format is known, 3 is tried first, then 2. Raises FileNotFoundError if
+    there is no group or array, and ValueError (zarr raises other kinds too) if its
+    metadata are damaged.
     """
     formats: tuple[ZarrFormat, ...] = (3, 2)
     for candidate in formats if zarr_format is None else (zarr_format,):

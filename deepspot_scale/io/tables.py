@@ -72,10 +72,7 @@ class Folder:
     def write(self, name: str, content: bytes) -> None:
         """Write a file atomically.
 
-        Raises
-        ------
-        StoreError
-            The disk is full or read-only.
+        Raises StoreError if the disk is full or read-only.
         """
         try:
             retry(partial(self._write, name, content))

@@ -20,10 +20,7 @@ Image = NDArray[np.float32]
 def binning_for(spot_sigma: float | None) -> int:
     """Return the binning, 1, 2 or 4 pixels along each axis, for spots of this width.
 
-    Raises
-    ------
-    SettingsError
-        The width is not above 0, or too large for any binning.
+    Raises SettingsError if the width is not above 0, or too large for any binning.
 
     Examples
     --------

@@ -63,9 +63,8 @@ def _distances_from(target: NDArray[np.bool_]) -> Distances:
 
     if not target.any():
         return np.full(target.shape, REACH * PARTS, np.uint16)
-    distance = cv2.distanceTransform(
-        (~target).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
-    )
+    outside = (~target).astype(np.uint8)
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     # Squared distances are integers: rounding removes the error of float32.
     squares = np.minimum(np.rint(distance * distance), REACH**2).astype(np.int32)
     return np.asarray(_OF_SQUARE[squares], np.uint16)

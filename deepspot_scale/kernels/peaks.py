@@ -170,23 +170,10 @@ def refine(
     """Move whole-pixel peaks to the sub-pixel maximum of the smoothed raw image.
 
     One step to the largest of the eight neighbours, then to the maximum of the parabola
-    through three points along each axis, at most half a step away.
-
-    Parameters
-    ----------
-    image
-        (y, x) raw counts of the window.
-    y, x
-        (n,) peaks in the window, found on the enhanced image.
-    origin
-        Row and column of the window's first pixel in the field.
-    step
-        Distance of sampled pixels; more than 1 for wide spots.
-
-    Returns
-    -------
-    tuple of ndarray
-        (n,) rows and columns in the field, float64.
+    through three points along each axis, at most half a step away. The image has the
+    raw counts (y, x) of a window, whose first pixel is `origin` in the field; the (n,)
+    peaks are in the window, the answers in the field. `step` is the distance of sampled
+    pixels, more than 1 for wide spots.
     """
 
     def at(offsets: Index) -> Real:
@@ -224,28 +211,14 @@ def _summit(before: Real, at: Real, after: Real) -> Real:
 
 
 def photometry(
-    image: NDArray[np.generic],
-    y: Index,
-    x: Index,
-    *,
-    least_noise: float,
-    step: int = 1,
+    image: NDArray[np.generic], y: Index, x: Index, *, least_noise: float, step: int = 1
 ) -> tuple[Real, Real]:
     """Return the background-subtracted intensity and the SNR of spots.
 
     Intensity is the mean of the 3x3 pixels at the peak minus the median of a ring
-    around it; the noise is 1.4826 times the median absolute deviation in that ring.
-
-    Parameters
-    ----------
-    image
-        (y, x) raw counts of the window.
-    y, x
-        (n,) whole-pixel peaks.
-    least_noise
-        Lower bound of the noise in counts, above 0: a saturated ring has no noise.
-    step
-        Distance of sampled pixels; more than 1 for wide spots.
+    around it; the noise is 1.4826 times the median absolute deviation in that ring, or
+    `least_noise`, in counts above 0: a saturated ring has no noise. The image has raw
+    counts (y, x); `step` is as in `refine`.
     """
     image = np.ascontiguousarray(image)
     near = _gather(image, y, x, _NEIGHBOURS, step)

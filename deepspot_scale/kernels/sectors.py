@@ -37,33 +37,21 @@ def angle_deg(dy: ArrayLike, dx: ArrayLike) -> Floats:
     # Contiguous copies: numpy's vector and scalar loops differ in the last bit, and the
     # caller's slicing must not decide which one runs. Adding 0 turns -0 into 0, which
     # would otherwise flip the direction of (0, 0).
-    up, right = np.broadcast_arrays(
-        0.0 - np.asarray(dy, np.float64), np.asarray(dx, np.float64) + 0.0
-    )
-    angle = np.degrees(
-        np.arctan2(np.ascontiguousarray(up), np.ascontiguousarray(right))
-    )
-    return _wrap(angle).reshape(up.shape)
+    up, right = 0.0 - np.asarray(dy, np.float64), np.asarray(dx, np.float64) + 0.0
+    shape = np.broadcast_shapes(up.shape, right.shape)
+    sides = (np.ascontiguousarray(np.broadcast_to(side, shape)) for side in (up, right))
+    return _wrap(np.degrees(np.arctan2(*sides))).reshape(shape)
 
 
 def angle_bins(
     dy: ArrayLike, dx: ArrayLike, reference_deg: ArrayLike
 ) -> NDArray[np.int64]:
-    """Return the one-degree bin of each direction, counted from the reference.
+    """Return the one-degree bin, 0 to 359, of each direction from the reference.
 
-    Parameters
-    ----------
-    dy, dx
-        Offset from the nucleus centroid, in pixels, any shape; y points down.
-    reference_deg
-        Direction of the reference as `angle_deg` gives it; finite, any range.
-
-    Returns
-    -------
-    ndarray
-        0 to 359; bin b contains the directions from b up to b + 1 degrees
-        counter-clockwise of the reference. Each element depends on its own inputs
-        only.
+    Bin b contains the directions from b up to b + 1 degrees counter-clockwise of the
+    reference, which is as `angle_deg` gives it, finite, in any range. Offsets from the
+    nucleus centroid are in pixels; y points down. Each element depends on its own
+    inputs only.
 
     Examples
     --------
@@ -143,19 +131,10 @@ def polarity_index(concentrations: ArrayLike) -> Floats:
     """Return the polarity index of a group of cells.
 
     It is ``2 * #{m > median(Q)} / n - 1``, where M are the concentrations in the
-    reference sectors of n cells and Q those in all other sectors, pooled.
-
-    Parameters
-    ----------
-    concentrations
-        (..., n_cells, n_sectors) relative concentrations; sector 0 is the reference.
-        NaN (a sector without area) belongs neither to M nor to Q.
-
-    Returns
-    -------
-    ndarray
-        (...,), from -1 (away from the reference) to 1 (towards it); NaN if M or Q is
-        empty.
+    reference sectors of n cells and Q those in all other sectors, pooled: from -1 (away
+    from the reference) to 1 (towards it); NaN if M or Q is empty. Of (..., n_cells,
+    n_sectors) relative concentrations, sector 0 is the reference; NaN (a sector without
+    area) belongs neither to M nor to Q.
     """
     values = np.asarray(concentrations)
     reference = values[..., 0]
@@ -189,27 +168,13 @@ def _median_of_finite(values: NDArray[np.floating]) -> Floats:
 def resultant(
     cosines: ArrayLike, sines: ArrayLike, n: ArrayLike
 ) -> tuple[Floats, Floats]:
-    """Return length and direction of the mean of unit vectors.
+    """Return length and direction of the mean of n unit vectors, from their sums.
 
-    Parameters
-    ----------
-    cosines, sines
-        Sums over the vectors of the cosine and the sine of their angle.
-    n
-        Number of vectors in the sums.
-
-    Returns
-    -------
-    length
-        0 (no direction) to 1 (all the same direction); NaN without vectors.
-    direction_deg
-        [0, 360); NaN without vectors, or if they cancel.
+    The length is 0 (no direction) to 1 (all the same direction), NaN without vectors;
+    the direction is in [0, 360) degrees, NaN without vectors or if they cancel.
     """
-    c, s, count = np.broadcast_arrays(
-        np.asarray(cosines, np.float64),
-        np.asarray(sines, np.float64),
-        np.asarray(n, np.float64),
-    )
+    sums = (np.asarray(each, np.float64) for each in (cosines, sines, n))
+    c, s, count = np.broadcast_arrays(*sums)
     length = np.where(count > 0, np.hypot(c, s) / np.maximum(count, 1), np.nan)
     length = np.minimum(length, 1.0)  # may exceed 1 by rounding
     known = length > 10.0**-_EXACT_DIGITS

@@ -58,9 +58,8 @@ def smooth(image: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
     gap = 2 ** (scale - 1)
     kernel = np.zeros(4 * gap + 1, np.float32)
     kernel[::gap] = TAPS
-    filtered = cv2.sepFilter2D(
-        image, cv2.CV_32F, kernel, kernel, borderType=cv2.BORDER_REFLECT
-    )
+    border = cv2.BORDER_REFLECT
+    filtered = cv2.sepFilter2D(image, cv2.CV_32F, kernel, kernel, borderType=border)
     return np.rint(filtered, out=filtered)
 
 

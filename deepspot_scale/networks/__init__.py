@@ -1,1 +1,1 @@
-"""The only home of Keras and OpenVINO."""
+"""Which networks there are and how they run; only this room uses Keras and OpenVINO."""

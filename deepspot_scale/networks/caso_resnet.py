@@ -1,10 +1,9 @@
 """CASO-ResNet, the network of DeepSpot, as Keras 3 layers on any backend.
 
-In goes one normalised channel ``(n, y, x, 1)``, out comes the enhanced image of
-the same shape in [0, 1], in which every spot is equally bright. `Architecture`
-says what is built; `reach` and `GRID` follow from the same numbers, so a change
-of the network cannot leave the halo behind. Nothing here knows weights files,
-plates or Dask.
+One normalised channel ``(n, y, x, 1)`` goes in, the enhanced image of the same shape
+in [0, 1] comes out, in which every spot is equally bright. `Architecture` says what is
+built; `reach` follows from the same numbers, so the halo always fits the network.
+Nothing here knows weights files, plates or Dask.
 
     image --+-- max-pool stem --+
             +-- strided stem  --+-- concatenate -- residual x n -- up x 3 -- sigmoid
@@ -13,7 +12,7 @@ plates or Dask.
 
 Source: Bouilhol et al. 2021, DeepSpot: a deep neural network for RNA spot
 enhancement in smFISH microscopy images, https://doi.org/10.1101/2021.11.25.469984;
-where the paper is silent, the numbers follow the authors' public code.
+numbers that the paper does not give follow the authors' public code.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ if TYPE_CHECKING:
     import keras
 
 GRID = 8
-"""Stride of the network in pixels: three halvings. Off it, the answer is wrong."""
+"""Stride of the network in pixels: three halvings. A window that does not start on a
+multiple of it gets a wrong answer."""
 
 
 @dataclass(frozen=True)
 class Architecture:
     """The numbers that define one CASO-ResNet.
 
-    The defaults are the paper's network. A block count of 13 is that of the
-    authors' published code.
+    The defaults are the paper's network. The authors' published code has 13 blocks.
     """
 
     blocks: int = 10
-    """Residual blocks in the trunk, the projecting first one included."""
+    """Residual blocks in the trunk, including the first, projecting one."""
     stems: tuple[int, int, int] = (32, 64, 128)
-    """Filters of the three halvings, alike in all three stems."""
+    """Filters of the three halvings, the same in all three stems."""
     filters: int = 128
     """Filters of every residual block."""
     up: tuple[tuple[int, int, int], ...] = (
@@ -54,7 +53,7 @@ class Architecture:
     """Share of feature maps dropped in training, in [0, 1)."""
 
     def __post_init__(self) -> None:
-        """Check that there is a network of these numbers."""
+        """Check that these numbers make a network."""
         widths = (self.filters, *self.stems, *(n for block in self.up for n in block))
         if min(self.blocks, *widths) < 1 or not 0 <= self.dropout < 1:
             raise ValueError(
@@ -78,18 +77,8 @@ class Architecture:
 def build(architecture: Architecture, *, dtype: str = "float32") -> keras.Model:
     """Build the untrained network.
 
-    Parameters
-    ----------
-    architecture
-        What to build.
-    dtype
-        Keras dtype policy, e.g. ``"float32"`` or ``"mixed_bfloat16"``.
-
-    Returns
-    -------
-    keras.Model
-        Maps ``(n, y, x, 1)`` to ``(n, y, x, 1)`` in [0, 1], float32; y and x are
-        any multiples of `GRID`.
+    It maps ``(n, y, x, 1)`` to ``(n, y, x, 1)`` in [0, 1], float32; y and x are any
+    multiples of `GRID`. `dtype` is a Keras dtype policy, such as ``"mixed_bfloat16"``.
     """
     import keras
 
@@ -97,13 +86,12 @@ def build(architecture: Architecture, *, dtype: str = "float32") -> keras.Model:
     policy = keras.DTypePolicy(dtype)
 
     def conv(x: Any, filters: int, kernel: int, **options: Any) -> Any:
-        return layers.Conv2D(filters, kernel, padding="same", dtype=policy, **options)(
-            x
-        )
+        options |= {"padding": "same", "dtype": policy}
+        return layers.Conv2D(filters, kernel, **options)(x)
 
     def transposed(x: Any, filters: int, stride: int) -> Any:
-        # Backends align "same" differently for stride 2 (torch is one pixel off);
-        # "valid" and a crop of the last row and column is the same everywhere.
+        # Backends align "same" differently for stride 2 (torch is one pixel off), but
+        # "valid" with a crop of the last row and column gives the same everywhere.
         if stride == 1:
             return layers.Conv2DTranspose(filters, 3, padding="same", dtype=policy)(x)
         x = layers.Conv2DTranspose(filters, 3, strides=2, dtype=policy)(x)
@@ -115,8 +103,9 @@ def build(architecture: Architecture, *, dtype: str = "float32") -> keras.Model:
     def activate(x: Any) -> Any:
         return layers.ReLU(dtype=policy)(x)
 
-    def drop(x: Any) -> Any:
-        return layers.SpatialDropout2D(architecture.dropout, dtype=policy)(x)
+    def join(shortcut: Any, x: Any) -> Any:
+        dropped = layers.SpatialDropout2D(architecture.dropout, dtype=policy)(x)
+        return layers.Add(dtype=policy)([shortcut, dropped])
 
     def pool(x: Any) -> Any:
         return layers.MaxPooling2D(3, strides=2, padding="same", dtype=policy)(x)
@@ -134,14 +123,14 @@ def build(architecture: Architecture, *, dtype: str = "float32") -> keras.Model:
         shortcut = conv(x, architecture.filters, 1) if project else x
         for kernel in (1, 3, 1):
             x = conv(activate(normalise(x)), architecture.filters, kernel)
-        return layers.Add(dtype=policy)([shortcut, drop(x)])
+        return join(shortcut, x)
 
     def up(x: Any, filters: tuple[int, int, int]) -> Any:
         shortcut = normalise(transposed(x, filters[-1], 2))
         for number, (width, stride) in enumerate(zip(filters, (2, 1, 1), strict=True)):
             x = normalise(transposed(x, width, stride))
             x = activate(x) if number < 2 else x
-        return activate(layers.Add(dtype=policy)([shortcut, drop(x)]))
+        return activate(join(shortcut, x))
 
     image = keras.Input((None, None, 1), name="image")
     x = layers.Concatenate(dtype=policy)(
@@ -151,16 +140,16 @@ def build(architecture: Architecture, *, dtype: str = "float32") -> keras.Model:
         x = residual(x, project=number == 0)
     for filters in architecture.up:
         x = up(x, filters)
-    x = conv(x, 1, 1)
-    enhanced = layers.Activation("sigmoid", dtype="float32", name="enhanced")(x)
+    sigmoid = layers.Activation("sigmoid", dtype="float32", name="enhanced")
+    enhanced = sigmoid(conv(x, 1, 1))
     return keras.Model(image, enhanced, name="caso_resnet")
 
 
-# One dimension of one layer: output pixels lo..hi need input pixels lo'..hi'.
-# "same" padding of an even size with stride 2 adds one pixel, on the far side.
-
-
 def _needed(layer: tuple[str, int], lo: int, hi: int) -> tuple[int, int]:
+    """Return which input pixels the output pixels lo..hi of a layer need, in one axis.
+
+    "same" padding of an even size with stride 2 adds one pixel, on the far side.
+    """
     kind, dilation = layer
     if kind == "conv":
         return lo - dilation, hi + dilation
@@ -170,7 +159,7 @@ def _needed(layer: tuple[str, int], lo: int, hi: int) -> tuple[int, int]:
 
 
 def _paths(architecture: Architecture) -> Iterator[list[tuple[str, int]]]:
-    """Yield the layers of each stem with all that follows, last layer first.
+    """Yield the layers of each stem with all later ones, last layer first.
 
     Shortcuts reach less far than the layers they bridge, so they are left out.
     """
@@ -182,10 +171,10 @@ def _paths(architecture: Architecture) -> Iterator[list[tuple[str, int]]]:
 
 
 def reach(architecture: Architecture) -> int:
-    """Return how far an input pixel can be felt, in pixels to either side.
+    """Return how far an input pixel can change the answer, in pixels to either side.
 
-    Counted exactly from the layers, for all eight places of an output pixel on
-    the grid; 122 for ten residual blocks, 146 for thirteen.
+    It is counted exactly from the layers, for all eight places of an output pixel on
+    the grid: 122 for ten residual blocks, 146 for thirteen.
     """
     farthest = 0
     for path in _paths(architecture):
@@ -195,31 +184,3 @@ def reach(architecture: Architecture) -> int:
                 lo, hi = _needed(layer, lo, hi)
             farthest = max(farthest, place - lo, hi - place)
     return farthest
-
-
-def flops_per_pixel(architecture: Architecture) -> float:
-    """Return additions and multiplications of the convolutions for one input pixel.
-
-    What is done at 1/2, 1/4 and 1/8 of the size counts 1/4, 1/16 and 1/64; 336 000 for
-    the paper's network.
-    """
-    macs = 0.0
-    for strided in (False, True, False):
-        width = 1
-        for level, filters in enumerate(architecture.stems):
-            at = 4.0 ** -(level + 1 if strided else level)
-            macs += at * 9 * width * filters
-            width = filters
-    inner, filters = 3 * architecture.stems[-1], architecture.filters
-    for number in range(architecture.blocks):
-        width = inner if number == 0 else filters
-        shortcut = width * filters if number == 0 else 0
-        macs += (width * filters + 10 * filters**2 + shortcut) / 64
-    width = filters
-    for level, (first, second, third) in enumerate(architecture.up):
-        at = 4.0 ** (level - 3)
-        # A transposed convolution of stride 2 meets each input pixel nine times.
-        macs += at * 9 * width * (first + third)
-        macs += 4 * at * 9 * (first * second + second * third)
-        width = third
-    return 2 * (macs + width)

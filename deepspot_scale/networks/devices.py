@@ -1,4 +1,4 @@
-"""Which GPUs there are, and what is said where one cannot be used.
+"""Which GPUs there are, and the messages where one cannot be used.
 
 Nothing here knows networks or engines.
 """
@@ -35,7 +35,7 @@ def gpu_names() -> list[str]:
 
 
 def _gpu_driver() -> bool:
-    """Return whether there is a GPU driver: without one, no need to ask Keras."""
+    """Return whether there is a GPU driver; without one, Keras need not be asked."""
     if not sys.platform.startswith("linux"):
         return True
     devices = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, WSL
@@ -43,7 +43,7 @@ def _gpu_driver() -> bool:
 
 
 def require_gpu() -> None:
-    """Raise `DeviceError` where Keras can use no GPU."""
+    """Raise `DeviceError` if Keras cannot use a GPU."""
     if gpu_names():
         return
     import keras
@@ -57,7 +57,7 @@ def require_gpu() -> None:
 
 
 def usable_gpu() -> bool:
-    """Return whether Keras can use a GPU; one that it cannot use is a warning."""
+    """Return whether Keras can use a GPU; warn of a GPU that it cannot use."""
     if not _gpu_driver():
         return False
     if gpu_names():

@@ -1,4 +1,4 @@
-"""What an engine is and how one is asked for: the words that all engines share.
+"""What an engine is and how one is chosen: the types that all engines share.
 
 Nothing here runs a network or knows which engines there are.
 """
@@ -21,16 +21,16 @@ DEFAULT_MODEL = "deepspot"
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """Which network runs how; small, hashable, and safe to send to a worker."""
+    """Which network runs and how; small, hashable, and safe to send to a worker."""
 
     model: str = DEFAULT_MODEL
     """Name of a shipped model or path of a weights file."""
     engine: str = AUTO
-    """keras, openvino, a plug-in's name or ``module:attribute``; auto: Keras where it
-    sees a GPU, else OpenVINO where installed, else Keras."""
+    """keras, openvino, a plug-in's name or ``module:attribute``; auto: Keras if it sees
+    a GPU, else OpenVINO if installed, else Keras."""
     precision: Precision = "auto"
-    """auto: bfloat16 where the processor multiplies it natively, else float32.
-    int8: the quantised network, on CPUs by OpenVINO alone."""
+    """auto: bfloat16 if the processor multiplies it natively, else float32. int8: the
+    quantised network, only with OpenVINO on CPUs."""
     device: Device = "auto"
     """gpu: refuse to run without one."""
     threads: int = 0
@@ -42,19 +42,19 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """What runs where in which number format, for people."""
+        """Engine, number format and device, as a text for people."""
 
     @property
     def pixels_per_call(self) -> int:
-        """Pixels that fill the device: smaller images go together into one batch."""
+        """Pixels that fill the device; smaller images are put into one batch."""
 
     def predict(self, batch: Batch) -> Batch:
         """Return the answers (n, *space, channels) to images (n, *space, channels).
 
-        Each axis of space is a multiple of the family's grid. How many pixels and
-        channels an answer has, and in what range, is the family's to say.
+        Each axis of space is a multiple of the family's grid. The family says how many
+        pixels and channels an answer has, and in what range it is.
         """
 
 
 Loader = Callable[[EngineChoice], Engine]
-"""Makes an engine; what an engine plug-in is. `testing.check_engine` checks it."""
+"""Makes an engine. An engine plug-in is one; `testing.check_engine` checks it."""

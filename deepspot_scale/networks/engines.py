@@ -1,9 +1,9 @@
 """Engines run a network on batches of images: Keras, OpenVINO, or a plug-in.
 
-In goes a float32 batch ``(n, *space, channels)``, out comes the batch of the answers.
-An engine is loaded once in each process, by `get_engine`; a device or number format
-that was asked for and is missing is an error, never a slower run. Nothing here knows
-blocks, plates or Dask.
+A float32 batch ``(n, *space, channels)`` goes in, the batch of the answers comes out.
+`get_engine` loads an engine once in each process. A requested device or number format
+that is missing is an error, never a slower run. Nothing here knows blocks, plates or
+Dask.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _load_openvino(choice: EngineChoice) -> Engine:
 
 
 LOADERS: dict[str, Loader] = {"keras": _load_keras, "openvino": _load_openvino}
-"""Engines that are built in."""
+"""The built-in engines."""
 
 
 def get_engine(choice: EngineChoice) -> Engine:
@@ -51,9 +51,9 @@ def get_engine(choice: EngineChoice) -> Engine:
     Raises
     ------
     DeviceError
-        A GPU was asked for and none can be used.
+        A GPU was requested and none can be used.
     SettingsError
-        There is no such engine, or it cannot run as asked.
+        The engine does not exist, or cannot run as requested.
     WeightsError
         The model is missing or damaged.
     """
@@ -62,14 +62,14 @@ def get_engine(choice: EngineChoice) -> Engine:
 
 
 _LOADING = threading.Lock()
-"""Threads that ask at the same time wait for the first one's engine."""
+"""Threads that need an engine at the same time wait until the first has loaded it."""
 
 
 def _state_of_file(model: str) -> tuple[int, int] | None:
-    """Return what changes as a user trains again into the same file."""
+    """Return time and size of a file, which change when a user trains into it again."""
     try:
         state = os.stat(model)
-    except OSError:  # a model by name, or none: who loads it says so
+    except OSError:  # a model by name, or none, which the loader reports
         return None
     return state.st_mtime_ns, state.st_size
 
@@ -88,20 +88,20 @@ def _load(choice: EngineChoice, _: tuple[int, int] | None) -> Engine:
 
 
 def find_loader(name: str) -> Loader:
-    """Return what loads the engine of this name; ``auto`` has none of its own.
+    """Return the loader of the engine of this name, which is not ``auto``.
 
     Raises
     ------
     SettingsError
-        No such engine.
+        The engine does not exist.
     """
     if name in LOADERS:
         return LOADERS[name]
     loader: Loader = load_plugin(name, ENGINES, known=(AUTO, *LOADERS))
     if not callable(loader):
         raise SettingsError(
-            f"engine {name!r} is no function from an EngineChoice to an engine; it is "
-            f"of type {type(loader).__name__}"
+            f"engine {name!r} must be a function from an EngineChoice to an engine; it "
+            f"is of type {type(loader).__name__}"
         )
     return loader
 
@@ -109,8 +109,8 @@ def find_loader(name: str) -> Loader:
 def batch_size(engine: Engine, space: tuple[int, ...]) -> int:
     """Return how many images of so many pixels along each axis go into one call.
 
-    Always the same number: an engine may round differently in batches of another
-    size, and an image's answer must not depend on how many others there are.
+    The number is always the same, because an engine may round differently in batches of
+    another size, and an image's answer must not depend on the number of other images.
     """
     return max(1, engine.pixels_per_call // math.prod(space))
 

@@ -1,8 +1,8 @@
-"""Families of networks: what a weights file's word `family` stands for.
+"""Families of networks: the meaning of the word `family` in a weights file.
 
-A name comes in, a `Family` goes out: how its networks are built, what goes in and what
-comes out. `FAMILIES` are built in; an installed package adds one by an entry point of
-the group `deepspot_scale.networks`. Nothing here knows weights files or engines.
+A name comes in, a `Family` goes out: how its networks are built, what they take and
+what they give. `FAMILIES` are built in; an installed package adds one by an entry point
+of the group `deepspot_scale.networks`. Nothing here knows weights files or engines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deepspot_scale.plugins import NETWORKS, load_plugin, plugin_names
 
 @dataclass(frozen=True)
 class Family:
-    """Networks that differ in size, not in what they are for."""
+    """Networks of one purpose, which differ only in their size."""
 
     name: str
     """The word in a weights file."""
@@ -31,7 +31,7 @@ class Family:
     """``build(architecture, dtype="float32")`` returns the untrained Keras model from
     (n, *space, channels_in) to (n, *space times scale, channels_out), float32."""
     reach: Callable[[Any], int]
-    """How far an input pixel of an architecture can be felt, in input pixels."""
+    """Gives how far an input pixel can change the answer, in input pixels."""
     grid: int
     """Stride in input pixels: windows start and end on multiples of it."""
     scale: Fraction | int = 1
@@ -41,17 +41,16 @@ class Family:
     channels_out: int = 1
     """Channels of an answer."""
     answer_range: tuple[float, float] | None = None
-    """Least and largest value of an answer; None: any number."""
+    """Smallest and largest value of an answer; None: any number."""
     calibration: str | None = None
-    """Simulated set whose normalised images int8 is calibrated on; None: no int8."""
+    """Simulated set whose normalised images calibrate int8; None: there is no int8."""
 
     def __post_init__(self) -> None:
         """Check that answers of whole windows are whole pixels."""
         if Fraction(self.grid * self.scale).denominator != 1:
             raise SettingsError(
                 f"the family {self.name} has the grid {self.grid} and the scale "
-                f"{self.scale}; its answer to a grid step is no "
-                "whole number of pixels"
+                f"{self.scale}; its answer to a grid step is no whole number of pixels"
             )
 
     def halo(self, architecture: Any) -> int:
@@ -73,7 +72,7 @@ CASO_RESNET: Final = Family(
     calibration="broad",
 )
 FAMILIES: Final[dict[str, Family]] = {CASO_RESNET.name: CASO_RESNET}
-"""Those that are built in, by name."""
+"""The built-in families by name."""
 
 
 def find_family(name: str) -> Family:
@@ -82,13 +81,13 @@ def find_family(name: str) -> Family:
     Raises
     ------
     WeightsError
-        No such family is built in or installed.
+        The family is neither built in nor installed.
     SettingsError
-        The installed package that brings it cannot be imported, or brings another.
+        The installed package of the family cannot be imported, or gives another one.
     """
     if name in FAMILIES:
         return FAMILIES[name]
-    # Installed names alone: a weights file must not choose what code is imported.
+    # Only installed names: a weights file must not choose what code is imported.
     installed = plugin_names(NETWORKS)
     if name in installed:
         family = load_plugin(name, NETWORKS)

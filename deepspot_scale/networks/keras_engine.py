@@ -1,8 +1,7 @@
 """The network as Keras runs it, on the backend that Keras is configured for.
 
-An `EngineChoice` comes in, an engine goes out: weights on one device, and under
-TensorFlow one function for each shape, compiled for it. Nothing here chooses between
-engines.
+An `EngineChoice` comes in, an engine goes out: weights on one device and, under
+TensorFlow, a function compiled for each shape. Nothing here chooses between engines.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ GPU_PIXELS = 1 << 20
 """An image of 1024 x 1024 px keeps a GPU busy."""
 CPU_PIXELS = 1 << 14
 BFLOAT16_SINCE = (8, 0)
-"""Compute capability of NVIDIA's GPUs that multiply bfloat16; earlier ones float16."""
+"""NVIDIA's GPUs multiply bfloat16 from this compute capability on, before float16."""
 
 Function = Callable[[Batch], Any]
 
@@ -74,7 +73,7 @@ class KerasEngine:
         traced = tf.function(
             lambda batch: self.model(batch, training=False),
             input_signature=[tf.TensorSpec(shape, tf.float32)],
-            # On CPUs XLA's convolutions are the slower ones.
+            # On CPUs XLA's convolutions are slower.
             jit_compile=self.place.startswith("gpu"),
         ).get_concrete_function()
         return lambda batch: traced(tf.constant(batch))
@@ -86,7 +85,7 @@ def load(choice: EngineChoice) -> KerasEngine:
     Raises
     ------
     SettingsError
-        The number format is not one of Keras'.
+        Keras does not have the number format.
     WeightsError
         The model is missing or damaged.
     """
@@ -106,14 +105,8 @@ def place_engine(
 ) -> KerasEngine:
     """Return the network with its weights and its work on one device.
 
-    Parameters
-    ----------
-    choice
-        Names the model.
-    dtype
-        Keras' dtype policy.
-    name, pixels, place
-        As in `KerasEngine`.
+    `dtype` is a Keras dtype policy; `name`, `pixels` and `place` are as in
+    `KerasEngine`.
     """
     import keras
 
@@ -127,7 +120,7 @@ def place_engine(
 def _number_format(choice: EngineChoice, gpus: list[str]) -> str:
     wanted: str = choice.precision
     if wanted == "int8":
-        raise SettingsError("int8 is run on CPUs by engine openvino, not by keras")
+        raise SettingsError("keras cannot run int8; engine openvino does, on CPUs")
     if wanted == "auto":
         wanted = _fastest() if gpus else "float32"
     return wanted if wanted == "float32" else f"mixed_{wanted}"
@@ -154,5 +147,5 @@ def _take_memory_as_needed() -> None:
     for gpu in tf.config.list_physical_devices("GPU"):
         try:
             tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:  # in use already, as its owner has set it up
+        except RuntimeError:  # already in use, with the settings of its owner
             return

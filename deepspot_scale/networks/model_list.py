@@ -1,4 +1,4 @@
-"""Which models are there, whether their files are whole, and what was made of them.
+"""Which models there are, whether their files are whole, and their cached exports.
 
 Weights files come in, lines of text and sizes go out. Nothing here runs a network.
 """
@@ -14,10 +14,10 @@ from deepspot_scale.networks.weights import SHIPPED, find_weights, shipped_model
 
 
 class CachedExport(NamedTuple):
-    """A network that was exported to OpenVINO once and is kept."""
+    """A network that was exported to OpenVINO and is kept."""
 
     folder: Path
-    """Where it lies; it may be removed at any time, and is then made again."""
+    """Its folder, which may be removed at any time, and is then made again."""
     model: str
     """Name of the shipped model; empty for other weights."""
     n_bytes: int
@@ -25,7 +25,7 @@ class CachedExport(NamedTuple):
 
 
 def list_models() -> Iterator[str]:
-    """Yield one line for each shipped model: name, size, what it is."""
+    """Yield one line for each shipped model: name, size, description."""
     for name, entry in sorted(shipped_models().items()):
         size = (SHIPPED / entry["file"]).stat().st_size
         yield f"{name}: {size / 1e6:.1f} MB, {entry['about']}"
@@ -37,7 +37,7 @@ def describe_model(model: str) -> Iterator[str]:
     Raises
     ------
     WeightsError
-        No such model, or a damaged file.
+        The model does not exist, or its file is damaged.
     """
     weights = find_weights(model)
     yield f"name: {weights.name}"
@@ -55,12 +55,12 @@ def describe_model(model: str) -> Iterator[str]:
 
 
 def verify_models() -> list[str]:
-    """Return the names of all shipped models, each checked against its SHA-256.
+    """Check all shipped models against their SHA-256, and return their names.
 
     Raises
     ------
     WeightsError
-        The first one that is damaged.
+        A model is damaged.
     """
     return [find_weights(name).name for name in sorted(shipped_models())]
 

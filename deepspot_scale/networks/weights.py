@@ -1,10 +1,10 @@
 """Weights files: which there are, whether they are whole, how they are read.
 
-A weights file is safetensors: arrays and a little text, so reading one runs no code
-from it. The text names the family (caso_resnet if it names none) and holds the
-architecture; the arrays stand in the order of the network's own list. Shipped models
-are listed in ``models.json`` with their SHA-256 and travel with the package. Nothing
-here knows how a network is run.
+A weights file is a safetensors file of arrays and a little text, so reading one runs no
+code from it. The text names the family (without a name it is caso_resnet) and holds the
+architecture; the arrays are in the order of the network's own list. Shipped models are
+listed in ``models.json`` with their SHA-256 and are part of the package. Nothing here
+knows how a network is run.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Weights:
     name: str
     """Name of a shipped model, or the file's own stem."""
     path: Path
-    """Where the file lies."""
+    """Path of the file."""
     sha256: str
-    """Hex digest of the whole file, its identity in provenance and caches."""
+    """Hex digest of the whole file, which identifies it in provenance and caches."""
     family: Family
-    """What kind of network they are for."""
+    """Family of the network."""
     architecture: Any
     """The network these weights belong to, of the type `family.architecture`."""
     about: dict[str, str]
@@ -57,15 +57,13 @@ def shipped_models() -> dict[str, dict[str, str]]:
 def find_weights(model: str | Path = DEFAULT_MODEL) -> Weights:
     """Find a model by name or path and check that its file is whole.
 
-    Parameters
-    ----------
-    model
-        Name of a shipped model, or path of a ``.safetensors`` file.
+    It is the name of a shipped model, or the path of a ``.safetensors`` file.
 
     Raises
     ------
     WeightsError
-        No such model, a damaged file, an unknown family, or no architecture.
+        The model does not exist, its file is damaged, its family is unknown, or it has
+        no architecture.
     """
     listed = shipped_models()
     entry = listed.get(str(model))
@@ -117,7 +115,7 @@ def write_weights(
     dtype: str = "float32",
     about: dict[str, str] | None = None,
 ) -> None:
-    """Write the arrays of ``model.get_weights()`` and what they are for to one file.
+    """Write the arrays of ``model.get_weights()`` with their architecture to one file.
 
     `dtype` ``"float16"`` halves the file; batch statistics then keep three digits.
     """
@@ -145,7 +143,7 @@ def load_weights(model: keras.Model, weights: Weights) -> None:
     Raises
     ------
     WeightsError
-        The file holds other arrays than the architecture asks for.
+        The file does not hold the arrays of the architecture.
     """
     arrays = read_arrays(weights)
     expected = [tuple(variable.shape) for variable in model.weights]

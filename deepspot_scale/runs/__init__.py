@@ -1,1 +1,1 @@
-"""A run folder: what is done, what is left, and doing it."""
+"""A run folder: what is done, what is left, and the work on it."""

@@ -1,8 +1,8 @@
-"""Work in a process of its own: what kills the process is known, and fails alone.
+"""Work in a child process: the item that kills the process is known, and fails alone.
 
 Items and a function come in, one answer for each item goes out. A child process takes
-the items one by one; if it dies, the item in hand has killed it, and a new child takes
-the next. The worker that waits for the child, and its other work, are not touched.
+the items one by one; if it dies, its current item has killed it, and a new child takes
+the next. The worker that waits for the child, and its other work, are not affected.
 Nothing here knows what the items are or why they are suspected.
 """
 
@@ -24,9 +24,9 @@ from deepspot_scale.errors import FieldError
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 POLL = 0.2
-"""Seconds between two looks at the child's memory."""
+"""Seconds between two checks of the child's memory."""
 _ENOUGH = 0.95
-"""Of a worker's memory; above it, Dask would kill the worker itself."""
+"""Share of a worker's memory above which Dask would kill the worker itself."""
 
 
 def run_each(
@@ -36,23 +36,12 @@ def run_each(
     *,
     wanted: Callable[[], bool],
 ) -> list[Answer]:
-    """Call a function for each item, each where it can harm no other.
+    """Call a function for each item, each where it cannot harm the others.
 
-    Parameters
-    ----------
-    items
-        What can be pickled.
-    call
-        Gives the answer of an item, in the child process.
-    fail
-        Gives the answer of an item that killed its process, here.
-    wanted
-        Asked before each item whether it should be begun.
-
-    Returns
-    -------
-    list
-        One answer for each item that was begun.
+    `call` gives the answer of an item, in the child process; `fail` gives the answer of
+    an item that killed its process, in this one. `wanted` is called before each item
+    and says whether to begin it. Items can be pickled; each one that was begun has an
+    answer.
     """
     waiting, answers = list(items), list[Answer]()
     while waiting and wanted():
@@ -73,7 +62,7 @@ class _Child(NamedTuple):
 
 @contextmanager
 def _child(call: Callable[[Any], Any]) -> Iterator[_Child]:
-    """Start a process that waits for items; at the end it is gone."""
+    """Start a process that waits for items; kill it at the end."""
     import cloudpickle
 
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -93,7 +82,7 @@ def _child(call: Callable[[Any], Any]) -> Iterator[_Child]:
         _send(process.stdin, cloudpickle.dumps(call))
         yield _Child(process, process.stdin, answers)
     finally:
-        # With all that it started: who is left would hold the pipe open.
+        # Kill also the processes that it started: they would hold the pipe open.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -106,7 +95,7 @@ def _send(stream: IO[bytes], message: bytes) -> None:
     try:
         stream.write(message)
         stream.flush()
-    except BrokenPipeError:  # it is dead: whoever waits for its answer will see
+    except BrokenPipeError:  # it is dead, which shows when its answer is awaited
         return
 
 
@@ -122,7 +111,7 @@ def _listen(stream: IO[bytes], take: Callable[[Any], None]) -> None:
 def _run_in(
     child: _Child, item: Item, fail: Callable[[Item, Exception], Answer]
 ) -> Answer:
-    """Return the answer of an item that the child did, or that killed it."""
+    """Return the answer of an item that the child did, or the failure if it died."""
     import cloudpickle
 
     _send(child.requests, cloudpickle.dumps(item))
@@ -135,7 +124,7 @@ def _run_in(
                 child.process.kill()
                 child.process.wait()
                 return fail(item, _too_large(limit))
-            # What it had started may hold the pipe open, so that no end comes by it.
+            # Processes that it started may hold the pipe open, so it has no end.
             if child.process.poll() is None or not child.answers.empty():
                 continue
             answer = None
@@ -157,8 +146,8 @@ def _too_large(limit: float) -> FieldError:
 def _explain_end(code: int) -> FieldError:
     if code >= 0:
         return FieldError(
-            f"the process that worked on it ended by itself with code {code}; is it "
-            "the detector that does so?"
+            f"the process that worked on it exited by itself with code {code}; does "
+            "the detector do this?"
         )
     name = signal.Signals(-code).name
     likely = (
@@ -190,15 +179,15 @@ def _memory(pid: int) -> float:
 
 
 def serve() -> None:
-    """Be the child: take a function, then items, and answer each of them."""
+    """Run as the child: take a function, then items, and answer each of them."""
     answers, items = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
-    os.dup2(2, 1)  # whatever libraries print is no answer
+    os.dup2(2, 1)  # keep the prints of libraries out of the answers
     # A library that forks closes its copy of stdin, which waits while we read from it.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     requests: SimpleQueue[Any] = SimpleQueue()
 
     def take(message: Any) -> None:
-        if message is None:  # the worker is gone or has no more items
+        if message is None:  # the worker is gone, or has no more items
             os._exit(0)
         requests.put(message)
 
@@ -207,7 +196,7 @@ def serve() -> None:
     while True:
         try:
             answer: Any = call(requests.get())
-        except BaseException as error:  # what ends a run ends it here too
+        except BaseException as error:  # also the errors that end a run
             answer = error
         pickle.dump(answer, answers)
         answers.flush()

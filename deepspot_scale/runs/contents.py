@@ -1,7 +1,8 @@
-"""What a run folder holds: its tables and layers, as its pipeline declares them.
+"""The contents of a run folder: its tables and layers, as its pipeline declares them.
 
-Written once as ``contents.json``, so that a folder can be read without the stages that
-made it, and no code that it names is imported. Nothing here reads tables.
+They are written once as ``contents.json``, so that a folder can be read without the
+stages that made it, and without importing code that it names. Nothing here reads
+tables.
 """
 
 from __future__ import annotations
@@ -43,31 +44,26 @@ class Contents:
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Contents:
-        """Return what a pipeline's runs hold."""
-        layers = {
-            layer.name: LayerKept(
-                layer.stored_name,
-                layer.dtype,
-                layer.scale.as_integer_ratio(),
-                layer.labels,
-            )
-            for layer in pipeline.layers
-        }
+        """Return the contents of a pipeline's runs."""
+        layers = {}
+        for layer in pipeline.layers:
+            scale = layer.scale.as_integer_ratio()
+            kept = LayerKept(layer.stored_name, layer.dtype, scale, layer.labels)
+            layers[layer.name] = kept
         tables = {table.name: table.columns for table in pipeline.tables}
         return cls(tables, _field_columns(pipeline), layers)
 
 
 def _field_columns(pipeline: Pipeline) -> tuple[Column, ...]:
-    """Return the fixed columns, counts before the seconds of stages in their midst."""
+    """Return the fixed columns, with those of stages around ``seconds``."""
     place = [column.name for column in FIELDS].index("seconds")
-    own = pipeline.field_columns
-    n = len(pipeline.counts)
+    own, n = pipeline.field_columns, len(pipeline.counts)
     seconds, *rest = FIELDS[place:]
     return (*FIELDS[:place], *own[:n], seconds, *own[n:], *rest)
 
 
 def write_contents(folder: Folder, contents: Contents) -> None:
-    """Write what a run folder holds."""
+    """Write the contents of a run folder."""
     plain = {
         "tables": {name: list(columns) for name, columns in contents.tables.items()},
         "fields": list(contents.fields),
@@ -77,9 +73,9 @@ def write_contents(folder: Folder, contents: Contents) -> None:
 
 
 def read_contents(folder: Folder) -> Contents:
-    """Return what a run folder holds; of an old one, what all old ones held.
+    """Return the contents of a run folder; a folder without them has `OLD`.
 
-    Spots and cells are always among the tables, if without rows.
+    Spots and cells are always among the tables, even without rows.
     """
     if not folder.exists(NAME):
         return OLD
@@ -105,4 +101,4 @@ OLD = Contents(
     ),
     {},
 )
-"""What is sure of a run that an earlier version wrote."""
+"""Contents of every run that an earlier version wrote."""

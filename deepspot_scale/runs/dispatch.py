@@ -1,8 +1,8 @@
-"""Handing out a run's fields to a cluster, and taking their rows in.
+"""Sending a run's fields to a cluster, and receiving their rows.
 
 Tasks come in, rows go out as they are ready; a bounded window of work is in flight, so
 neither the client nor the scheduler ever holds the whole plate. Nothing here knows how
-a field is processed or what its rows are summed up to.
+a field is processed or how its rows are summed up.
 """
 
 from __future__ import annotations
@@ -25,29 +25,23 @@ from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.execution.blocks import defer_field
 from deepspot_scale.execution.planes import FieldTask, plane_box
 from deepspot_scale.io.plate import Plate, open_field
-from deepspot_scale.runs.process import (
-    FATAL,
-    Job,
-    fail_batch,
-    finish_batch,
-    run_batch,
-    run_isolated,
-)
+from deepspot_scale.runs import process
+from deepspot_scale.runs.process import FATAL, Job
 from deepspot_scale.tables import empty_table
 
 BATCH_PIXELS = 1 << 24
-"""Fields are handed out together until they have this many pixels: four of 2048 px."""
+"""Fields are sent together up to this many pixels: four of 2048 px."""
 MAX_BATCH = 64
 BATCHES_PER_THREAD = 4
-"""At least, so that threads end at about the same time."""
+"""Fewest batches for each thread, so that threads end at about the same time."""
 SMALLEST_WINDOW = 16
 """Batches in flight while there are few workers, or none yet."""
 MAX_DEATHS = 8
-"""Fields that lost all their workers so often are given up."""
+"""Fields fail after their workers have died so many times."""
 POLL = 0.25
-"""Seconds between two looks at whether to stop."""
+"""Seconds between two checks whether to stop."""
 GATHER_SECONDS = 30.0
-"""Time in which a row that is ready must arrive."""
+"""Seconds in which a row that is ready must arrive."""
 BLOCKS_PER_TASK = 16
 """A plane of more blocks than this is spread over the workers."""
 
@@ -55,9 +49,9 @@ BLOCKS_PER_TASK = 16
 def batch_fields(
     tasks: list[FieldTask], plate: Plate, n_threads: int = 1
 ) -> Iterator[list[FieldTask]]:
-    """Yield batches of fields; large ones alone, small ones together.
+    """Yield batches of fields: large fields alone, small ones together.
 
-    There are batches for all of `n_threads`, even if that makes them smaller.
+    There are batches for all `n_threads` threads, even if that makes them smaller.
     """
     if not tasks:
         return
@@ -71,32 +65,29 @@ def batch_fields(
 def _batch_size(plate: Plate, task: FieldTask) -> int:
     try:
         height, width = plate.open(task.entry.address.path).shape_yx
-    except ValueError:  # a damaged field; its own task will say so
+    except ValueError:  # a damaged field, which its own task will report
         return 1
     return max(1, min(MAX_BATCH, BATCH_PIXELS // (height * width)))
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Fields that one task is to do."""
+    """Fields of one task."""
 
     tasks: list[FieldTask]
     deaths: int = 0
-    """How often Dask gave up on them, as all workers that had them died."""
+    """How often Dask gave up on them because all workers that had them died."""
 
 
-def _submit(client: Any, handout: _Batch, job: Job, demand: dict[str, float]) -> Any:
-    """Hand fields to the cluster: one task, or the blocks of one large field.
+def _submit(client: Any, batch: _Batch, job: Job, demand: dict[str, float]) -> Any:
+    """Send fields to the cluster: as one task, or as the blocks of one large field.
 
-    Every task asks for what the network needs: of a graph's tasks those fused with
-    others would forget it.
+    Every task requests what the network needs, because tasks of a graph lose a request
+    of their own when they are fused with others.
     """
-    tasks, resources = handout.tasks, demand or None
-    if handout.deaths:
-        return client.submit(
-            _pack, run_isolated, tasks, job, pure=False, resources=resources
-        )
-    if len(tasks) == 1 and not job.pipeline.layers:
+    tasks, resources = batch.tasks, demand or None
+    work = process.run_isolated if batch.deaths else process.run_batch
+    if not batch.deaths and len(tasks) == 1 and not job.pipeline.layers:
         planes = _spread(tasks[0], job)
         if planes is not None:
             from dask.delayed import delayed
@@ -104,11 +95,11 @@ def _submit(client: Any, handout: _Batch, job: Job, demand: dict[str, float]) ->
             finish = delayed(_pack, pure=False)
             whole = finish(_finish_large, tasks[0], planes, time.time(), job)
             return client.compute(whole, resources=resources)
-    return client.submit(_pack, run_batch, tasks, job, pure=False, resources=resources)
+    return client.submit(_pack, work, tasks, job, pure=False, resources=resources)
 
 
 def _pack(work: Callable[..., pd.DataFrame], *arguments: Any) -> bytes:
-    """Return the rows as bytes: Dask weighs and sends a table column by column."""
+    """Return the rows as bytes: Dask would send a table column by column."""
     return pickle.dumps(work(*arguments))
 
 
@@ -121,47 +112,45 @@ def _spread(task: FieldTask, job: Job) -> list[Any] | None:
         return defer_field(task, job.settings, job.pipeline)
     except SettingsError:
         raise
-    except ValueError:  # a damaged field; its own task will say so
+    except ValueError:  # a damaged field, which its own task will report
         return None
 
 
 def _finish_large(
     task: FieldTask, planes: list[Any], started: float, job: Job
 ) -> pd.DataFrame:
-    return finish_batch([task], [planes], [time.time() - started], job)
+    return process.finish_batch([task], [planes], [time.time() - started], job)
 
 
-def _answer(
-    future: Any, handout: _Batch, job: Job
-) -> tuple[pd.DataFrame, list[_Batch]]:
-    """Return the rows of an ended task, and what is left of its fields.
+def _answer(future: Any, batch: _Batch, job: Job) -> tuple[pd.DataFrame, list[_Batch]]:
+    """Return the rows of an ended task, and its fields that are left.
 
-    Dask gives up on tasks whose workers died several times, also on those that were
-    merely beside the one that killed them. Such fields are done again, in a process
-    of their own; there the one that kills shows, and only it fails.
+    Dask gives up on tasks whose workers died several times, also on those that only ran
+    beside the one that killed the worker. Such fields are done again, each in a child
+    process: this shows which field kills its process, and only that one fails.
     """
     from distributed import KilledWorker
 
     with cluster_errors():
-        # A worker that died with the rows in its memory makes them pending again.
+        # If a worker dies with the rows in its memory, they are pending again.
         error = future.exception(timeout=GATHER_SECONDS)
         packed = future.result(timeout=GATHER_SECONDS) if error is None else None
     if packed is not None:
         rows = pickle.loads(packed)
         begun = set(zip(rows["row"], rows["column"], rows["field"], strict=True))
-        rest = [task for task in handout.tasks if _key(task) not in begun]
-        return rows, [replace(handout, tasks=rest)] if rest else []
+        rest = [task for task in batch.tasks if _key(task) not in begun]
+        return rows, [replace(batch, tasks=rest)] if rest else []
     if isinstance(error, FATAL):
         raise error
     if isinstance(error, KilledWorker):
-        if handout.deaths < MAX_DEATHS:
-            again = replace(handout, deaths=handout.deaths + 1)
+        if batch.deaths < MAX_DEATHS:
+            again = replace(batch, deaths=batch.deaths + 1)
             return empty_table(job.contents.fields), [again]
         error = RunError(
-            "the workers that had it died again and again, though it ran in a process "
-            "of its own; look at the workers' logs"
+            "the workers that had it died again and again, although it ran in a child "
+            "process; look at the workers' logs"
         )
-    return fail_batch(handout.tasks, error, job), []
+    return process.fail_batch(batch.tasks, error, job), []
 
 
 def _key(task: FieldTask) -> tuple[str, str, str]:
@@ -170,10 +159,10 @@ def _key(task: FieldTask) -> tuple[str, str, str]:
 
 
 def _window(client: Any) -> int:
-    """Return how many batches to have in flight, for the workers there are now.
+    """Return how many batches to keep in flight for the present workers.
 
-    More than one a thread, so that none waits, and so that a cluster that grows by
-    what is waiting sees a reason to.
+    There is more than one for each thread, so that no thread waits, and so that an
+    adaptive cluster, which grows by the waiting work, has a reason to grow.
     """
     with cluster_errors():
         threads = sum(int(n) for n in client.nthreads().values())
@@ -187,53 +176,36 @@ def distribute(
     demand: dict[str, float],
     stop: Callable[[], bool],
 ) -> Iterator[pd.DataFrame]:
-    """Keep a window of batches in flight, each answered by its rows as it ends.
+    """Keep a window of batches in flight, and yield the rows of fields as they end.
 
-    Parameters
-    ----------
-    batches
-        The fields.
-    client
-        `distributed.Client`.
-    job
-        What to do with them.
-    demand
-        What each task asks of its worker, see `field_resources`.
-    stop
-        Asked now and then; once it says yes, workers end the fields in hand and no
-        more are handed out.
-
-    Yields
-    ------
-    pandas.DataFrame
-        Rows of fields that ended.
+    `demand` is what each task requests of its worker, see `field_resources`. `stop` is
+    called regularly; once it returns true, workers finish their current fields and get
+    no more.
 
     Raises
     ------
     ClusterError
-        The scheduler is gone, or all workers of a local cluster are, for good.
+        The scheduler, or all workers of a local cluster, are permanently gone.
     """
     check = _watcher(client, job, stop)
     returned: deque[_Batch] = deque()
 
-    def next_handout() -> _Batch | None:
+    def next_batch() -> _Batch | None:
         if returned:
             return returned.popleft()
         tasks = next(batches, None)
         return _Batch(tasks) if tasks else None
 
-    with closing(_InFlight(client, job, demand)) as flight:
+    with closing(_InFlight(client, job, demand)) as in_flight:
         while True:
-            for _ in range(_window(client) - len(flight.running)):
-                if stop():
+            for _ in range(_window(client) - len(in_flight.running)):
+                batch = None if stop() else next_batch()
+                if batch is None:
                     break
-                handout = next_handout()
-                if handout is None:
-                    break
-                flight.submit(handout)
-            if not flight.running:
+                in_flight.submit(batch)
+            if not in_flight.running:
                 return
-            rows, rest = flight.wait(check)
+            rows, rest = in_flight.wait(check)
             returned.extend(rest)
             if len(rows):
                 yield rows
@@ -247,19 +219,19 @@ class _InFlight:
         self.running: dict[Any, _Batch] = {}
         self.ended: SimpleQueue[Any] = SimpleQueue()
 
-    def submit(self, handout: _Batch) -> None:
+    def submit(self, batch: _Batch) -> None:
         with cluster_errors():
-            future = _submit(self.client, handout, self.job, self.demand)
-        self._expect(future, handout)
+            future = _submit(self.client, batch, self.job, self.demand)
+        self._expect(future, batch)
 
-    def _expect(self, future: Any, handout: _Batch) -> None:
-        self.running[future] = handout
+    def _expect(self, future: Any, batch: _Batch) -> None:
+        self.running[future] = batch
         future.add_done_callback(self.ended.put)
 
     def wait(self, check: Callable[[], bool]) -> tuple[pd.DataFrame, list[_Batch]]:
-        """Return what the next task that ends came to, see `_answer`.
+        """Return the answer of the next task that ends, see `_answer`.
 
-        Nothing, and nothing is in flight any more, once `check` sees no use in waiting.
+        If `check` says not to wait, cancel everything and return nothing.
         """
         while True:
             try:
@@ -270,30 +242,30 @@ class _InFlight:
                 self.close()
                 self.running.clear()
                 return empty_table(self.job.contents.fields), []
-            handout = self.running.pop(future)
+            batch = self.running.pop(future)
             try:
-                return _answer(future, handout, self.job)
+                return _answer(future, batch, self.job)
             except TimeoutError:
-                self._expect(future, handout)
+                self._expect(future, batch)
 
     def close(self) -> None:
-        """Leave no queue of work behind when the client stops early."""
+        """Cancel the queued work, for a client that stops early."""
         self.client.cancel(list(self.running))
 
 
 def _watcher(client: Any, job: Job, stop: Callable[[], bool]) -> Callable[[], bool]:
-    """Return what is to be done while nothing ends; it says whether to wait on.
+    """Return a check to call while no task ends; it says whether to wait longer.
 
-    A run that is to stop while no worker has come has no field in hand to wait for.
+    If a run must stop before any worker has come, there is no field to wait for.
     """
     check_workers = watch_workers(client)
-    told = False
+    stopped = False
 
     def check() -> bool:
-        nonlocal told
+        nonlocal stopped
         check_workers()
-        if stop() and not told:
-            told = True
+        if stop() and not stopped:
+            stopped = True
             stop_run(client, job.token)
         with cluster_errors():
             return not stop() or bool(client.nthreads())

@@ -1,4 +1,4 @@
-"""What a run will need, said before it starts: blocks, bytes, minutes.
+"""What a run will need, estimated before it starts: blocks, bytes, minutes.
 
 Shapes and a pipeline's numbers come in, estimates go out, as plain integers. Nothing
 here reads images or runs a network.
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from deepspot_scale.blockwise.geometry import Blocks
 
 NETWORK_BYTES_PER_PIXEL = 500
-"""OpenVINO in float32, from the peak of a worker on 2048 x 2048 px, 2.64 GB; bfloat16
-and int8 take less."""
+"""For OpenVINO in float32, from the peak of a worker on 2048 x 2048 px, 2.64 GB;
+bfloat16 and int8 take less."""
 PROCESS_BYTES = 500_000_000
 """A worker with its libraries and the network loaded."""
 TABLE_BYTES_PER_SPOT = 60
@@ -44,7 +44,7 @@ class Plan:
     disk_bytes: int
     """Tables, and enhanced images if they are kept."""
     seconds: float | None
-    """At the rate that was measured on this machine; None: not known."""
+    """Time at the rate measured on this machine; None: not known."""
 
 
 def plan_run(
@@ -58,18 +58,9 @@ def plan_run(
 ) -> Plan:
     """Estimate what a run of equal fields needs.
 
-    Parameters
-    ----------
-    blocks
-        Of one plane.
-    halo
-        Pixels read around a core.
-    n_fields, n_planes
-        Fields, and planes of each.
-    keep_enhanced
-        Whether enhanced images are written too.
-    pixels_per_second
-        That the network does on this machine; None: not known.
+    `blocks` are those of one plane, `halo` the pixels read around a core, `n_planes`
+    the planes of each field, and `pixels_per_second` the speed of the network on this
+    machine; None: not known.
     """
     pixels = math.prod(blocks.shape)
     window = blocks.window_shape

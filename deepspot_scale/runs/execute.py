@@ -1,7 +1,7 @@
-"""A run over a screen: fields go out, rows come in, and are counted and summed up.
+"""A run over a plate: its fields are processed, and their rows counted and summed up.
 
-A prepared run comes in; how it stands goes out, again and again. Nothing here knows
-how a field is processed, or how it reaches a worker.
+A prepared run comes in; its progress goes out, again and again. Nothing here knows how
+a field is processed, or how it reaches a worker.
 """
 
 from __future__ import annotations
@@ -42,29 +42,16 @@ def execute_run(
 ) -> Progress:
     """Do what is left of a run, then write its summary tables.
 
-    Parameters
-    ----------
-    prepared
-        From `prepare_run`.
-    client
-        `distributed.Client`; None runs here, one field after the other.
-    on_progress
-        Called at the start and each time fields have come in.
-    stop
-        Asked now and then. Once it says yes the fields in hand are done and written;
-        summary tables are left to the run that goes on.
-
-    Returns
-    -------
-    Progress
-        Where the run stands at its end.
+    `stop` is called regularly. Once it returns true, the current fields are finished
+    and written; the summary tables are left to the run that continues this one.
+    `client` and `on_progress` are as in `run`.
 
     Raises
     ------
     DeviceError, WeightsError
-        What every field would meet alike.
+        An error that every field would meet.
     ClusterError
-        Scheduler or workers are gone for good.
+        Scheduler or workers are permanently gone.
     """
     prepared = replace(prepared, job=replace(prepared.job, token=uuid4().hex))
     job = prepared.job
@@ -90,7 +77,7 @@ def _iter_rows(
 ) -> Iterator[pd.DataFrame]:
     """Return the rows of fields as they end."""
     job = prepared.job
-    error = PlateError("the plate lists this well, but it is not there")
+    error = PlateError("the plate lists this well, but it does not exist")
     absent = (fail_batch([task], error, job) for task in prepared.missing)
     if client is None:
         batches = batch_fields(prepared.tasks, prepared.plate)
@@ -130,18 +117,18 @@ def run(  # noqa: PLR0913 - see `prepare_run`
 ) -> Progress:
     """Find every spot of a plate and measure every cell; write a run folder.
 
-    The same call again continues where an earlier one stopped, whatever stopped it.
+    The same call continues a run where it stopped, whatever stopped it.
 
     Parameters
     ----------
     source
         Plate, image or folder of images, as `open_plate` takes it.
     out
-        Run folder, path or fsspec URL: made, or continued.
+        Run folder, path or fsspec URL; it is made, or its run is continued.
     settings
         What is measured and how, from `make_settings`.
     client
-        `distributed.Client`; None runs here, one field after the other.
+        `distributed.Client`; None: this process does one field after the other.
     selection
         Which fields; the others may follow later.
     device
@@ -161,9 +148,9 @@ def run(  # noqa: PLR0913 - see `prepare_run`
     RunError
         The folder holds another run, or another client works on it.
     DeviceError
-        A GPU was asked for and none can be used.
+        A GPU was requested and none can be used.
     ClusterError
-        Scheduler or workers are gone for good; what is done is kept.
+        Scheduler or workers are permanently gone; finished fields are kept.
 
     Examples
     --------
@@ -182,5 +169,5 @@ def run(  # noqa: PLR0913 - see `prepare_run`
 
         end = execute_run(prepared, client, on_progress=note, stop=lambda: lease.lost)
     if lease.lost:
-        raise RunError(f"another client has taken {out} over")
+        raise RunError(f"another client has taken over {out}")
     return end

@@ -15,11 +15,8 @@ from numpy.typing import NDArray
 from deepspot_scale.blockwise.contract import Layer
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.execution.planes import FieldTask, PlaneResult
-from deepspot_scale.io.ome_zarr.creation import (
-    complete_plate,
-    create_plate,
-    plate_address,
-)
+from deepspot_scale.io.ome_zarr import creation
+from deepspot_scale.io.ome_zarr.creation import plate_address
 from deepspot_scale.io.ome_zarr.writing import ImageLayout, write_image
 from deepspot_scale.io.plate import Field, open_field, open_plate
 from deepspot_scale.io.tables import Folder
@@ -33,7 +30,7 @@ def plate_name(folder: str) -> str:
 
 
 def plate_url(out: Folder, folder: str) -> str:
-    """Return where the plate of a layer is."""
+    """Return the path or URL of a layer's plate."""
     if out.is_local:  # workers may have another working folder
         return str(out.local_path / plate_name(folder))
     return f"{out.url.rstrip('/')}/{plate_name(folder)}"
@@ -42,16 +39,16 @@ def plate_url(out: Folder, folder: str) -> str:
 def create_plates(
     out: Folder, layers: Sequence[Layer], addresses: Sequence[FieldAddress]
 ) -> None:
-    """Write the metadata of each plate, or what it still lacks, before any field."""
+    """Write the metadata of each plate, or the missing part, before any field."""
     for layer in layers:
         begun = out.exists(f"{plate_name(layer.stored_name)}/zarr.json")
-        make = complete_plate if begun else create_plate
+        make = creation.complete_plate if begun else creation.create_plate
         url = plate_url(out, layer.stored_name)
         make(url, [plate_address(each) for each in addresses])
 
 
 def open_layer(out: Folder, folder: str, address: FieldAddress) -> Field | None:
-    """Open a field's plane of a layer that is kept; None where it was not kept."""
+    """Open a field's layer; None if the run did not keep it."""
     if not out.exists(plate_name(folder)):
         return None
     plate = open_plate(plate_url(out, folder))
@@ -74,13 +71,8 @@ def write_layers(
             {"t": source.n_t, "c": len(names), "z": -1},
             pipeline.axes,
         )
-        layout = ImageLayout(
-            AXES,
-            image.shape,
-            image.dtype,
-            tuple(names),
-            _pixel_size(source, Fraction(layer.scale)),
-        )
+        size = _pixel_size(source, Fraction(layer.scale))
+        layout = ImageLayout(AXES, image.shape, image.dtype, tuple(names), size)
         url = plate_url(out, layer.stored_name)
         write_image(url, plate_address(task.entry.address), image, layout)
 

@@ -1,17 +1,17 @@
-"""Who works on a run folder: one client at a time, and one that died is replaced.
+"""Who works on a run folder: one client at a time, and a dead one is replaced.
 
-    RUN/lease/00000007.json      who holds it, a beat that changes, how far the run is
+    RUN/lease/00000007.json      its holder, a beat that changes, the run's progress
 
-The highest number holds. A client takes a run by making the next number, which only
-one of several can do; while it works it changes the file every few seconds. A lease
-is stale when its process is seen to be gone, or when its content has not changed for a
-minute of the watcher's own clock, so clocks of different machines need not agree.
+The highest number is valid. A client takes a run by creating the next number, which
+only one of several can do; while it works, it changes the file every few seconds. A
+lease is stale when its process is known to be gone, or when its content has not changed
+for a minute of the watcher's own clock, so clocks of different machines need not agree.
 
-What the store allows: on local disks, memory, and stores with conditional writes (S3,
-Google, Azure through their fsspec file systems) exactly one of two clients that race
-for a stale lease gets it. Elsewhere both may for a moment; the next beat of the one
-with the lower claim sees it, and it stops. Tables are right even then, since whatever
-is written twice counts once. Workers know nothing of leases.
+On local disks, memory, and stores with conditional writes (S3, Google, Azure through
+their fsspec file systems) exactly one of two clients that race for a stale lease gets
+it. On other stores both may get it for a moment; the one with the lower number sees
+this at its next beat, and stops. Tables are right even then, since what is written
+twice counts once. Workers know nothing of leases.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ SAME_START = 5.0
 
 @dataclass(frozen=True)
 class Holder:
-    """What a lease says."""
+    """The content of a lease."""
 
     number: int
     content: bytes
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Host, process and the rest; empty when the file cannot be read."""
+        """Host, process and the rest; empty if the file cannot be read."""
         try:
             facts = json.loads(self.content)
         except ValueError:
@@ -57,20 +57,18 @@ class Holder:
 
     @property
     def released(self) -> bool:
-        """Whether its client ended in good order."""
+        """Whether its client ended properly."""
         return bool(self.facts.get("released"))
 
     def __str__(self) -> str:
-        told = self.facts
-        return (
-            f"{told.get('host', 'an unknown host')}, process {told.get('pid', '?')}, "
-            f"since {told.get('since', '?')}"
-        )
+        facts = self.facts
+        host, pid = facts.get("host", "an unknown host"), facts.get("pid", "?")
+        return f"{host}, process {pid}, since {facts.get('since', '?')}"
 
 
 @dataclass
 class Lease:
-    """A run folder that is ours; see `hold_run`."""
+    """A lease of this client; see `hold_run`."""
 
     folder: Folder
     number: int
@@ -79,19 +77,19 @@ class Lease:
     lost: bool = False
     """Whether another client has taken the run over."""
     progress: dict[str, Any] = field(default_factory=dict)
-    """What `status` tells about the run, written with the next beat."""
+    """The progress that `status` shows, written with the next beat."""
     ended: threading.Event = field(default_factory=threading.Event)
 
     def write(self, *, released: bool = False) -> None:
         """Write the lease with the next beat."""
         self.beat += 1
-        content = self.facts | {
-            "beat": self.beat,
-            "at": _now(),
-            "released": released,
-            "progress": self.progress,
-        }
-        self.folder.write(_name(self.number), json.dumps(content).encode())
+        self.folder.write(_name(self.number), self.content(released=released))
+
+    def content(self, *, released: bool = False) -> bytes:
+        """Return the content of the lease's file."""
+        changing = {"beat": self.beat, "at": _now(), "released": released}
+        content = self.facts | changing | {"progress": self.progress}
+        return json.dumps(content).encode()
 
     def keep(self) -> None:
         """Beat until the end, or until another client holds the run."""
@@ -104,7 +102,7 @@ class Lease:
                     return
                 self.write()
                 missed = 0.0
-            except OSError:  # one beat may be lost, a minute of them may not
+            except OSError:  # beats may fail, but not for a whole minute
                 missed += BEAT_SECONDS
                 self.lost = missed > STALE_SECONDS
 
@@ -113,14 +111,9 @@ class Lease:
 def hold_run(
     folder: Folder, *, say: Callable[[str], None] = lambda _: None
 ) -> Iterator[Lease]:
-    """Hold a run folder, so that no other client works on it meanwhile.
+    """Hold a run folder, which need not exist, so that no other client works on it.
 
-    Parameters
-    ----------
-    folder
-        The run folder; it need not exist.
-    say
-        Told when another client's sign of life is waited for.
+    `say` is called with a message if another client's sign of life must be awaited.
 
     Raises
     ------
@@ -147,7 +140,7 @@ def _release(lease: Lease) -> None:
     if lease.folder.exists("settings.toml"):
         lease.write(released=True)
         return
-    # No run came of it: leave the place as it was.
+    # No run was made: leave the folder as it was.
     lease.folder.remove(_name(lease.number))
     if lease.folder.is_local:
         place = lease.folder.local_path
@@ -157,11 +150,11 @@ def _release(lease: Lease) -> None:
 
 
 def read_holder(folder: Folder) -> Holder | None:
-    """Return the latest lease of a run folder; None when it never had one."""
+    """Return the latest lease of a run folder; None if it never had one."""
     for name in reversed(folder.names(LEASES)):
         try:
             return Holder(int(Path(name).stem), folder.read(f"{LEASES}/{name}"))
-        except (ValueError, FileNotFoundError):  # not ours, or just replaced
+        except (ValueError, FileNotFoundError):  # another file, or just replaced
             continue
     return None
 
@@ -173,7 +166,11 @@ def _take(folder: Folder, say: Callable[[str], None]) -> Lease:
         holder = read_holder(folder)
         free = holder is None or holder.released or is_gone(holder)
         if seen is not None and holder != seen and not free:
-            raise _refusal(folder, holder)
+            raise RunError(
+                f"another client works on {folder.url}: {holder}. Wait for it, or stop "
+                "it there with Ctrl-C or kill; deepspot-scale status tells how far it "
+                "is. Another run needs another folder, --out"
+            )
         if free or (seen is not None and time.monotonic() - since > STALE_SECONDS):
             lease = _claim(folder, holder.number + 1 if holder else 1)
             if lease is not None:
@@ -185,19 +182,10 @@ def _take(folder: Folder, say: Callable[[str], None]) -> Lease:
         time.sleep(POLL_SECONDS)
 
 
-def _refusal(folder: Folder, holder: Holder | None) -> RunError:
-    return RunError(
-        f"another client works on {folder.url}: {holder}. Wait for it, or stop it "
-        "there with Ctrl-C or kill; deepspot-scale status tells how far it is. Another "
-        "run needs another folder, --out"
-    )
-
-
 def _claim(folder: Folder, number: int) -> Lease | None:
-    """Try to make the lease of this number; None when another client was faster."""
-    lease = Lease(folder, number, _ourselves())
-    first = lease.facts | {"beat": 0, "at": _now(), "released": False, "progress": {}}
-    if not folder.create(_name(number), json.dumps(first).encode()):
+    """Try to create the lease of this number; None if another client was faster."""
+    lease = Lease(folder, number, _own_facts())
+    if not folder.create(_name(number), lease.content()):
         return None
     latest = read_holder(folder)
     if latest is not None and latest.number > number:
@@ -217,7 +205,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _ourselves() -> dict[str, Any]:
+def _own_facts() -> dict[str, Any]:
     import psutil
 
     return {
@@ -230,7 +218,7 @@ def _ourselves() -> dict[str, Any]:
 
 
 def _machine() -> str:
-    """Return what tells this machine, and its process numbers, from any other."""
+    """Return a text that is unique to this machine and its process numbers."""
     marks = [socket.gethostname()]
     with suppress(OSError):
         marks.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip())
@@ -239,17 +227,17 @@ def _machine() -> str:
 
 
 def is_gone(holder: Holder) -> bool:
-    """Return whether a lease's process ran on this machine and runs no more."""
+    """Return whether a lease's process was on this machine and has ended."""
     import psutil
 
-    told = holder.facts
-    if told.get("machine") != _machine():
+    facts = holder.facts
+    if facts.get("machine") != _machine():
         return False
     try:
-        process = psutil.Process(int(told["pid"]))
+        process = psutil.Process(int(facts["pid"]))
         if process.status() == psutil.STATUS_ZOMBIE:
             return True
-        return bool(abs(process.create_time() - told["started"]) > SAME_START)
+        return bool(abs(process.create_time() - facts["started"]) > SAME_START)
     except psutil.NoSuchProcess:
         return True
     except (psutil.Error, KeyError, TypeError, ValueError):

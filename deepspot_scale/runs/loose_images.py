@@ -23,12 +23,12 @@ from deepspot_scale.tables import join_tables
 from deepspot_scale.vocabulary import SPOTS
 
 DROPPED = ["row", "column", "cell", "nucleus"]
-"""Columns of the spot table that mean nothing outside a plate."""
+"""Columns of the spot table that have no meaning outside a plate."""
 
 
 @dataclass(frozen=True)
 class ImageSpots:
-    """What came of some image files."""
+    """The spots of some image files."""
 
     table: pd.DataFrame
     """Columns image, y, x and the rest of `vocabulary.SPOTS`."""
@@ -37,7 +37,7 @@ class ImageSpots:
     failed: dict[str, str]
     """Reason by path."""
     channels: tuple[str, ...]
-    """Those of the image that has most."""
+    """Channels of the image that has the most."""
 
 
 def detect_images(
@@ -49,21 +49,13 @@ def detect_images(
 ) -> ImageSpots:
     """Find every spot in image files.
 
-    Parameters
-    ----------
-    paths
-        TIFF or PNG files, folders of them, or OME-Zarr images.
-    settings
-        What is measured; labels are not looked for.
-    device
-        Where the network runs.
-    on_image
-        Called with each image's rows when it is done.
+    Paths are TIFF or PNG files, folders of them, or OME-Zarr images; no labels are
+    read. `on_image` is called with each image's rows when it is done.
 
     Raises
     ------
     DeviceError, SettingsError, WeightsError
-        What every image would meet alike.
+        An error that every image would meet.
     """
     pipeline = assemble(settings, device=device)
     tables, names, failed, n_images = [], set[str](), {}, 0
@@ -80,11 +72,11 @@ def detect_images(
                 planes = run_field(FieldTask(entry), settings, pipeline)
             except FATAL:
                 raise
-            except Exception as error:  # named for the user; the other images go on
+            except Exception as error:  # reported; the other images are still done
                 failed[entry.source] = explain(error)
                 continue
             n_images += 1
-            # Two folders may hold files of one name; then the path tells them apart.
+            # If files in two folders have the same name, the path tells them apart.
             name = entry.address.path
             name = entry.source if name in names else name
             names.add(name)

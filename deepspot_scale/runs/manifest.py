@@ -1,13 +1,13 @@
 """What is done in a run folder: parts of whole fields, each with its entry.
 
     RUN/spots/PART.parquet  cells/PART.parquet      written first
-    RUN/manifest/PART.parquet                       written last: the part counts
+    RUN/manifest/PART.parquet                       written last: now the part counts
     RUN/settings.toml  provenance.json ...          see `run_folder`
     RUN/fields.parquet  wells.parquet ...           made of the parts, see `summarise`
     RUN/lease/NUMBER.json                           who works on it, see `lease`
 
-A part without entry is a killed writer's and is swept. Nothing here knows how a
-field is processed; what parts hold is read in `results`.
+A part without an entry comes from a killed writer and is removed. Nothing here knows
+how a field is processed; `results` reads the parts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import DONE, Column, FieldAddress
 
 LONGEST = 150
-"""Bytes of a field's name in a part's; file systems take 255 in all."""
+"""Most bytes of a field's name in a part's name; file systems allow 255 in all."""
 ENTRIES = "manifest"
 ADDRESS = ["row", "column", "field"]
 
@@ -44,7 +44,7 @@ def part_name(addresses: list[FieldAddress]) -> str:
     short = name.encode()[:LONGEST].decode(errors="ignore")
     if len(addresses) == 1:
         return name if short == name else f"{short}-{digest}"
-    # Another batch may start with the same field one day; it must not overwrite this.
+    # Another batch may later start with the same field; it must not overwrite this one.
     return f"{short}+{len(addresses) - 1}-{digest}"
 
 
@@ -57,25 +57,17 @@ def commit_part(
 ) -> None:
     """Write the tables of some whole fields, then the entry that makes them count.
 
-    Parameters
-    ----------
-    folder
-        The run folder.
-    name
-        From `part_name`.
-    tables
-        By their names in `contents`; a table without rows gets no file.
-    fields
-        One row for each field, columns `Contents.fields`.
-    contents
-        What the run folder holds.
+    `name` comes from `part_name`. `tables` have their names in `contents`, and a table
+    without rows gets no file. `fields` has one row for each field and the columns
+    `Contents.fields`.
     """
     for kind, columns in contents.tables.items():
         _write_part(folder, f"{kind}/{name}.parquet", tables[kind], columns)
     write_table(folder, f"{ENTRIES}/{name}.parquet", fields, contents.fields)
     for kind, columns in contents.tables.items():
         path = f"{kind}/{name}.parquet"
-        # Another client that ends its run may just have swept what had no entry yet.
+        # Another client that ends its run may just have removed the part, which had no
+        # entry yet.
         if len(tables[kind]) and not folder.exists(path):
             _write_part(folder, path, tables[kind], columns)
 
@@ -95,11 +87,11 @@ def read_fields(folder: Folder) -> pd.DataFrame:
     # A field that failed in one part and was done in another is done.
     fields = fields.sort_values([*ADDRESS, "status"], kind="stable")
     fields = fields.drop_duplicates(ADDRESS, ignore_index=True)
-    # A well that was absent as a whole, and is there now, has rows of its fields.
+    # A well that was absent as a whole, and exists now, has rows of its fields.
     absent = fields["field"] == ""
     wells = pd.MultiIndex.from_frame(fields[["row", "column"]])
-    there = wells.isin(wells[~absent])
-    return fields[~(absent & there)].reset_index(drop=True)
+    exists = wells.isin(wells[~absent])
+    return fields[~(absent & exists)].reset_index(drop=True)
 
 
 def _read_entries(folder: Folder) -> pd.DataFrame:
@@ -107,7 +99,7 @@ def _read_entries(folder: Folder) -> pd.DataFrame:
     declared = read_contents(folder).fields
     try:
         return read_tables(folder, names, declared)
-    except (KeyError, ValueError):  # an earlier version counted less: one by one
+    except (KeyError, ValueError):  # earlier versions had fewer counts: one by one
         columns = [column.name for column in declared]
         tables = [read_columns(folder, name, columns) for name in names]
     blank = {c.name: "" if c.dtype == "string" else 0 for c in declared}
@@ -116,7 +108,7 @@ def _read_entries(folder: Folder) -> pd.DataFrame:
 
 
 def settled(fields: pd.DataFrame, *, retry_failed: bool) -> set[FieldAddress]:
-    """Return the fields that need no work; failed ones do if they are to be retried."""
+    """Return the fields that need no work; failed ones need it if they are retried."""
     kept = fields[fields["status"] == DONE] if retry_failed else fields
     return set(addresses_of(kept))
 
@@ -135,18 +127,18 @@ def rows_of(fields: pd.DataFrame, addresses: set[FieldAddress]) -> pd.DataFrame:
 
 
 def sweep(folder: Folder) -> int:
-    """Remove what killed writers left, so that each field stands in one part only.
+    """Remove what killed writers left, so that each field is in one part only.
 
-    Partial files and parts without entry go, and so do the rows of fields that were
-    done twice. At a run's end, not at its start: workers of a client that died a moment
-    ago may still be between a part and its entry.
+    Partial files and parts without an entry are removed, and so are rows of fields that
+    were done twice. Call it at a run's end, not at its start: workers of a client that
+    died a moment ago may have written a part but not yet its entry.
     """
     known = set(folder.names(ENTRIES))
     removed = folder.sweep(ENTRIES) + folder.sweep("")
     for kind in read_contents(folder).tables:
         removed += folder.sweep(kind)
         for name in folder.names(kind):
-            # Asked again, as late as can be: its writer may have come to its end.
+            # Check again just before deleting: the writer may have finished.
             if name not in known and not folder.exists(f"{ENTRIES}/{name}"):
                 folder.remove(f"{kind}/{name}")
                 removed += 1
@@ -167,10 +159,9 @@ def _drop_superseded(folder: Folder) -> int:
             for kind in (*contents.tables, ENTRIES):
                 folder.remove(f"{kind}/{entry}")
             continue
-        there = {kind: entry in folder.names(kind) for kind in contents.tables}
         tables = {
             kind: own_rows(read_table(folder, f"{kind}/{entry}", columns), own)
-            if there[kind]
+            if entry in folder.names(kind)
             else empty_table(columns)
             for kind, columns in contents.tables.items()
         }
@@ -181,7 +172,7 @@ def _drop_superseded(folder: Folder) -> int:
 def own_rows(table: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a part's table that count: those of the fields taken from it.
 
-    A field that two clients did stands in two parts and is taken from one.
+    A field that two clients did is in two parts and is taken from one of them.
     """
     own = pd.MultiIndex.from_frame(fields[ADDRESS])
     kept: pd.DataFrame = table[pd.MultiIndex.from_frame(table[ADDRESS]).isin(own)]

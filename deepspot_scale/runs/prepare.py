@@ -1,7 +1,7 @@
-"""A run made ready: everything that can be checked before the first field is read.
+"""Preparing a run: everything that can be checked before the first field is read.
 
 A plate, settings and a folder come in; the fields that are left to do go out, each
-with all that its task needs. Nothing here runs a field.
+with everything that its task needs. Nothing here runs a field.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from deepspot_scale.vocabulary import FieldAddress, same_well
 
 @dataclass(frozen=True)
 class Selection:
-    """Which fields of the plate a run takes on; the rest may follow later."""
+    """Which fields of the plate a run processes; the others may follow later."""
 
     wells: tuple[str, ...] = ()
-    """Wells such as B03; none means all."""
+    """Wells such as B03; empty: all."""
     limit: int | None = None
-    """Only so many fields, the first of the plate."""
+    """Largest number of fields, from the first of the plate."""
     failed: bool = False
-    """Only fields that failed before."""
+    """Whether only fields that failed before are processed."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,17 @@ class Prepared:
     tasks: list[FieldTask]
     """Fields left to do."""
     skipped: int
-    """Fields settled before."""
+    """Fields that were done or failed before and are skipped."""
     plate_map: pd.DataFrame
     job: Job
     missing: list[FieldTask]
     """Wells that the plate lists and does not have."""
     channels: tuple[str, ...]
-    """Names of the settings' channels, as far as a field tells them."""
+    """Names of the settings' channels, as given by a field."""
     failed_before: int
-    """Fields among the skipped that had failed."""
+    """Skipped fields that had failed."""
     before: pd.DataFrame
-    """Rows of the fields that are skipped, columns `vocabulary.FIELDS`."""
+    """Rows of the skipped fields, columns `vocabulary.FIELDS`."""
 
 
 def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the work is done
@@ -77,25 +77,13 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
 ) -> Prepared:
     """Check everything that can be checked before the first field is read.
 
-    Parameters
-    ----------
-    source
-        Plate, image or folder of images, see `open_plate`.
-    out
-        Run folder, path or fsspec URL; made, or taken up again.
-    settings
-        What is measured.
-    selection
-        Which fields.
-    device, threads
-        Where the network runs, see `EngineChoice`.
-    retry_failed
-        Whether fields that failed before are tried again.
+    Parameters are as in `execute.run`; `threads` is as in `EngineChoice`, and
+    `retry_failed` says whether fields that failed before are tried again.
 
     Raises
     ------
     PlateError, SettingsError, RunError, WeightsError
-        The plate cannot be opened, a setting is unfit, the folder holds another run.
+        The plate cannot be opened, a setting is unfit, or the folder holds another run.
     """
     plate = open_plate(source)
     chosen = select_fields(plate, selection)
@@ -143,17 +131,17 @@ def _all_tried(tried: pd.DataFrame) -> set[FieldAddress]:
 
 
 def _is_among(address: FieldAddress, failed: set[FieldAddress]) -> bool:
-    """Return whether a field failed, or its well when it was absent as a whole."""
+    """Return whether a field failed, or its well, if that was absent as a whole."""
     return address in failed or replace(address, field="") in failed
 
 
 def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
-    """Return the fields that a selection means, in plate order.
+    """Return the selected fields, in plate order.
 
     Raises
     ------
     SettingsError
-        A well that the plate does not have, only absent ones, or a limit below 1.
+        The plate lacks a well, or all of its wells are absent, or the limit is below 1.
     """
     entries = list(plate.entries)
     absent = [_well_address(well) for well in plate.missing]
@@ -171,8 +159,8 @@ def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
     chosen = entries[: selection.limit]
     if not chosen:
         raise SettingsError(
-            f"of the wells {', '.join(selection.wells)} that {plate.source} lists none "
-            "is there; give others"
+            f"none of the wells {', '.join(selection.wells)} that {plate.source} lists "
+            "exists; give others"
         )
     return chosen
 
@@ -182,7 +170,7 @@ def _one_a_well(addresses: list[FieldAddress]) -> list[FieldAddress]:
 
 
 def _missing_wells(plate: Plate, selection: Selection) -> list[FieldEntry]:
-    """Return an entry for each selected well that is listed and not there."""
+    """Return an entry for each selected well that is listed but does not exist."""
     if selection.limit is not None:
         return []
     entries = []
@@ -207,12 +195,12 @@ def _name_channels(
 ) -> tuple[str, ...]:
     """Return the channels' names in the first field that opens.
 
-    A channel that this field does not have is likely a typo: fail early.
+    If this field lacks a channel, it is probably a typing error: fail early.
     """
     for entry in chosen:
         try:
             opened = plate.open(entry.address.path)
-        except FieldError:  # damaged; its own task will say so
+        except FieldError:  # damaged, which its own task will report
             continue
         try:
             indices = [opened.channel_index(name) for name in settings.channels]

@@ -1,4 +1,4 @@
-"""What a worker does with a batch of fields: process, write, report.
+"""The work on a batch of fields: process, write, report.
 
 Each field ends as one row, done or failed with its reason; tables are written before
 the rows that make them count. Nothing here knows clusters or progress.
@@ -29,7 +29,7 @@ from deepspot_scale.tables import empty_table, join_tables, make_table
 from deepspot_scale.vocabulary import DONE, FAILED
 
 BATCH_SECONDS = 5.0
-"""A batch that has lasted this long is written, and its rest handed out again."""
+"""After this time a batch is written, and its other fields are sent out again."""
 FATAL = (
     DeviceError,
     WeightsError,
@@ -38,10 +38,10 @@ FATAL = (
     KeyboardInterrupt,
     SystemExit,
 )
-"""Errors that every field would meet alike: they end the run."""
+"""Errors that every field would meet: they end the run."""
 GROUPS = 4
-"""Of a full batch; the fields of a group are run together, in the memory of one large
-field, and their windows may share a call."""
+"""Groups of a full batch; the fields of a group are run together, in the memory of one
+large field, and their windows may share a call."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,15 @@ class Job:
     settings: Settings
     """What is measured."""
     pipeline: Pipeline
-    """How."""
+    """How it is measured."""
     out: Folder
     """The run folder."""
     token: str = ""
-    """Tells this client's work from that of any other on the same workers."""
+    """Identifies this client's work among that of others on the same workers."""
 
     @cached_property
     def contents(self) -> Contents:
-        """What the run folder holds."""
+        """Contents of the run folder."""
         return Contents.of(self.pipeline)
 
 
@@ -68,28 +68,17 @@ def run_batch(
 ) -> pd.DataFrame:
     """Process some fields, a few side by side, and write them as one part.
 
-    Parameters
-    ----------
-    tasks
-        The fields.
-    job
-        What to do with them.
-    wanted
-        Asked before each few whether they should be begun; None asks the worker.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row for each field that was begun, columns `Contents.fields`. Those
-        after `BATCH_SECONDS`, or no longer wanted, are left to be handed out again, so
-        that a worker that dies takes little with it.
+    `wanted` is called before each group and says whether to begin it; None asks the
+    worker. There is one row for each field that was begun, columns `Contents.fields`.
+    Fields after `BATCH_SECONDS`, or no longer wanted, are left to be sent out again, so
+    that little is lost if a worker dies.
     """
     wanted = wanted or partial(is_wanted, job.token)
     began = time.monotonic()
     outcomes: list[list[PlaneResult] | Exception] = []
     seconds: list[float] = []
     most = max(1, len(tasks) // GROUPS)
-    side_by_side = 1  # then more, unless these few show that fields take their time
+    side_by_side = 1  # it grows, unless the first fields show that they take long
     while group := tasks[len(outcomes) :][:side_by_side]:
         if not wanted() or (outcomes and time.monotonic() - began > BATCH_SECONDS):
             break
@@ -107,25 +96,17 @@ def run_batch(
 def run_isolated(
     tasks: list[FieldTask], job: Job, *, wanted: Callable[[], bool] | None = None
 ) -> pd.DataFrame:
-    """Process fields like `run_batch`, each in a process where it harms no other.
+    """Process fields like `run_batch`, each in a child process.
 
     A field that kills its process fails; parameters and rows are those of `run_batch`.
     """
     rows = run_each(
         tasks,
-        partial(_run_one, job),
-        partial(_fail_one, job),
+        lambda task: run_batch([task], job, wanted=lambda: True),
+        lambda task, error: fail_batch([task], error, job),
         wanted=wanted or partial(is_wanted, job.token),
     )
     return join_tables(rows, job.contents.fields)
-
-
-def _run_one(job: Job, task: FieldTask) -> pd.DataFrame:
-    return run_batch([task], job, wanted=lambda: True)
-
-
-def _fail_one(job: Job, task: FieldTask, error: Exception) -> pd.DataFrame:
-    return fail_batch([task], error, job)
 
 
 def finish_batch(
@@ -133,16 +114,8 @@ def finish_batch(
 ) -> pd.DataFrame:
     """Write the tables of a batch, then its rows; return the rows.
 
-    Parameters
-    ----------
-    tasks
-        The fields.
-    outcomes
-        For each the answers of its planes, or the error that stopped it.
-    seconds
-        Time that each took.
-    job
-        Where to write to.
+    Each field has its outcome, which is the answers of its planes or the error that
+    stopped it, and its seconds.
     """
     name = part_name([task.entry.address for task in tasks])
     contents = job.contents
@@ -162,12 +135,12 @@ def finish_batch(
 
 
 def fail_batch(batch: list[FieldTask], error: Exception, job: Job) -> pd.DataFrame:
-    """Write down that a batch failed as a whole, and why; return its rows."""
+    """Write that a batch failed as a whole, and why; return its rows."""
     try:
         return finish_batch(batch, [error] * len(batch), [0.0] * len(batch), job)
     except StoreError:
         raise
-    except OSError as refused:  # whatever else fails to be written will not be either
+    except OSError as refused:  # nothing else could be written either
         raise StoreError(f"{job.out.url} cannot be written to: {refused}") from error
 
 
@@ -199,7 +172,7 @@ def describe_field(
 
 
 def _count_cells(planes: list[PlaneResult]) -> int:
-    """Return how many cells there are, those seen in several channels once."""
+    """Return the number of cells; a cell in several channels counts once."""
     keys = ["t", "z", "cell"]
     found = (plane.tables["cells"] for plane in planes if "cells" in plane.tables)
     tables = [cells[keys] for cells in found if len(cells)]
@@ -211,12 +184,10 @@ def _count_cells(planes: list[PlaneResult]) -> int:
 def stage_seconds(planes: list[PlaneResult], stages: Iterable[str]) -> dict[str, float]:
     """Return the seconds of each stage, NaN where they are not known."""
     known = [plane.seconds for plane in planes if plane.seconds is not None]
+    if not known:
+        return {f"seconds_{stage}": float("nan") for stage in stages}
     return {
-        f"seconds_{stage}": (
-            float(sum(spent.get(stage, 0.0) for spent in known))
-            if known
-            else float("nan")
-        )
+        f"seconds_{stage}": float(sum(spent.get(stage, 0.0) for spent in known))
         for stage in stages
     }
 
@@ -237,6 +208,6 @@ def _write_layers(task: FieldTask, outcome: Any, job: Job) -> Any:
 
     try:
         write_layers(task, outcome, job.settings, job.pipeline, job.out)
-    except Exception as error:  # a full disk must show as this field's failure
+    except Exception as error:  # a full disk must be reported as this field's failure
         return error
     return outcome

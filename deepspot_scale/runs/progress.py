@@ -1,4 +1,4 @@
-"""How far a run is: rows of fields come in, numbers go out.
+"""The progress of a run: rows of fields come in, numbers go out.
 
 Nothing here knows how fields are processed.
 """
@@ -15,17 +15,17 @@ from deepspot_scale.vocabulary import DONE
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands."""
+    """How far a run is."""
 
     total: int
-    """Fields of this run, without those skipped."""
+    """Fields of this run, without the skipped ones."""
     skipped: int
-    """Fields that were settled before."""
+    """Fields that were done or failed before."""
     done: int = 0
     failed: int = 0
     n_spots: int = 0
     seconds: float = 0.0
-    """Since the first field was handed out."""
+    """Time since the run began."""
     last: pd.DataFrame | None = None
     """Rows of the fields that came in last."""
     n_images: int = 0
@@ -37,7 +37,7 @@ class Progress:
         return self.total - self.done - self.failed
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers, for whoever asks how far the run is."""
+        """Return plain numbers, for the lease and for `status`."""
         finished = self.done + self.failed
         return {
             "total": self.total,

@@ -1,9 +1,9 @@
 """The one reader of a run folder: its settings, its fields and every table it holds.
 
 A run folder comes in. Tables come out part by part, field by field or whole, each row
-from the part that counts for its field (`manifest.read_fields`); which tables there are
-is said in the folder's `contents` and in `vocabulary.SUMMARIES`, and no name of one is
-known here but that of the spots that are counted. Nothing here writes or measures.
+from the part that counts for its field (`manifest.read_fields`). The folder's
+`contents` and `vocabulary.SUMMARIES` say which tables there are; only the name of the
+spots, which are counted, is known here. Nothing here writes or measures.
 """
 
 from __future__ import annotations
@@ -20,14 +20,9 @@ from deepspot_scale.errors import PlateError, RunError, SettingsError, did_you_m
 from deepspot_scale.io.plate import Plate, open_plate
 from deepspot_scale.io.stores import Source
 from deepspot_scale.io.tables import Folder, read_columns, read_table
+from deepspot_scale.runs import manifest
 from deepspot_scale.runs.contents import Contents, read_contents
-from deepspot_scale.runs.manifest import (
-    ADDRESS,
-    addresses_of,
-    own_rows,
-    read_fields,
-    rows_of,
-)
+from deepspot_scale.runs.manifest import ADDRESS, addresses_of, rows_of
 from deepspot_scale.settings import Settings, read_settings
 from deepspot_scale.stages.polarity.measure import PolarityOptions
 from deepspot_scale.statistics.groups import map_of_wells
@@ -45,7 +40,7 @@ from deepspot_scale.vocabulary import (
 
 @dataclass(frozen=True)
 class FieldResult:
-    """What was found in one field that is done."""
+    """The tables of one field that is done."""
 
     address: FieldAddress
     tables: dict[str, pd.DataFrame]
@@ -57,20 +52,20 @@ class FieldResult:
 
 @dataclass(frozen=True)
 class RunResults:
-    """What stands in a run folder, and which of its fields are meant."""
+    """The content of a run folder, for all or some of its fields."""
 
     folder: Folder
     settings: Settings
     provenance: dict[str, Any]
     """Input, versions, weights."""
     fields: pd.DataFrame
-    """`Contents.fields`: those that were tried and are meant, in order of address."""
+    """`Contents.fields` of the selected fields that were tried, in order of address."""
     moved_to: str = ""
     """Where the input is now; empty: where it was."""
 
     @property
     def source(self) -> str:
-        """Where the input of the run is."""
+        """Path or URL of the run's input."""
         return self.moved_to or str(self.provenance.get("input", {}).get("source", ""))
 
     @property
@@ -85,7 +80,7 @@ class RunResults:
 
     @cached_property
     def plate(self) -> Plate:
-        """The run's input; PlateError when it is not where it was."""
+        """The run's input; PlateError if it is no longer there."""
         try:
             return open_plate(self.source)
         except PlateError as error:
@@ -96,14 +91,9 @@ class RunResults:
 
     @property
     def index(self) -> SectorIndex:
-        """How the settings say that polarity is measured."""
-        polarity = self.settings.of(PolarityOptions)
-        return SectorIndex(
-            polarity.sectors,
-            polarity.min_spots,
-            polarity.rotation,
-            polarity.exclude_border,
-        )
+        """How polarity is measured, by the settings."""
+        own = self.settings.of(PolarityOptions)
+        return SectorIndex(own.sectors, own.min_spots, own.rotation, own.exclude_border)
 
     @property
     def done(self) -> pd.DataFrame:
@@ -138,10 +128,10 @@ class RunResults:
     def iter_parts(
         self, name: str, columns: Sequence[str] = ()
     ) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Yield each part that has rows of a table, and those of its rows that count.
+        """Yield each part that has rows of a table, with the rows that count.
 
-        `name` is one of `contents.tables`. With `columns` nothing but these and the
-        address is decoded.
+        `name` is one of `contents.tables`. If `columns` are given, only these and the
+        address are decoded.
         """
         declared, there = self._columns(name, columns), set(self.folder.names(name))
         for part, rows in self.done.groupby("part", sort=False):
@@ -153,16 +143,16 @@ class RunResults:
     ) -> pd.DataFrame:
         path, names = f"{name}/{part}.parquet", [column.name for column in columns]
         table = as_table(read_columns(self.folder, path, names), columns)
-        return own_rows(table, fields)
+        return manifest.own_rows(table, fields)
 
     def _columns(self, name: str, wanted: Sequence[str]) -> tuple[Column, ...]:
-        """Return the columns of a table that are wanted, all if none is named."""
+        """Return the wanted columns of a table; all if none is named."""
         kept = {*ADDRESS, *wanted}
         declared = self.contents.tables[name]
         return tuple(c for c in declared if not wanted or c.name in kept)
 
     def read(self, name: str, columns: Sequence[str] = ()) -> pd.DataFrame:
-        """Return all rows of a table that count; parameters as in `iter_parts`."""
+        """Return all rows of a table that count; parameters are as in `iter_parts`."""
         parts = (table for _, table in self.iter_parts(name, columns))
         return join_tables(parts, self._columns(name, columns))
 
@@ -196,16 +186,17 @@ class RunResults:
                 yield FieldResult(address, tables)
 
     def of_field(self, address: FieldAddress) -> FieldResult:
-        """Return what was found in one field; nothing if it failed."""
+        """Return the tables of one field; they are empty if it failed."""
         declared = self.contents.tables.items()
         nothing = {name: empty_table(columns) for name, columns in declared}
         own = replace(self, fields=rows_of(self.fields, {address}))
         return next(own.iter_fields(), FieldResult(address, nothing))
 
     def only(self, words: Sequence[str]) -> RunResults:
-        """Return the same run with fewer fields, SettingsError if it lacks one.
+        """Return the same run with fewer fields; SettingsError if it lacks one.
 
-        Words are paths such as ``B/03/0`` or wells such as ``B03``; none mean all.
+        Words are paths such as ``B/03/0`` or wells such as ``B03``; no words: all
+        fields.
         """
         addresses = addresses_of(self.fields)
         for word in words:
@@ -245,12 +236,8 @@ def read_run(folder: Folder) -> tuple[Settings, dict[str, Any]]:
 def open_results(run: Source, *, plate: Source | None = None) -> RunResults:
     """Open a run folder for reading, however far the run is.
 
-    Parameters
-    ----------
-    run
-        The folder that `run` wrote, or its fsspec URL.
-    plate
-        Where the run's input is now; None: where it was.
+    `run` is the folder that `run` wrote, or its fsspec URL; `plate` is where the run's
+    input is now, None: where it was.
 
     Raises
     ------
@@ -258,11 +245,13 @@ def open_results(run: Source, *, plate: Source | None = None) -> RunResults:
         There is no run.
     """
     folder = Folder(str(run))
-    return RunResults(folder, *read_run(folder), read_fields(folder), str(plate or ""))
+    settings, facts = read_run(folder)
+    fields = manifest.read_fields(folder)
+    return RunResults(folder, settings, facts, fields, str(plate or ""))
 
 
 def open_run(run: Source, *, plate: Source | None = None) -> RunResults:
-    """Open a run that has come to its end; RunError where it has not."""
+    """Open a finished run; RunError if it is not finished."""
     there = set(Folder(str(run)).names(""))
     needed = ("fields.parquet", "wells.parquet", "conditions.parquet")
     wanted = ("settings.toml", "provenance.json", *needed)

@@ -1,8 +1,8 @@
 """Which run a folder holds: its settings, its contents, where its answers come from.
 
 A run that is continued must not mix the answers of two settings, two inputs or two
-versions of a network or plug-in: what differs is refused in words. Nothing here knows
-what is done already.
+versions of a network or plug-in: a difference is an error that names it. Nothing here
+knows what is done already.
 
     RUN/settings.toml  contents.json  provenance.json      written before the first part
 """
@@ -22,12 +22,12 @@ from deepspot_scale.runs.contents import Contents, write_contents
 from deepspot_scale.settings import Settings, read_settings, write_settings
 
 LEASES = "lease"
-"""Folder of those who work on the run."""
+"""Folder of the leases, see `lease`."""
 
 
 @contextmanager
 def place_errors(folder: Folder) -> Iterator[None]:
-    """Turn what a store raises into a RunError that says what to do."""
+    """Turn a store's errors into a RunError that says what to do."""
     try:
         yield
     except StoreError:
@@ -50,12 +50,12 @@ def check_place(folder: Folder) -> None:
 
 
 def begin_run(folder: Folder, settings: Settings, contents: Contents) -> None:
-    """Make a run folder, or take up one whose settings are the same.
+    """Make a run folder, or accept one whose settings are the same.
 
     Raises
     ------
     RunError
-        The folder holds a run with other settings, or something else, or cannot be
+        The folder holds a run with other settings, or something else, or it cannot be
         written to.
     """
     check_place(folder)
@@ -83,14 +83,9 @@ def _refuse(folder: Folder, what: str, changes: list[str]) -> None:
 
 
 def open_provenance(folder: Folder, facts: dict[str, Any]) -> None:
-    """Write where a run's answers come from, or compare with what is written.
+    """Write where a run's answers come from, or compare with the written facts.
 
-    Parameters
-    ----------
-    folder
-        The run folder.
-    facts
-        What can be written as JSON.
+    The facts can be written as JSON.
 
     Raises
     ------
@@ -111,7 +106,7 @@ def open_provenance(folder: Folder, facts: dict[str, Any]) -> None:
 
 
 def _identity(facts: dict[str, Any]) -> dict[str, str]:
-    """Return the facts that decide about answers and that no setting names."""
+    """Return the facts that decide about answers and are not in the settings."""
     hashed = {
         role: str(file["sha256"])
         for role, file in facts.items()

@@ -1,6 +1,6 @@
-"""How a run stands, read from its folder alone, whether it goes, died or ended.
+"""The status of a run, read only from its folder, whether it runs, died or ended.
 
-A run folder comes in, plain values go out that can be written as JSON. Nothing is
+A run folder comes in, plain values that can be written as JSON go out. Nothing is
 changed, no plate is opened, and no worker is asked.
 """
 
@@ -17,12 +17,12 @@ from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import open_results
 
 _SHOWN = 12
-"""Fields of one reason that are named in text."""
+"""Most fields with the same reason that are named in text."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Fields that failed alike."""
+    """Fields that failed with the same reason."""
 
     reason: str
     fields: tuple[str, ...]
@@ -41,16 +41,16 @@ class RunStatus:
     done: int
     failed: int
     left: int
-    """Neither done nor failed."""
+    """Fields that are neither done nor failed."""
     n_spots: int
     failures: tuple[Failure, ...]
     """Most frequent reason first."""
     holder: dict[str, Any] | None
     """Client that works on it, or did last: host, pid, since, at (its last sign of
-    life by its own clock), released (it ended in good order), gone (its process was on
-    this machine and is no more); None: never any."""
+    life by its own clock), released (it ended properly), gone (its process was on this
+    machine and has ended); None: there never was one."""
     progress: dict[str, Any]
-    """What this client last told: done, failed, total, images_per_second."""
+    """Last progress of this client: done, failed, total, images_per_second."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -58,7 +58,7 @@ class RunStatus:
 
 
 def read_status(folder: Folder) -> RunStatus:
-    """Read how a run stands.
+    """Read the status of a run.
 
     Raises
     ------
@@ -70,9 +70,9 @@ def read_status(folder: Folder) -> RunStatus:
     source = results.provenance.get("input", {})
     total = max(int(source.get("n_fields", 0)), len(fields))
     holder = read_holder(folder)
-    told = dict(holder.facts) if holder else {}
-    if holder is not None and told:
-        told["gone"] = not holder.released and is_gone(holder)
+    facts = dict(holder.facts) if holder else {}
+    if holder is not None and facts:
+        facts["gone"] = not holder.released and is_gone(holder)
     names = ("host", "pid", "since", "at", "released", "gone")
     return RunStatus(
         folder.url,
@@ -83,8 +83,8 @@ def read_status(folder: Folder) -> RunStatus:
         total - len(fields),
         int(fields["n_spots"].sum()),
         tuple(_group(failed)),
-        {name: told.get(name) for name in names} if told else None,
-        dict(told.get("progress") or {}),
+        {name: facts.get(name) for name in names} if facts else None,
+        dict(facts.get("progress") or {}),
     )
 
 
@@ -96,34 +96,30 @@ def _group(failed: pd.DataFrame) -> list[Failure]:
     return sorted(groups, key=lambda group: (-len(group.fields), group.reason))
 
 
-def describe_status(standing: RunStatus) -> list[str]:
-    """Return how a run stands in lines of text."""
+def describe_status(status: RunStatus) -> list[str]:
+    """Return the status of a run in lines of text."""
     lines = [
-        f"{standing.plate}: {standing.done} of {standing.total} fields done, "
-        f"{standing.failed} failed, {standing.left} left, {standing.n_spots} spots",
-        _describe_holder(standing),
+        f"{status.plate}: {status.done} of {status.total} fields done, "
+        f"{status.failed} failed, {status.left} left, {status.n_spots} spots",
+        _describe_holder(status),
     ]
-    for failure in standing.failures:
+    for failure in status.failures:
         shown = ", ".join(failure.fields[:_SHOWN])
         more = len(failure.fields) - _SHOWN
         rest = f" and {more} more" if more > 0 else ""
         lines.append(f"{len(failure.fields)} failed: {failure.reason} ({shown}{rest})")
-    if standing.failed:
-        lines.append(
-            f"to try these again: deepspot-scale retry {standing.run} --failed"
-        )
-    if standing.left and _is_free(standing):
-        lines.append(f"to go on: deepspot-scale retry {standing.run}")
+    if status.failed:
+        retry = f"deepspot-scale retry {status.run} --failed"
+        lines.append(f"to try these again: {retry}")
+    holder = status.holder
+    is_free = holder is None or bool(holder["released"] or holder["gone"])
+    if status.left and is_free:
+        lines.append(f"to continue: deepspot-scale retry {status.run}")
     return lines
 
 
-def _is_free(standing: RunStatus) -> bool:
-    holder = standing.holder
-    return holder is None or bool(holder["released"] or holder["gone"])
-
-
-def _describe_holder(standing: RunStatus) -> str:
-    holder, told = standing.holder, standing.progress
+def _describe_holder(status: RunStatus) -> str:
+    holder = status.holder
     if holder is None:
         return "no client works on it"
     who = f"{holder['host']}, process {holder['pid']}"
@@ -131,6 +127,6 @@ def _describe_holder(standing: RunStatus) -> str:
         return f"no client works on it; the last was {who} until {holder['at']}"
     if holder["gone"]:
         return f"no client works on it; the last, {who}, died after {holder['at']}"
-    line = f"{who} works on it since {holder['since']}, last heard of {holder['at']}"
-    rate = told.get("images_per_second")
+    line = f"{who} works on it since {holder['since']}, last seen at {holder['at']}"
+    rate = status.progress.get("images_per_second")
     return line + (f", {rate:.2f} images/s" if rate else "")

@@ -1,9 +1,9 @@
-"""The end of a run: what its parts hold together, measured once and written.
+"""The end of a run: the summaries of all its parts, measured once and written.
 
 A run folder comes in; ``fields`` and the tables of `vocabulary.SUMMARIES` are written
-into it. Cells are read part by part and kept as compact records, some 500 bytes a cell
-instead of 5000, from which every number follows to the last bit. Nothing here draws,
-and no image is read.
+into it. Cells are read part by part and kept as compact records, some 500 bytes per
+cell instead of 5000, which give every number to the last bit. Nothing here draws, and
+no image is read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from deepspot_scale.tables import empty_table, join_tables
 from deepspot_scale.vocabulary import CELLS, SUMMARIES
 
 MOST_COMPARED: Final = 12
-"""With more conditions all pairs are too many to read; a control is then needed."""
+"""Most conditions that are compared in pairs; with more, a control is needed."""
 STATISTICS: Final = ("polarity", "comparisons", "roses", "field_polarity")
 """Tables that runs of earlier versions left to the report."""
 _BINS: Final = ("spot_bins", "area_bins")
@@ -38,7 +38,7 @@ _RECORD: Final = (
     *("t", "channel", "z", "cell", "touches_border", "n_spots", "reference_deg"),
     *_BINS,
 )
-"""What of a cell, beside its address, summaries and statistics are made of."""
+"""The columns of a cell that summaries and statistics need besides its address."""
 
 
 def summarise_run(
@@ -50,8 +50,8 @@ def summarise_run(
     """
     results = RunResults(out, settings, {}, read_fields(out))
     records = _read_records(results)
-    # Draws follow the order of cells: for these two tables by name of the part, for
-    # the statistics by its first field, as they were always drawn.
+    # Random draws depend on the order of cells. As always, it is by the name of the
+    # part for these two tables, and by its first field for the statistics.
     cells = _join({part: records[part] for part in sorted(records)})
     spots = results.count_spots()
     found = (*spots["channel"].unique(), *cells["channel"].unique())
@@ -69,17 +69,17 @@ def summarise_run(
 def with_statistics(results: RunResults) -> RunResults:
     """Return a finished run that has every summary table.
 
-    Those that an earlier version did not write are measured and written here.
+    Tables that an earlier version did not write are measured and written here.
     """
     if set(STATISTICS) <= set(results.summaries):
         return results
     records = _read_records(results)
     _write(results.folder, _measure(records, results.plate_map, results.index))
-    return replace(results)  # which has read nothing yet
+    return replace(results)  # a copy that has read nothing yet
 
 
 def _read_records(results: RunResults) -> dict[str, pd.DataFrame]:
-    """Return a record of each cell by part, its bins folded to what the index reads."""
+    """Return a record of each cell by part, with its bins folded for the index."""
     return {
         part: _record(cells, results.index.edges)
         for part, cells in results.iter_parts("cells", _RECORD)
@@ -90,7 +90,7 @@ def _record(cells: pd.DataFrame, edges: np.ndarray) -> pd.DataFrame:
     columns = {name: cells[name].to_list() for name in cells}
     for name in _BINS if len(cells) else ():
         columns[name] = list(fold_bins(np.stack(columns[name]), edges))
-    # A table of its own: pandas keeps what a replaced column held as long as others.
+    # A new table: pandas keeps the memory of a replaced column with the other columns.
     return pd.DataFrame(columns, index=cells.index)
 
 

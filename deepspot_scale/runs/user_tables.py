@@ -1,4 +1,4 @@
-"""What a user says beside the images: where "toward" is, and what each well holds.
+"""A user's tables: where "toward" is in each field, and what each well holds.
 
 CSV files and short words come in, checked values go out. Nothing here knows images.
 """
@@ -35,7 +35,7 @@ def _read_csv(path: str, what: str) -> pd.DataFrame:
 
 
 def _refuse_slips(table: pd.DataFrame, known: tuple[str, ...], path: str) -> None:
-    """Refuse a column that is all but a known one; others may stay, unread."""
+    """Raise an error for a column that resembles a known one; others are not read."""
     for name in sorted(map(str, set(table) - set(known))):
         near = did_you_mean(name, set(known) - set(table)) if len(name) > 3 else ""
         if near:
@@ -56,12 +56,12 @@ def read_references(text: str | None, fields: Iterable[FieldAddress]) -> Referen
     ----------
     text
         ``angle:90`` (degrees counter-clockwise from +x as seen on the screen),
-        ``point:Y,X`` (pixels), ``line:Y,X,Y,X...``, the path of a CSV, or None.
-        The CSV has the columns row, column, field (each may be left out: then a line
-        holds for all) and either angle_deg, or y and x: one row a field is a point,
-        several rows are the corners of a line.
+        ``point:Y,X`` (pixels), ``line:Y,X,Y,X...``, the path of a CSV, or None. The CSV
+        has the columns row, column, field (if one is left out, a line applies to all)
+        and either angle_deg, or y and x: one row for a field is a point, several rows
+        are the corners of a line.
     fields
-        The fields of the plate. Rows of others are passed over.
+        The fields of the plate. Rows of other fields are ignored.
 
     Returns
     -------
@@ -71,8 +71,7 @@ def read_references(text: str | None, fields: Iterable[FieldAddress]) -> Referen
     Raises
     ------
     SettingsError
-        Text or table that cannot be read so, or a table that has no field of the
-        plate.
+        The text or table cannot be read as such, or has no field of the plate.
     """
     if text is None:
         return lambda _: None
@@ -104,7 +103,7 @@ def read_references(text: str | None, fields: Iterable[FieldAddress]) -> Referen
 
 
 def _place(words: dict[str, str]) -> tuple[str, ...]:
-    """Return a key that is the same for B, 3 and b, 03, as a spreadsheet writes it."""
+    """Return the same key for B, 3 and for b, 03, as spreadsheets write it."""
     alike = {
         "row": lambda word: word.upper(),
         "column": lambda word: word.lstrip("0") or word[-1:],
@@ -146,23 +145,15 @@ def _read_rows(rows: pd.DataFrame, path: str) -> Reference:
 def read_plate_map(path: str | None, wells: list[FieldAddress]) -> pd.DataFrame:
     """Read what each well holds.
 
-    Parameters
-    ----------
-    path
-        CSV with ``well`` (B03) or ``row`` and ``column``, and any of condition, gene
-        and replicate; None gives a table without rows.
-    wells
-        One address of each well of the plate, whose spelling the answer takes.
-
-    Returns
-    -------
-    pandas.DataFrame
-        row, column, condition, gene, replicate; all text.
+    The CSV has ``well`` (B03) or ``row`` and ``column``, and any of condition, gene and
+    replicate; None gives a table without rows. `wells` are one address of each well of
+    the plate, and the answer has their spelling. Its columns are row, column,
+    condition, gene, replicate, all text.
 
     Raises
     ------
     SettingsError
-        No such columns, a well given twice, or no well of the plate.
+        The columns are missing, a well is given twice, or no well is on the plate.
     """
     if path is None:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in PLATE_MAP})

@@ -9,12 +9,7 @@ from deepspot_scale.simulation.drawing import (
     Image,
     Points,
     Truth,
-    elastic_grid,
-    ellipse,
-    log_uniform,
-    perlin_noise,
     render_spots,
-    rescale,
     smooth_noise,
 )
 from deepspot_scale.simulation.paper import paper_image
@@ -32,14 +27,9 @@ __all__ = [
     "Simulator",
     "Truth",
     "broad_image",
-    "elastic_grid",
-    "ellipse",
     "find_simulator",
-    "log_uniform",
     "paper_image",
-    "perlin_noise",
     "render_spots",
-    "rescale",
     "simulate_image",
     "smooth_noise",
 ]

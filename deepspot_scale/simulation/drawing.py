@@ -40,23 +40,11 @@ def render_spots(
     heights: NDArray[np.float64],
     sigmas: NDArray[np.float64],
 ) -> Image:
-    """Draw Gaussian spots, integrated over each pixel, on a black image.
+    """Draw Gaussian spots, integrated over each pixel, on a black image; float32.
 
-    Parameters
-    ----------
-    shape
-        Of the image in pixels: d axes, such as (y, x) or (z, y, x).
-    points
-        (n, d) centres in pixels, inside the image.
-    heights
-        (n,) value of the Gaussian at its centre.
-    sigmas
-        (n,) or (n, d) standard deviations along each axis, in pixels, above 0.
-
-    Returns
-    -------
-    ndarray
-        float32, of that shape.
+    The image has d axes, such as (y, x) or (z, y, x). For n spots: (n, d) centres in
+    pixels, inside the image; (n,) heights, the values of the Gaussians at their
+    centres; (n,) or (n, d) standard deviations in pixels, above 0.
     """
     if len(points) == 0:
         return np.zeros(shape, np.float32)

@@ -42,11 +42,13 @@ def paper_image(
     drawn = render_spots(shape, points, heights, sigma)
     gain = rng.uniform(160, 220) / max(float(drawn.max()), 1e-9)
     noise = _noise(rng, size)
+    # The noise at the scale of spots.
+    spread = float((noise - cv2.GaussianBlur(noise, (0, 0), 3.0)).std())
     image = rescale(np.round(gain * drawn + noise)) * 255
     return Truth(
         image=np.round(image).astype(np.float32),
         points=points,
-        snr=gain * heights / max(_fine_spread(noise), 1e-9),
+        snr=gain * heights / max(spread, 1e-9),
         sigma=sigma,
     )
 
@@ -61,8 +63,3 @@ def _noise(rng: np.random.Generator, size: int) -> Image:
     bent = cv2.remap(both, *grid, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     middle = slice(size // 2, size // 2 + size)
     return np.asarray(bent[middle, middle], np.float32)
-
-
-def _fine_spread(noise: Image) -> float:
-    """Return the standard deviation of the noise at the scale of spots."""
-    return float((noise - cv2.GaussianBlur(noise, (0, 0), 3.0)).std())

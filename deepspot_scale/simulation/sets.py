@@ -56,10 +56,7 @@ SIMULATORS: Final[dict[str, Simulator]] = {
 def find_simulator(name: str) -> Simulator:
     """Return the simulator of this name.
 
-    Raises
-    ------
-    SettingsError
-        There is none.
+    Raises SettingsError if there is none.
     """
     if name in SIMULATORS:
         return SIMULATORS[name]

@@ -23,13 +23,8 @@ MAP: Final = ["condition", "gene", "replicate"]
 def with_plate_map(table: pd.DataFrame, plate_map: pd.DataFrame) -> pd.DataFrame:
     """Return a table with row and column, and the columns `MAP` from a plate map.
 
-    Parameters
-    ----------
-    table
-        Any table with the columns row and column.
-    plate_map
-        Columns row, column and any of `MAP`; B and 3 means the same well as B and 03.
-        It may be empty; wells that it leaves out get empty words.
+    The plate map has the columns row, column and any of `MAP`; B and 3 means the same
+    well as B and 03. It may be empty; wells that it leaves out get empty words.
 
     Raises
     ------

@@ -70,7 +70,8 @@ def check_detector(
                 "compared; give images with spots for this detector: images=[...]"
             )
         _check_blocks(detector, image, whole)
-        _check_order(detector, image)
+        pipeline = detection_pipeline(detector)
+        check_steps(pipeline, dict.fromkeys(pipeline.reads, image))
         _check_workers(detector, image, whole)
         _check_shift(detector, image)
         _check_dtypes(detector, image)
@@ -136,11 +137,6 @@ def _agrees(detector: Detector, image: Image) -> bool:
     whole = _find(detector, image, "a larger image")
     parts = _find(detector, image, "a larger image", block=_edge(detector))
     return len(whole) > 0 and are_alike(parts, whole)
-
-
-def _check_order(detector: Detector, image: Image) -> None:
-    pipeline = detection_pipeline(detector)
-    check_steps(pipeline, dict.fromkeys(pipeline.reads, image))
 
 
 def _check_workers(detector: Detector, image: Image, whole: pd.DataFrame) -> None:
@@ -226,9 +222,8 @@ def _draw(detector: Detector, seed: int) -> Iterator[Image]:
     rng = np.random.default_rng(seed)
     halo = detector.halo
     shape = 2 * halo + 3 * CORE, 2 * halo + 2 * CORE + 11
-    cores = [
-        b.core for b in plan_blocks(shape, block=_edge(detector), halo=halo).blocks
-    ]
+    blocks = plan_blocks(shape, block=_edge(detector), halo=halo).blocks
+    cores = [block.core for block in blocks]
     about = ((-0.5, CORE / 2), (CORE / 2, -0.5), (-0.5, -0.5))
     seams = [(core.y.start + y, core.x.start + x) for core in cores for y, x in about]
     n = shape[0] * shape[1] // 300

@@ -13,16 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepspot_scale.blockwise import rounds
 from deepspot_scale.blockwise.contract import Answers, Pixels
 from deepspot_scale.blockwise.geometry import Blocks, margin_along
 from deepspot_scale.blockwise.lifting import ArrayReader, read_whole
 from deepspot_scale.blockwise.planning import Pipeline
-from deepspot_scale.blockwise.rounds import (
-    combine_shares,
-    finalize_round,
-    put_together,
-    run_block,
-)
 from deepspot_scale.errors import ContractError
 
 Image = NDArray[Any]
@@ -31,10 +26,7 @@ CORE = 24
 
 
 def check_steps(
-    pipeline: Pipeline,
-    images: Mapping[str, Image],
-    *,
-    given: Answers | None = None,
+    pipeline: Pipeline, images: Mapping[str, Image], *, given: Answers | None = None
 ) -> None:
     """Check that a pipeline gives one answer, whatever the blocks and their order.
 
@@ -106,15 +98,17 @@ def _reduce(
         shares = []
         for block in blocks.blocks[order]:
             before = carried.get(block.number, {})
-            answer = run_block(each, block, blocks.shape, read, agreed, before)
+            answer = rounds.run_block(each, block, blocks.shape, read, agreed, before)
             carried[block.number] = answer.carried
             shares.append(answer.shares)
             for name, piece in answer.pieces.items():
                 pieces.setdefault(name, []).append(piece)
-        agreed = finalize_round(each, combine_shares(each, shares), agreed)
+        agreed = rounds.finalize_round(
+            each, rounds.combine_shares(each, shares), agreed
+        )
     dtypes = {layer.name: layer.dtype for layer in pipeline.layers}
-    planes = {name: put_together(of, dtypes[name]) for name, of in pieces.items()}
-    return agreed.by_name | planes
+    join = rounds.put_together
+    return agreed.by_name | {n: join(of, dtypes[n]) for n, of in pieces.items()}
 
 
 def _same(one: Any, other: Any) -> bool:

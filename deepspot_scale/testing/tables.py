@@ -34,10 +34,7 @@ def tell_apart(name: str, one: pd.DataFrame, other: pd.DataFrame) -> str:
     first, second = set(places_of(one)), set(places_of(other))
     words = [
         f"{len(rest)} spots only {where}, such as {min(rest)}"
-        for where, rest in (
-            (f"in {name}", first - second),
-            ("else", second - first),
-        )
+        for where, rest in ((f"in {name}", first - second), ("else", second - first))
         if rest
     ]
     if not words and len(one) == len(other):

@@ -1,13 +1,12 @@
-"""What a training leaves on disk, and how it is taken up again.
+"""The files of a training on disk, and how it is continued from them.
 
-    OUT/recipe.toml             what was asked for
-    OUT/split.csv               which annotated image serves for what
+    OUT/recipe.toml             the recipe
+    OUT/split.csv               the use of each annotated image
     OUT/log.csv, log.png        loss, validation loss, rate and seconds of each step
     OUT/weights.safetensors     averaged weights, with recipe, metrics and versions
-    OUT/checkpoint/             all that the next step depends on
+    OUT/checkpoint/             everything that the next step depends on
 
-Everything but the log and the checkpoint can be made from the checkpoint. Nothing here
-takes steps.
+Everything except the log can be made from the checkpoint. Nothing here takes steps.
 """
 
 from __future__ import annotations
@@ -44,13 +43,13 @@ class TrainingProgress:
     seconds: float = 0.0
     """Time they took."""
     loss: float | None = None
-    """Of the last step's batch."""
+    """Loss of the last step's batch."""
     validation: float | None = None
     """Last validation loss."""
     best: float | None = None
     """Lowest validation loss."""
     best_step: int | None = None
-    """Where it was."""
+    """Step of the lowest validation loss."""
     waited: int = 0
     """Validations since then."""
 
@@ -63,24 +62,24 @@ class TrainingProgress:
 
 @dataclass
 class Averages:
-    """The weights that a training is for."""
+    """The averaged weights, which are the result of a training."""
 
     now: list[Array]
     """Moving average over the steps."""
     best: list[Array] | None = None
-    """The one with the lowest validation loss; None: not asked for, or not yet."""
+    """The average with the lowest validation loss; None: not wanted, or not yet."""
 
 
 def take_up(
     folder: Folder, recipe: Recipe, *, resume: bool
 ) -> tuple[TrainingProgress, dict[str, list[Array]]]:
-    """Return how far the training in `folder` has come, and its arrays if it has.
+    """Return how far the training in `folder` has come, and its arrays, if any.
 
     Raises
     ------
     RunError
-        There is a training although `resume` is not given, or one of another recipe,
-        or its checkpoint is damaged.
+        There is a training although `resume` is not given, or it has another recipe, or
+        its checkpoint is damaged.
     """
     if not folder.is_local:
         raise RunError(f"a training needs a folder on a local disk, got {folder.url}")
@@ -88,7 +87,7 @@ def take_up(
         return TrainingProgress(), {}
     if not resume:
         raise RunError(
-            f"{folder.url} holds a training: go on with it by resume (--resume), or "
+            f"{folder.url} holds a training: continue it with resume (--resume), or "
             "give another folder"
         )
     changes = difference(make_recipe(**read_toml(folder.local_path / RECIPE)), recipe)
@@ -101,65 +100,64 @@ def take_up(
     return TrainingProgress(**numbers), arrays
 
 
-def begin(folder: Folder, recipe: Recipe, split: str, course: TrainingProgress) -> None:
-    """Write what was asked for, and clear away what a killed training left.
+def begin(
+    folder: Folder, recipe: Recipe, split: str, progress: TrainingProgress
+) -> None:
+    """Write recipe and split, and remove the partial files of a killed training.
 
     Raises
     ------
     RunError
         The annotated images are not those that the training began with.
     """
-    if folder.exists(SPLIT):
-        old = folder.read(SPLIT).decode()
-        if old != split:
-            before, now = (
-                {line.rpartition(",")[0] for line in each.splitlines()}
-                for each in (old, split)
-            )
-            raise RunError(
-                f"the annotated images are not those that the training in "
-                f"{folder.url} began with: {len(before - now)} are gone, "
-                f"{len(now - before)} are new, such as "
-                f"{min(before ^ now, default='none')}. Put them back, or give "
-                "another folder."
-            )
+    old = folder.read(SPLIT).decode() if folder.exists(SPLIT) else split
+    if old != split:
+        before, now = (
+            {line.rpartition(",")[0] for line in each.splitlines()}
+            for each in (old, split)
+        )
+        raise RunError(
+            f"the annotated images are not those that the training in {folder.url} "
+            f"began with: {len(before - now)} are gone, {len(now - before)} are new, "
+            f"such as {min(before ^ now, default='none')}. Put them back, or give "
+            "another folder."
+        )
     folder.write(RECIPE, recipe_text(recipe).encode())
     folder.write(SPLIT, split.encode())
     for place in ("", PLACE):
         folder.sweep(place)
-    begin_log(folder, course.step)
+    begin_log(folder, progress.step)
 
 
 def save(
     folder: Folder,
     recipe: Recipe,
-    course: TrainingProgress,
+    progress: TrainingProgress,
     state: Mapping[str, list[Array]],
     averages: Averages,
 ) -> None:
-    """Write a checkpoint and what users look at.
+    """Write a checkpoint, the weights and the plot.
 
     Raises
     ------
     RunError
-        The weights are no finite numbers; the last checkpoint stays.
+        The weights are not finite numbers; the last checkpoint stays.
     """
     if not all(np.isfinite(array).all() for array in averages.now):
-        raise diverged("weights are no finite numbers", recipe, course.step)
+        raise diverged("weights are not finite numbers", recipe, progress.step)
     arrays = {**state, "average": averages.now}
     if averages.best is not None:
         arrays["best"] = averages.best
-    write_checkpoint(folder, asdict(course), arrays)
-    publish(folder, recipe, course, averages)
+    write_checkpoint(folder, asdict(progress), arrays)
+    publish(folder, recipe, progress, averages)
 
 
 def diverged(what: str, recipe: Recipe, step: int) -> RunError:
-    """Return the error of a training that went out of bounds."""
-    cure = (
-        "dtype float32 or mixed_bfloat16, " if recipe.dtype == "mixed_float16" else ""
-    )
+    """Return the error of a training whose numbers are no longer finite."""
+    half = recipe.dtype == "mixed_float16"
+    dtypes = "dtype float32 or mixed_bfloat16, " if half else ""
     return RunError(
-        f"the {what} after step {step}: try {cure}a lower learning_rate (now "
+        f"the {what} after step {step}: try {dtypes}a lower learning_rate (now "
         f"{recipe.learning_rate:g}), a longer warm_up (now {recipe.warm_up:g}) or a "
         f"smaller clip (now {recipe.clip:g}), in a new folder. The last checkpoint's "
         "weights can be its start_from."
@@ -167,12 +165,12 @@ def diverged(what: str, recipe: Recipe, step: int) -> RunError:
 
 
 def publish(
-    folder: Folder, recipe: Recipe, course: TrainingProgress, averages: Averages
+    folder: Folder, recipe: Recipe, progress: TrainingProgress, averages: Averages
 ) -> Path:
-    """Write weights and plot as of a checkpoint, and return the path of the weights."""
+    """Write weights and plot of a checkpoint; return the path of the weights."""
     best = None if recipe.validation.patience is None else averages.best
     kept = averages.now if best is None else best
-    about = _about(recipe, course, is_best=best is not None)
+    about = _about(recipe, progress, is_best=best is not None)
     with tempfile.TemporaryDirectory() as scratch:
         partial = Path(scratch) / WEIGHTS
         family = find_family(recipe.family)
@@ -183,7 +181,7 @@ def publish(
 
 
 def _about(
-    recipe: Recipe, course: TrainingProgress, *, is_best: bool
+    recipe: Recipe, progress: TrainingProgress, *, is_best: bool
 ) -> dict[str, str]:
     """Return the text stored with the weights: enough to train them again."""
     import keras
@@ -191,13 +189,13 @@ def _about(
     backend = keras.backend.backend()
     packages = ("deepspot-scale", "keras", backend, "numpy")
     metrics = {
-        "loss": course.loss,
-        "validation": course.best if is_best else course.validation,
+        "loss": progress.loss,
+        "validation": progress.best if is_best else progress.validation,
     }
     about = {
         "recipe": recipe_json(recipe),
         "seed": str(recipe.seed),
-        "steps": str(course.best_step if is_best else course.step),
+        "steps": str(progress.best_step if is_best else progress.step),
         "metrics": json.dumps(metrics),
         "backend": backend,
         "versions": json.dumps(installed_versions(packages)),

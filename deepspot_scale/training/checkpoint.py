@@ -3,9 +3,9 @@
     checkpoint/state.json                 numbers, and the name of the arrays' file
     checkpoint/arrays-000000200.safetensors
 
-The arrays are written first; replacing the one JSON file then makes the checkpoint.
-So a kill at any moment leaves the old one or the new one. Reading runs no code from
-the files. Nothing here knows what is trained.
+The arrays are written first; replacing the one JSON file then makes the checkpoint. So
+the old or the new checkpoint is whole, whenever the process is killed. Reading runs no
+code from the files. Nothing here knows what is trained.
 """
 
 from __future__ import annotations
@@ -30,14 +30,7 @@ def write_checkpoint(
 ) -> None:
     """Write a checkpoint in the place of the last one.
 
-    Parameters
-    ----------
-    folder
-        Of the training.
-    numbers
-        Anything that JSON holds; ``step`` among it.
-    arrays
-        Lists of arrays by name.
+    `numbers` can be written as JSON and contain ``step``; `arrays` are lists by name.
     """
     from safetensors.numpy import save
 

@@ -1,11 +1,10 @@
-"""Simulated images in a folder, with their truth, as data sets are read.
+"""Simulated images in a folder with their truth, in the format of annotated images.
 
     OUT/images/000000.tif ...   one plane each
-    OUT/spots.csv               image, y, x, snr, sigma, group; one row a spot
-    OUT/set.json                what to call again for the same files
+    OUT/spots.csv               image, y, x, snr, sigma, group; one row per spot
+    OUT/set.json                the arguments that give the same files again
 
-The name of a set and a seed come in. Nothing here knows what is drawn, or learns from
-it.
+The name of a set and a seed come in. Nothing here knows what is drawn, or trains on it.
 """
 
 from __future__ import annotations
@@ -14,38 +13,33 @@ import json
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 import tifffile
 from numpy.typing import NDArray
 
+from deepspot_scale import simulation
 from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.io.image_files.annotated_images import IMAGES_FOLDER, SPOTS_FILE
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.simulation import (
-    Image,
-    Simulator,
-    Truth,
-    find_simulator,
-    simulate_image,
-)
+from deepspot_scale.simulation import Image, Simulator, Truth
 
 SET_FILE: Final = "set.json"
 LEAST_SIZE: Final = 16
-"""Of an image's edge in pixels; less has no room for spots and what is around them."""
+"""Smallest edge of an image in pixels; less has no room for spots and background."""
 _COLUMNS: Final = ("image", "y", "x", "snr", "sigma", "group")
 
 
 class Stored(NamedTuple):
-    """What a file holds of an image: ``round((counts + offset) * scale)``."""
+    """The pixels of a file: ``round((counts + offset) * scale)``."""
 
     pixels: NDArray[np.uint8] | NDArray[np.uint16]
     offset: int = 0
-    """Added, so that no count is negative."""
+    """Added so that no count is negative."""
     scale: float = 1.0
-    """Below 1 only where counts would not fit."""
+    """Below 1 only if the counts would not fit."""
 
 
 def write_simulated_set(  # noqa: PLR0913 - where, what, how many, by what chance
@@ -63,45 +57,40 @@ def write_simulated_set(  # noqa: PLR0913 - where, what, how many, by what chanc
     Parameters
     ----------
     out
-        The folder; made if absent, empty if not. Its ``spots.csv`` is written last, so
-        a folder that has it is whole.
+        The folder; it is made if needed, and must be empty. ``spots.csv`` is written
+        last, so a folder that has this file is whole.
     name
-        ``fixed`` and ``var``, the paper's sets, ``paper``, either of them at random,
-        or ``broad``, as microscopes do.
+        ``fixed`` or ``var``, the paper's sets; ``paper``, one of these two at random
+        for each image; or ``broad``, images as from many microscopes.
     images
-        How many, 1 or more. Image i depends on the set, its options, the seed and i
-        alone: a longer set begins with the shorter one.
+        Number of images, 1 or more. Image i depends only on the set, its options, the
+        seed and i, so a longer set begins with the shorter one.
     spots
         Spots in each image of the paper's sets; 10, 20 ... 100 in turn if not given.
         The column ``group`` repeats the number. ``broad`` draws its own.
     size
         Edge of the square images in pixels, 256 if not given.
     seed
-        Of everything that is left to chance; 0 or more.
+        Seed of all random numbers; 0 or more.
     progress
-        Called with the number of images written and of all, after each.
-
-    Returns
-    -------
-    Path
-        The folder.
+        Called after each image with the number of images written and of all.
 
     Raises
     ------
     SettingsError
-        A set that there is not, or a number out of range.
+        The set does not exist, or a number is out of range.
     RunError
         The folder is not empty or cannot be written to.
 
     Notes
     -----
-    The paper's images are stored as uint8, as they are. Those of ``broad`` are uint16:
+    The paper's images are stored unchanged, as uint8. Those of ``broad`` are uint16:
     rounded, raised by a whole number where a count is negative, and scaled down where
-    the largest would not fit, all of which leaves signal to noise ratios as they are.
-    ``set.json`` lists offset and scale of the images that were changed so.
+    the largest would not fit; none of this changes signal to noise ratios. ``set.json``
+    lists offset and scale of the images that were changed.
     """
     out, size = Path(out), 256 if size is None else size
-    simulator = find_simulator(name)
+    simulator = simulation.find_simulator(name)
     if spots is not None and not simulator.takes_spots:
         raise SettingsError(
             f"The set {name!r} draws its own number of spots for each image, but "
@@ -111,29 +100,18 @@ def write_simulated_set(  # noqa: PLR0913 - where, what, how many, by what chanc
     _make_folder(out)
     tables, changed = [], {}
     for number in range(images):
-        truth = simulate_image(name, seed, number, spots=spots, size=size)
+        truth = simulation.simulate_image(name, seed, number, spots=spots, size=size)
         file = f"{number:06d}.tif"
         stored = _store(truth.image, simulator)
-        tifffile.imwrite(
-            out / IMAGES_FOLDER / file,
-            stored.pixels,
-            photometric="minisblack",
-            metadata=None,
-        )
+        plain: dict[str, Any] = {"photometric": "minisblack", "metadata": None}
+        tifffile.imwrite(out / IMAGES_FOLDER / file, stored.pixels, **plain)
         if (stored.offset, stored.scale) != (0, 1.0):
             changed[file] = {"offset": stored.offset, "scale": stored.scale}
         tables.append(_tabulate(truth, file, simulator))
         if progress is not None:
             progress(number + 1, images)
-    about = {
-        "set": name,
-        "seed": seed,
-        "size": size,
-        "images": images,
-        "spots": spots,
-        "version": version("deepspot-scale"),
-        "changed": changed,
-    }
+    about = {"set": name, "seed": seed, "size": size, "images": images, "spots": spots}
+    about |= {"version": version("deepspot-scale"), "changed": changed}
     folder, table = Folder(str(out)), pd.concat(tables)
     folder.write(SET_FILE, json.dumps(about, indent=1).encode())
     folder.write(SPOTS_FILE, table.to_csv(index=False, lineterminator="\n").encode())
@@ -149,9 +127,8 @@ def store_counts(counts: Image) -> Stored:
 
 
 def _store(counts: Image, simulator: Simulator) -> Stored:
-    if simulator.is_8bit:
-        return Stored(counts.astype(np.uint8))
-    return store_counts(counts)
+    bytes_fit = simulator.is_8bit
+    return Stored(counts.astype(np.uint8)) if bytes_fit else store_counts(counts)
 
 
 def _tabulate(truth: Truth, file: str, simulator: Simulator) -> pd.DataFrame:
@@ -162,12 +139,8 @@ def _tabulate(truth: Truth, file: str, simulator: Simulator) -> pd.DataFrame:
 
 
 def _check_numbers(*, images: int, spots: int | None, size: int, seed: int) -> None:
-    for what, value, least in (
-        ("images", images, 1),
-        ("spots", spots, 0),
-        ("size", size, LEAST_SIZE),
-        ("seed", seed, 0),
-    ):
+    checks = [("images", images, 1), ("size", size, LEAST_SIZE), ("seed", seed, 0)]
+    for what, value, least in (*checks, ("spots", spots, 0)):
         if value is not None and value < least:
             raise SettingsError(f"expected {what} of {least} or more, got {value}")
 
@@ -177,7 +150,7 @@ def _make_folder(out: Path) -> None:
         if out.exists() and any(out.iterdir()):
             raise RunError(
                 f"{out} is not empty: expected a new folder. Choose another one, or "
-                "remove it, also where an earlier writing was interrupted."
+                "remove it, also if an earlier writing into it was interrupted."
             )
         (out / IMAGES_FOLDER).mkdir(parents=True)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""The course of a training: one row a step in, a CSV file and a plot out.
+"""The log of a training: one row per step in, a CSV file and a plot out.
 
-Rows are added as they come, so the file can be followed. Nothing here knows what is
+Rows are appended as they come, so the file can be watched. Nothing here knows what is
 trained.
 """
 
@@ -18,14 +18,14 @@ NAME = "log.csv"
 
 
 class Row(NamedTuple):
-    """What is known after one step."""
+    """The numbers of one step."""
 
     step: int
     """1 for the first."""
     loss: float
-    """Of the step's batch, before the step."""
+    """Loss of the step's batch, before the step."""
     validation: float | None
-    """Loss of the averaged weights on the validation patches; None: not tried."""
+    """Loss of the averaged weights on the validation patches; None: not measured."""
     rate: float
     """Learning rate of the step."""
     seconds: float
@@ -40,10 +40,9 @@ class Row(NamedTuple):
 
 
 def begin_log(folder: Folder, step: int) -> None:
-    """Keep the rows up to `step`, and drop those of steps that are taken again."""
-    lines: list[str] = []
-    if folder.exists(NAME):
-        lines = folder.read(NAME).decode().splitlines(keepends=True)
+    """Keep the rows up to `step`, and drop those of steps that will be repeated."""
+    old = folder.read(NAME).decode() if folder.exists(NAME) else ""
+    lines = old.splitlines(keepends=True)
     header = ",".join(Row._fields) + "\n"
     folder.write(NAME, "".join([header, *lines[1 : 1 + step]]).encode())
 
@@ -55,10 +54,9 @@ def append_row(folder: Folder, row: Row) -> None:
 
 
 def read_log(folder: Folder) -> list[Row]:
-    """Return the rows; none if there is no log. A line cut short is left out."""
-    if not folder.exists(NAME):
-        return []
-    whole, _, _ = folder.read(NAME).decode().rpartition("\n")
+    """Return the rows, without an incomplete last line; none if there is no log."""
+    text = folder.read(NAME).decode() if folder.exists(NAME) else ""
+    whole, _, _ = text.rpartition("\n")
     if not whole:
         return []
     table = pd.read_csv(io.StringIO(whole), float_precision="round_trip")

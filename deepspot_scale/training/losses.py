@@ -1,6 +1,6 @@
 """The loss of DeepSpot: binary cross-entropy and the brightest pixel's error.
 
-Any Keras backend; images come as ``(n, y, x, 1)``, one number goes out.
+Images ``(n, y, x, 1)`` come in, one number goes out, on any Keras backend.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ def deepspot_loss(
 ) -> Any:
     """Return the weighted sum of both terms, averaged over the batch.
 
-    The second term, (max(y) - max(y_hat))^2 **per image**, is what makes every
-    spot reach the same brightness. Both weights are 1 in the paper
+    The second term, (max(y) - max(y_hat))^2 **per image**, makes every spot reach the
+    same brightness. Both weights are 1 in the paper
     (Bouilhol et al. 2021, section 4.3).
     """
     from keras import losses, ops

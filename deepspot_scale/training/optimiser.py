@@ -1,7 +1,7 @@
-"""A network that learns: its optimiser, averages and state, as plain arrays.
+"""A network in training: its optimiser, averages and state, as plain arrays.
 
-A recipe comes in, a compiled Keras model goes out; everything that a step changes can
-be taken out and put back, random generators of dropout included. Any Keras backend.
+A recipe comes in, a compiled Keras model on any backend goes out. Everything that a
+step changes can be taken out and put back, including the random generators of dropout.
 Nothing here knows files, or where batches come from.
 """
 
@@ -14,13 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import RunError, WeightsError
+from deepspot_scale.networks import weights as weights_files
 from deepspot_scale.networks.families import find_family
-from deepspot_scale.networks.weights import (
-    Weights,
-    find_weights,
-    load_weights,
-    read_arrays,
-)
+from deepspot_scale.networks.weights import Weights
 from deepspot_scale.training.patches import Batch
 from deepspot_scale.training.recipe import Recipe
 from deepspot_scale.training.tasks import find_task
@@ -31,14 +27,14 @@ Array = NDArray[Any]
 def compile_network(recipe: Recipe) -> Any:
     """Return the network of a recipe before its first step.
 
-    The seed is set for all of Keras, which sets Python's and NumPy's too.
+    The seed is set for all of Keras, which also sets Python's and NumPy's.
 
     Raises
     ------
     WeightsError
         The weights to start from are missing, damaged, or of another architecture.
     SettingsError
-        There is no training of the recipe's family.
+        Networks of the recipe's family cannot be trained.
     """
     import keras
 
@@ -47,14 +43,14 @@ def compile_network(recipe: Recipe) -> Any:
     family = find_family(recipe.family)
     model = family.build(recipe.architecture, dtype=recipe.dtype)
     if start and recipe.take == "leading":
-        take_leading(model, read_arrays(start))
+        take_leading(model, weights_files.read_arrays(start))
     elif start:
-        load_weights(model, start)
+        weights_files.load_weights(model, start)
     optimiser = keras.optimizers.AdamW(
         _schedule(recipe), weight_decay=recipe.weight_decay, clipnorm=recipe.clip
     )
     if recipe.dtype == "mixed_float16":
-        # Keras does so by itself only where the whole model has this policy.
+        # Keras adds it by itself only if the whole model has this policy.
         optimiser = keras.optimizers.LossScaleOptimizer(optimiser)
     model.compile(optimiser, loss=find_task(recipe.family).loss(recipe))
     optimiser.build(model.trainable_variables)
@@ -62,15 +58,15 @@ def compile_network(recipe: Recipe) -> Any:
 
 
 def _start(recipe: Recipe, name: str) -> Weights:
-    weights = find_weights(name)
+    weights = weights_files.find_weights(name)
     # Dropout has no weights, so it may differ.
-    there, wanted = (
+    given, wanted = (
         each.architecture.to_dict() | {"dropout": 0} for each in (weights, recipe)
     )
-    fits = weights.family.name == recipe.family and there == wanted
+    fits = weights.family.name == recipe.family and given == wanted
     if recipe.take == "all" and not fits:
         raise WeightsError(
-            f"start_from {name} is of another architecture: {weights.family.name} "
+            f"start_from {name} has another architecture: {weights.family.name} "
             f"{weights.architecture}, the recipe has {recipe.family} "
             f"{recipe.architecture}. Write those numbers in [architecture], or take "
             'only what fits with take = "leading".'
@@ -79,20 +75,15 @@ def _start(recipe: Recipe, name: str) -> Weights:
 
 
 def take_leading(model: Any, arrays: Sequence[Array]) -> int:
-    """Fill a network with the arrays of another one, up to the first that differs.
+    """Fill a network with another one's arrays, up to the first that does not fit.
 
-    Weights stand in the order of the layers, so two networks of equal stems share
-    those and the residual blocks that both have.
-
-    Returns
-    -------
-    int
-        Arrays that were taken.
+    Weights are in the order of the layers, so two networks with equal stems share the
+    stems and the residual blocks that both have. The answer is the number of arrays.
 
     Raises
     ------
     WeightsError
-        Not even the first one fits.
+        Even the first array does not fit.
     """
     pairs = list(zip(model.weights, arrays, strict=False))
     fits = [tuple(own.shape) == other.shape for own, other in pairs]
@@ -125,14 +116,13 @@ def learning_rate(model: Any) -> float:
     """Return the rate of the next step."""
     from keras import ops
 
-    return float(
-        ops.convert_to_numpy(ops.convert_to_tensor(model.optimizer.learning_rate))
-    )
+    rate = ops.convert_to_tensor(model.optimizer.learning_rate)
+    return float(ops.convert_to_numpy(rate))
 
 
 def take_step(model: Any, batch: Batch) -> float:
-    """Learn from one batch and return its loss before that."""
-    model.reset_metrics()  # or older Keras returns the mean over all steps
+    """Train on one batch and return its loss before the step."""
+    model.reset_metrics()  # without this, older Keras returns the mean over all steps
     return float(model.train_on_batch(*batch))
 
 
@@ -141,7 +131,7 @@ def blend(
 ) -> list[Array]:
     """Return the average moved toward the weights after step number `step`.
 
-    Early averages follow fast, or the random start would linger.
+    Early averages follow the weights fast, so that the random start is soon forgotten.
     """
     keep = min(keep, step / (step + 10))
     pairs = zip(average, now, strict=True)
@@ -154,15 +144,12 @@ def validation_loss(
     """Return the task's score of `weights` on `batch`; the model keeps its own."""
     own, score = take_weights(model), find_task(recipe.family).score(recipe)
     model.set_weights(weights)
+    losses = []
     try:
-        pieces = range(0, len(batch[0]), recipe.batch)
-        losses = [
-            len(images) * float(score(targets, model.predict_on_batch(images)))
-            for images, targets in (
-                [array[start : start + recipe.batch] for array in batch]
-                for start in pieces
-            )
-        ]
+        for start in range(0, len(batch[0]), recipe.batch):
+            images, targets = (each[start : start + recipe.batch] for each in batch)
+            loss = float(score(targets, model.predict_on_batch(images)))
+            losses.append(len(images) * loss)
     finally:
         model.set_weights(own)
     return float(np.sum(losses)) / len(batch[0])
@@ -191,7 +178,7 @@ def put_state(model: Any, state: dict[str, list[Array]]) -> None:
     Raises
     ------
     RunError
-        The state is of another network, or of another version of Keras.
+        The state belongs to another network, or to another version of Keras.
     """
     pairs = (
         (model.variables, state.get("model", [])),
@@ -201,8 +188,9 @@ def put_state(model: Any, state: dict[str, list[Array]]) -> None:
         if [tuple(each.shape) for each in variables] != [each.shape for each in arrays]:
             raise RunError(
                 f"the checkpoint holds {len(arrays)} arrays where this version of "
-                f"Keras has {len(variables)} or other shapes: go on with the version "
-                "it was written with, or train again with its weights as start_from"
+                f"Keras has {len(variables)} or other shapes: continue with the "
+                "version it was written with, or train again with its weights as "
+                "start_from"
             )
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)

@@ -1,7 +1,7 @@
 """What a network learns from: scenes in, batches of patches with their targets out.
 
-Each step's batch depends on the seed and the step alone, so a training that goes on
-after an interruption sees what it would have seen. Nothing here knows networks.
+Each step's batch depends only on the seed and the step, so a training that is continued
+after an interruption sees the same batches. Nothing here knows networks.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Patch(NamedTuple):
     points: Points
     """(n, d), the scene's true spots in pixels of the patch, also those outside it."""
     pixels: Points
-    """(n, d), the whole pixels that they are nearest to."""
+    """(n, d), the nearest whole pixels of the points."""
 
 
 Target = Callable[[Patch], Image]
-"""What the network should answer to a patch: (*space times scale, channels)."""
+"""Gives the right answer to a patch: (*space times scale, channels)."""
 
 
 def stamp_target(
@@ -42,15 +42,9 @@ def stamp_target(
 ) -> Image:
     """Return the training target: a 3x3 stamp at every true spot.
 
-    Parameters
-    ----------
-    points
-        (n, 2), spots in pixels; of those outside, what reaches inside is drawn.
-    shape
-        (y, x) of the target.
-    image
-        (y, x), what stamps are written on, cut to [0, 1]: the paper's target e(X)
-        keeps the background; black if not given.
+    Points are (n, 2), in pixels; of a spot outside, the part inside is drawn. `image`
+    is the background under the stamps, of the same shape (y, x), cut to [0, 1], as in
+    the paper's target e(X); without it the background is black.
     """
     target = np.zeros((shape[0] + 4, shape[1] + 4), np.float32)
     centres = np.round(points).astype(np.int64).reshape(-1, 2)
@@ -82,7 +76,7 @@ class PatchSettings:
     edge: int
     """Edge of a patch in pixels."""
     target: Target = black_target
-    """What belongs to a patch."""
+    """Gives the target of a patch."""
     gain: float = 0.5
     """Largest natural logarithm, of either sign, of a patch's gain."""
     offset: float = 0.05
@@ -92,12 +86,12 @@ class PatchSettings:
 
 
 class BatchShare(NamedTuple):
-    """One source's part in a batch."""
+    """One source's share of a batch."""
 
     source: Source
     """Where the images come from."""
     n: int
-    """Patches of it."""
+    """Patches from this source."""
     cut: PatchSettings
     """How they are cut."""
 
@@ -107,8 +101,8 @@ def cut_patches(
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Draw one image and yield `n` patches of it with their targets.
 
-    A patch is scaled as its whole image is, then turned, mirrored, and given a gain,
-    an offset and noise of its own: at work a field's scale comes from a larger area.
+    A patch is scaled as its whole image is, then turned, mirrored, and given its own
+    gain, offset and noise: in a run, a field's scale comes from a larger area.
     """
     scene, cut = share.source.draw(rng), share.cut
     d = scene.points.shape[1]
@@ -162,13 +156,13 @@ def draw_patches(shares: Sequence[BatchShare], rng: np.random.Generator) -> Batc
 
 
 def draw_batch(shares: Sequence[BatchShare], *, seed: int, step: int) -> Batch:
-    """Return the batch of one step; `seed` and `step` decide everything by chance."""
+    """Return the batch of one step, at random by `seed` and `step`."""
     return draw_patches(shares, np.random.default_rng((seed, step)))
 
 
 def draw_validation(shares: Sequence[BatchShare], *, seed: int) -> Batch:
-    """Return the patches of every validation, by chance that no step ever sees."""
-    # A spawned sequence: (seed, a) and (seed, a, 0) would be one and the same.
+    """Return the patches of every validation, from random numbers that no step uses."""
+    # A spawned sequence: (seed, a) and (seed, a, 0) would give the same numbers.
     apart = np.random.SeedSequence(seed, spawn_key=(1,))
     return draw_patches(shares, np.random.default_rng(apart))
 
@@ -178,7 +172,7 @@ def iter_ahead(
 ) -> Generator[Batch]:
     """Yield ``draw(step)`` in the order of the steps, drawn ahead in threads.
 
-    Close it, or batches that nobody takes are waited for.
+    Close the generator; otherwise it waits for batches that nobody takes.
     """
     pool = ThreadPoolExecutor(threads)
     pending: list[Future[Batch]] = []

@@ -1,7 +1,7 @@
 """The recipe of a training: TOML comes in, checked plain values go out.
 
-Everything that decides about the weights is here and nothing else is; a recipe can
-be written, compared, and sent to a worker. Nothing here opens images or knows Keras.
+A recipe holds everything that decides about the weights, and nothing else; it can be
+written, compared, and sent to a worker. Nothing here opens images or knows Keras.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Part(Strict):
     spots: tuple[int, int] = (10, 150)
     """Fewest and most spots of a simulated image; broad draws its own."""
     size: int | None = Field(default=None, ge=16)
-    """Edge of a simulated image in pixels; None: 256, or the patch if that is more."""
+    """Edge of a simulated image in pixels; None: 256, or the patch if it is larger."""
 
     @field_validator("spots")
     @classmethod
@@ -47,7 +47,7 @@ class Part(Strict):
 
 
 class Augmentation(Strict):
-    """What is done to a patch by chance, beside turns by 90 degrees and flips."""
+    """Random changes of a patch, besides turns by 90 degrees and flips."""
 
     gain: float = Field(default=0.5, ge=0)
     """Largest natural logarithm, of either sign, of a patch's gain."""
@@ -59,15 +59,15 @@ class Augmentation(Strict):
 
 
 class Validation(Strict):
-    """When and on what the averaged weights are tried."""
+    """When and on which patches the averaged weights are validated."""
 
     every: int = Field(default=200, ge=0)
-    """Steps between two validations; the last step is one too. 0: none at all."""
+    """Steps between two validations; the last step is validated too. 0: never."""
     patches: int = Field(default=64, ge=1)
-    """Patches to try them on, in the mixture's proportions, the same at each time."""
+    """Patches of a validation, in the mixture's proportions, the same each time."""
     held_out: float = Field(default=0.1, ge=0, lt=1)
     """Share of each folder's images, one at least, kept for validation. 0: none;
-    validation is then on simulated images alone, of a seed of their own."""
+    validation then uses only simulated images, which have a seed of their own."""
     patience: int | None = Field(default=None, ge=1)
     """Validations without a better one after which training ends, with the best
     weights kept. None: train to the last step and keep its weights."""
@@ -82,23 +82,25 @@ class Recipe(Strict):
     family: str = CASO_RESNET.name
     """What kind of network to train."""
     architecture: Any = Field(default=None, validate_default=True)
-    """The network to train; what is left out is the family's own, without dropout."""
+    """The network to train; numbers that are left out are the family's own, without
+    dropout."""
     start_from: str | None = None
-    """Shipped model or weights file to go on from; None: initial weights by chance."""
+    """Shipped model or weights file to start from; None: random initial weights."""
     take: Literal["all", "leading"] = "all"
-    """leading: of a network of another architecture, the weights before the first that
-    does not fit (the stems and first residual blocks); the others begin by chance."""
+    """leading: from a network of another architecture, take the weights before the
+    first that does not fit (the stems and first residual blocks); the others are
+    random."""
     mixture: tuple[Part, ...] = Field(
         default=(Part(source="paper", patches=6), Part(source="broad", patches=10)),
         min_length=1,
     )
-    """What every batch is drawn from."""
+    """The sources of every batch."""
     patch: int = Field(default=128, ge=16, validate_default=True)
     """Edge of a patch in pixels, a multiple of the network's grid."""
     target: Literal["black", "image"] = "black"
-    """What the stamps are written on; image is the paper's."""
+    """Background of the stamps; image is the paper's."""
     augmentation: Augmentation = Augmentation()
-    """What is done to patches by chance."""
+    """Random changes of patches."""
     steps: int = Field(default=20_000, ge=1)
     """Optimiser steps in all."""
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -120,7 +122,7 @@ class Recipe(Strict):
     seed: int = Field(default=0, ge=0)
     """Seed of initial weights, images, patches and the choice of held-out images."""
     validation: Validation = Validation()
-    """When and on what the averaged weights are tried."""
+    """When and on which patches the averaged weights are validated."""
     save_every: int = Field(default=200, ge=1)
     """Steps between two checkpoints."""
 
@@ -133,7 +135,7 @@ class Recipe(Strict):
     @classmethod
     def _complete(cls, given: Any, info: ValidationInfo) -> Any:
         """Fill what a table leaves out from the family's own, without dropout."""
-        if "family" not in info.data:  # unknown, which is an error of its own
+        if "family" not in info.data:  # an unknown family has its own error
             return given
         kind = find_family(info.data["family"]).architecture
         default: dict[str, Any] = kind().to_dict()
@@ -175,7 +177,7 @@ class Recipe(Strict):
         if self.validation.patience is not None and not self.validation.every:
             raise ValueError("patience needs validation: set validation.every above 0")
         if self.cross_entropy == self.maximum == 0:
-            raise ValueError("cross_entropy or maximum must be above 0, or no loss is")
+            raise ValueError("cross_entropy or maximum must be above 0")
         return self
 
     @property
@@ -196,7 +198,7 @@ def make_recipe(**values: Any) -> Recipe:
     Raises
     ------
     SettingsError
-        Which value is unfit and why; an unknown name with the nearest known one.
+        A value is unfit, or a name is unknown.
     """
     return checked(Recipe, values)
 
@@ -204,19 +206,19 @@ def make_recipe(**values: Any) -> Recipe:
 def read_recipe(path: str | Path) -> Recipe:
     """Read a recipe from a TOML file.
 
-    Folders of images and weights files are looked for beside the file.
+    Paths of image folders and weights files are relative to the file's folder.
 
     Raises
     ------
     SettingsError
-        No such file, no TOML, or an unfit value.
+        The file does not exist or is not TOML, or a value is unfit.
     """
     path = Path(path)
     return make_recipe(**beside(read_toml(path), path.absolute().parent))
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """Return the recipe as TOML; what is None is left out."""
+    """Return the recipe as TOML; values of None are left out."""
     import tomli_w
 
     return tomli_w.dumps(recipe.model_dump(exclude_none=True, mode="json"))
@@ -228,20 +230,18 @@ def recipe_json(recipe: Recipe) -> str:
 
 
 def beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return a recipe's values with its paths taken from `folder`, not from here."""
+    """Return a recipe's values with its paths relative to `folder`."""
     result = dict(values)
     start = result.get("start_from")
     if isinstance(start, str) and start not in shipped_models():
         result["start_from"] = str(folder / start)
     if isinstance(result.get("mixture"), list):
-        result["mixture"] = [
-            {**part, "source": str(folder / part["source"])}
-            if isinstance(part, dict) and _is_path(part.get("source"))
-            else part
-            for part in result["mixture"]
-        ]
+        result["mixture"] = [_beside(part, folder) for part in result["mixture"]]
     return result
 
 
-def _is_path(source: Any) -> bool:
-    return isinstance(source, str) and source not in SIMULATORS
+def _beside(part: Any, folder: Path) -> Any:
+    source = part.get("source") if isinstance(part, dict) else None
+    if not isinstance(source, str) or source in SIMULATORS:
+        return part
+    return part | {"source": str(folder / source)}

@@ -1,8 +1,8 @@
 """Where images with known spots come from: simulated as needed, or from a folder.
 
-A recipe comes in, sources to draw from go out, some to learn from and others to
-validate on: simulated images of other seeds, annotated images held out whole, never
-patch by patch. Nothing here knows networks, steps or targets.
+A recipe comes in, sources to draw from go out: some to learn from, others to validate
+on. Those are simulated images of other seeds, and annotated images that are held out as
+a whole, never patch by patch. Nothing here knows networks, steps or targets.
 """
 
 from __future__ import annotations
@@ -18,16 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError, SettingsError, did_you_mean
-from deepspot_scale.io.image_files.annotated_images import (
-    AnnotatedImage,
-    read_annotated,
-)
+from deepspot_scale.io.image_files import annotated_images
+from deepspot_scale.io.image_files.annotated_images import AnnotatedImage
 from deepspot_scale.kernels.normalisation import Scale, quantile_scale
 from deepspot_scale.simulation import SIMULATORS, Image, Points
-from deepspot_scale.training.recipe import Part, Recipe
+from deepspot_scale.training.recipe import Recipe
 
 KEPT_BYTES = 1 << 30
-"""Annotated images kept in memory, all folders together; others are read each time."""
+"""Bytes of annotated images kept in memory in all; others are read each time."""
 
 
 class Scene(NamedTuple):
@@ -36,7 +34,7 @@ class Scene(NamedTuple):
     image: NDArray[np.generic]
     """(*space), or (*space, channels), in any counts."""
     points: Points
-    """(n, d), the true spots; d says how many axes are those of space."""
+    """(n, d), the true spots; d is the number of axes of space."""
     scale: Callable[[NDArray[Any]], Image]
     """The normalisation of the whole image."""
 
@@ -49,7 +47,7 @@ class Source(Protocol):
         """Most patches to cut from one image."""
 
     def draw(self, rng: np.random.Generator) -> Scene:
-        """Return one image, chosen or made by chance."""
+        """Return one image, chosen or made at random."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +75,16 @@ class Simulated:
 
 @dataclass(frozen=True)
 class Annotated:
-    """Annotated images, one as likely as another; made by `open_annotated`."""
+    """Annotated images, all equally likely; made by `open_annotated`."""
 
     images: tuple[AnnotatedImage, ...]
-    """What to choose from."""
+    """The images to choose from."""
     scales: tuple[Scale, ...]
     """Normalisation of each image."""
     kept: dict[int, NDArray[Any]]
-    """Pixels of the images for which there is room in memory, by number."""
+    """Pixels of the images that are kept in memory, by number."""
     edge: int
-    """Smaller images are mirrored up to this many pixels, spots too."""
+    """Smaller images, and their spots, are mirrored up to this many pixels."""
 
     @property
     def cuts(self) -> int:
@@ -97,8 +95,7 @@ class Annotated:
         """Choose one image, and read it if it is not in memory."""
         number = int(rng.integers(len(self.images)))
         chosen = self.images[number]
-        pixels = self.kept.get(number)
-        pixels = chosen.read() if pixels is None else pixels
+        pixels = self.kept[number] if number in self.kept else chosen.read()
         image, points = mirror_up(pixels, chosen.points, self.edge)
         return Scene(image, points, self.scales[number])
 
@@ -106,29 +103,22 @@ class Annotated:
 def open_annotated(
     images: Sequence[AnnotatedImage], edge: int, room: int = KEPT_BYTES
 ) -> Annotated:
-    """Read every image once, for its scale, and keep the pixels that there is room for.
+    """Read every image once, for its scale, and keep up to `room` bytes of pixels.
 
-    Parameters
-    ----------
-    images
-        One at least.
-    edge
-        Least edge of the images that are drawn, in pixels.
-    room
-        Bytes of pixels to keep.
+    There must be at least one image; those drawn have edges of at least `edge` pixels.
 
     Raises
     ------
     FieldError
-        An image cannot be read, has pixels that are no numbers, or a point outside.
+        An image cannot be read, has pixels that are not finite, or a point outside.
     """
     scales, kept = [], {}
     for number, image in enumerate(images):
         pixels = image.read()
         if not np.isfinite(pixels).all():
             raise FieldError(
-                f"{image.path} has pixels that are no finite numbers; a network can "
-                "not learn from them. Replace them, or leave the image out."
+                f"{image.path} has pixels that are not finite numbers; a network "
+                "cannot learn from them. Replace them, or leave the image out."
             )
         scales.append(quantile_scale(pixels))
         if pixels.nbytes <= room:
@@ -142,14 +132,8 @@ def mirror_up(
 ) -> tuple[NDArray[Any], Points]:
     """Return an image of at least `edge` pixels a side, mirrored past its far ends.
 
-    Parameters
-    ----------
-    image
-        (*space).
-    points
-        (n, d), spots in the image; the mirrored image has their mirrored twins too.
-    edge
-        Least edge in pixels; larger images come back as they are.
+    The image is (*space), and points are (n, d); the mirrored part has mirrored copies
+    of the spots. Larger images come back unchanged.
     """
     missing = [max(0, edge - length) for length in image.shape]
     if not any(missing):
@@ -159,10 +143,10 @@ def mirror_up(
         for tile in range(1, -(-more // length) + 1):
             place = points[:, axis]
             twin = points.copy()
-            # The border lies half a pixel before the first pixel's centre.
-            twin[:, axis] = tile * length + (
-                length - 1 - place if tile % 2 else place  # every other one is turned
-            )
+            # The border is half a pixel before the first pixel's centre; every other
+            # tile is mirrored.
+            within = length - 1 - place if tile % 2 else place
+            twin[:, axis] = tile * length + within
             tiles.append(twin)
         points = np.concatenate(tiles)
         points = points[points[:, axis] < length + more - 0.5]
@@ -171,29 +155,28 @@ def mirror_up(
 
 
 class Sources(NamedTuple):
-    """What a recipe draws from, by the entries of its mixture."""
+    """The sources of a recipe, in the order of its mixture."""
 
     learn: tuple[Source, ...]
     """To learn from, one for each entry."""
     validate: tuple[Source | None, ...]
     """To validate on; None for a folder of which nothing is held out."""
     split: str
-    """CSV of which annotated image serves for what; only the header if there are
-    none."""
+    """CSV of the use of each annotated image; only the header if there are none."""
 
 
 def open_sources(recipe: Recipe) -> Sources:
-    """Open the sources of a recipe, held-out images apart from the others.
+    """Open the sources of a recipe, with held-out images separate from the others.
 
     Raises
     ------
     SettingsError
-        A source that is neither a simulated set nor a folder, a folder with too few
-        images to hold any out, or nothing to validate on.
+        A source is neither a simulated set nor a folder, a folder has too few images to
+        hold any out, or there is nothing to validate on.
     PlateError
-        A folder that is no set of annotated images.
+        A folder is not a set of annotated images.
     FieldError
-        An image that cannot be read or has a point outside it.
+        An image cannot be read or has a point outside it.
     """
     n_folders = sum(part.source not in SIMULATORS for part in recipe.mixture)
     room = KEPT_BYTES // max(1, n_folders)
@@ -204,13 +187,14 @@ def open_sources(recipe: Recipe) -> Sources:
     table.writerow(["source", "image", "use"])
     for part in recipe.mixture:
         if part.source in SIMULATORS:
-            simulated = Simulated(part.source, part.spots, _size(part, recipe))
+            size = part.size or max(256, recipe.patch)
+            simulated = Simulated(part.source, part.spots, size)
             learn.append(simulated)
             validate.append(simulated)
             continue
         seen, held = _split(_images(part.source), recipe)
         learn.append(open_annotated(seen, recipe.patch, room))
-        # Held-out images are drawn from once, so none is worth keeping.
+        # Held-out images are drawn only once, so none is kept in memory.
         validate.append(open_annotated(held, recipe.patch, 0) if held else None)
         for use, images in (("learn", seen), ("validate", held)):
             table.writerows((part.source, image.name, use) for image in images)
@@ -222,10 +206,6 @@ def open_sources(recipe: Recipe) -> Sources:
     return Sources(tuple(learn), tuple(validate), rows.getvalue())
 
 
-def _size(part: Part, recipe: Recipe) -> int:
-    return part.size or max(256, recipe.patch)
-
-
 def _images(source: str) -> tuple[AnnotatedImage, ...]:
     if not Path(source).is_dir():
         near = did_you_mean(Path(source).name, SIMULATORS)
@@ -233,7 +213,7 @@ def _images(source: str) -> tuple[AnnotatedImage, ...]:
             f"source is a simulated set ({', '.join(SIMULATORS)}) or a folder of "
             f"annotated images, got {source!r}.{near}"
         )
-    return read_annotated(Path(source)).images
+    return annotated_images.read_annotated(Path(source)).images
 
 
 def _split(
@@ -251,7 +231,5 @@ def _split(
     n_held = min(max(1, round(share * len(images))), len(images) - 1)
     order = np.random.default_rng(recipe.seed).permutation(len(images))
     held = set(order[:n_held].tolist())
-    return (
-        [image for number, image in enumerate(images) if number not in held],
-        [image for number, image in enumerate(images) if number in held],
-    )
+    learn = [image for number, image in enumerate(images) if number not in held]
+    return learn, [image for number, image in enumerate(images) if number in held]

@@ -1,7 +1,7 @@
-"""What a tuning searches: a TOML file comes in, recipes of single trials go out.
+"""The search of a tuning: a TOML file comes in, recipes of single trials go out.
 
-All trials see as many patches, however many a batch holds, and are validated on the
-same ones, so their losses can be compared. Nothing here knows Optuna or Dask.
+All trials see the same number of patches, whatever their batch size, and are validated
+on the same ones, so their losses can be compared. Nothing here knows Optuna or Dask.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class SearchRange(Strict):
     """Numbers to choose from."""
 
     low: float
-    """Least one."""
+    """Smallest number."""
     high: float
-    """Largest one."""
+    """Largest number."""
     log: bool = False
-    """Whether equal ratios are equally likely, not equal differences."""
+    """Whether equal ratios are equally likely, instead of equal differences."""
 
     @model_validator(mode="after")
     def _in_order(self) -> SearchRange:
@@ -36,7 +36,7 @@ class SearchRange(Strict):
 
 
 class Search(Strict):
-    """What is tuned; what is left out stays as it is in the recipe."""
+    """The values that are tuned; the others stay as in the recipe."""
 
     learning_rate: SearchRange | None = None
     """Peak of the schedule."""
@@ -52,23 +52,24 @@ class TuneConfig(Strict):
     """A tuning: what is searched, how long, and where results go."""
 
     recipe: Recipe
-    """What all trials have in common: a table, or in a file the path of another."""
+    """The recipe of all trials: a table, or, in a file, the path of another file."""
     search: Search
-    """What they differ in."""
+    """The values in which trials differ."""
     out: str = "tune"
     """Folder to write to, on a disk that all workers share."""
     trials: int = Field(default=40, ge=1)
-    """Trials that are finished or given up."""
+    """Trials that are finished or stopped early."""
     patches: int = Field(default=160_000, ge=1)
-    """Patches that a trial learns from unless it is given up."""
+    """Patches that a trial learns from unless it is stopped early."""
     validations: int = Field(default=18, ge=1)
     """Validations of such a trial, evenly spaced."""
     reduction: int = Field(default=3, ge=2)
-    """One of so many trials goes on at each cut."""
+    """One of so many trials continues after each cut."""
     cuts: int = Field(default=2, ge=0)
-    """Cuts of a trial; the last is at 1/reduction of its patches, and so on."""
+    """Cuts of a trial; the last one is at 1/reduction of its patches, the one before
+    at 1/reduction of that, and so on."""
     seed: int = Field(default=0, ge=0)
-    """Seed of the choices; exact only for one trial at a time."""
+    """Seed of the choices; they repeat exactly only for one trial at a time."""
     resources: dict[str, float] = Field(default_factory=dict)
     """Dask resources that a trial needs, e.g. GPU = 1."""
 
@@ -95,12 +96,12 @@ class TuneConfig(Strict):
 
 
 def read_tune(path: str | Path) -> TuneConfig:
-    """Read a tuning from a TOML file; its paths are taken from the file's folder.
+    """Read a tuning from a TOML file; its paths are relative to the file's folder.
 
     Raises
     ------
     SettingsError
-        No such file, no TOML, or an unfit value.
+        The file does not exist or is not TOML, or a value is unfit.
     """
     path = Path(path)
     values, folder = read_toml(path), path.absolute().parent
@@ -147,7 +148,7 @@ def tuned_recipe(recipe: Recipe, chosen: dict[str, Any]) -> Recipe:
 
 
 def trial_recipe(config: TuneConfig, chosen: dict[str, Any]) -> Recipe:
-    """Return the recipe of one trial: as many patches as all, no early stopping."""
+    """Return the recipe of one trial, with `config.patches` and no early stopping."""
     recipe = tuned_recipe(config.recipe, chosen)
     steps = max(1, round(config.patches / recipe.batch))
     every = max(1, steps // config.validations)

@@ -1,7 +1,8 @@
 """The study of a tuning: Optuna's record in, tables and figures out.
 
-Optuna keeps it in one file, a journal, which many machines may write to on a network
-disk, as they may not to SQLite. Nothing here trains, or knows where trials run.
+Optuna keeps the study in one file, a journal. Many machines may write to it on a
+network disk, which SQLite does not allow. Nothing here trains, or knows where trials
+run.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ERROR = "error"
 
 
 def open_study(config: TuneConfig) -> optuna.Study:
-    """Open the study in the folder of a tuning, or begin it.
+    """Open the study in the folder of a tuning, or create it.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def open_study(config: TuneConfig) -> optuna.Study:
             ),
             load_if_exists=True,
         )
-    # The sampler's own state is not kept: the same seed again would choose the same.
+    # The sampler's state is not kept: with the same seed it would repeat its choices.
     seed = config.seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
     return study
@@ -79,7 +80,7 @@ def _quiet() -> Iterator[None]:
 
 
 def take_up(study: optuna.Study) -> None:
-    """Put trials that were under way when a tuning was killed back in the queue.
+    """Put trials that were running when a tuning was killed back in the queue.
 
     A worker that still trains one of them finds its trial ended and its folder moved.
     """
@@ -91,7 +92,7 @@ def take_up(study: optuna.Study) -> None:
 
 
 def counts(trial: optuna.trial.FrozenTrial) -> bool:
-    """Return whether a trial is one of those asked for, and not to be made again."""
+    """Return whether a trial counts as one of `config.trials` and is not repeated."""
     return state_of(trial) not in {"interrupted", "running", "waiting"}
 
 
@@ -104,7 +105,7 @@ def state_of(trial: optuna.trial.FrozenTrial) -> str:
 
 
 def search_space(search: Search) -> dict[str, Any]:
-    """Return what is searched in Optuna's terms."""
+    """Return the search as Optuna's distributions."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     space: dict[str, Any] = {}
@@ -118,29 +119,19 @@ def search_space(search: Search) -> dict[str, Any]:
 
 
 def study_table(study: optuna.Study, config: TuneConfig) -> pd.DataFrame:
-    """Return one row a trial; `tuning.tune` says what the columns are."""
-    names = list(search_space(config.search))
-    rows = [
-        {
-            "trial": trial.number,
-            "state": state_of(trial),
-            "value": trial.value,
-            **{name: trial.params.get(name) for name in names},
-            "patches": trial.last_step or 0,
-            "seconds": _seconds(trial),
-            "error": trial.user_attrs.get(ERROR, ""),
-        }
-        for trial in study.get_trials(deepcopy=False)
-    ]
+    """Return one row for each trial; `tuning.tune` explains the columns."""
+    names, rows = list(search_space(config.search)), []
+    for trial in study.get_trials(deepcopy=False):
+        row = {"trial": trial.number, "state": state_of(trial), "value": trial.value}
+        row |= {name: trial.params.get(name) for name in names}
+        spent = None if trial.duration is None else trial.duration.total_seconds()
+        row |= {"patches": trial.last_step or 0, "seconds": spent}
+        rows.append(row | {"error": trial.user_attrs.get(ERROR, "")})
     return pd.DataFrame(rows)
 
 
-def _seconds(trial: optuna.trial.FrozenTrial) -> float | None:
-    return None if trial.duration is None else trial.duration.total_seconds()
-
-
 def draw_study(study: optuna.Study, config: TuneConfig) -> Figure:
-    """Draw the course of each trial, and its last loss against each value."""
+    """Draw the losses of each trial, and its last loss against each value."""
     from matplotlib.figure import Figure
 
     searched = search_space(config.search)
@@ -151,21 +142,21 @@ def draw_study(study: optuna.Study, config: TuneConfig) -> Figure:
     for name, axis in panels.items():
         _prepare(axis, name, getattr(config.search, name))
     for trial in study.get_trials(deepcopy=False):
-        course = sorted(trial.intermediate_values.items())
+        losses = sorted(trial.intermediate_values.items())
         colour = "C0" if trial.state.name == "COMPLETE" else "0.7"
-        if not course:
+        if not losses:
             continue
-        axes[0].plot(*zip(*course, strict=True), ".-", color=colour, lw=1)
+        axes[0].plot(*zip(*losses, strict=True), ".-", color=colour, lw=1)
         for name, axis in panels.items():
             given, value = getattr(config.search, name), trial.params[name]
             place = given.index(value) if isinstance(given, tuple) else value
-            axis.plot(place, course[-1][1], "o", ms=4, color=colour)
-    figure.suptitle("blue: trained to the end; grey: given up or under way", size=9)
+            axis.plot(place, losses[-1][1], "o", ms=4, color=colour)
+    figure.suptitle("blue: trained to the end; grey: stopped early or running", size=9)
     return figure
 
 
 def _prepare(axis: Axes, name: str, given: SearchRange | tuple[int, ...]) -> None:
-    """Let an axis show all that could have been chosen."""
+    """Make an axis show all values that could have been chosen."""
     from matplotlib.ticker import NullFormatter
 
     axis.set_xlabel(name)

@@ -1,4 +1,4 @@
-"""What networks of a family are trained for: scenes, target, loss and score.
+"""The training task of a family of networks: scenes, target, loss and score.
 
 The name of a family comes in, its `Task` goes out; each part of it is made from a
 recipe. Nothing here takes steps.
@@ -19,21 +19,22 @@ from deepspot_scale.training.recipe import Recipe
 from deepspot_scale.training.scenes import Sources, open_sources
 
 Loss = Callable[[Any, Any], Any]
-"""From targets and answers, both (n, *space, channels), to one number; any backend."""
+"""Gives one number for targets and answers, both (n, *space, channels), on any
+backend."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the networks of one family learn."""
+    """What the networks of one family are trained for."""
 
     scenes: Callable[[Recipe], Sources]
-    """Opens what a recipe's mixture draws from, held-out images apart."""
+    """Opens the sources of a recipe's mixture, with held-out images separate."""
     target: Callable[[Recipe], Target]
-    """Gives what a network should answer to a patch."""
+    """Gives the right answers to patches."""
     loss: Callable[[Recipe], Loss]
-    """Gives what a step lowers."""
+    """Gives the number that steps lower."""
     score: Callable[[Recipe], Loss]
-    """Gives what validations compare; the least is the best."""
+    """Gives the number that validations compare; the lowest is the best."""
 
 
 def _stamps(recipe: Recipe) -> Target:
@@ -47,9 +48,9 @@ def _deepspot_loss(recipe: Recipe) -> Loss:
 
 
 ENHANCE: Final = Task(open_sources, _stamps, _deepspot_loss, score=_deepspot_loss)
-"""Every spot equally bright, all else black or as it was."""
+"""Every spot becomes equally bright, and the rest black or unchanged."""
 TASKS: Final[dict[str, Task]] = {CASO_RESNET.name: ENHANCE}
-"""By the name of the family."""
+"""Tasks by the name of the family."""
 
 
 def find_task(family: str) -> Task:
@@ -58,7 +59,7 @@ def find_task(family: str) -> Task:
     Raises
     ------
     SettingsError
-        There is no training of this family.
+        Networks of this family cannot be trained.
     """
     if family in TASKS:
         return TASKS[family]

@@ -1,26 +1,25 @@
 """Tuning: a search comes in, a table of trials and the best recipe go out.
 
     OUT/study.journal           Optuna's own record of every trial
-    OUT/tune.toml               what was asked for
+    OUT/tune.toml               the configuration
     OUT/trials/0007/            the training of each trial
-    OUT/trials.csv, trials.png  what came of them
+    OUT/trials.csv, trials.png  their results
     OUT/best.toml               the recipe with the best values, for a full training
 
-Optuna chooses the values and gives up trials that fall behind (asynchronous successive
+Optuna chooses the values and stops trials that fall behind (asynchronous successive
 halving, Li et al. 2020, https://arxiv.org/abs/1810.05934); Dask runs one trial on each
-worker. What is minimised is the last validation loss of the averaged weights. Workers
-need Optuna, and OUT and the images under the same paths. A tuning that was killed goes
-on when it is called again, trials under way at their last checkpoint. Nothing here
-knows networks.
+worker. The last validation loss of the averaged weights is minimised. Workers need
+Optuna, and OUT and the images under the same paths. A tuning that was killed continues
+when it is called again; its running trials continue at their last checkpoint. Nothing
+here knows networks.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,19 +29,11 @@ import pandas as pd
 from deepspot_scale.config import checked, difference, read_toml
 from deepspot_scale.errors import DeepspotError, RunError, SettingsError
 from deepspot_scale.io.tables import Folder
+from deepspot_scale.training import study as studies
 from deepspot_scale.training.log import Row, figure_png, read_log
 from deepspot_scale.training.recipe import Recipe, recipe_text
 from deepspot_scale.training.search import TuneConfig, trial_recipe, tuned_recipe
-from deepspot_scale.training.study import (
-    ERROR,
-    GOES_ON,
-    counts,
-    draw_study,
-    open_study,
-    search_space,
-    study_table,
-    take_up,
-)
+from deepspot_scale.training.study import ERROR, GOES_ON
 from deepspot_scale.training.trainer import train
 
 if TYPE_CHECKING:
@@ -51,7 +42,7 @@ if TYPE_CHECKING:
 CONFIG, BEST = "tune.toml", "best.toml"
 TABLE, PLOT = "trials.csv", "trials.png"
 _TRAINING = threading.Lock()
-"""One training at a time in a process: seeds and memory are the process's."""
+"""One training at a time in a process: it owns the seeds and the memory."""
 
 
 def tune(
@@ -60,7 +51,7 @@ def tune(
     *,
     on_trial: Callable[[pd.DataFrame], None] | None = None,
 ) -> pd.DataFrame:
-    """Search for the values with which training gets furthest.
+    """Search for the values with which training reaches the lowest loss.
 
     Parameters
     ----------
@@ -74,9 +65,10 @@ def tune(
     Returns
     -------
     DataFrame
-        One row a trial, as in ``trials.csv``: ``trial``, ``state`` (complete, pruned,
-        diverged, failed, interrupted, running, waiting), ``value`` (last validation
-        loss), the chosen values, ``patches`` learnt from, ``seconds``, ``error``.
+        One row for each trial, as in ``trials.csv``: ``trial``, ``state`` (complete,
+        pruned, diverged, failed, interrupted, running, waiting), ``value`` (last
+        validation loss), the chosen values, ``patches`` learnt from, ``seconds``,
+        ``error``.
 
     Raises
     ------
@@ -84,32 +76,29 @@ def tune(
         Optuna is missing, no worker has the resources, or a trial's recipe cannot be
         used.
     RunError
-        The folder holds another tuning, or no trial came to its end.
+        The folder holds another tuning, or no trial was completed.
 
     Notes
     -----
-    One call at a time for one folder: a second takes the first one's trials for
-    interrupted ones.
+    Make one call at a time for one folder: a second call would treat the trials of the
+    first as interrupted.
     """
     folder = Folder(str(Path(config.out).absolute()))
     _claim(folder, config)
-    study = open_study(config)
-    take_up(study)
-    left = config.trials - sum(counts(trial) for trial in study.trials)
+    study = studies.open_study(config)
+    studies.take_up(study)
+    left = config.trials - sum(map(studies.counts, study.trials))
     running: dict[Future[TrialOutcome], optuna.Trial] = {}
     submit = _submitter(config, client)
     try:
         while left > 0 or running:
             while left > 0 and len(running) < _slots(config, client):
-                trial = study.ask(search_space(config.search))
+                trial = study.ask(studies.search_space(config.search))
                 recipe = trial_recipe(config, trial.params)
                 running[submit(run_trial, trial, recipe, _place(folder, trial))] = trial
                 left -= 1
-            waited = concurrent.futures.wait(
-                running, return_when=concurrent.futures.FIRST_COMPLETED
-            )
-            for future in waited.done:
-                _tell(study, running.pop(future), future)
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                _record(study, running.pop(future), future)
                 table = _publish(folder, config, study)
                 if on_trial is not None:
                     on_trial(table)
@@ -119,25 +108,23 @@ def tune(
     table = _publish(folder, config, study)
     if not (table["state"] == "complete").any():
         raise RunError(
-            f"no trial in {config.out} came to its end; the last error was: "
+            f"no trial in {config.out} was completed; the last error was: "
             f"{table['error'].iloc[-1] or 'none'}. See {TABLE} there."
         )
     return table
 
 
 def _claim(folder: Folder, config: TuneConfig) -> None:
-    """Write what was asked for, unless the folder holds the results of something else.
+    """Write the configuration, unless the folder holds the results of another one.
 
-    More trials, and other resources, are the same tuning.
+    A tuning stays the same with more trials or other resources.
     """
     import tomli_w
 
     if folder.exists(CONFIG):
         old = checked(TuneConfig, read_toml(folder.local_path / CONFIG))
-        may_change = {
-            name: getattr(old, name) for name in ("trials", "resources", "out")
-        }
-        now = config.model_copy(update=may_change)
+        free = {n: getattr(old, n) for n in ("trials", "resources", "out")}
+        now = config.model_copy(update=free)
         changes = difference(old.recipe, now.recipe)
         changes += difference(old.model_copy(update={"recipe": now.recipe}), now)
         if changes:
@@ -150,7 +137,7 @@ def _claim(folder: Folder, config: TuneConfig) -> None:
 
 
 def _place(folder: Folder, trial: optuna.Trial) -> Path:
-    """Return the folder of a trial, with what an interrupted one left there."""
+    """Return the folder of a trial; it takes over that of an interrupted one."""
     trials = folder.local_path / "trials"
     place = trials / f"{trial.number:04d}"
     old = trials / f"{trial.user_attrs.get(GOES_ON, trial.number):04d}"
@@ -159,17 +146,17 @@ def _place(folder: Folder, trial: optuna.Trial) -> Path:
     return place
 
 
-def _tell(
+def _record(
     study: optuna.Study, trial: optuna.Trial, future: Future[TrialOutcome]
 ) -> None:
-    """Write the end of a trial into the study; what no trial can survive is raised."""
+    """Write the end of a trial into the study; raise what all trials would meet."""
     from optuna.trial import TrialState
 
     try:
         outcome = future.result()
-    except (DeepspotError, concurrent.futures.CancelledError):
-        raise  # unfit images or weights, no cluster: so would all others end
-    except Exception as error:  # out of memory, a worker that died: of this trial alone
+    except (DeepspotError, CancelledError):
+        raise  # unfit images or weights, or no cluster: all trials would end like this
+    except Exception as error:  # out of memory, or a dead worker: only this trial
         trial.set_user_attr(ERROR, f"{type(error).__name__}: {error}")
         study.tell(trial, state=TrialState.FAIL)
         return
@@ -182,10 +169,10 @@ def _tell(
 
 
 def _publish(folder: Folder, config: TuneConfig, study: optuna.Study) -> pd.DataFrame:
-    """Write table, figure and best recipe as of now, and return the table."""
-    table = study_table(study, config)
+    """Write the current table, figure and best recipe, and return the table."""
+    table = studies.study_table(study, config)
     folder.write(TABLE, table.to_csv(index=False).encode())
-    folder.write(PLOT, figure_png(draw_study(study, config)))
+    folder.write(PLOT, figure_png(studies.draw_study(study, config)))
     if (table["state"] == "complete").any():
         best = tuned_recipe(config.recipe, study.best_params)
         folder.write(BEST, recipe_text(best).encode())
@@ -205,7 +192,7 @@ class TrialOutcome:
 
 
 def run_trial(trial: optuna.Trial, recipe: Recipe, out: Path) -> TrialOutcome:
-    """Train one trial, or go on with it, and report every validation to its study."""
+    """Train one trial, or continue it, and report every validation to its study."""
     import optuna
 
     frozen = trial.study.get_trials(deepcopy=False)[trial.number]
@@ -222,7 +209,7 @@ def run_trial(trial: optuna.Trial, recipe: Recipe, out: Path) -> TrialOutcome:
 
     with _TRAINING:
         try:
-            # Of a trial that goes on, the study may not know the beginning.
+            # The study may not know the beginning of a trial that is continued.
             for row in read_log(Folder(str(out))):
                 report(row)
             train(recipe, out, resume=True, on_step=report)
@@ -248,17 +235,17 @@ def _submitter(config: TuneConfig, client: Any) -> Submit:
 def _run_here(
     function: Callable[..., TrialOutcome], *arguments: Any
 ) -> Future[TrialOutcome]:
-    """Call a function at once, and give its end as a future's."""
+    """Call a function at once, and return its result or error as a future."""
     future: Future[TrialOutcome] = Future()
     try:
         future.set_result(function(*arguments))
-    except Exception as error:  # whatever it is, `_tell` looks at it
+    except Exception as error:  # `_record` looks at every kind
         future.set_exception(error)
     return future
 
 
 def _slots(config: TuneConfig, client: Any) -> int:
-    """Return how many trials can run at once: one on each worker that is fit."""
+    """Return how many trials can run at once: one on each worker with the resources."""
     if client is None:
         return 1
     workers = client.scheduler_info(n_workers=-1)["workers"].values()

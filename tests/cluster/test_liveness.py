@@ -7,17 +7,16 @@ from types import SimpleNamespace
 
 import dask
 import pytest
-from distributed import Nanny, Status
+from distributed import LocalCluster, Nanny, Status
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
 from deepspot_scale.cluster.liveness import (
-    LOST_AFTER,
     NO_WORKER_TIMEOUT,
     cluster_errors,
-    local_workers_expected,
     watch_workers,
 )
+from deepspot_scale.cluster.local import LOST_AFTER, local_client
 from deepspot_scale.errors import ClusterError
 
 
@@ -65,7 +64,8 @@ def test_other_errors_pass_unchanged() -> None:
 def test_local_workers_get_more_time_to_restart_only_while_they_are_used() -> None:
     key = "distributed.deploy.lost-worker-timeout"
     before = dask.config.get(key)
-    with local_workers_expected():
+    none = {"n_workers": 0, "processes": False, "dashboard_address": None}
+    with local_client(LocalCluster, **none):
         assert dask.config.get(key) == LOST_AFTER
     assert dask.config.get(key) == before
 

@@ -36,7 +36,7 @@ def test_only_the_fields_that_kill_their_workers_fail(
         assert len(client.scheduler_info()["workers"]) > 0
     assert list(outcome.reasons) == [PATHS[1], PATHS[6]]
     assert "(SIGSEGV)" in outcome.reasons[PATHS[1]]
-    assert "ended by itself with code 7" in outcome.reasons[PATHS[6]]
+    assert "exited by itself with code 7" in outcome.reasons[PATHS[6]]
     places = clean.spots["row"] + clean.spots["column"] + clean.spots["field"]
     others = clean.spots[~places.isin(["B021", "C030"])]
     assert len(others) > 100

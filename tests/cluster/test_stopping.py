@@ -131,7 +131,7 @@ def test_a_warned_run_ends_its_fields_and_the_same_command_goes_on(
     os.killpg(process.pid, signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 75, errors
-    assert "left; the same command goes on" in errors
+    assert "left; the same command continues" in errors
     assert "Traceback" not in errors
     assert sorted(_lines(slow / "begun")) == sorted(_lines(slow / "ended"))
     first = read_fields(folder)

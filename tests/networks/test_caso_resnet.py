@@ -9,7 +9,6 @@ from deepspot_scale.networks.caso_resnet import (
     GRID,
     Architecture,
     build,
-    flops_per_pixel,
     reach,
 )
 from deepspot_scale.networks.families import CASO_RESNET
@@ -168,19 +167,3 @@ def test_a_window_on_the_grid_with_its_halo_gives_the_answer_of_the_whole(small)
     answer = predict(small, off)[far:-far, far:-far]
     expected = whole[top + 4 : top + 4 + core, left : left + core]
     assert np.abs(answer - expected).max() > 1e-2
-
-
-def test_counted_work_is_that_of_the_layers_that_are_built(keras):
-    ups = ((7, 3, 2), (4, 3, 2), (5, 2, 3))
-    uneven = Architecture(blocks=2, stems=(3, 4, 5), filters=6, up=ups)
-    given = keras.Input((64, 64, 1))
-    model = keras.models.clone_model(build(uneven), input_tensors=given)
-    products = 0
-    for layer in model.layers:
-        if not hasattr(layer, "kernel"):
-            continue
-        # Each pixel of the smaller side meets the whole kernel once.
-        sides = (layer.input.shape[1:3], layer.output.shape[1:3])
-        products += np.prod(min(sides)) * np.prod(layer.kernel.shape)
-    assert flops_per_pixel(uneven) == 2 * products / 64**2
-    assert flops_per_pixel(Architecture()) == 336_720

@@ -128,7 +128,7 @@ def test_an_engine_of_ones_own_is_found_by_its_name():
     assert isinstance(get_engine(choice), Plain)
     with pytest.raises(SettingsError, match="Did you mean 'openvino'"):
         get_engine(EngineChoice(engine="openvin"))
-    with pytest.raises(SettingsError, match="is no function"):
+    with pytest.raises(SettingsError, match="must be a function"):
         get_engine(EngineChoice(engine="deepspot_scale.networks.engines:AUTO"))
 
 

@@ -296,7 +296,7 @@ def test_a_run_of_the_old_kind_has_a_report_without_flags_of_quality(tmp_path):
     fields_of(n_spots=[5, 0])[known].to_parquet(run / "manifest" / "all.parquet")
     text = read(run)
     assert "2 of 2" in text
-    assert "Saturation and focus were not measured in this run" in text
+    assert "Saturation and focus were measured in no field" in text
     flags = pd.read_csv(run / "report" / "flags.csv", dtype=str)
     assert flags[["column", "flag"]].to_numpy().tolist() == [["03", "no spots"]]
 

@@ -1,3 +1,4 @@
+import re
 import shutil
 from uuid import uuid4
 
@@ -5,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepspot_scale.cli.options import EVERYTHING, setting_parameters
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image
 from deepspot_scale.io.plate import open_plate
@@ -134,6 +136,15 @@ def test_every_flag_has_words():
     assert flagged(flags) == [("00", "failed")]
     assert flags["detail"].item() == "gone"
     assert set(flags["flag"]) <= set(FLAGS)
+
+
+def test_options_that_a_flag_advises_are_options_of_a_run():
+    advised = {
+        word for words in FLAGS.values() for word in re.findall("--[a-z-]+", words)
+    }
+    names = [each.name.replace("_", "-") for each in setting_parameters(EVERYTHING)]
+    assert advised
+    assert advised <= {f"--{no}{name}" for name in names for no in ("", "no-")}
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_a_listed_well_that_is_absent_is_a_failed_row(
     outcome = run_quickly(str(plate), tmp_path / "run")
     assert (outcome.progress.total, outcome.progress.failed) == (3, 1)
     assert outcome.reasons == {
-        "C/04/": "the plate lists this well, but it is not there"
+        "C/04/": "the plate lists this well, but it does not exist"
     }
     again = run_quickly(str(plate), tmp_path / "run")
     assert (again.progress.total, again.progress.skipped) == (0, 3)

@@ -54,7 +54,7 @@ def test_who_is_left_of_a_dead_process_keeps_nobody_waiting(
     [
         (-9, r"\(SIGKILL\): most likely the machine had no memory left"),
         (-6, r"\(SIGABRT\): a compiled library failed"),
-        (7, "ended by itself with code 7; is it the detector"),
+        (7, "exited by itself with code 7; does the detector"),
     ],
 )
 def test_how_a_process_ended_is_said_in_words(code: int, words: str) -> None:

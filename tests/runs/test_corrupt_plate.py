@@ -283,7 +283,7 @@ def test_a_dangling_well_is_a_row(
     _wells(plate, lambda wells: wells.append({"path": "H/12", "rowIndex": 0}))
     outcome = run_quickly(str(plate), tmp_path / "run")
     assert outcome.progress.done == 3
-    assert "not there" in outcome.reasons["H/12/"]
+    assert "does not exist" in outcome.reasons["H/12/"]
 
 
 # -- who may read, and where there is room ---------------------------------------------

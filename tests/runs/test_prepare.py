@@ -165,7 +165,7 @@ def test_a_listed_well_that_is_absent_is_kept_in_mind(
     one = _prepare(str(partial), tmp_path / "run", Selection(("B03",)))
     assert one.missing == []
     assert _prepare(str(partial), tmp_path / "run", Selection(limit=1)).missing == []
-    with pytest.raises(SettingsError, match=r"wells C04 .* none is there"):
+    with pytest.raises(SettingsError, match=r"none of the wells C04 .* exists"):
         _prepare(str(partial), tmp_path / "run", Selection(("C04",)))
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
-from deepspot_scale.simulation import (
+from deepspot_scale.simulation.drawing import (
     elastic_grid,
     ellipse,
     log_uniform,

@@ -118,7 +118,7 @@ def test_pixels_that_are_no_numbers_are_refused(tmp_path):
     image[3, 3] = np.nan
     tifffile.imwrite(tmp_path / "im.tif", image)
     (tmp_path / "spots.csv").write_text("image,y,x\nim.tif,1,1\n")
-    with pytest.raises(FieldError, match="no finite numbers"):
+    with pytest.raises(FieldError, match="not finite numbers"):
         open_annotated(read_annotated(tmp_path).images, 16)
 
 

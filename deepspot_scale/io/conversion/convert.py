@@ -26,13 +26,7 @@ from deepspot_scale.io.conversion.plan import (
     ConversionPlan,
     plan_conversion,
 )
-from deepspot_scale.io.ome_zarr import metadata
-from deepspot_scale.io.ome_zarr.writing import (
-    create_image,
-    create_plate,
-    write_labels,
-    write_window,
-)
+from deepspot_scale.io.ome_zarr import metadata, writing
 from deepspot_scale.io.stores import is_url, open_node
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -96,7 +90,7 @@ def convert(
     place = _check_target(target, overwrite=overwrite)
     plan = plan_conversion(Path(folder).resolve(), conversion)
     part = place.with_name(f"{place.name}.part")
-    create_plate(
+    writing.create_plate(
         part,
         [field.address for field in plan.fields],
         name=place.name.removesuffix(".zarr").removesuffix(".ome"),
@@ -106,7 +100,9 @@ def convert(
     failures = _convert_all(plan, part, conversion, progress, client)
     if failures:
         raise PlateError(_failure_message(failures, len(plan.fields), part))
-    _write_table(plan, place.with_name(f"{place.name}.files.csv"))
+    table = place.with_name(f"{place.name}.files.csv")
+    with table.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([FILE_COLUMNS, *plan.rows()])
     _rename(part, place)
     return plan
 
@@ -119,20 +115,19 @@ def convert_field(
     The arguments are small and picklable, so this can be a task on any worker. Paths
     are relative to `folder`. If it fails, the partial field is deleted.
 
-    Raises
-    ------
-    FieldError
-        A file is unreadable, or does not fit the field's others.
+    Raises FieldError if a file is unreadable, or does not fit the field's others.
     """
     try:
         stack = read_stack(field, folder, conversion)
-        create_image(target, field.address, stack.layout)
+        writing.create_image(target, field.address, stack.layout)
         for index, plane in stack.planes():
             whole = (slice(0, plane.shape[0]), slice(0, plane.shape[1]))
-            write_window(target, field.address, plane, index=index, window=whole)
+            writing.write_window(
+                target, field.address, plane, index=index, window=whole
+            )
         for label in sorted({mask.label for mask in field.masks}):
             labels, axes = stack.read_labels(label)
-            write_labels(target, field.address, label, labels, axes=axes)
+            writing.write_labels(target, field.address, label, labels, axes=axes)
     except BaseException:  # also when killed: no partial field may remain
         shutil.rmtree(target / field.address.path, ignore_errors=True)
         raise
@@ -228,13 +223,6 @@ def _failure_message(
     if len(failures) > _N_SHOWN:
         lines.append(f"  and {len(failures) - _N_SHOWN} more")
     return "\n".join(lines)
-
-
-def _write_table(plan: ConversionPlan, path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(FILE_COLUMNS)
-        writer.writerows(plan.rows())
 
 
 def _rename(part: Path, place: Path) -> None:

@@ -19,15 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
-from deepspot_scale.io.conversion.field_files import FieldFiles
+from deepspot_scale.io.conversion.field_files import FieldFiles, ImageFile
 from deepspot_scale.io.conversion.plan import Conversion
-from deepspot_scale.io.image_files.planes import (
-    ImageHeader,
-    OpenImage,
-    Plane,
-    open_image,
-)
+from deepspot_scale.io.image_files.planes import OpenImage, Plane, open_image
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
+from deepspot_scale.io.stored_image import StoredImage
 from deepspot_scale.vocabulary import AXES
 
 # Relative tolerance: tags store pixel sizes as rounded fractions.
@@ -42,7 +38,7 @@ class FieldStack:
 
     field: FieldFiles
     conversion: Conversion
-    headers: dict[tuple[str, int, int], ImageHeader]
+    headers: dict[tuple[str, int, int], StoredImage]
     """By channel, time point and plane as in the names; all have the same shape."""
     sizes: dict[str, int]
     """Sizes along t, c and z, before projection."""
@@ -79,10 +75,7 @@ class FieldStack:
     def planes(self) -> Iterator[tuple[dict[str, int], Plane]]:
         """Yield every plane to store, and its index along the axes before y, x.
 
-        Raises
-        ------
-        FieldError
-            A file is damaged.
+        Raises FieldError if a file is damaged.
         """
         planes = self._iter_planes()
         if self.conversion.project == "none":
@@ -98,11 +91,8 @@ class FieldStack:
         """Read one label image from all its files: integers on the image's grid.
 
         Its axes come second: ``yx``, and t or z if there are several masks along it.
-
-        Raises
-        ------
-        FieldError
-            A mask is damaged, is not an image of labels, or does not fit the image.
+        Raises FieldError if a mask is damaged, is not an image of labels, or does not
+        fit the image.
         """
         masks = [mask for mask in self.field.masks if mask.label == label]
         masks.sort(key=lambda mask: (mask.t or 0, mask.z or 0))
@@ -121,7 +111,7 @@ class FieldStack:
         return labels.transpose([(named + stored).index(axis) for axis in axes]), axes
 
     @property
-    def _header(self) -> ImageHeader:
+    def _header(self) -> StoredImage:
         return next(iter(self.headers.values()))
 
     def _channels(self) -> tuple[str, ...]:
@@ -148,10 +138,10 @@ class FieldStack:
                 if z >= self._depth(c):
                     continue
                 header, inside = self._locate(index)
-                if opened is None or opened.header.path != header.path:
+                if opened is None or opened.header.source != header.source:
                     files.close()
                     opened = files.enter_context(
-                        open_image(header.path, pages=self.conversion.pages)
+                        open_image(Path(header.source), pages=self.conversion.pages)
                     )
                 yield index, opened.read(inside)
 
@@ -162,7 +152,7 @@ class FieldStack:
             return self.sizes["z"]
         return len(self.field.planes_of(channels[c]))
 
-    def _locate(self, index: dict[str, int]) -> tuple[ImageHeader, dict[str, int]]:
+    def _locate(self, index: dict[str, int]) -> tuple[StoredImage, dict[str, int]]:
         """Return the file with a plane, and the plane's index in it."""
         field = self.field
         channels, times = field.channels, field.times
@@ -178,7 +168,7 @@ class FieldStack:
         inside = {a: 0 if len(counted[a]) > 1 else index[a] for a in "tcz"}
         return self.headers[key], inside
 
-    def _check_mask(self, header: ImageHeader, named: str) -> None:
+    def _check_mask(self, header: StoredImage, named: str) -> None:
         """Raise FieldError unless a mask has the image's grid along its axes."""
         expected = {axis: self.sizes[axis] for axis in self.axes if axis in "tz"}
         inside = dict(zip(header.axes[:-2], header.shape[:-2], strict=True))
@@ -188,13 +178,13 @@ class FieldStack:
         )
         if header.shape[-2:] != self.shape_yx or not fits:
             raise FieldError(
-                f"The mask {header.path} has shape {header.shape} ({header.axes}), but "
-                f"its image {self._header.path} has {self.shape_yx} (yx) and is stored "
-                f"as {self.axes}. Give a mask on the grid of its image."
+                f"The mask {header.source} has shape {header.shape} ({header.axes}), "
+                f"but its image {self._header.source} has {self.shape_yx} (yx) and is "
+                f"stored as {self.axes}. Give a mask on the grid of its image."
             )
         if header.dtype.kind not in "ui":
             raise FieldError(
-                f"The mask {header.path} has pixels of {header.dtype}; expected "
+                f"The mask {header.source} has pixels of {header.dtype}; expected "
                 f"integer labels, 0 for background."
             )
 
@@ -202,16 +192,15 @@ class FieldStack:
 def read_stack(field: FieldFiles, folder: Path, conversion: Conversion) -> FieldStack:
     """Read the headers of a field's files below a folder; check that they are alike.
 
-    Raises
-    ------
-    FieldError
-        A file is unreadable, differs from the others in axes, shape, dtype or pixel
-        size, or has several positions along an axis that is also in the names.
+    Raises FieldError if a file is unreadable, differs from the others in axes, shape,
+    dtype or pixel size, or has several positions along an axis that is also in the
+    names.
     """
-    headers = {}
+    headers, stated = {}, {}
     for image in field.images:
         with open_image(folder / image.path, pages=conversion.pages) as opened:
             headers[image.channel, image.t, image.z] = opened.header
+            stated[image] = opened.plane
     first = next(iter(headers.values()))
     for header in headers.values():
         _check_alike(first, header, conversion)
@@ -220,53 +209,53 @@ def read_stack(field: FieldFiles, folder: Path, conversion: Conversion) -> Field
     for axis, values in zip("tcz", names, strict=True):
         if len(values) > 1 < first.size(axis):
             raise FieldError(
-                f"{first.path} holds {first.size(axis)} {_WORDS[axis]}, but the names "
-                f"of the field's files already have {len(values)}. Give a pattern "
-                f"without {axis if axis != 'c' else 'channel'}, or single images."
+                f"{first.source} holds {first.size(axis)} {_WORDS[axis]}, but the "
+                f"names of the field's files already have {len(values)}. Give a "
+                f"pattern without {axis if axis != 'c' else 'channel'}, or single "
+                f"images."
             )
         sizes[axis] = max(len(values), first.size(axis))
     if conversion.project != "max":
-        _check_stacks(field, headers)
+        _check_stacks(field, stated)
     return FieldStack(field, conversion, headers, sizes)
 
 
-def _check_stacks(
-    field: FieldFiles, headers: dict[tuple[str, int, int], ImageHeader]
-) -> None:
+def _check_stacks(field: FieldFiles, stated: dict[ImageFile, int | None]) -> None:
     """Raise FieldError for planes that are projections, or one plane again and again.
 
     MetaXpress exports a channel of one plane into the folder of each plane.
     """
     for channel in field.channels:
-        stack = [h for (c, _, _), h in headers.items() if c == channel]
-        if len(field.planes_of(channel)) == 1 or None in {h.plane for h in stack}:
+        stack = {i: plane for i, plane in stated.items() if i.channel == channel}
+        if len(field.planes_of(channel)) == 1 or None in stack.values():
             continue
-        projected = [header for header in stack if header.plane == 0]
-        if projected or len({header.plane for header in stack}) == 1:
-            what = "a projection" if projected else f"plane {stack[0].plane} again"
+        projected = [image.path for image, plane in stack.items() if plane == 0]
+        again = [image.path for image in stack] if len(set(stack.values())) == 1 else []
+        if projected or again:
             raise FieldError(
-                f"{(projected or stack)[-1].path}, one of the planes of channel "
-                f"{channel}, says that it is {what}. Convert with the projection "
-                "(--project max), or only other files with --pattern."
+                f"{(projected or again)[-1]}, one of the planes of channel {channel}, "
+                f"says that it is {'a projection' if projected else 'the same as all'}."
+                " Convert with the projection (--project max), or only other files "
+                "with --pattern."
             )
 
 
-def _check_alike(first: ImageHeader, other: ImageHeader, given: Conversion) -> None:
+def _check_alike(first: StoredImage, other: StoredImage, given: Conversion) -> None:
     """Raise FieldError unless two files of a field can be planes of one image."""
     mine = (first.axes, first.shape, first.dtype)
     its = (other.axes, other.shape, other.dtype)
     if mine != its:
         raise FieldError(
-            f"{first.path} has {mine[2]} of shape {mine[1]}, but {other.path} of the "
-            f"same field has {its[2]} of shape {its[1]}. Convert them to one kind, or "
-            f"give a pattern that puts them into different fields."
+            f"{first.source} has {mine[2]} of shape {mine[1]}, but {other.source} of "
+            f"the same field has {its[2]} of shape {its[1]}. Convert them to one kind, "
+            f"or give a pattern that puts them into different fields."
         )
     sizes = first.pixel_size_um, other.pixel_size_um
     if given.pixel_size_um or sizes[0] is None or sizes[1] is None:
         return
     if not np.allclose(sizes[0], sizes[1], rtol=_SAME_SIZE, atol=0):
         raise FieldError(
-            f"{first.path} and {other.path} of the same field give different pixel "
+            f"{first.source} and {other.source} of the same field give different pixel "
             f"sizes: {sizes[0]} and {sizes[1]} um. State the pixel size."
         )
 

@@ -46,10 +46,8 @@ def natural_order(text: str) -> list[tuple[int, str]]:
 def check_pattern(pattern: str) -> None:
     """Check a user's pattern.
 
-    Raises
-    ------
-    SettingsError
-        It is not a regular expression, or its named groups are missing or unknown.
+    Raises SettingsError if it is not a regular expression, or its named groups are
+    missing or unknown.
     """
     try:
         groups = set(re.compile(pattern).groupindex)
@@ -78,10 +76,7 @@ def choose_scheme(names: Sequence[str]) -> Scheme | None:
     Thumbnails do not vote. Names are paths with ``/`` between parts; if none looks
     like a well, there is no scheme.
 
-    Raises
-    ------
-    PlateError
-        Some names look like wells, but no scheme matches half of them.
+    Raises PlateError if some names look like wells, but no scheme matches half of them.
     """
     names = [name for name in names if not is_thumbnail(name)]
     readers = [
@@ -115,10 +110,8 @@ def read_name(name: str, pattern: str) -> Place | None:
     A row number becomes a letter, a column gets two digits, a field loses leading
     zeros. The default well is A01, the default field 0.
 
-    Raises
-    ------
-    PlateError
-        The pattern matches, but a group is not a valid row, column, field or number.
+    Raises PlateError if the pattern matches, but a group is not a valid row, column,
+    field or number.
 
     Examples
     --------

@@ -44,12 +44,8 @@ def place_masks(
     """Assign each mask to its field, by the places of the images.
 
     `pattern` is the regular expression that matched the images' names; None: none did.
-
-    Raises
-    ------
-    PlateError
-        A mask belongs to no field or to several, two masks have the same label, time
-        point and plane, or some time points or planes have no mask.
+    Raises PlateError if a mask belongs to no field or to several, two masks have the
+    same label, time point and plane, or some time points or planes have no mask.
     """
     stems = _Stems.read(places, pattern)
     masks: dict[FieldAddress, list[MaskFile]] = defaultdict(list)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from deepspot_scale.errors import PlateError, SettingsError
+from deepspot_scale.io.conversion import filenames
 from deepspot_scale.io.conversion.field_files import (
     FieldFiles,
     ImageFile,
@@ -23,14 +24,7 @@ from deepspot_scale.io.conversion.field_files import (
     check_depths,
     iter_lacking,
 )
-from deepspot_scale.io.conversion.filenames import (
-    Place,
-    ask_for_pattern,
-    check_pattern,
-    choose_scheme,
-    natural_order,
-    read_name,
-)
+from deepspot_scale.io.conversion.filenames import Place, natural_order
 from deepspot_scale.io.conversion.mask_files import MaskFile, place_masks
 from deepspot_scale.io.conversion.schemes import Scheme, find_doubt, is_thumbnail
 from deepspot_scale.io.image_files.planes import Pages
@@ -70,7 +64,7 @@ class Conversion:
     def __post_init__(self) -> None:
         """Check the settings once."""
         if self.pattern is not None:
-            check_pattern(self.pattern)
+            filenames.check_pattern(self.pattern)
         if self.masks is not None:
             # Absolute, because a worker may have another working directory.
             object.__setattr__(self, "masks", Path(self.masks).resolve())
@@ -135,11 +129,8 @@ def plan_conversion(
     Subfolders are searched too, except the folder of masks. If no name looks like a
     well, each file is a field of well A01.
 
-    Raises
-    ------
-    PlateError
-        There are no images, names cannot be parsed, two files have the same place, a
-        stack is incomplete, or a mask belongs to no field or to several.
+    Raises PlateError if there are no images, names cannot be parsed, two files have the
+    same place, a stack is incomplete, or a mask belongs to no field or to several.
     """
     conversion = conversion or Conversion()
     folder = Path(folder)
@@ -162,7 +153,7 @@ def plan_conversion(
         if doubt:
             raise PlateError(
                 f"The names, read as {scheme.example}, are not clear: {doubt} "
-                f"{ask_for_pattern(images)}"
+                f"{filenames.ask_for_pattern(images)}"
             )
     left_out = {*thumbnails, *projections}
     others = [name for name in names if name not in places and name not in left_out]
@@ -175,7 +166,7 @@ def plan_conversion(
     if pattern is None:
         notes.append(
             f"No name has a well, so each of {len(places)} images became a field of "
-            f"well A01. {ask_for_pattern(images)}"
+            f"well A01. {filenames.ask_for_pattern(images)}"
         )
     unmatched = tuple(name for name in names if name not in places)
     name = (
@@ -236,13 +227,13 @@ def _places(
     """Return the places of the matched names, and the scheme and its pattern."""
     scheme = None
     if pattern is None:
-        scheme = choose_scheme(names)
+        scheme = filenames.choose_scheme(names)
         if scheme is None:
             well = (FieldAddress("A", "01", str(i)) for i in range(len(names)))
             places = {n: Place(a, "", 0, 0) for n, a in zip(names, well, strict=True)}
             return places, None, None
         pattern = scheme.pattern
-    found = ((name, read_name(name, pattern)) for name in names)
+    found = ((name, filenames.read_name(name, pattern)) for name in names)
     places = {name: place for name, place in found if place is not None}
     if not places:
         examples = ", ".join(names[:3])

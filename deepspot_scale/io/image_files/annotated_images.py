@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,19 +52,11 @@ class AnnotatedImage:
     """Part of the set to which the image belongs; may be empty."""
 
     def read(self) -> NDArray[Any]:
-        """Read the pixels.
+        """Read the pixels (y, x), of the file's dtype.
 
-        Returns
-        -------
-        ndarray
-            (y, x), of the file's dtype. A colour PNG with equal channels is read as
-            grey; transparency is ignored.
-
-        Raises
-        ------
-        FieldError
-            The file is damaged or coloured, has several planes, or a point lies outside
-            the image.
+        A colour PNG with equal channels is read as grey; transparency is ignored.
+        Raises FieldError if the file is damaged or coloured, has several planes, or a
+        point lies outside the image.
         """
         plane = _read_plane(self.path)
         _check_inside(self, plane.shape)
@@ -106,7 +98,12 @@ def read_annotated(folder: Path) -> AnnotatedSet:
     source = folder / SPOTS_FILE
     table, files = _read_table(source), _list_images(folder)
     if "image" not in table:
-        table["image"] = _only_image(files, source)
+        if len(files) != 1:
+            raise PlateError(
+                f"{source} has no column 'image', so one image beside it is expected, "
+                f"but there are {len(files)}. Add the column."
+            )
+        table["image"] = files[0].name
     images = [
         _annotate(folder, rows, str(dataset), str(image))
         for (dataset, image), rows in table.groupby(["dataset", "image"], sort=False)
@@ -203,15 +200,6 @@ def _list_images(folder: Path) -> list[Path]:
     place = folder / IMAGES_FOLDER
     files = (place if place.is_dir() else folder).iterdir()
     return sorted(path for path in files if path.is_file() and is_image_file(path.name))
-
-
-def _only_image(files: Sequence[Path], source: Path) -> str:
-    if len(files) != 1:
-        raise PlateError(
-            f"{source} has no column 'image', so one image beside it is expected, but "
-            f"there are {len(files)}. Add the column."
-        )
-    return files[0].name
 
 
 def _annotate(

@@ -7,11 +7,10 @@ give the first of them without a word.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError, PlateError
 from deepspot_scale.io.stored_image import StoredImage, colour_error
@@ -87,22 +86,16 @@ def open_bioio(source: str) -> StoredImage:
             shape=pixels.shape,
             dtype=np.dtype(pixels.dtype),
             chunks=pixels.chunksize,
-            reader=BioioReader(source),
+            reader=partial(_read, source),
             channels=tuple(map(str, image.channel_names or ())),
             spacing_um={axis: float(size) for axis, size in sizes if size},
         )
 
 
-@dataclass(frozen=True)
-class BioioReader:
-    """Reads slices along t, c, z, y, x of one scene through bioio."""
-
-    source: str
-
-    def __call__(self, selection: tuple[slice, ...]) -> NDArray[Any]:
-        """Return the selected pixels."""
-        pixels = _open(self.source).get_image_dask_data("TCZYX")[selection]
-        return np.asarray(pixels.compute(scheduler="synchronous"))
+def _read(source: str, selection: tuple[slice, ...]) -> Any:
+    """Read slices along t, c, z, y, x of one scene through bioio."""
+    pixels = _open(source).get_image_dask_data("TCZYX")[selection]
+    return pixels.compute(scheduler="synchronous")
 
 
 def _open(source: str) -> Any:

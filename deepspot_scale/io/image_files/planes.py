@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +37,7 @@ from deepspot_scale.io.image_files.tiff_pages import (
     read_page,
     read_tiff_plane,
 )
-from deepspot_scale.io.image_files.tiff_tags import Tags, read_tags
+from deepspot_scale.io.image_files.tiff_tags import read_tags
 from deepspot_scale.io.stored_image import StoredImage, Window, colour_error
 from deepspot_scale.io.stores import field_errors
 from deepspot_scale.vocabulary import AXES
@@ -52,40 +53,10 @@ _WHOLE = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
-class ImageHeader:
-    """Description of the image in a file."""
-
-    path: Path
-    axes: str
-    """Subset of ``tczyx`` in that order, with y and x."""
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    """In native byte order."""
-    piece: tuple[int, int]
-    """(y, x) in pixels of the unit of decoding: a tile, a strip or a plane."""
-    channels: tuple[str, ...] = ()
-    """Stored names; an empty text for an unnamed channel."""
-    spacing_um: Mapping[str, float] = field(default_factory=dict)
-    """Pixel size by axis, for those of z, y, x where it is known."""
-    plane: int | None = None
-    """Number of the plane in its stack as the microscope wrote it, 0: a projection."""
-
-    @property
-    def pixel_size_um(self) -> tuple[float, float] | None:
-        """(y, x) in micrometres; None: unknown."""
-        sizes = self.spacing_um
-        return (sizes["y"], sizes["x"]) if {"y", "x"} <= set(sizes) else None
-
-    def size(self, axis: str) -> int:
-        """Return the size along an axis; 1 if the image does not have it."""
-        return self.shape[self.axes.index(axis)] if axis in self.axes else 1
-
-
-@dataclass(frozen=True)
 class OpenImage:
     """An open file; only `open_image` creates and closes one."""
 
-    header: ImageHeader
+    header: StoredImage
     _file: tifffile.TiffFile | None
     """None: it is no TIFF."""
     _stored_axes: str
@@ -94,6 +65,8 @@ class OpenImage:
     """Pages of the planes in stored order, in a file of a set; else empty."""
     _stored: StoredImage | None = None
     """The image in an ND2, CZI or LIF file."""
+    plane: int | None = None
+    """Number of the plane in its stack as the microscope wrote it, 0: a projection."""
 
     def read(self, index: Mapping[str, int], window: Window = _WHOLE) -> Plane:
         """Read one plane, or a window of slices (y, x) of it, in native byte order.
@@ -101,7 +74,7 @@ class OpenImage:
         Positions along t, c and z that `index` lacks are 0. Raises FieldError if the
         file is damaged.
         """
-        with field_errors(f"reading {self.header.path}"):
+        with field_errors(f"reading {self.header.source}"):
             if self._stored is not None:
                 return self._stored.plane(index, index.get("z", 0), window)
             if self._file is None:
@@ -159,7 +132,13 @@ def open_image(path: Path, *, pages: Pages = "z") -> Iterator[OpenImage]:
         yield opened
 
 
-def _png_header(path: Path) -> ImageHeader:
+def _read_file(path: Path, pages: Pages, selection: Sequence[slice]) -> NDArray[Any]:
+    """Read slices of an image; opens the file, since it may be another process."""
+    with open_image(path, pages=pages) as image:
+        return image.read_block(selection)
+
+
+def _png_header(path: Path) -> StoredImage:
     with path.open("rb") as file:
         start = file.read(26)
     if start[:8] != _PNG_START:
@@ -171,12 +150,12 @@ def _png_header(path: Path) -> ImageHeader:
         raise FieldError(
             f"{path} has {bits} bits per pixel; expected 8 or 16. Save it again."
         )
-    shape = (height, width)
-    return ImageHeader(path, "yx", shape, np.dtype(f"u{bits // 8}"), shape)
+    shape, read = (height, width), partial(_read_file, path, "z")
+    return StoredImage(str(path), "yx", shape, np.dtype(f"u{bits // 8}"), shape, read)
 
 
-def _decode_png(header: ImageHeader) -> Plane:
-    stored = np.fromfile(header.path, np.uint8)
+def _decode_png(header: StoredImage) -> Plane:
+    stored = np.fromfile(header.source, np.uint8)
     image = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED)
     if image is None or image.shape != header.shape:
         raise ValueError("it is damaged or incomplete")
@@ -185,15 +164,12 @@ def _decode_png(header: ImageHeader) -> Plane:
 
 def _open_stored(image: StoredImage) -> OpenImage:
     axes = "".join(a for a in image.axes if image.size(a) > 1 or a in "yx")
-    shape, (height, width) = tuple(map(image.size, axes)), image.chunks[-2:]
-    header = ImageHeader(
-        Path(image.source),
-        axes,
-        shape,
-        image.dtype,
-        (height, width),
-        image.channels,
-        image.spacing_um,
+    header = replace(
+        image,
+        axes=axes,
+        shape=tuple(map(image.size, axes)),
+        chunks=tuple(image.chunks[image.axes.index(axis)] for axis in axes),
+        reader=partial(_read_file, Path(image.source), "z"),
     )
     return OpenImage(header, None, "", (), image)
 
@@ -228,10 +204,20 @@ def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
             f"OME-TIFF or OME-Zarr first."
         )
     axes = "".join(axis for axis in AXES if sizes.get(axis, 1) > 1 or axis in "yx")
-    dtype, (height, width) = native_dtype(series.dtype, path), page.chunks[-2:]
-    kept, piece = tuple(sizes[axis] for axis in axes), (height, width)
-    header = _header(path, axes, kept, dtype, piece, read_tags(file, path, pixels))
-    return OpenImage(header, file, "".join(a for a in stored[:-2] if sizes[a] > 1))
+    tags = read_tags(file, path, pixels)
+    header = StoredImage(
+        source=str(path),
+        axes=axes,
+        shape=tuple(sizes[axis] for axis in axes),
+        dtype=native_dtype(series.dtype, path),
+        # The unit of decoding: a tile, a strip or a plane.
+        chunks=(*(1 for _ in axes[:-2]), *page.chunks[-2:]),
+        reader=partial(_read_file, path, pages),
+        channels=tags.channels,
+        spacing_um=tags.spacing_um,
+    )
+    order = "".join(axis for axis in stored[:-2] if sizes[axis] > 1)
+    return OpenImage(header, file, order, plane=tags.plane)
 
 
 def _open_own(file: tifffile.TiffFile, path: Path, own: OwnPlanes) -> OpenImage:
@@ -243,38 +229,16 @@ def _open_own(file: tifffile.TiffFile, path: Path, own: OwnPlanes) -> OpenImage:
         raise colour_error(path)
     sizes = {axis: n for axis, n in own.sizes.items() if n > 1}
     tags = read_tags(file, path, own.pixels)
-    names = tuple(tags.channels[c] for c in own.channels if c < len(tags.channels))
-    return OpenImage(
-        _header(
-            path,
-            "".join(axis for axis in AXES if axis in sizes or axis in "yx"),
-            (*(sizes[axis] for axis in AXES if axis in sizes), *page.shape),
-            native_dtype(page.dtype, path),
-            page.chunks[-2:],
-            replace(tags, channels=names),
+    header = StoredImage(
+        source=str(path),
+        axes="".join(axis for axis in AXES if axis in sizes or axis in "yx"),
+        shape=(*(sizes[axis] for axis in AXES if axis in sizes), *page.shape),
+        dtype=native_dtype(page.dtype, path),
+        chunks=(*(1 for _ in sizes), *page.chunks[-2:]),
+        reader=partial(_read_file, path, "z"),
+        channels=tuple(
+            tags.channels[c] for c in own.channels if c < len(tags.channels)
         ),
-        file,
-        "".join(sizes),
-        own.pages,
+        spacing_um=tags.spacing_um,
     )
-
-
-def _header(
-    path: Path,
-    axes: str,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    piece: tuple[int, ...],
-    tags: Tags,
-) -> ImageHeader:
-    height, width = piece
-    return ImageHeader(
-        path,
-        axes,
-        shape,
-        dtype,
-        (height, width),
-        tags.channels,
-        tags.spacing_um,
-        tags.plane,
-    )
+    return OpenImage(header, file, "".join(sizes), own.pages)

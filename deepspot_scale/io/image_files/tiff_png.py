@@ -7,11 +7,8 @@ here knows plates, or what folders mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from deepspot_scale.io.image_files import bioio_files
 from deepspot_scale.io.image_files.bioio_files import (
@@ -66,27 +63,7 @@ def open_file(source: str) -> StoredImage:
     if not source.lower().endswith(ENDINGS):
         return open_bioio(source)
     with open_image(Path(source)) as image:
-        header = image.header
-    known = header.spacing_um.items()
-    return StoredImage(
-        source=source,
-        axes=header.axes,
-        shape=header.shape,
-        dtype=header.dtype,
-        chunks=(*(1 for _ in header.shape[:-2]), *header.piece),
-        reader=FileReader(source),
-        channels=header.channels,
-        spacing_um={axis: size for axis, size in known if axis in header.axes},
-    )
-
-
-@dataclass(frozen=True)
-class FileReader:
-    """Reads slices of the image in a TIFF or PNG file."""
-
-    path: str
-
-    def __call__(self, selection: tuple[slice, ...]) -> NDArray[Any]:
-        """Return the selected pixels."""
-        with open_image(Path(self.path)) as image:
-            return image.read_block(selection)
+        stored = image.header
+    known = stored.spacing_um.items()
+    kept = {axis: size for axis, size in known if axis in stored.axes}
+    return replace(stored, spacing_um=kept)

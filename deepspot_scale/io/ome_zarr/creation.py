@@ -74,10 +74,7 @@ def create_plate(
 def complete_plate(target: Source, addresses: Sequence[FieldAddress]) -> None:
     """Add the rows and wells of these fields to a plate of version 0.5.
 
-    Raises
-    ------
-    PlateError
-        The addresses are invalid.
+    Raises PlateError if the addresses are invalid.
     """
     _check_addresses(addresses, {})
     root = zarr.open_group(source_text(target), mode="r+")

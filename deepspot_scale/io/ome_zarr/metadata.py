@@ -106,10 +106,8 @@ def _listed(block: object, key: str) -> list[Any] | None:
 def parse_plate(node: Node, source: str) -> tuple[str, tuple[str, ...]]:
     """Return a plate's name and its wells' paths, ordered by row, then column.
 
-    Raises
-    ------
-    PlateError
-        The list of wells is damaged, has a well twice, or a path outside the plate.
+    Raises PlateError if the list of wells is damaged, has a well twice, or a path
+    outside the plate.
     """
     plate = read_block(node)["plate"]
     wells = _listed(plate, "wells")
@@ -153,10 +151,7 @@ def _check_unique(paths: Sequence[str], what: str) -> None:
 def parse_well(node: Node, source: str) -> tuple[tuple[str, int], ...] | None:
     """Return path and acquisition of a well's fields; None without well metadata.
 
-    Raises
-    ------
-    PlateError
-        A field is listed twice, or its path leads out of the well.
+    Raises PlateError if a field is listed twice, or its path leads out of the well.
     """
     images = _listed(read_block(node).get("well"), "images")
     if images is None:
@@ -179,10 +174,8 @@ def parse_well(node: Node, source: str) -> tuple[tuple[str, int], ...] | None:
 def parse_image(node: Node, source: str) -> ImageListing:
     """Parse the metadata of a multiscale image or label image.
 
-    Raises
-    ------
-    FieldError
-        The metadata are damaged, or the axes are not OME's in OME's order.
+    Raises FieldError if the metadata are damaged, or the axes are not OME's in OME's
+    order.
     """
     block = read_block(node)
     try:
@@ -233,10 +226,7 @@ def _times(
 def parse_label_names(node: Node, source: str) -> tuple[str, ...]:
     """Return the names of an image's label images.
 
-    Raises
-    ------
-    FieldError
-        A name leads out of the labels' group.
+    Raises FieldError if a name leads out of the labels' group.
     """
     names = read_block(node).get("labels")
     if not isinstance(names, list):

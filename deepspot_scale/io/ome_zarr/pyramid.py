@@ -29,10 +29,7 @@ def create_arrays(
 ) -> None:
     """Write a group with metadata and empty arrays; an existing group is replaced.
 
-    Raises
-    ------
-    SettingsError
-        Shards were requested in version 0.4.
+    Raises SettingsError if shards were requested in version 0.4.
     """
     if layout.shard is not None and version == "0.4":
         raise SettingsError(

@@ -69,12 +69,8 @@ def _version_at(source: str, address: FieldAddress) -> Version:
 def create_image(target: Source, address: FieldAddress, layout: ImageLayout) -> None:
     """Write an image's metadata and empty arrays; an existing image is deleted.
 
-    Raises
-    ------
-    PlateError
-        There is no such plate, or it does not list the field.
-    SettingsError
-        Shards were asked for in a plate of version 0.4.
+    Raises PlateError if there is no such plate or it does not list the field, and
+    SettingsError if shards were asked for in a plate of version 0.4.
     """
     source = source_text(target)
     version = _version_at(source, address)
@@ -92,19 +88,11 @@ def _image_block(
 
 
 def write_image(
-    target: Source,
-    address: FieldAddress,
-    image: NDArray[Any],
-    layout: ImageLayout,
+    target: Source, address: FieldAddress, image: NDArray[Any], layout: ImageLayout
 ) -> None:
     """Write a whole image with all its levels; an existing image is deleted.
 
-    Raises
-    ------
-    PlateError
-        There is no such plate, or it does not list the field.
-    SettingsError
-        Image and layout differ, or shards were requested in version 0.4.
+    Raises the errors of `create_image`, and SettingsError if image and layout differ.
     """
     if image.shape != layout.shape or image.dtype != layout.dtype:
         raise SettingsError(

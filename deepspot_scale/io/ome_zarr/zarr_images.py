@@ -6,12 +6,11 @@ knows plates, and no pixel is read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io.limits import check_array
@@ -19,17 +18,6 @@ from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_label_names
 from deepspot_scale.io.stored_image import StoredImage
 from deepspot_scale.io.stores import Node, ZarrFormat, field_errors, join, open_node
 from deepspot_scale.vocabulary import AXES
-
-
-@dataclass(frozen=True)
-class ZarrReader:
-    """Reads slices of a Zarr array."""
-
-    array: zarr.Array[Any]
-
-    def __call__(self, selection: tuple[slice, ...]) -> NDArray[Any]:
-        """Return the selected pixels."""
-        return np.asarray(self.array[selection])
 
 
 def open_image_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
@@ -48,16 +36,9 @@ def open_level(
     """Open one level of a multiscale image; FieldError if it cannot be read."""
     path = join(source, listing.levels[level].path)
     array = _array(open_image_node(path, zarr_format), path)
-    return StoredImage(
-        source=path,
-        axes=listing.axes,
-        shape=array.shape,
-        dtype=np.dtype(array.dtype),
-        chunks=array.shards or array.chunks,
-        reader=ZarrReader(array),
-        channels=listing.channels,
-        spacing_um=listing.spacing_um(level),
-    )
+    image = _stored(array, path, listing.axes)
+    spacing_um = listing.spacing_um(level)
+    return replace(image, channels=listing.channels, spacing_um=spacing_um)
 
 
 def open_plain_array(node: Node, source: str) -> StoredImage:
@@ -74,14 +55,13 @@ def open_plain_array(node: Node, source: str) -> StoredImage:
         )
     names = getattr(array.metadata, "dimension_names", None) or ()
     known = len(names) == array.ndim and set(names) <= set(AXES)
-    return StoredImage(
-        source=source,
-        axes="".join(names) if known else AXES[-array.ndim :],
-        shape=array.shape,
-        dtype=np.dtype(array.dtype),
-        chunks=array.shards or array.chunks,
-        reader=ZarrReader(array),
-    )
+    axes = "".join(names) if known else AXES[-array.ndim :]
+    return _stored(array, source, axes)
+
+
+def _stored(array: zarr.Array[Any], source: str, axes: str) -> StoredImage:
+    dtype, pieces = np.dtype(array.dtype), array.shards or array.chunks
+    return StoredImage(source, axes, array.shape, dtype, pieces, array.__getitem__)
 
 
 def _array(node: Node, source: str) -> zarr.Array[Any]:

@@ -1,9 +1,10 @@
 """The network in OpenVINO's own format, made once for each weights file and kept.
 
-It is made in a process of its own, so that a CPU worker never loads Keras and
-TensorFlow: that saves it ten seconds and half a gigabyte. Files are named by the
-weights' SHA-256, OpenVINO's version, that of the translation and the hash of a plug-in
-family, so a stale one is never read. Nothing here runs a network on a user's images.
+It is made in a separate process, so that a CPU worker never loads Keras and TensorFlow,
+which would take ten seconds and half a gigabyte. File names contain the weights'
+SHA-256, the versions of OpenVINO and of the translation, and the hash of a plug-in
+family, so an outdated file is never read. Nothing here runs a network on a user's
+images.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from deepspot_scale.networks.weights import Weights, find_weights, load_weights
 from deepspot_scale.plugins import NETWORKS, hash_plugin
 
 TRANSLATION = 3
-"""Counts the ways in which `translation` has put networks into operations."""
+"""Version of `translate`; raised when the same network is translated otherwise."""
 
 
 def cache_folder() -> Path:
@@ -40,14 +41,8 @@ def openvino_file(
 ) -> Path:
     """Return the exported network, exporting it if that was not done before.
 
-    Parameters
-    ----------
-    weights
-        A verified weights file.
-    folder
-        Where exported networks are kept; None: the user's cache folder.
-    int8
-        Whether its quantised twin is wanted (see `quantisation`); needs NNCF.
+    `folder` is where exported networks are kept; None: the user's cache folder. With
+    `int8` it is the quantised network (see `quantise`), which needs NNCF.
 
     Raises
     ------
@@ -64,29 +59,27 @@ def openvino_file(
     if family.calibration is None:
         raise WeightsError(
             f"{weights.path} is of the family {family.name}, which names no images to "
-            f"calibrate int8 on; use {_QUANTISATION.instead}"
+            f"calibrate int8 on; use {_WITHOUT_INT8}"
         )
-    from deepspot_scale.networks.openvino import quantise as quantisation
+    from deepspot_scale.networks.openvino import quantise
 
-    made_by = f"nncf-{version('nncf')}-{quantisation.CALIBRATION}"
-    quantised = kept / f"{exported}-{made_by}"
+    quantised = kept / f"{exported}-nncf-{version('nncf')}-{quantise.CALIBRATION}"
+    making = _Making(quantise.__name__, "quantised", _WITHOUT_INT8)
     source = (str(network), family.calibration)
-    return _make_once(quantised, weights, _QUANTISATION, source)
+    return _make_once(quantised, weights, making, source)
 
 
 class _Making(NamedTuple):
     module: str
-    """What makes the network, run as a program of its own."""
+    """Module that makes the network, run as a program of its own."""
     done: str
     """What it does, for messages."""
     instead: str
-    """What the user can do without it."""
+    """Options that a user can use instead."""
 
 
 _EXPORT = _Making(__name__, "exported to OpenVINO", "--engine keras")
-_QUANTISATION = _Making(
-    "deepspot_scale.networks.openvino.quantise", "quantised", "--precision float32"
-)
+_WITHOUT_INT8 = "--precision float32"
 
 
 def _make_once(
@@ -102,7 +95,7 @@ def _make_once(
         try:
             os.replace(Path(scratch) / "new", folder)
         except OSError:
-            # Another process was faster; its file is as good.
+            # Another process was faster, and its file is just as good.
             if not target.exists():
                 raise
     return target
@@ -136,7 +129,7 @@ def export(model: str, target: str) -> None:
 
 
 def _require_same(network: Any, translated: Any, family: Family) -> None:
-    """Refuse a translation that answers otherwise than Keras, on an image of noise."""
+    """Raise WeightsError if Keras and OpenVINO differ on an image of noise."""
     from keras import ops
 
     shape = (1, 4 * family.grid, 6 * family.grid, family.channels_in)

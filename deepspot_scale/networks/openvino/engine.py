@@ -1,6 +1,6 @@
 """The network as OpenVINO runs it on CPUs, compiled once for each shape.
 
-An `EngineChoice` comes in, an engine goes out. What was compiled is kept on disk
+An `EngineChoice` comes in, an engine goes out. Compiled networks are kept on disk
 beside the exported network, so a later process starts at once. Nothing here chooses
 between engines.
 """
@@ -21,7 +21,7 @@ from deepspot_scale.networks.openvino.library import import_openvino
 from deepspot_scale.networks.weights import find_weights
 
 PIXELS_PER_CALL = 1 << 14
-"""Beyond 128 x 128 px a call's own cost is lost in its work."""
+"""From 128 x 128 px on, the overhead of a call is small compared with its work."""
 
 
 @dataclass
@@ -42,10 +42,10 @@ class OpenVinoEngine:
             request = self.compiled.get(batch.shape)
             if request is None:
                 request = self.compiled[batch.shape] = self._compile(batch.shape)
-            # One channel may stand anywhere: then this is a view, as OpenVINO wants.
+            # With one channel this is a view, as OpenVINO needs it.
             images = np.ascontiguousarray(np.moveaxis(batch, -1, 1))
             answers = request.infer({0: images}, share_inputs=True, share_outputs=True)
-            # The request's own arrays, copied once, before the next call fills them.
+            # The request owns these arrays: copy them before the next call fills them.
             answer: Batch = np.moveaxis(answers[0], 1, -1).copy()
         return answer
 
@@ -63,8 +63,8 @@ def load(choice: EngineChoice) -> OpenVinoEngine:
     Raises
     ------
     SettingsError
-        OpenVINO is not installed, this processor lacks the number format, or NNCF,
-        which makes int8, is not installed.
+        OpenVINO or, for int8, NNCF is not installed, or this processor lacks the number
+        format.
     WeightsError
         The model is missing or damaged, or cannot be exported.
     """
@@ -74,10 +74,10 @@ def load(choice: EngineChoice) -> OpenVinoEngine:
     precision = _number_format(choice, core.get_property("CPU", _ABILITIES))
     file = openvino_file(find_weights(choice.model), int8=precision == "int8")
     hints: dict[str, Any] = {
-        # What is not of whole numbers in a quantised network stays float32.
+        # The parts of a quantised network that have no whole numbers stay float32.
         **precision_hint(precision),
         "CACHE_DIR": str(file.parent / "compiled"),
-        # Else the threads of all workers would be put on the same first processors.
+        # Otherwise the threads of all workers would run on the same first processors.
         "ENABLE_CPU_PINNING": False,
     }
     if choice.threads:
@@ -87,7 +87,7 @@ def load(choice: EngineChoice) -> OpenVinoEngine:
 
 
 def precision_hint(number_format: str) -> dict[str, str]:
-    """Return OpenVINO's setting for a number format, as `Engine.name` says it."""
+    """Return OpenVINO's setting for a number format as named in `Engine.name`."""
     bf16 = number_format == "bfloat16"
     return {"INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32"}
 
@@ -97,13 +97,13 @@ _ABILITIES = "OPTIMIZATION_CAPABILITIES"
 
 def _number_format(choice: EngineChoice, abilities: list[str]) -> str:
     if choice.precision == "float16":
-        raise SettingsError("openvino on CPUs knows no float16; take float32 or int8")
+        raise SettingsError("openvino on CPUs has no float16; take float32 or int8")
     if choice.precision == "int8" and find_spec("nncf") is None:
         raise SettingsError("int8 needs: pip install 'deepspot-scale[int8]'")
     if choice.precision == "auto":
         return "bfloat16" if "BF16" in abilities else "float32"
     if choice.precision == "bfloat16" and "BF16" not in abilities:
-        # OpenVINO would run it in float32 without a word.
+        # OpenVINO would run it in float32 and not say so.
         raise SettingsError(
             "this processor does not multiply bfloat16; leave precision at auto, or "
             "take float32"

@@ -1,8 +1,8 @@
-"""OpenVINO and NNCF, imported without their messages to their makers.
+"""OpenVINO and NNCF, imported without their telemetry.
 
-Every process that imports them would fork one more, which sends a line about it over
-the internet; a cluster's nodes have none, and a fork beside busy threads may hang for
-good. Nothing here knows networks.
+Every process that imports them would fork another one, which reports the import over
+the internet; a cluster's nodes have no internet, and a fork beside busy threads may
+hang forever. Nothing here knows networks.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _SENDER = "openvino_telemetry"
 
 
 def import_openvino() -> Any:
-    """Return the module `openvino`, imported now if it was not before."""
+    """Return the module `openvino`."""
     with _hidden(_SENDER):
         import openvino
     return openvino
 
 
 def import_nncf() -> Any:
-    """Return the module `nncf`, imported now if it was not before."""
+    """Return the module `nncf`."""
     with _hidden(_SENDER):
         import nncf
     return nncf
@@ -31,7 +31,7 @@ def import_nncf() -> Any:
 
 @contextmanager
 def _hidden(name: str) -> Iterator[None]:
-    """Let imports of a module fail meanwhile; both do without this one then."""
+    """Make imports of a module fail; both libraries then work without it."""
     missing = object()
     before: Any = sys.modules.get(name, missing)
     sys.modules[name] = None  # type: ignore[assignment] # Python's own way to say so

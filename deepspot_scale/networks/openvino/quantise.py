@@ -1,9 +1,9 @@
-"""A network in whole numbers of eight bits, for engines on CPUs.
+"""A network in 8-bit integers, for engines on CPUs.
 
-An OpenVINO file comes in, another one goes out. NNCF measures what flows between the
-layers on simulated images, of the set that the family names, and chooses the ranges
-that 256 steps are to cover; no image of a user decides about it, so all fields are run
-by one network. Nothing here knows Keras, or how a network is run.
+An OpenVINO file comes in, another one goes out. NNCF measures the values between the
+layers on simulated images of the set that the family names, and chooses the ranges that
+256 steps must cover. A user's images have no influence on it, so the same network runs
+on all fields. Nothing here knows Keras, or how a network is run.
 """
 
 from __future__ import annotations
@@ -19,29 +19,23 @@ from deepspot_scale.networks.openvino.library import import_nncf, import_openvin
 from deepspot_scale.simulation.sets import simulate_image
 
 CALIBRATION: Final = 1
-"""Counts the ways in which networks were quantised here."""
+"""Version of `quantise`; raised when the same network is quantised otherwise."""
 N_IMAGES: Final = 24
 EDGE: Final = 256
 SEED: Final = 0
 
 
 def quantise(source: str, simulator: str, target: str) -> None:
-    """Write the quantised twin of an OpenVINO network, of any image size like it.
+    """Quantise an OpenVINO network for images ``(n, 1, y, x)`` of any size.
 
-    Parameters
-    ----------
-    source
-        An ``.xml`` file with its ``.bin`` file beside it; images ``(n, 1, y, x)``.
-    simulator
-        Name of the simulated set.
-    target
-        The file to write.
+    `source` and `target` are ``.xml`` files with ``.bin`` files beside them;
+    `simulator` is the name of the simulated set.
     """
     openvino, nncf = import_openvino(), import_nncf()
     network = openvino.Core().read_model(source)
     network.reshape([1, 1, EDGE, EDGE])
     images = nncf.Dataset([_image(simulator, number) for number in range(N_IMAGES)])
-    # Negative values are few after most layers: their range has its own middle.
+    # After most layers few values are negative, so the range needs its own middle.
     mixed = nncf.QuantizationPreset.MIXED
     quantised = nncf.quantize(network, images, subset_size=N_IMAGES, preset=mixed)
     quantised.reshape([-1, 1, -1, -1])

@@ -1,11 +1,10 @@
 """A Keras network, layer by layer, in OpenVINO's operations.
 
 A functional Keras model of the layers in `LAYERS` comes in, an OpenVINO model with the
-channels before y and x goes out, `(n, channels, y, x)`. Keras' own export
-goes by TensorFlow's graph: there a dilated convolution becomes a copy of the image into
-pieces, and a cropped one turns the channels around twice; on two AVX2 cores that took
-2.3 times as long for a field of 2048 px. Nothing here knows weights files or how a
-network is run.
+channels before y and x, `(n, channels, y, x)`, goes out. Keras' own export uses
+TensorFlow's graph: there a dilated convolution copies the image into pieces, and a
+cropped one moves the channels twice; on two AVX2 cores that took 2.3 times as long for
+a field of 2048 px. Nothing here knows weights files or how a network is run.
 """
 
 from __future__ import annotations
@@ -63,11 +62,11 @@ def _convolution(ops: Any, layer: Any, x: Node) -> Node:
 
 
 def _transposed(ops: Any, layer: Any, x: Node) -> Node:
-    """Translate with its crop: stride 2 is followed by one of the last row and column.
+    """Translate with its crop: the last row and column are cut after stride 2.
 
-    So the answer of stride 2 has two pixels for each, as that of stride 1 has one. The
-    latter is a convolution by the kernel turned around, and put as such: on processors
-    without VNNI, OpenVINO multiplies whole numbers in convolutions alone.
+    So the answer has two pixels for each one with stride 2, and one with stride 1. The
+    latter is the same as a convolution with the reversed kernel, and written as such:
+    on processors without VNNI, OpenVINO multiplies integers only in convolutions.
     """
     strides = list(layer.strides)
     if strides == [1, 1]:
@@ -94,49 +93,30 @@ def _normalisation(ops: Any, layer: Any, x: Node) -> Node:
 def _pooling(ops: Any, _: Any, x: Node) -> Node:
     pads = [0, 0]
     pooled = ops.max_pool(x, [2, 2], [1, 1], pads, pads, [3, 3], auto_pad="same_upper")
-    return pooled.output(0)  # the other one says where each maximum lay
-
-
-def _concatenation(ops: Any, _: Any, *parts: Node) -> Node:
-    return ops.concat(list(parts), 1)
-
-
-def _activation(ops: Any, layer: Any, x: Node) -> Node:
-    return getattr(ops, layer.activation.__name__)(x)
-
-
-def _operation(name: str) -> Callable[..., Node]:
-    def translated(ops: Any, _: Any, *given: Node) -> Node:
-        return getattr(ops, name)(*given)
-
-    return translated
-
-
-def _same(_ops: Any, _: Any, x: Node) -> Node:
-    return x
+    return pooled.output(0)  # the other output holds the place of each maximum
 
 
 LAYERS: dict[str, Callable[..., Node]] = {
     "Conv2D": _convolution,
     "Conv2DTranspose": _transposed,
-    "Cropping2D": _same,  # done by `_transposed`
+    "Cropping2D": lambda ops, layer, x: x,  # done by `_transposed`
     "BatchNormalization": _normalisation,
-    "ReLU": _operation("relu"),
+    "ReLU": lambda ops, layer, x: ops.relu(x),
     "MaxPooling2D": _pooling,
-    "Concatenate": _concatenation,
-    "Add": _operation("add"),
-    "SpatialDropout2D": _same,  # in training only
-    "Activation": _activation,
+    "Concatenate": lambda ops, layer, *parts: ops.concat(list(parts), 1),
+    "Add": lambda ops, layer, one, other: ops.add(one, other),
+    "SpatialDropout2D": lambda ops, layer, x: x,  # in training only
+    "Activation": lambda ops, layer, x: getattr(ops, layer.activation.__name__)(x),
 }
-"""What families are made of; each takes OpenVINO's operations, the layer and its
-inputs. It knows the layers as `caso_resnet` sets them up: `cache.export` compares the
-answers of both networks before it keeps one."""
+"""The layers of families; each takes OpenVINO's operations, the layer and its inputs.
+They are translated as `caso_resnet` uses them: `cache.export` compares the answers of
+both networks before it keeps one."""
 
 
 def _weights(ops: Any, layer: Any, *, turned: bool = False) -> tuple[Node, Node]:
     """Return kernel and bias of a convolution; the kernel's channels come first.
 
-    `turned` makes a transposed convolution's kernel that of a plain one.
+    `turned` makes the kernel of a transposed convolution that of a plain one.
     """
     kernel, bias = (np.asarray(array, np.float32) for array in layer.get_weights())
     if turned:

@@ -498,7 +498,7 @@ def test_field_interrupted_halfway_leaves_nothing(folder, target, monkeypatch):
         if len(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(convert_module, "write_window", stop_at_second)
+    monkeypatch.setattr(convert_module.writing, "write_window", stop_at_second)
     with pytest.raises(KeyboardInterrupt):
         convert(folder, target)
     assert not (target.with_name("plate.zarr.part") / "B/03/0").exists()

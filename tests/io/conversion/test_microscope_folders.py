@@ -195,7 +195,7 @@ def test_one_image_exported_for_each_plane_is_no_stack(folder, target, said):
         place = folder / "TimePoint_1" / f"ZStep_{z}"
         save_metamorph(place / "P7_B02_s1_w1.TIF", 10 + z, z)
         save_metamorph(place / "P7_B02_s1_w2.TIF", 77, said)
-    what = "plane 1 again" if said else "a projection"
+    what = "the same as all" if said else "a projection"
     with pytest.raises(PlateError, match=rf"w2\.TIF.* {what}.*--project max"):
         convert(folder, target)
     assert read(to_plate(folder, target, project="max"), "B/02/1") == [[12], [77]]

@@ -74,5 +74,5 @@ def test_int8_without_nncf_says_what_to_install(monkeypatch):
 
 
 def test_keras_has_no_int8():
-    with pytest.raises(SettingsError, match="by engine openvino"):
+    with pytest.raises(SettingsError, match="engine openvino"):
         get_engine(EngineChoice(engine="keras", precision="int8", device="cpu"))
