@@ -46,10 +46,7 @@ def is_harmony(path: Path) -> bool:
 def read_beside(path: Path) -> Beside | None:
     """Return what the files beside an image say about it; None: there are none.
 
-    Raises
-    ------
-    FieldError
-        Such a file is damaged.
+    Raises FieldError if such a file is damaged.
     """
     for names, pattern, read in (
         (_HARMONY_FILES, _HARMONY, _read_harmony),

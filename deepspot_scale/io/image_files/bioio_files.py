@@ -41,11 +41,8 @@ def split_scene(source: str) -> tuple[str, int | None]:
 def count_scenes(path: str) -> int:
     """Return the number of images in a file.
 
-    Raises
-    ------
-    PlateError
-        bioio is not installed, cannot read the file, or finds fewer images than the
-        file says it has.
+    Raises PlateError if bioio is not installed, cannot read the file, or finds fewer
+    images than the file says it has.
     """
     try:
         image = _open(path)
@@ -66,12 +63,8 @@ def count_scenes(path: str) -> int:
 def open_bioio(source: str) -> StoredImage:
     """Open one image without reading its pixels.
 
-    Raises
-    ------
-    FieldError
-        The file is damaged, or the image is coloured or has other axes than OME's.
-    PlateError
-        bioio is not installed.
+    Raises FieldError if the file is damaged, or the image is coloured or has other axes
+    than OME's, and PlateError if bioio is not installed.
     """
     with field_errors(f"opening {source}"):
         image = _open(source)

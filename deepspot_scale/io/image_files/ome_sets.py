@@ -41,10 +41,7 @@ class OwnPlanes:
 def read_ome(file: tifffile.TiffFile, path: Path) -> Element | None:
     """Return the OME-XML, also if it lies in a companion; None: there is none.
 
-    Raises
-    ------
-    FieldError
-        The companion is missing.
+    Raises FieldError if the companion is missing.
     """
     text = file.ome_metadata if file.is_ome else None
     root = parse_xml(text) if text else None
@@ -70,11 +67,8 @@ def read_ome(file: tifffile.TiffFile, path: Path) -> Element | None:
 def find_own_planes(root: Element, path: Path, n_pages: int) -> OwnPlanes | None:
     """Find the planes of a file; None: its pages are its one image, in order.
 
-    Raises
-    ------
-    FieldError
-        None of the planes lie in the file, those of several images do, or those that do
-        are no block along t, c and z.
+    Raises FieldError if none of the planes lie in the file, those of several images do,
+    or those that do are no block along t, c and z.
     """
     images = [i for i in root.findall("{*}Image") if i.find("{*}Pixels") is not None]
     files = [

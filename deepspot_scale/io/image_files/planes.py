@@ -113,11 +113,8 @@ def open_image(path: Path, *, pages: Pages = "z") -> Iterator[OpenImage]:
 
     The path of an image in an ND2, CZI or LIF file may end with ``#`` and its number.
 
-    Raises
-    ------
-    FieldError
-        The file is unreadable, truncated or coloured, or is not one image with
-        known axes.
+    Raises FieldError if the file is unreadable, truncated or coloured, or is not one
+    image with known axes.
     """
     with ExitStack() as files:
         with field_errors(f"opening {path}"):

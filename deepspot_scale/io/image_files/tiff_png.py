@@ -39,10 +39,8 @@ def stem(path: str) -> str:
 def list_sources(path: str) -> tuple[tuple[str, str], ...]:
     """Return name and source of each image in a file; only bioio finds several.
 
-    Raises
-    ------
-    PlateError
-        The format needs bioio, which is not installed or cannot read the file.
+    Raises PlateError if the format needs bioio, which is not installed or cannot read
+    the file.
     """
     n_scenes = count_scenes(path) if is_bioio(path) else 1
     if n_scenes == 1:
@@ -53,12 +51,8 @@ def list_sources(path: str) -> tuple[tuple[str, str], ...]:
 def open_file(source: str) -> StoredImage:
     """Open an image file; ``#`` and a number after the path name one of its images.
 
-    Raises
-    ------
-    FieldError
-        The file is missing, damaged or coloured, or has axes that are not OME's.
-    PlateError
-        The format needs bioio, which is not installed.
+    Raises FieldError if the file is missing, damaged or coloured, or has axes that are
+    not OME's, and PlateError if the format needs bioio, which is not installed.
     """
     if not source.lower().endswith(ENDINGS):
         return open_bioio(source)
