@@ -98,7 +98,7 @@ def ask_for_pattern(names: Sequence[str]) -> str:
     """Return what a message ends with when the names do not say enough."""
     examples = ", ".join(sorted(names, key=natural_order)[:3])
     return (
-        f"Three of them: {examples}. Give a pattern (--pattern) with some of the named "
+        f"Some of them: {examples}. Give a pattern (--pattern) with some of the named "
         f"groups {', '.join(GROUPS)}, for example "
         r"'(?P<well>[A-P]\d\d)_(?P<field>\d+)_(?P<channel>\w+)\.tif'."
     )

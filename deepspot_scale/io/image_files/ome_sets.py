@@ -71,22 +71,19 @@ def find_own_planes(root: Element, path: Path, n_pages: int) -> OwnPlanes | None
     or those that do are no block along t, c and z.
     """
     images = [i for i in root.findall("{*}Image") if i.find("{*}Pixels") is not None]
-    files = [
-        uuid.get("FileName", "")
-        for uuid in root.iterfind("{*}Image/{*}Pixels/{*}TiffData/{*}UUID")
-    ]
-    if len(images) == 1 and not root.get("companion"):
-        uuids = root.iterfind("{*}Image/{*}Pixels/{*}TiffData/{*}UUID")
-        if all(_is_own(uuid, root, path, set(files)) for uuid in uuids):
-            return None
+    uuids = root.findall("{*}Image/{*}Pixels/{*}TiffData/{*}UUID")
+    files = {uuid.get("FileName", "") for uuid in uuids}
+    own = all(_is_own(uuid, root, path, files) for uuid in uuids)
+    if own and len(images) == 1 and not root.get("companion"):
+        return None
     found = {}
     for image in images:
         pixels = image.find("{*}Pixels")
         if pixels is not None:
-            planes = dict(_planes(pixels, root, path, set(files), n_pages))
+            planes = dict(_planes(pixels, root, path, files, n_pages))
             if planes:
                 found[image] = (pixels, planes)
-    others = sorted(set(files) - {path.name})
+    others = sorted(files - {path.name})
     named = ", ".join(others[:_N_SHOWN]) + ", ..." * (len(others) > _N_SHOWN)
     if not found:
         raise FieldError(
