@@ -88,9 +88,10 @@ def choose_scheme(names: Sequence[str]) -> Scheme | None:
         return scheme
     if not n_read and not any(LIKE_WELL.search(name) for name in names):
         return None
+    nearest = f" (the nearest, {scheme.name!r}, reads {n_read})" if n_read else ""
     raise PlateError(
-        f"No known scheme of file names reads these {len(names)} images (the nearest, "
-        f"{scheme.name!r}, reads {n_read}). {ask_for_pattern(names)}"
+        f"No known scheme of file names reads these {len(names)} images{nearest}. "
+        f"{ask_for_pattern(names)}"
     )
 
 

@@ -67,9 +67,15 @@ SCHEMES = (
     ),
     Scheme(
         "Micro-Manager, one file for each plane",
-        rf"(?:(?:^|/)(?:{_ROW}(?P<column>\d{{1,2}})-Site_|Pos_?)(?P<field>\d+)/)"
-        r"img_(?P<t>\d+)_(?P<channel>[^/]+)_(?P<z>\d+)\.",
+        rf"(?:(?:^|/)(?:{_ROW}(?P<column>\d{{1,2}})-Site_|Pos_?)(?P<field>\d+)/)?"
+        r"img_(?P<t>\d{9})_(?P<channel>[^/]+)_(?P<z>\d+)\.",
         "Exp_1/B3-Site_0/img_000000000_DAPI_000.tif",
+    ),
+    Scheme(
+        "Micro-Manager, one file for each plane, with words",
+        rf"(?:(?:^|/){_ROW}(?P<column>\d{{1,2}})[^/]*/)?img_channel(?P<channel>\d+)"
+        r"_position(?P<field>\d+)_time(?P<t>\d+)_z(?P<z>\d+)\.",
+        "B3/img_channel000_position000_time000000000_z000.tif",
     ),
     Scheme(
         "ImageXpress (MetaXpress)",
@@ -109,14 +115,16 @@ SCHEMES = (
 LIKE_WELL = re.compile(
     rf"{_NO_WORD_BEFORE}(?:(?:A[A-F]|[A-P])(?: ?- ?| )?\d\d(?!\d)|[a-p]\d\d(?!\d)"
     # ImageJ puts C1-, C2- before the names of split channels.
-    r"|(?!C\d-)[A-P]\d(?![A-Za-z0-9]))|(?<![A-Za-z])r\d+c\d+"
+    r"|(?!C\d-)[A-P]\d(?![A-Za-z0-9]))|(?:^|/)[a-p]\d_|(?<![A-Za-z])r\d+c\d+"
+    r"|[Ww]ell[-_ ]?[A-Pa-p][-_ ]?\d"
 )
 """Found in names that look like wells, even if no scheme can read them."""
 
 _THUMBNAIL = re.compile(rf"_thumb(?:_?{_GUID})?\.[^./]+$", re.IGNORECASE)
 _HOLDS_FIELD = re.compile(
     r"(?:^|[-_ ])(?:s|f|x|y|site|field|fov|fld|pos|position|tile)[-_ ]?\d+"
-    r"(?![A-Za-z0-9])",
+    # Numbers before or after it, but no wavelength; or a time, as Incucyte writes it.
+    r"(?![A-Za-z0-9])|^(?:\d\d?|0\d+)[-_ ]|[-_ ](?:\d\d?|0\d+)$|\d\dh\d\dm",
     re.IGNORECASE,
 )
 _CHANNEL_OR_WELL = re.compile(rf"{_NO_WORD_BEFORE}([CDFMNP])\d(?!\d)")
@@ -141,7 +149,7 @@ def find_doubt(names: Sequence[str], fields: Collection[Collection[str]]) -> str
     channels = [channel for field in fields for channel in field]
     for channel in channels:
         if _HOLDS_FIELD.search(channel):
-            return f"The channel {channel!r} seems to have the field in it."
+            return f"The channel {channel!r} seems to have a field or a time in it."
     if len(fields) > 1 and len(set(channels)) == len(channels):
         return (
             f"No two of {len(fields)} fields have a channel in common (the first is "
