@@ -64,13 +64,30 @@ def row_letters(number: int) -> str:
     return letters
 
 
+def plain_number(word: str) -> str:
+    """Return 03, 3 and a spreadsheet's 3.0 as 3, and other words as they are."""
+    match = re.fullmatch(r"0*(\d+)(?:[.,]0+)?", word)
+    return match[1] if match else word
+
+
+def well_key(word: str) -> tuple[str, str] | None:
+    """Return row and column of a well as users write it: B3, B03, b/3, B-03, B/3.0.
+
+    Examples
+    --------
+    >>> well_key("b-03"), well_key("drug")
+    (('B', '3'), None)
+    """
+    match = re.fullmatch(r"([A-Za-z]+)[-_/ ]?(\d+(?:[.,]0+)?)", word.strip())
+    return (match[1].upper(), plain_number(match[2])) if match else None
+
+
 def same_well(given: str, address: FieldAddress) -> bool:
-    """Return whether a user's word for a well (B3, B03, b/3, B/03) means this one."""
-    match = re.fullmatch(r"([A-Za-z]+)[/ ]?0*(\d+)", given.strip())
-    column = address.column.lstrip("0") or "0"
-    if match is None:
+    """Return whether a user's word for a well means this one, see `well_key`."""
+    key = well_key(given)
+    if key is None:
         return given.strip() in {address.well, f"{address.row}/{address.column}"}
-    return (match[1].upper(), match[2]) == (address.row.upper(), column)
+    return key == (address.row.upper(), plain_number(address.column))
 
 
 @dataclass(frozen=True)

@@ -258,6 +258,27 @@ def test_a_column_that_is_all_but_right_is_refused(
     assert reason in ended.err
 
 
+def test_what_a_plate_map_leaves_out_is_said(
+    untouched: Path, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "wells.csv").write_text("well;treatment;dose\nB3; drug;1,5\nH12;x;2\n")
+    words = ("-c", "FISH", "--no-enhance", "--plate-map", tmp_path / "wells.csv")
+    ended = command("run", untouched, *words, "--wells", "B03", "--out", tmp_path / "r")
+    assert ended.code == DONE
+    told = [line for line in ended.err.splitlines() if line.startswith("warning: ")]
+    for line, words in zip(
+        told,
+        (
+            "'treatment' is read as 'condition'",
+            "1 of 3 columns are not read, as they are none of condition, gene, rep",
+            "1 of 2 lines name no well of this plate: H12 (line 3)",
+            "1 of 2 wells of the plate have no line, and so no condition: C04",
+        ),
+        strict=True,
+    ):
+        assert words in line
+
+
 @pytest.mark.parametrize(
     "words", [(), ("run",), ("fly",), ("run", "p", "--out", "r", "--project", "sum")]
 )
