@@ -440,6 +440,27 @@ def test_info_counts_the_planes_of_a_run(plate: Path, command: Command) -> None:
     assert "Did you mean 'FISH'" in ended.err
 
 
+def test_info_names_images_of_a_folder_that_cannot_be_read(
+    tmp_path: Path, command: Command
+) -> None:
+    for name, shape in (("a.tif", (8, 8, 3)), ("b.tif", (8, 8))):
+        kind = "rgb" if len(shape) == 3 else "minisblack"
+        tifffile.imwrite(tmp_path / name, np.zeros(shape, "u1"), photometric=kind)
+    ended = command("info", tmp_path, "--no-enhance")
+    assert ended.code == DONE
+    assert "first field b: yx 8 x 8 uint8" in ended.out
+    assert f"cannot be read: {tmp_path / 'a.tif'} is a colour image" in ended.out
+
+
+def test_convert_says_what_it_leaves_out(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("B03_FISH.tif", "B03_FISH_thumb.tif"):
+        tifffile.imwrite(tmp_path / "images" / name, np.zeros((8, 8), "u1"))
+    ended = command("convert", tmp_path / "images", tmp_path / "plate.zarr")
+    assert ended.code == DONE
+    assert "left out 1 files, such as B03_FISH_thumb.tif" in ended.err
+
+
 def test_info_names_wells_that_are_absent(plate: Path, command: Command) -> None:
     (plate / "C/04/zarr.json").unlink()
     assert "listed but missing: C/04" in command("info", plate).out
