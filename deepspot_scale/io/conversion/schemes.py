@@ -1,7 +1,7 @@
 """The naming schemes of microscopes, as regular expressions.
 
 The first part reads names as an instrument writes them, the second plain names. A
-plain scheme takes the rest of a name for the channel; `doubtful_channels` finds names
+plain scheme takes the rest of a name for the channel; `find_doubt` finds names
 in which this rest is something else. Nothing here parses a name.
 """
 
