@@ -46,14 +46,19 @@ class StoreError(DeepspotError, OSError):
     """A run folder has no room left, or may not be written to any more."""
 
 
+class InputWarning(UserWarning):
+    """Something in a user's file is not used, or is read in a way worth telling."""
+
+
 class ContractError(DeepspotError, AssertionError):
     """A method breaks a rule that every method keeps; see `deepspot_scale.testing`."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     """Return a question that names the known word nearest to `word`, or nothing.
 
-    The case of letters does not count; words that share little are not near.
+    The case of letters does not count; words that share less than `cutoff`, of 1, are
+    not near.
 
     Examples
     --------
@@ -61,5 +66,5 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     " Did you mean 'FISH'?"
     """
     by_lower = {each.lower(): each for each in known}
-    near = difflib.get_close_matches(word.lower(), by_lower, 1, 0.5)
+    near = difflib.get_close_matches(word.lower(), by_lower, 1, cutoff)
     return f" Did you mean {by_lower[near[0]]!r}?" if near else ""

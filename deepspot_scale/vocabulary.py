@@ -64,25 +64,39 @@ def row_letters(number: int) -> str:
     return letters
 
 
+def plain_number(word: str) -> str:
+    """Return 03, 3 and a spreadsheet's 3.0 as 3, and other words as they are."""
+    match = re.fullmatch(r"0*(\d+)(?:[.,]0+)?", word)
+    return match[1] if match else word
+
+
+def well_key(word: str) -> tuple[str, str] | None:
+    """Return row and column of a well as users write it: B3, B03, b/3, B-03, B/3.0.
+
+    Examples
+    --------
+    >>> well_key("b-03"), well_key("drug")
+    (('B', '3'), None)
+    """
+    match = re.fullmatch(r"([A-Za-z]+)[-_/ ]?(\d+(?:[.,]0+)?)", word.strip())
+    return (match[1].upper(), plain_number(match[2])) if match else None
+
+
 def same_well(given: str, address: FieldAddress) -> bool:
-    """Return whether a user's word for a well (B3, B03, b/3, B/03) means this one."""
-    return _plain_well(given) in well_names(address)
+    """Return whether a user's word for a well means this one, see `well_key`."""
+    return (well_key(given) or given.strip()) in well_names(address)
 
 
-def well_names(address: FieldAddress) -> set[str]:
-    """Return what every word for a well comes to; wells that share one are mixed up.
+def well_names(address: FieldAddress) -> set[tuple[str, str] | str]:
+    """Return what the words for a well come to; wells that share one are mixed up.
 
     Examples
     --------
     >>> well_names(FieldAddress("B", "03", "0"))
-    {'B/3'}
+    {('B', '3')}
     """
-    return {_plain_well(address.well), _plain_well(f"{address.row}/{address.column}")}
-
-
-def _plain_well(word: str) -> str:
-    match = re.fullmatch(r"([A-Za-z]+)[/ ]?0*(\d+)", word.strip())
-    return f"{match[1].upper()}/{match[2]}" if match else word.strip()
+    words = (address.well, f"{address.row}/{address.column}")
+    return {well_key(word) or word for word in words}
 
 
 @dataclass(frozen=True)

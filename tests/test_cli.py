@@ -258,6 +258,27 @@ def test_a_column_that_is_all_but_right_is_refused(
     assert reason in ended.err
 
 
+def test_what_a_plate_map_leaves_out_is_said(
+    untouched: Path, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "wells.csv").write_text("well;treatment;dose\nB3; drug;1,5\nH12;x;2\n")
+    words = ("-c", "FISH", "--no-enhance", "--plate-map", tmp_path / "wells.csv")
+    ended = command("run", untouched, *words, "--wells", "B03", "--out", tmp_path / "r")
+    assert ended.code == DONE
+    told = [line for line in ended.err.splitlines() if line.startswith("warning: ")]
+    for line, words in zip(
+        told,
+        (
+            "'treatment' is read as 'condition'",
+            "1 of 3 columns are not read, as they are none of condition, gene, rep",
+            "1 of 2 lines name no well of this plate: H12 (line 3)",
+            "1 of 2 wells of the plate have no line, and so no condition: C04",
+        ),
+        strict=True,
+    ):
+        assert words in line
+
+
 @pytest.mark.parametrize(
     "words", [(), ("run",), ("fly",), ("run", "p", "--out", "r", "--project", "sum")]
 )
@@ -417,6 +438,27 @@ def test_info_counts_the_planes_of_a_run(plate: Path, command: Command) -> None:
     ended = command("info", plate, "-c", "FIHS")
     assert ended.code == USAGE
     assert "Did you mean 'FISH'" in ended.err
+
+
+def test_info_names_images_of_a_folder_that_cannot_be_read(
+    tmp_path: Path, command: Command
+) -> None:
+    for name, shape in (("a.tif", (8, 8, 3)), ("b.tif", (8, 8))):
+        kind = "rgb" if len(shape) == 3 else "minisblack"
+        tifffile.imwrite(tmp_path / name, np.zeros(shape, "u1"), photometric=kind)
+    ended = command("info", tmp_path, "--no-enhance")
+    assert ended.code == DONE
+    assert "first field b: yx 8 x 8 uint8" in ended.out
+    assert f"cannot be read: {tmp_path / 'a.tif'} is a colour image" in ended.out
+
+
+def test_convert_says_what_it_leaves_out(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("B03_FISH.tif", "B03_FISH_thumb.tif"):
+        tifffile.imwrite(tmp_path / "images" / name, np.zeros((8, 8), "u1"))
+    ended = command("convert", tmp_path / "images", tmp_path / "plate.zarr")
+    assert ended.code == DONE
+    assert "left out 1 files, such as B03_FISH_thumb.tif" in ended.err
 
 
 def test_info_names_wells_that_are_absent(plate: Path, command: Command) -> None:

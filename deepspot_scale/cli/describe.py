@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import islice
 
 from deepspot_scale.blockwise.contract import RunContext
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK, margin_along
@@ -21,6 +22,9 @@ from deepspot_scale.runs.prepare import Prepared
 from deepspot_scale.settings import Settings, assemble, make_settings
 from deepspot_scale.stages.enhancement import EnhanceOptions, choose_engine
 from deepspot_scale.vocabulary import N_BINS, TABLES
+
+_N_OPENED = 200
+"""Most loose images whose headers are read."""
 
 
 def describe_plate(
@@ -37,8 +41,9 @@ def describe_plate(
     say that there is no plate, or that the settings do not fit it.
     """
     plate = open_plate(source)
-    first = plate.open(next(iter(plate)))
+    first, failures = _open_first(plate)
     yield from _content(plate, first)
+    yield from (f"cannot be read: {reason}" for reason in failures)
     try:
         indices = [first.channel_index(name) for name in channels] or [0]
     except FieldError as error:  # the user's option, not the field, is wrong
@@ -51,6 +56,27 @@ def describe_plate(
     )
     rate = _rate(settings, measure=True)
     yield from _plan(_plan_like(first, len(plate), settings, assemble(settings), rate))
+
+
+def _open_first(plate: Plate) -> tuple[Field, list[str]]:
+    """Return a plate's first field; or of loose images the first that opens.
+
+    The files of a folder, and the images of a file, may be of different kinds, so that
+    their headers are all read, and the errors of others are returned.
+    """
+    if plate.entries[0].address.row:
+        return plate.open(next(iter(plate))), []
+    opened, errors = None, []
+    for path in islice(plate, _N_OPENED):
+        try:
+            field = plate.open(path)
+        except FieldError as error:
+            errors.append(error)
+        else:
+            opened = opened or field
+    if opened is None:
+        raise errors[0]
+    return opened, [str(error) for error in errors]
 
 
 def _content(plate: Plate, first: Field) -> Iterator[str]:

@@ -18,7 +18,7 @@ from deepspot_scale.errors import PlateError
 
 @app.command()
 def convert(
-    folder: Annotated[Path, typer.Argument(help="Folder of TIFF or PNG images.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
     plate: Annotated[Path, typer.Argument(help="OME-Zarr plate to write.")],
     masks: Annotated[Path | None, typer.Option(help="Folder of label images.")] = None,
     pattern: Annotated[
@@ -62,8 +62,8 @@ def convert(
         plan = convert_folder(
             folder, plate, conversion, progress=progress, overwrite=overwrite
         )
-    for path in plan.unmatched:
-        say(f"left out, the pattern does not match its name: {path}")
+    for note in plan.notes:
+        say(note)
     typer.echo(str(plate))
 
 

@@ -40,7 +40,7 @@ def defer_field(task: FieldTask, choice: InputChoice, pipeline: Pipeline) -> lis
             pipeline,
             blocks,
             lambda _, reader=reader: reader,  # type: ignore[misc]  # bound per plane
-            task.given,
+            task.given(plane, source.n_t),
         )
         whole = join_pieces(pipeline, answers, pieces)
         planes.append(finish(whole, source, plane, pipeline))

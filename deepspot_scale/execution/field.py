@@ -149,6 +149,7 @@ def _iter_plane(
 ) -> Running:
     spent: Seconds = defaultdict(float)
     blocks = pipeline.blocks(loaded.whole.shape)
-    answers = yield from iter_rounds(pipeline, blocks, loaded, task.given, spent)
     plane: PlaneIndex = loaded.reader.plane
+    given = task.given(plane, source.n_t)
+    answers = yield from iter_rounds(pipeline, blocks, loaded, given, spent)
     return plane_result(answers, source, plane, pipeline)._replace(seconds=spent)

@@ -78,13 +78,31 @@ class FieldTask:
 
     entry: FieldEntry
     """Where the field is."""
-    reference: Reference | None = None
-    """Where "toward" is in this field."""
+    reference: Reference | Mapping[int, Reference] | None = None
+    """Where "toward" is in this field, always or by time point."""
 
-    @property
-    def given(self) -> Answers:
-        """What the user says of the field."""
-        return Answers({REFERENCE.name: self.reference})
+    def given(self, plane: PlaneIndex, n_t: int) -> Answers:
+        """Return what the user says of a plane of the field, which has `n_t` times.
+
+        Raises
+        ------
+        FieldError
+            The reference has other time points than the field.
+        """
+        reference = self.reference
+        if isinstance(reference, Mapping):
+            if set(reference) != set(range(n_t)):
+                raise FieldError(
+                    f"the reference has the time points {sorted(reference)}, but the "
+                    f"field has {n_t}, from 0; give one for each"
+                )
+            if plane.t == ALL:
+                raise FieldError(
+                    "a stage takes all time points at once and needs one reference; "
+                    "leave the column t out"
+                )
+            reference = reference[plane.t]
+        return Answers({REFERENCE.name: reference})
 
 
 @lru_cache(maxsize=8)

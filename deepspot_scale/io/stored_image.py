@@ -34,6 +34,15 @@ def check_axes(axes: str) -> None:
         )
 
 
+def colour_error(source: object) -> FieldError:
+    """Return the error of an image whose pixels are colours."""
+    return FieldError(
+        f"{source} is a colour image (RGB, palette or alpha); expected one grey value "
+        f"per pixel and channel. Export the channels as separate grey images: colours "
+        f"for display do not keep the measured values."
+    )
+
+
 @dataclass(frozen=True)
 class StoredImage:
     """An image that can be read piece by piece; invalid values raise FieldError."""

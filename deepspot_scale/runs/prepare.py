@@ -88,7 +88,8 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     plate = open_plate(source)
     chosen = select_fields(plate, selection)
     fields = [entry.address for entry in plate.entries]
-    plate_map = read_plate_map(settings.plate_map, _one_a_well(fields))
+    absent = [_well_address(well) for well in plate.missing]
+    plate_map = read_plate_map(settings.plate_map, _one_a_well([*fields, *absent]))
     references = read_references(settings.reference, fields)
     folder = Folder(str(out))
     pipeline = assemble(settings, device=device, threads=threads)
@@ -170,7 +171,7 @@ def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
 
 def _check_wells(plate: Plate, wells: list[FieldAddress]) -> None:
     """Raise PlateError if a word of a user, such as B3, would mean two wells."""
-    owners: dict[str, FieldAddress] = {}
+    owners: dict[tuple[str, str] | str, FieldAddress] = {}
     for well in wells:
         for name in well_names(well) if well.row else ():
             other = owners.setdefault(name, well)

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
 
 from deepspot_scale.blockwise.geometry import Box, Span, whole_box
 from deepspot_scale.errors import FieldError
+from deepspot_scale.execution.blocks import defer_field
 from deepspot_scale.execution.field import run_field, run_fields
 from deepspot_scale.execution.planes import (
     FieldTask,
@@ -24,6 +26,7 @@ from deepspot_scale.execution.planes import (
     plane_reader,
 )
 from deepspot_scale.io.plate import FieldEntry, open_plate
+from deepspot_scale.kernels.references import Reference
 from deepspot_scale.runs.process import stage_seconds
 from deepspot_scale.settings import Settings, assemble, make_settings
 from deepspot_scale.vocabulary import CELLS, QUALITY, SPOTS
@@ -98,6 +101,30 @@ def test_each_plane_has_its_own_tables(entry: FieldEntry) -> None:
     # The second time point is one count brighter everywhere.
     spots = [answers[i].tables["spots"][numbers] for i in (0, 3)]
     pd.testing.assert_frame_equal(*spots)
+
+
+def test_each_time_point_has_its_own_reference(entry: FieldEntry) -> None:
+    settings = _settings(cells="cells", nuclei="nuclei")
+    pipeline = assemble(settings)
+    angles = {0: Reference(angle_deg=90), 1: Reference(angle_deg=200)}
+    task = FieldTask(entry, angles)
+    with dask.config.set(scheduler="synchronous"):
+        spread = dask.compute(*defer_field(task, settings, pipeline))
+    for planes in (run_field(task, settings, pipeline), spread):
+        found = [set(plane.tables["cells"]["reference_deg"]) for plane in planes]
+        assert found == [{90.0}, {200.0}]
+
+
+@pytest.mark.parametrize("times", [(0,), (0, 1, 2), (1, 2)])
+def test_a_reference_of_other_time_points_is_an_error(
+    entry: FieldEntry, times: tuple[int, ...]
+) -> None:
+    settings = _settings()
+    task = FieldTask(entry, dict.fromkeys(times, Reference(angle_deg=90)))
+    with pytest.raises(
+        FieldError, match=r"time points .*, but the field has 2, from 0"
+    ):
+        run_field(task, settings, assemble(settings))
 
 
 @pytest.mark.parametrize(("plane", "axis"), [(1, "y"), (2, "x")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,18 @@ def test_a_listed_well_that_is_absent_is_kept_in_mind(
     assert _prepare(str(partial), tmp_path / "run", Selection(limit=1)).missing == []
     with pytest.raises(SettingsError, match=r"none of the wells C04 .* exists"):
         _prepare(str(partial), tmp_path / "run", Selection(("C04",)))
+
+
+def test_a_listed_well_that_is_absent_keeps_its_line_of_the_plate_map(
+    plate: str, tmp_path: Path
+) -> None:
+    partial = shutil.copytree(plate, tmp_path / "partial.zarr")
+    shutil.rmtree(partial / "C/04")
+    wells = tmp_path / "wells.csv"
+    wells.write_text("well,condition\nB3,a\nC4,b\n")
+    with warnings.catch_warnings(action="error"):
+        prepared = _prepare(str(partial), tmp_path / "run", plate_map=str(wells))
+    assert prepared.plate_map["condition"].tolist() == ["a", "b"]
 
 
 def test_the_provenance_names_input_versions_and_weights(

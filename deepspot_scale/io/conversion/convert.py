@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepspot_scale.errors import DeepspotError, PlateError
+from deepspot_scale.io.conversion.field_files import FieldFiles
 from deepspot_scale.io.conversion.field_stack import read_stack
 from deepspot_scale.io.conversion.plan import (
     FILE_COLUMNS,
     Conversion,
     ConversionPlan,
-    FieldFiles,
     plan_conversion,
 )
 from deepspot_scale.io.ome_zarr import metadata, writing

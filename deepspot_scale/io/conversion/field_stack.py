@@ -7,6 +7,7 @@ Nothing here knows how a plate is stored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
-from deepspot_scale.io.conversion.plan import Conversion, FieldFiles
+from deepspot_scale.io.conversion.field_files import FieldFiles, ImageFile
+from deepspot_scale.io.conversion.plan import Conversion
 from deepspot_scale.io.image_files.planes import OpenImage, Plane, open_image
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.stored_image import StoredImage
@@ -26,6 +28,7 @@ from deepspot_scale.vocabulary import AXES
 
 # Relative tolerance: tags store pixel sizes as rounded fractions.
 _SAME_SIZE = 1e-3
+_HARMONY_CHANNEL = re.compile(r"ch\d+")
 _WORDS = {"t": "time points", "c": "channels", "z": "planes"}
 
 
@@ -115,6 +118,12 @@ class FieldStack:
         """Return channel names from the file names, else the files, else numbers."""
         named = self.field.channels
         if len(named) == self.sizes["c"] and any(named):
+            known = {place[0]: h.channels for place, h in self.headers.items()}
+            # Harmony's names have a number, and its index the name.
+            if all(map(_HARMONY_CHANNEL.fullmatch, named)):
+                texts = [known[name][0] if known[name] else "" for name in named]
+                if all(texts) and len(set(texts)) == len(texts):
+                    return tuple(texts)
             return tuple(name or "0" for name in named)
         numbers, stored = map(str, range(self.sizes["c"])), self._header.channels
         n_names = len(set(stored) - {""})
@@ -126,6 +135,8 @@ class FieldStack:
         with ExitStack() as files:
             for t, c, z in product(*(range(self.sizes[axis]) for axis in "tcz")):
                 index = {"t": t, "c": c, "z": z}
+                if z >= self._depth(c):
+                    continue
                 header, inside = self._locate(index)
                 if opened is None or opened.header.source != header.source:
                     files.close()
@@ -134,12 +145,21 @@ class FieldStack:
                     )
                 yield index, opened.read(inside)
 
+    def _depth(self, c: int) -> int:
+        """Return the number of planes of a channel; they differ only if projected."""
+        channels = self.field.channels
+        if len(self.field.planes) == 1 or len(channels) == 1:
+            return self.sizes["z"]
+        return len(self.field.planes_of(channels[c]))
+
     def _locate(self, index: dict[str, int]) -> tuple[StoredImage, dict[str, int]]:
         """Return the file with a plane, and the plane's index in it."""
         field = self.field
-        channels, times, planes = field.channels, field.times, field.planes
+        channels, times = field.channels, field.times
+        channel = channels[index["c"] if len(channels) > 1 else 0]
+        planes = field.planes_of(channel)
         key = (
-            channels[index["c"] if len(channels) > 1 else 0],
+            channel,
             times[index["t"] if len(times) > 1 else 0],
             planes[index["z"] if len(planes) > 1 else 0],
         )
@@ -176,10 +196,11 @@ def read_stack(field: FieldFiles, folder: Path, conversion: Conversion) -> Field
     dtype or pixel size, or has several positions along an axis that is also in the
     names.
     """
-    headers = {}
+    headers, stated = {}, {}
     for image in field.images:
         with open_image(folder / image.path, pages=conversion.pages) as opened:
             headers[image.channel, image.t, image.z] = opened.header
+            stated[image] = opened.plane
     first = next(iter(headers.values()))
     for header in headers.values():
         _check_alike(first, header, conversion)
@@ -194,7 +215,29 @@ def read_stack(field: FieldFiles, folder: Path, conversion: Conversion) -> Field
                 f"images."
             )
         sizes[axis] = max(len(values), first.size(axis))
+    if conversion.project != "max":
+        _check_stacks(field, stated)
     return FieldStack(field, conversion, headers, sizes)
+
+
+def _check_stacks(field: FieldFiles, stated: dict[ImageFile, int | None]) -> None:
+    """Raise FieldError for planes that are projections, or one plane again and again.
+
+    MetaXpress exports a channel of one plane into the folder of each plane.
+    """
+    for channel in field.channels:
+        stack = {i: plane for i, plane in stated.items() if i.channel == channel}
+        if len(field.planes_of(channel)) == 1 or None in stack.values():
+            continue
+        projected = [image.path for image, plane in stack.items() if plane == 0]
+        again = [image.path for image in stack] if len(set(stack.values())) == 1 else []
+        if projected or again:
+            raise FieldError(
+                f"{(projected or again)[-1]}, one of the planes of channel {channel}, "
+                f"says that it is {'a projection' if projected else 'the same as all'}."
+                " Convert with the projection (--project max), or only other files "
+                "with --pattern."
+            )
 
 
 def _check_alike(first: StoredImage, other: StoredImage, given: Conversion) -> None:

@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from deepspot_scale.errors import PlateError, SettingsError
+from deepspot_scale.io.conversion.schemes import (
+    LIKE_WELL,
+    SCHEMES,
+    Scheme,
+    is_thumbnail,
+)
 from deepspot_scale.vocabulary import FieldAddress, row_letters
 
 GROUPS = ("well", "row", "column", "field", "channel", "z", "t")
@@ -29,70 +35,6 @@ class Place:
     """Time point as written; 0: none."""
     z: int
     """Plane as written; 0: none."""
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """One naming scheme of image files."""
-
-    name: str
-    pattern: str
-    """Regular expression, searched in the path below the folder, with ``/``."""
-    example: str
-
-
-_ROW = r"(?P<row>A[A-F]|[A-P])"
-_FIELD = r"(?:f|F|s|S|field|Field|site|Site|fov|FOV)?(?P<field>\d+)"
-_TIMES_PLANES = r"(?:[-_](?:[tT](?P<t>\d+)|[zZ](?P<z>\d+)))"
-# Any text without separate t or z parts; otherwise each plane would be a channel.
-_CHANNEL = r"(?![tTzZ]\d+[-_.])(?P<channel>[A-Za-z0-9](?:(?![-_][tTzZ]\d+[-_.])[^/.])*)"
-_NO_WORD_BEFORE = r"(?<![A-Za-z0-9])"
-
-SCHEMES = (
-    Scheme(
-        "Operetta and Opera Phenix (Harmony)",
-        r"(?:^|/)r(?P<row>\d+)c(?P<column>\d+)f(?P<field>\d+)p(?P<z>\d+)"
-        r"-(?P<channel>ch\d+)(?:sk(?P<t>\d+)fk\d+fl\d+)?\.",
-        "r02c03f01p01-ch1sk1fk1fl1.tiff",
-    ),
-    Scheme(
-        "CellVoyager (Yokogawa)",
-        rf"{_NO_WORD_BEFORE}(?P<well>[A-Z]{{1,2}}\d\d)_T(?P<t>\d+)F(?P<field>\d+)"
-        r"L\d+A\d+Z(?P<z>\d+)(?P<channel>C\d+)\.",
-        "plate_B03_T0001F001L01A01Z01C01.tif",
-    ),
-    Scheme(
-        "ImageXpress (MetaXpress)",
-        r"(?:(?:^|/)(?:TimePoint_|timepoint)(?P<t>\d+)/)?(?:ZStep_(?P<z>\d+)/)?"
-        r"[^/]*(?<![A-Za-z0-9])(?P<well>[A-Z]{1,2}\d{1,2})(?:_s(?P<field>\d+))?"
-        # The channel may be followed by a file id of 36 characters, "_" before it.
-        r"_(?P<channel>w\d)(?!\d|_?thumb)(?:_?[0-9A-Fa-f-]{36})?\.",
-        "plate_B03_s1_w1.tif",
-    ),
-    Scheme(
-        "well, field, channel",
-        rf"{_NO_WORD_BEFORE}{_ROW}[-_/]?(?P<column>\d{{1,2}})[-_/]{_FIELD}"
-        rf"{_TIMES_PLANES}*(?:[-_/]{_CHANNEL})?\.",
-        "B03_0_FISH.tif",
-    ),
-    Scheme(
-        "well, field, channel, then time point and plane",
-        rf"{_NO_WORD_BEFORE}{_ROW}[-_/]?(?P<column>\d{{1,2}})[-_/]{_FIELD}"
-        rf"[-_/]{_CHANNEL}{_TIMES_PLANES}+\.",
-        "B03_0_FISH_t1_z2.tif",
-    ),
-    Scheme(
-        "well, channel",
-        rf"{_NO_WORD_BEFORE}{_ROW}(?P<column>\d\d)(?:[-_/]{_CHANNEL})?"
-        rf"{_TIMES_PLANES}*\.",
-        "B03_FISH.tif",
-    ),
-)
-
-# Names with this look like wells, even if no scheme can read them.
-_WELL_LIKE = re.compile(
-    r"(?<![A-Za-z0-9])(?:A[A-F]|[A-P])\d\d(?![A-Za-z0-9])|(?<![A-Za-z])r\d+c\d+"
-)
 
 
 def natural_order(text: str) -> list[tuple[int, str]]:
@@ -131,12 +73,12 @@ def choose_scheme(names: Sequence[str]) -> Scheme | None:
 
     Each name votes for the first scheme that matches it. Microscopes' schemes come
     first, because the plain schemes also match some of their names, but wrongly.
-    ImageXpress's thumbnails do not vote. Names are paths with ``/`` between parts; if
-    none looks like a well, there is no scheme.
+    Thumbnails do not vote. Names are paths with ``/`` between parts; if none looks
+    like a well, there is no scheme.
 
     Raises PlateError if some names look like wells, but no scheme matches half of them.
     """
-    names = [name for name in names if "_thumb" not in name]
+    names = [name for name in names if not is_thumbnail(name)]
     readers = [
         next((s for s in SCHEMES if re.search(s.pattern, name)), None) for name in names
     ]
@@ -144,14 +86,22 @@ def choose_scheme(names: Sequence[str]) -> Scheme | None:
     n_read = sum(1 for name in names if re.search(scheme.pattern, name))
     if n_read and 2 * n_read >= len(names):
         return scheme
-    if not n_read and not any(_WELL_LIKE.search(name) for name in names):
+    if not n_read and not any(LIKE_WELL.search(name) for name in names):
         return None
-    examples = ", ".join(sorted(names, key=natural_order)[:3])
+    nearest = f" (the nearest, {scheme.name!r}, reads {n_read})" if n_read else ""
     raise PlateError(
-        f"No known scheme of file names reads these {len(names)} images (the nearest, "
-        f"{scheme.name!r}, reads {n_read}). Three of them: {examples}. Give a pattern "
-        f"with some of the named groups {', '.join(GROUPS)}, for example "
-        rf"'(?P<well>[A-P]\d\d)_(?P<field>\d+)_(?P<channel>\w+)\.tif'."
+        f"No known scheme of file names reads these {len(names)} images{nearest}. "
+        f"{ask_for_pattern(names)}"
+    )
+
+
+def ask_for_pattern(names: Sequence[str]) -> str:
+    """Return what a message ends with when the names do not say enough."""
+    examples = ", ".join(sorted(names, key=natural_order)[:3])
+    return (
+        f"Some of them: {examples}. Give a pattern (--pattern) with some of the named "
+        f"groups {', '.join(GROUPS)}, for example "
+        r"'(?P<well>[A-P]\d\d)_(?P<field>\d+)_(?P<channel>\w+)\.tif'."
     )
 
 

@@ -3,7 +3,7 @@
 A folder of images, and optionally one of masks, come in; a `ConversionPlan` goes out,
 in which every file has exactly one place or is listed as unmatched. Two files for one
 place, an incomplete stack and a mask without image are errors before anything is
-written. No file is opened.
+written. Only files that may hold several images are opened, to count these.
 """
 
 from __future__ import annotations
@@ -12,15 +12,23 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Literal, get_args
 
 from deepspot_scale.errors import PlateError, SettingsError
 from deepspot_scale.io.conversion import filenames
+from deepspot_scale.io.conversion.field_files import (
+    FieldFiles,
+    ImageFile,
+    check_complete,
+    check_depths,
+    iter_lacking,
+)
 from deepspot_scale.io.conversion.filenames import Place, natural_order
 from deepspot_scale.io.conversion.mask_files import MaskFile, place_masks
-from deepspot_scale.io.image_files.planes import ENDINGS, Pages
+from deepspot_scale.io.conversion.schemes import Scheme, find_doubt, is_thumbnail
+from deepspot_scale.io.image_files.planes import Pages
+from deepspot_scale.io.image_files.tiff_png import SUFFIXES, is_image_file, list_sources
 from deepspot_scale.io.ome_zarr.metadata import Version
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -84,42 +92,6 @@ class Conversion:
 
 
 @dataclass(frozen=True)
-class ImageFile:
-    """One image file and its place in its field."""
-
-    path: str
-    """Path below the plan's folder."""
-    channel: str
-    """Channel as written in the name; empty: none."""
-    t: int
-    z: int
-
-
-@dataclass(frozen=True)
-class FieldFiles:
-    """All files of one field; small enough to be part of a task."""
-
-    address: FieldAddress
-    images: tuple[ImageFile, ...]
-    masks: tuple[MaskFile, ...] = ()
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Channels in the names, sorted."""
-        return tuple(sorted({i.channel for i in self.images}, key=natural_order))
-
-    @property
-    def times(self) -> tuple[int, ...]:
-        """Time points in the names, sorted; the first becomes index 0."""
-        return tuple(sorted({image.t for image in self.images}))
-
-    @property
-    def planes(self) -> tuple[int, ...]:
-        """Planes in the names, sorted; the first becomes index 0."""
-        return tuple(sorted({image.z for image in self.images}))
-
-
-@dataclass(frozen=True)
 class ConversionPlan:
     """Every file of a folder: in a field, or unmatched."""
 
@@ -132,6 +104,8 @@ class ConversionPlan:
     """In plate order: row, column, field."""
     unmatched: tuple[str, ...]
     """Image files below the folder that belong to no field."""
+    notes: tuple[str, ...] = ()
+    """What the user must know: files left out, and why."""
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """Yield the `FILE_COLUMNS` of every file."""
@@ -150,7 +124,7 @@ class ConversionPlan:
 def plan_conversion(
     folder: Path, conversion: Conversion | None = None
 ) -> ConversionPlan:
-    """Plan which files form which field, from their names alone.
+    """Plan which files form which field, from their names.
 
     Subfolders are searched too, except the folder of masks. If no name looks like a
     well, each file is a field of well A01.
@@ -161,36 +135,77 @@ def plan_conversion(
     conversion = conversion or Conversion()
     folder = Path(folder)
     names = _image_names(folder, conversion.masks)
-    places, scheme, pattern = _places(names, conversion.pattern)
+    thumbnails = [name for name in names if is_thumbnail(name)]
+    images = [name for name in names if not is_thumbnail(name)]
+    places, scheme, pattern = _places(images or names, conversion.pattern)
     _refuse_masks(names)
+    marked = scheme is not None and scheme.zero_is_projection
+    projections = _projections(places) if marked else []
+    for name in projections:
+        del places[name]
     masks: dict[FieldAddress, tuple[MaskFile, ...]] = {}
     if conversion.masks is not None:
         masks = place_masks(_image_names(conversion.masks, None), places, pattern)
         _check_projection(masks.values(), conversion.project)
-    fields = _fields(places, masks)
+    fields = _fields(places, masks, conversion.project, zero_is_projection=marked)
+    if scheme and scheme.is_plain:
+        doubt = find_doubt(list(places), [field.channels for field in fields])
+        if doubt:
+            raise PlateError(
+                f"The names, read as {scheme.example}, are not clear: {doubt} "
+                f"{filenames.ask_for_pattern(images)}"
+            )
+    left_out = {*thumbnails, *projections}
+    others = [name for name in names if name not in places and name not in left_out]
+    notes = [
+        *_left_out(thumbnails, "the name says that it is a thumbnail"),
+        *_left_out(projections, "it is the projection of planes that are there too"),
+        *_left_out(others, "the pattern does not match the name"),
+        *iter_lacking(fields),
+    ]
+    if pattern is None:
+        notes.append(
+            f"No name has a well, so each of {len(places)} images became a field of "
+            f"well A01. {filenames.ask_for_pattern(images)}"
+        )
     unmatched = tuple(name for name in names if name not in places)
-    return ConversionPlan(folder, scheme, pattern, fields, unmatched)
+    name = (
+        scheme.name
+        if scheme
+        else "the pattern given"
+        if pattern
+        else "one field per file"
+    )
+    return ConversionPlan(folder, name, pattern, fields, unmatched, tuple(notes))
+
+
+def _left_out(names: Sequence[str], reason: str) -> Iterator[str]:
+    if names:
+        yield f"left out {len(names)} files, such as {names[0]}: {reason}"
 
 
 def _image_names(folder: Path, masks: Path | None) -> list[str]:
-    """Return the images below a folder, as paths relative to it, without masks."""
+    """Return the images below a folder, as paths relative to it, without masks.
+
+    One of several images in a file has ``#`` and its number at the end.
+    """
     if not folder.is_dir():
-        raise PlateError(f"Expected a folder of TIFF or PNG images, not {folder}.")
+        raise PlateError(f"Expected a folder of images, not {folder}.")
     if masks is not None and folder.resolve().is_relative_to(masks):
         raise PlateError(
             f"The masks' folder {masks} also holds the images of {folder}. Put the "
             f"masks into a folder of their own, for example {folder / 'masks'}."
         )
     names = [
-        path.relative_to(folder).as_posix()
+        Path(source).relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.suffix.lower() in ENDINGS
-        and not path.name.startswith(".")  # macOS writes "._" files to shared disks
+        if is_image_file(path.name)
         and not (masks and path.resolve().is_relative_to(masks))
         and path.is_file()
+        for _, source in list_sources(str(path))
     ]
     if not names:
-        kinds = ", ".join(ENDINGS)
+        kinds = ", ".join(SUFFIXES)
         raise PlateError(f"{folder} contains no images; expected files in {kinds}.")
     return sorted(names, key=natural_order)
 
@@ -208,16 +223,16 @@ def _refuse_masks(names: Sequence[str]) -> None:
 
 def _places(
     names: Sequence[str], pattern: str | None
-) -> tuple[dict[str, Place], str, str | None]:
+) -> tuple[dict[str, Place], Scheme | None, str | None]:
     """Return the places of the matched names, and the scheme and its pattern."""
-    scheme = "the pattern given"
+    scheme = None
     if pattern is None:
-        known = filenames.choose_scheme(names)
-        if known is None:
+        scheme = filenames.choose_scheme(names)
+        if scheme is None:
             well = (FieldAddress("A", "01", str(i)) for i in range(len(names)))
             places = {n: Place(a, "", 0, 0) for n, a in zip(names, well, strict=True)}
-            return places, "one field per file", None
-        scheme, pattern = known.name, known.pattern
+            return places, None, None
+        pattern = scheme.pattern
     found = ((name, filenames.read_name(name, pattern)) for name in names)
     places = {name: place for name, place in found if place is not None}
     if not places:
@@ -229,8 +244,22 @@ def _places(
     return places, scheme, pattern
 
 
+def _projections(places: Mapping[str, Place]) -> list[str]:
+    """Return the images without a plane's number beside planes of the same stack."""
+    stacks = {(p.address, p.channel, p.t) for p in places.values() if p.z > 0}
+    return [
+        name
+        for name, p in places.items()
+        if p.z == 0 and (p.address, p.channel, p.t) in stacks
+    ]
+
+
 def _fields(
-    places: Mapping[str, Place], masks: Mapping[FieldAddress, tuple[MaskFile, ...]]
+    places: Mapping[str, Place],
+    masks: Mapping[FieldAddress, tuple[MaskFile, ...]],
+    project: Projection,
+    *,
+    zero_is_projection: bool,
 ) -> tuple[FieldFiles, ...]:
     images: dict[FieldAddress, list[ImageFile]] = defaultdict(list)
     taken: dict[Place, str] = {}
@@ -248,7 +277,8 @@ def _fields(
         for address in sorted(images, key=_plate_order)
     ]
     for field in fields:
-        _check_complete(field)
+        check_complete(field, zero_is_projection=zero_is_projection)
+        check_depths(field, project)
     return tuple(fields)
 
 
@@ -256,19 +286,6 @@ def _plate_order(address: FieldAddress) -> tuple[object, ...]:
     """Return a sort key: row Z before AA, field 2 before 10."""
     row, column = (len(address.row), address.row), natural_order(address.column)
     return row, column, natural_order(address.field)
-
-
-def _check_complete(field: FieldFiles) -> None:
-    present = {(image.channel, image.t, image.z) for image in field.images}
-    expected = product(field.channels, field.times, field.planes)
-    missing = [place for place in expected if place not in present]
-    if missing:
-        channel, t, z = missing[0]
-        raise PlateError(
-            f"Field {field.address.path} lacks {len(missing)} of "
-            f"{len(missing) + len(present)} images, the first is channel {channel!r}, "
-            f"t {t}, z {z}. Add the missing files, or remove the field's others."
-        )
 
 
 def _check_projection(

@@ -1,16 +1,21 @@
-"""Channel names and pixel sizes from the tags of a TIFF file.
+"""Channel names and voxel sizes from the tags of a TIFF file, or from files beside it.
 
 An open file comes in; names and micrometres go out, from OME-XML, ImageJ's or
-MetaMorph's metadata, or plain resolution tags. Nothing here reads pixels.
+MetaMorph's metadata, the microscope's own files, or plain resolution tags. Nothing here
+reads pixels.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import tifffile
+
+from deepspot_scale.io.image_files.beside import is_harmony, read_beside
 
 _LENGTHS_UM = {
     # Both Unicode micro signs; ImageJ writes an escape.
@@ -26,21 +31,48 @@ _Lengths = dict[str, float | None]
 """Micrometres by axis; None: stated, but in an unknown unit."""
 
 
-def read_tags(file: tifffile.TiffFile) -> tuple[tuple[str, ...], dict[str, float]]:
-    """Return channel names and pixel sizes, as any known program writes them.
+@dataclass(frozen=True)
+class Tags:
+    """What a file says about its image."""
 
-    There are no names without OME-XML; an unnamed channel has an empty text. Sizes are
-    in micrometres by axis, for those of z, y, x where they are known.
+    channels: tuple[str, ...]
+    """Stored names, an empty text for an unnamed channel; empty: none."""
+    spacing_um: dict[str, float]
+    """Voxel size by axis, for those of z, y, x where it is known."""
+    plane: int | None
+    """Number of the plane in MetaXpress's stack, 0 for a projection; None: unknown."""
+
+
+def read_tags(file: tifffile.TiffFile, path: Path, pixels: Element | None) -> Tags:
+    """Read the tags, as any known program writes them; `pixels` is OME's element.
+
+    The resolution tags of Harmony (Operetta, Opera Phenix) give the camera's pixels,
+    not the sample's, and are not used.
     """
-    ome = file.ome_metadata if file.is_ome else None
-    # tifffile's own xml2dict takes ten times as long when each plane is listed.
-    pixels = ElementTree.fromstring(ome).find("{*}Image/{*}Pixels") if ome else None
-    lengths = _resolution_lengths(file) | _metamorph_lengths(file)
+    maker = str(file.pages.first.tags.valueof("Make", ""))
+    harmony = maker.startswith(("PerkinElmer", "Revvity"))
+    harmony |= is_harmony(path) and not file.is_imagej
+    lengths = {} if harmony else _resolution_lengths(file)
+    metamorph = (file.metaseries_metadata or {}).get("PlaneInfo", {})
+    lengths |= _metamorph_lengths(metamorph)
     names: tuple[str, ...] = ()
+    beside = read_beside(path)
+    if beside is not None:
+        lengths |= beside.spacing_um
+        names = (beside.channel,) if beside.channel else ()
     if pixels is not None:
         names = tuple(c.get("Name") or "" for c in pixels.findall("{*}Channel"))
         lengths |= _ome_lengths(pixels.attrib)
-    return names, {axis: um for axis, um in lengths.items() if um is not None}
+    plane = metamorph.get("Z Step")
+    return Tags(
+        names,
+        {axis: um for axis, um in lengths.items() if um is not None},
+        0
+        if "Z Projection Method" in metamorph
+        else None
+        if plane is None
+        else int(plane),
+    )
 
 
 def _ome_lengths(pixels: dict[str, str]) -> _Lengths:
@@ -56,8 +88,7 @@ def _ome_lengths(pixels: dict[str, str]) -> _Lengths:
     return lengths
 
 
-def _metamorph_lengths(file: tifffile.TiffFile) -> _Lengths:
-    plane = (file.metaseries_metadata or {}).get("PlaneInfo", {})
+def _metamorph_lengths(plane: dict[str, Any]) -> _Lengths:
     if not plane.get("spatial-calibration-state", True):
         return {}
     unit = plane.get("spatial-calibration-units")

@@ -7,7 +7,10 @@ represents 2 x 2 pixels along y and x. Nothing here knows plates.
 
 from __future__ import annotations
 
+import errno
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise, product
 from typing import Any
 
@@ -36,12 +39,7 @@ def create_arrays(
             f"{source} is in a plate of version 0.4, which has no shards. Omit shards "
             "or write version 0.5."
         )
-    group = zarr.create_group(
-        source,
-        zarr_format=metadata.zarr_format(version),
-        attributes=metadata.wrap_block(block, version),
-        overwrite=True,
-    )
+    group = _replace_group(source, metadata.wrap_block(block, version), version)
     for level in range(layout.n_levels):
         shape = layout.level_shape(level)
         ones, chunk, shards = (1,) * (len(shape) - 2), (layout.chunk,) * 2, None
@@ -63,6 +61,26 @@ def create_arrays(
                 "separator": "/",
             },
         )
+
+
+def _replace_group(source: str, attributes: Attributes, version: Version) -> zarr.Group:
+    create = partial(
+        zarr.create_group,
+        source,
+        zarr_format=metadata.zarr_format(version),
+        attributes=attributes,
+        overwrite=True,
+    )
+    # Zarr raises a write's first error while its other chunks are still being
+    # written; a folder that one of them fills again cannot be deleted at once.
+    for seconds in (0.1, 0.5, 2.0):
+        try:
+            return create()
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            time.sleep(seconds)
+    return create()
 
 
 def _compressor(version: Version) -> Any:

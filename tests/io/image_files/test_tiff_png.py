@@ -253,6 +253,7 @@ class _BioImage:
 
     scenes = ("left", "right")
     channel_names = ("A", "B", "C", "D")
+    dims = SimpleNamespace(order="TCZYX", shape=TCZYX.shape)
     physical_pixel_sizes = SimpleNamespace(Z=None, Y=0.2, X=0.1)
 
     def __init__(self, path: str) -> None:

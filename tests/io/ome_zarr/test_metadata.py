@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +18,6 @@ from deepspot_scale.io.ome_zarr.metadata import (
     parse_image,
     parse_plate,
     parse_well,
-    read_block,
     wrap_block,
     zarr_format,
 )
@@ -37,18 +36,25 @@ ADDRESSES = st.lists(
 )
 
 
-def _stored(block: dict[str, Any], version: Any) -> dict[str, Any]:
-    """Return a block as it comes back from the attributes of a Zarr group."""
-    attributes = json.loads(json.dumps(wrap_block(block, version)))
-    return read_block(attributes, zarr_format(version))
+def _stored(block: dict[str, Any], version: Any) -> zarr.Group:
+    """Return a group that holds a block, as it comes back from a store."""
+    store: dict[str, Any] = {}
+    number = zarr_format(version)
+    attributes = wrap_block(block, version)
+    zarr.create_group(store, zarr_format=number, attributes=attributes)
+    return zarr.open_group(store, mode="r", zarr_format=number)
+
+
+def _node(block: dict[str, Any]) -> zarr.Group:
+    return _stored(block, "0.5")
 
 
 @given(addresses=ADDRESSES, version=VERSIONS)
 def test_a_plate_lists_each_of_its_wells_and_fields_once(
     addresses: list[FieldAddress], version: Any
 ) -> None:
-    block = _stored(plate_block(addresses, "name", {}, version), version)
-    name, wells = parse_plate(block, "plate")
+    node = _stored(plate_block(addresses, "name", {}, version), version)
+    name, wells = parse_plate(node, "plate")
     assert name == "name"
     assert len(wells) == len(set(wells))
     assert set(wells) == {f"{each.row}/{each.column}" for each in addresses}
@@ -63,7 +69,7 @@ def test_wells_come_in_the_order_of_rows_and_columns() -> None:
     block = plate_block(
         [FieldAddress(*p.split("/"), "0") for p in paths], "", {}, "0.5"
     )
-    assert parse_plate(block, "plate") == ("", ("A/03", "B/2", "B/10", "AA/1"))
+    assert parse_plate(_node(block), "plate") == ("", ("A/03", "B/2", "B/10", "AA/1"))
 
 
 @given(
@@ -106,7 +112,7 @@ def test_a_scale_of_all_levels_multiplies_each() -> None:
             }
         ]
     }
-    listing = parse_image(block, "image")
+    listing = parse_image(_node(block), "image")
     assert [level.scale for level in listing.levels] == [(200, 6), (10, 3)]
     assert listing.spacing_um() == {"y": pytest.approx(0.2)}
 
@@ -116,15 +122,15 @@ def test_a_scale_of_all_levels_multiplies_each() -> None:
 )
 def test_a_well_outside_the_plate_is_refused(path: object) -> None:
     with pytest.raises(PlateError, match="well paths such as B/03"):
-        parse_plate({"plate": {"wells": [{"path": path}]}}, "plate")
+        parse_plate(_node({"plate": {"wells": [{"path": path}]}}), "plate")
 
 
 def test_what_is_listed_twice_is_refused() -> None:
     twice = [{"path": "B/03"}, {"path": "B/03"}]
     with pytest.raises(PlateError, match="B/03 is listed more than once"):
-        parse_plate({"plate": {"wells": twice}}, "plate")
+        parse_plate(_node({"plate": {"wells": twice}}), "plate")
     with pytest.raises(PlateError, match="field 0 is listed more than once"):
-        parse_well({"well": {"images": [{"path": "0"}] * 2}}, "well")
+        parse_well(_node({"well": {"images": [{"path": "0"}] * 2}}), "well")
 
 
 @pytest.mark.parametrize("scale", [[1], [0, 1], [1, -1], [1, float("inf")], ["a", 1]])
@@ -132,5 +138,6 @@ def test_a_scale_that_is_none_is_an_error_of_the_field(scale: list[object]) -> N
     transformation = {"type": "scale", "scale": scale}
     dataset = {"path": "0", "coordinateTransformations": [transformation]}
     axes = [{"name": "y"}, {"name": "x"}]
+    block = {"multiscales": [{"axes": axes, "datasets": [dataset]}]}
     with pytest.raises(FieldError, match="expected multiscales metadata"):
-        parse_image({"multiscales": [{"axes": axes, "datasets": [dataset]}]}, "image")
+        parse_image(_node(block), "image")

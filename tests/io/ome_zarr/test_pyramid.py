@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
+from deepspot_scale.io.ome_zarr.metadata import ImageListing, Level
 from deepspot_scale.io.ome_zarr.pyramid import (
     create_arrays,
     fill_levels,
@@ -62,7 +63,9 @@ def test_levels_filled_by_pieces_are_those_of_the_whole_image(
     )
     create_arrays(str(tmp_path), layout, {}, "0.5")
     open_array(str(tmp_path / "0"))[...] = image
-    fill_levels(str(tmp_path), list("0123"), halve)
+    levels = tuple(Level(str(number), None) for number in range(4))
+    listing = ImageListing("cyx", (None,) * 3, levels, ())
+    fill_levels(str(tmp_path), listing, halve)
     for level in range(4):
         stored = open_array(str(tmp_path / str(level)))[...]
         np.testing.assert_array_equal(stored, image)
