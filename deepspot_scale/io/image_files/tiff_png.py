@@ -26,8 +26,13 @@ SUFFIXES = (*ENDINGS, *BIOIO_SUFFIXES)
 
 def is_image_file(path: str) -> bool:
     """Return whether a file's name has the suffix of a format that is read here."""
-    name = Path(_split_scene(path)[0]).name
+    name = Path(file_of(path)).name
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
+def file_of(source: str) -> str:
+    """Return the file of an image, without the number of the image in it."""
+    return _split_scene(source)[0]
 
 
 def _split_scene(source: str) -> tuple[str, int | None]:
