@@ -151,7 +151,8 @@ def test_a_worker_that_lives_on_reads_a_plate_that_was_written_again(
     def measure() -> Any:
         (entry,) = open_plate(place).entries
         (plane,) = dask.compute(*defer_field(FieldTask(entry), settings, pipeline))
-        return plane.tables["spots"]
+        # Raw spots are scaled by the range of their dtype.
+        return plane.tables["spots"].drop(columns="enhanced")
 
     write_plate(place, {"B/03/0": _as(scene, np.int32)})
     first = measure()
