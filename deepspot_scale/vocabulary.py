@@ -200,6 +200,7 @@ FIELDS = (
     Column("seconds", "float64", "time on the worker"),
     Column("worker", "string", "host and process that did the work"),
     Column("part", "string", "name of the part file that holds its rows"),
+    Column("source_digest", "string", "of metadata and files read; empty: not done"),
 )
 """Counts and seconds of stages come to these, see `runs.contents`."""
 

@@ -72,6 +72,7 @@ TESTED_ELSEWHERE = {
     "report.further_tables": "tables and layers of toy stages in test_new_stage.py",
     "report.gallery": "chosen fields in report/test_quality_flags.py",
     "report.html": "escaping in report/test_page.py",
+    "report.page_folder": "what is written and removed in report/test_page.py",
     "report.roses": "angles and lengths in report/test_figures.py",
     "report.sections": "figures of a whole page in report/test_page.py",
     "report.summary": "sentences in report/test_page.py",

@@ -39,6 +39,9 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option(help="Try fields again that failed before.")
     ] = False,
+    redo_changed: Annotated[
+        bool, typer.Option(help="Do fields again whose files have changed since.")
+    ] = False,
     device: options.Device = "auto",
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
@@ -70,7 +73,7 @@ def run(
             plate,
             out,
             make_settings(channels=tuple(channels), **settings),
-            selection=Selection(chosen, limit),
+            selection=Selection(chosen, limit, redo_changed=redo_changed),
             device=_device_on(where, device),
             threads=where.network_threads,
             retry_failed=retry_failed,
@@ -211,6 +214,11 @@ def _execute(
 
     for well in prepared.plate.missing:
         say(f"well {well} is listed in the plate, but it is not there")
+    if prepared.unchecked:
+        say(
+            f"of {prepared.unchecked} fields that were done before, only the metadata "
+            "were compared: the store does not list its files"
+        )
     for line in describe_run(prepared):
         say(line)
     with (

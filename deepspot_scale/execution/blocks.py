@@ -12,11 +12,13 @@ from typing import Any
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.blockwise.rounds import defer_rounds, join_pieces
 from deepspot_scale.execution.planes import (
+    FieldReader,
     FieldTask,
     InputChoice,
+    digest_inputs,
     iter_field_planes,
+    labels_in_use,
     plane_box,
-    plane_reader,
     plane_result,
 )
 from deepspot_scale.io.plate import open_field
@@ -33,9 +35,10 @@ def defer_field(task: FieldTask, choice: InputChoice, pipeline: Pipeline) -> lis
     source = open_field(task.entry)
     blocks = pipeline.blocks(plane_box(source, pipeline.axes).shape)
     finish = delayed(plane_result, pure=False)
+    labels, digest = labels_in_use(choice), digest_inputs(source, choice)
     planes = []
     for plane in iter_field_planes(source, choice, pipeline.axes):
-        reader = plane_reader(task.entry, plane, choice)
+        reader = FieldReader(task.entry, plane, labels, digest)
         answers, pieces = defer_rounds(
             pipeline,
             blocks,
@@ -43,5 +46,5 @@ def defer_field(task: FieldTask, choice: InputChoice, pipeline: Pipeline) -> lis
             task.given(plane, source.n_t),
         )
         whole = join_pieces(pipeline, answers, pieces)
-        planes.append(finish(whole, source, plane, pipeline))
+        planes.append(finish(whole, source, plane, pipeline, digest))
     return planes

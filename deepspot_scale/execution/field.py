@@ -22,14 +22,14 @@ from deepspot_scale.execution.planes import (
     InputChoice,
     LoadedReader,
     OpenReader,
-    PlaneIndex,
     PlaneResult,
+    digest_inputs,
     iter_field_planes,
     labels_in_use,
     plane_box,
     plane_result,
 )
-from deepspot_scale.io.plate import Field, open_field
+from deepspot_scale.io.plate import open_field
 
 PIXELS_TOGETHER = 1 << 22
 """Planes go side by side until they have this many pixels: one of 2048 x 2048 px goes
@@ -126,6 +126,7 @@ def _iter_groups(
             source = open_field(task.entry)
             planes = list(iter_field_planes(source, choice, pipeline.axes))
             box = plane_box(source, pipeline.axes)
+            digest = digest_inputs(source, choice)
         except Exception as error:  # this field's outcome, for the caller to judge
             ends[number].take(Outcome(error, time.perf_counter() - began))
             continue
@@ -134,7 +135,8 @@ def _iter_groups(
             if ends[number].error is not None:
                 break
             reader = OpenReader(source, plane, labels_in_use(choice))
-            running = _iter_plane(task, source, LoadedReader(reader, box), pipeline)
+            loaded = LoadedReader(reader, box)
+            running = _iter_plane(task, digest, loaded, pipeline)
             group.append((number, running))
             pixels += math.prod(box.shape)
             if pixels >= PIXELS_TOGETHER:
@@ -145,11 +147,12 @@ def _iter_groups(
 
 
 def _iter_plane(
-    task: FieldTask, source: Field, loaded: LoadedReader, pipeline: Pipeline
+    task: FieldTask, digest: str, loaded: LoadedReader, pipeline: Pipeline
 ) -> Running:
     spent: Seconds = defaultdict(float)
     blocks = pipeline.blocks(loaded.whole.shape)
-    plane: PlaneIndex = loaded.reader.plane
+    source, plane = loaded.reader.source, loaded.reader.plane
     given = task.given(plane, source.n_t)
     answers = yield from iter_rounds(pipeline, blocks, loaded, given, spent)
-    return plane_result(answers, source, plane, pipeline)._replace(seconds=spent)
+    result = plane_result(answers, source, plane, pipeline, digest)
+    return result._replace(seconds=spent)

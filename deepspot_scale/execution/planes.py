@@ -23,6 +23,7 @@ from deepspot_scale.blockwise.geometry import Box, whole_box
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import FieldError, did_you_mean
 from deepspot_scale.io.plate import Field, FieldEntry, open_field
+from deepspot_scale.io.source_digest import digest_source
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.vocabulary import PROJECTED, PlaneIdentity
 
@@ -70,6 +71,8 @@ class PlaneResult(NamedTuple):
     """Layers that are kept, by name."""
     seconds: Mapping[str, float] | None = None
     """Time of each stage; None where blocks went to several workers."""
+    source_digest: str = ""
+    """Of the field, just before it was read, see `io.source_digest`."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,9 @@ class FieldTask:
 
 
 @lru_cache(maxsize=8)
-def _opened(entry: FieldEntry) -> Field:
+def _opened(entry: FieldEntry, digest: str) -> Field:
+    """Open a field once: a worker may outlive the content that a path has."""
+    del digest
     return open_field(entry)
 
 
@@ -164,10 +169,12 @@ class FieldReader:
     plane: PlaneIndex
     labels: tuple[tuple[str, str], ...]
     """As in `OpenReader`."""
+    digest: str
+    """Of the field's content, see `io.source_digest`."""
 
     def open(self) -> OpenReader:
         """Return the reader of the field, which is opened once by each worker."""
-        return OpenReader(_opened(self.entry), self.plane, self.labels)
+        return OpenReader(_opened(self.entry, self.digest), self.plane, self.labels)
 
     def __call__(self, name: str, box: Box) -> NDArray[Any]:
         """Return the pixels of the image or of labels in `box`."""
@@ -251,11 +258,9 @@ def iter_field_planes(
             yield PlaneIndex(t, channel, choice.project if source.n_z > 1 else 0)
 
 
-def plane_reader(
-    entry: FieldEntry, plane: PlaneIndex, choice: InputChoice
-) -> FieldReader:
-    """Return the reader of one plane and of the labels that were asked for."""
-    return FieldReader(entry, plane, labels_in_use(choice))
+def digest_inputs(source: Field, choice: InputChoice) -> str:
+    """Return the digest of a field's image and of the labels that were asked for."""
+    return digest_source(source, (name for _, name in labels_in_use(choice)))
 
 
 def labels_in_use(choice: InputChoice) -> tuple[tuple[str, str], ...]:
@@ -265,7 +270,7 @@ def labels_in_use(choice: InputChoice) -> tuple[tuple[str, str], ...]:
 
 
 def plane_result(
-    answers: Answers, source: Field, plane: PlaneIndex, pipeline: Pipeline
+    answers: Answers, source: Field, plane: PlaneIndex, pipeline: Pipeline, digest: str
 ) -> PlaneResult:
     """Return what leaves the field, from the answers of all rounds."""
     identity = PlaneIdentity(
@@ -279,4 +284,5 @@ def plane_result(
         {table.name: table.make(answers, identity) for table in pipeline.tables},
         {count.name: count.count(answers[count.of]) for count in pipeline.counts},
         {layer.name: answers.by_name[layer.name] for layer in pipeline.layers},
+        source_digest=digest,
     )

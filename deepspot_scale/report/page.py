@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
@@ -23,6 +22,7 @@ from deepspot_scale.report import html, sections
 from deepspot_scale.report.further_tables import list_layers, summarise_tables
 from deepspot_scale.report.gallery import choose_fields, gallery
 from deepspot_scale.report.html import plural
+from deepspot_scale.report.page_folder import FOLDER, PageFiles
 from deepspot_scale.report.quality_flags import FLAGS, count_raw_spots, flag_fields
 from deepspot_scale.report.summary import headline, readable, sentences
 from deepspot_scale.runs.results import RunResults, open_run
@@ -31,26 +31,6 @@ from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.statistics.sector_index import ROTATION_NOTES
 from deepspot_scale.tables import empty_table
 from deepspot_scale.vocabulary import QUALITY
-
-FOLDER: Final = "report"
-"""Folder of figures and numbers, beside the page."""
-
-
-@dataclass(frozen=True)
-class _Files:
-    """The folder of figures and numbers; writes them and returns their HTML."""
-
-    folder: Path
-
-    def figure(self, plot: html.Plot) -> str:
-        svg = html.svg_text(plot.figure)
-        (self.folder / f"{plot.name}.svg").write_text(svg, encoding="utf-8")
-        plot.numbers.to_csv(self.folder / f"{plot.name}.csv", index=False)
-        return html.figure_html(plot, svg, FOLDER)
-
-    def table(self, name: str, whole: pd.DataFrame, shown: pd.DataFrame) -> str:
-        whole.to_csv(self.folder / f"{name}.csv", index=False)
-        return html.table(shown, file=f"{FOLDER}/{name}.csv")
 
 
 def write_report(
@@ -80,10 +60,10 @@ def write_report(
     measured = "quality" in run.contents.tables
     quality = run.read("quality") if measured else empty_table(QUALITY)
     flags = flag_fields(run, quality, count_raw_spots(run, plate))
-    folder = run.folder.local_path
+    files = PageFiles()
     parts = {
         "summary": ("In short", _summary(run, flags)),
-        "plate": ("Plate", _plate(run, files := _clean_folder(folder))),
+        "plate": ("Plate", _plate(run, files)),
         "polarity": ("Polarity", _polarity(run, files)),
         "wells": ("Every well", "".join(map(files.figure, sections.well_figures(run)))),
         "fields": ("Fields to look at", _gallery(run, plate, quality, flags)),
@@ -91,24 +71,14 @@ def write_report(
         "further": ("What else was measured", _further(run, files)),
         "run": ("The run", _facts(run)),
     }
-    target = folder / "report.html"
     body = _header(run, parts) + "".join(
         f"<section id='{name}'><h2>{title}</h2>{text}</section>"
         for name, (title, text) in parts.items()
         if text
     )
     text = html.page(f"Spots and polarity: {_name(run)}", body)
-    target.write_text(text, encoding="utf-8")
-    return target
-
-
-def _clean_folder(run_folder: Path) -> _Files:
-    """Return the folder of figures and numbers, without those of an earlier page."""
-    folder = run_folder / FOLDER
-    folder.mkdir(exist_ok=True)
-    for old in (*folder.glob("*.svg"), *folder.glob("*.csv")):
-        old.unlink()
-    return _Files(folder)
+    files.write(run.folder, "report.html", text)
+    return run.folder.local_path / "report.html"
 
 
 def _name(run: RunResults) -> str:
@@ -136,7 +106,7 @@ def _summary(run: RunResults, flags: pd.DataFrame) -> str:
     return f"{html.big_numbers(headline(run))}<ul>{items}</ul>"
 
 
-def _plate(run: RunResults, files: _Files) -> str:
+def _plate(run: RunResults, files: PageFiles) -> str:
     if not (run.wells["row"] != "").any():
         shown = run.fields[["field", "n_spots", "n_cells", "status"]]
         return files.table("images", run.fields, shown) if len(shown) else ""
@@ -149,7 +119,7 @@ def _plate(run: RunResults, files: _Files) -> str:
     )
 
 
-def _polarity(run: RunResults, files: _Files) -> str:
+def _polarity(run: RunResults, files: PageFiles) -> str:
     polarity = run.summaries["polarity"]
     if polarity["value"].isna().all():
         return ""
@@ -184,7 +154,7 @@ def polarity_note(polarity: pd.DataFrame) -> str:
     )
 
 
-def _comparisons(run: RunResults, files: _Files) -> str:
+def _comparisons(run: RunResults, files: PageFiles) -> str:
     n_conditions = run.plate_map["condition"].nunique()
     if n_conditions > MOST_COMPARED:
         return (
@@ -222,7 +192,7 @@ def _gallery(
 
 
 def _quality(
-    run: RunResults, quality: pd.DataFrame, flags: pd.DataFrame, files: _Files
+    run: RunResults, quality: pd.DataFrame, flags: pd.DataFrame, files: PageFiles
 ) -> str:
     if run.fields.empty:
         return ""
@@ -250,7 +220,7 @@ def _quality(
     return f"<ul>{items}</ul>{note}{listed}{title}{failures}"
 
 
-def _further(run: RunResults, files: _Files) -> str:
+def _further(run: RunResults, files: PageFiles) -> str:
     """Return the tables and layers that no other section shows."""
     text = ""
     for name, (n_rows, lines) in summarise_tables(run).items():

@@ -5,7 +5,8 @@
 The highest number is valid. A client takes a run by creating the next number, which
 only one of several can do; while it works, it changes the file every few seconds. A
 lease is stale when its process is known to be gone, or when its content has not changed
-for a minute of the watcher's own clock, so clocks of different machines need not agree.
+for a minute of the watcher's own monotonic clock. The times in it are for people only:
+clocks of machines need not agree, and may be set while a run goes.
 
 On local disks, memory, and stores with conditional writes (S3, Google, Azure through
 their fsspec file systems) exactly one of two clients that race for a stale lease gets
@@ -35,8 +36,6 @@ from deepspot_scale.runs.run_folder import LEASES, check_place, place_errors
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 POLL_SECONDS = 0.5
-SAME_START = 5.0
-"""Seconds by which two readings of one process's start may differ."""
 
 
 @dataclass(frozen=True)
@@ -206,15 +205,24 @@ def _now() -> str:
 
 
 def _own_facts() -> dict[str, Any]:
-    import psutil
-
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "since": _now(),
         "machine": _machine(),
-        "started": psutil.Process().create_time(),
+        "start_ticks": _start_ticks(os.getpid()),
     }
+
+
+def _start_ticks(pid: int) -> str:
+    """Return when a process started, in clock ticks since boot; empty: not known.
+
+    psutil's create_time adds the time of boot, which moves when the clock is set.
+    """
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return status.rpartition(")")[2].split()[19]
+    return ""
 
 
 def _machine() -> str:
@@ -234,11 +242,12 @@ def is_gone(holder: Holder) -> bool:
     if facts.get("machine") != _machine():
         return False
     try:
-        process = psutil.Process(int(facts["pid"]))
-        if process.status() == psutil.STATUS_ZOMBIE:
+        pid, started = int(facts["pid"]), facts.get("start_ticks")
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
             return True
-        return bool(abs(process.create_time() - facts["started"]) > SAME_START)
     except psutil.NoSuchProcess:
         return True
     except (psutil.Error, KeyError, TypeError, ValueError):
         return False
+    # Another process may have got the number since.
+    return bool(started) and started != _start_ticks(pid)

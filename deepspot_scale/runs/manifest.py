@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -138,6 +139,17 @@ def rows_of(fields: pd.DataFrame, addresses: set[FieldAddress]) -> pd.DataFrame:
     return kept
 
 
+def remove_parts(folder: Folder, parts: Iterable[str]) -> None:
+    """Remove whole parts, so that their fields are left to do.
+
+    The entry goes first: tables without one do not count, and `sweep` removes them.
+    """
+    kinds = (ENTRIES, *read_contents(folder).tables)
+    for part in parts:
+        for kind in kinds:
+            folder.remove(f"{kind}/{part}.parquet")
+
+
 def sweep(folder: Folder) -> int:
     """Remove what killed writers left, so that each field is in one part only.
 
@@ -168,8 +180,7 @@ def _drop_superseded(folder: Folder) -> int:
             continue
         changed += 1
         if own.empty:
-            for kind in (*contents.tables, ENTRIES):
-                folder.remove(f"{kind}/{entry}")
+            remove_parts(folder, [part])
             continue
         tables = {
             kind: own_rows(read_table(folder, f"{kind}/{entry}", columns), own)

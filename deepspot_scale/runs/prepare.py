@@ -23,6 +23,7 @@ from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.plugins import installed_versions
 from deepspot_scale.runs import manifest
+from deepspot_scale.runs.changed_fields import check_sources
 from deepspot_scale.runs.contents import Contents
 from deepspot_scale.runs.kept_layers import create_plates
 from deepspot_scale.runs.process import Job
@@ -42,6 +43,8 @@ class Selection:
     """Largest number of fields, from the first of the plate."""
     failed: bool = False
     """Whether only fields that failed before are processed."""
+    redo_changed: bool = False
+    """Whether fields that changed since they were done are done again."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Prepared:
     """Skipped fields that had failed."""
     before: pd.DataFrame
     """Rows of the skipped fields, columns `vocabulary.FIELDS`."""
+    unchecked: int
+    """Done fields whose files the store does not list: only metadata were compared."""
 
 
 def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the work is done
@@ -83,7 +88,8 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     Raises
     ------
     PlateError, SettingsError, RunError, WeightsError
-        The plate cannot be opened, a setting is unfit, or the folder holds another run.
+        The plate cannot be opened, a setting is unfit, the folder holds another run, or
+        a field has changed since it was done.
     """
     plate = open_plate(source)
     chosen = select_fields(plate, selection)
@@ -96,7 +102,9 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     channels = _name_channels(plate, chosen, settings)
     begin_run(folder, settings, Contents.of(pipeline))
     open_provenance(folder, _provenance(plate, settings))
-    tried = manifest.read_fields(folder)
+    tried, unchecked = check_sources(
+        folder, plate, settings, redo=selection.redo_changed
+    )
     good = manifest.settled(tried, retry_failed=True)
     settled = good if retry_failed or selection.failed else _all_tried(tried)
     create_plates(folder, pipeline.layers, fields)
@@ -124,6 +132,7 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
         channels,
         len(skipped - good),
         manifest.rows_of(tried, skipped),
+        unchecked,
     )
 
 

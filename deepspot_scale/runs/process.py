@@ -168,6 +168,7 @@ def describe_field(
         "seconds": seconds,
         **stage_seconds(planes, pipeline.stages),
         "worker": this_worker(),
+        "source_digest": planes[0].source_digest if planes else "",
     }
 
 

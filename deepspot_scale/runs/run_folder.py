@@ -92,7 +92,8 @@ def open_provenance(folder: Folder, facts: dict[str, Any]) -> None:
     Raises
     ------
     RunError
-        The run was begun with another plate, other weights or other references.
+        The run was begun with another plate, other weights, other references, or by
+        another version of this package.
     """
     name = "provenance.json"
     if folder.exists(name):
@@ -114,4 +115,8 @@ def _identity(facts: dict[str, Any]) -> dict[str, str]:
         for role, file in facts.items()
         if isinstance(file, dict) and "sha256" in file
     }
-    return {"input": str(facts.get("input", {}).get("source", "")), **hashed}
+    return {
+        "input": str(facts.get("input", {}).get("source", "")),
+        "deepspot-scale": str(facts.get("versions", {}).get("deepspot-scale", "")),
+        **hashed,
+    }

@@ -19,11 +19,12 @@ from deepspot_scale.errors import FieldError
 from deepspot_scale.execution.blocks import defer_field
 from deepspot_scale.execution.field import run_field, run_fields
 from deepspot_scale.execution.planes import (
+    FieldReader,
     FieldTask,
     LoadedReader,
     PlaneIndex,
     iter_field_planes,
-    plane_reader,
+    labels_in_use,
 )
 from deepspot_scale.io.plate import FieldEntry, open_plate
 from deepspot_scale.kernels.references import Reference
@@ -145,7 +146,7 @@ def test_a_flipped_plane_has_flipped_spots(
 def test_a_loaded_reader_reads_each_plane_once(entry: FieldEntry) -> None:
     settings = _settings(cells="cells")
     asked = []
-    reader = plane_reader(entry, PlaneIndex(0, 1, "max"), settings)
+    reader = FieldReader(entry, PlaneIndex(0, 1, "max"), labels_in_use(settings), "")
 
     class Counting:
         dtype, has = reader.dtype, reader.has

@@ -1,10 +1,13 @@
+import errno
+import os
+import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from deepspot_scale.errors import RunError
+from deepspot_scale.errors import RunError, StoreError
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image, write_labels
 from deepspot_scale.io.plate import open_plate
@@ -134,15 +137,58 @@ def test_each_figure_is_also_an_svg_with_a_csv_that_the_page_links(
         assert "<text" in (run / "report" / f"{name}.svg").read_text("utf-8")
 
 
-def test_figures_of_an_earlier_report_are_gone(tmp_path):
-    run = write_run(tmp_path / "RUN", fields_of())
-    (run / "report").mkdir()
-    (run / "report" / "old.svg").write_text("")
+def test_a_report_removes_what_an_earlier_one_wrote_and_nothing_else(
+    tmp_path, draw_cells
+):
+    run = write_run(tmp_path / "RUN", fields_of(), cells=draw_cells())
     write_report(run)
-    assert not (run / "report" / "old.svg").exists()
+    own = {path.name for path in (run / "report").iterdir()}
+    assert "roses.svg" in own
+    (run / "report" / "mine.svg").write_text("drawn by hand")
+    (run / "report" / "mine.csv").write_text("counted by eye")
+    Folder(str(run)).remove("cells/all.parquet")
+    summarise_run(Folder(str(run)), read_settings(SETTINGS), NO_MAP, ["FISH"])
+    write_report(run)
+    assert not (run / "report" / "roses.svg").exists()
+    assert (run / "report" / "mine.svg").read_text() == "drawn by hand"
+    assert (run / "report" / "mine.csv").read_text() == "counted by eye"
 
 
-def test_a_report_written_anew_is_the_same(tmp_path, draw_cells):
+def test_a_list_of_files_cannot_make_a_report_delete_elsewhere(tmp_path):
+    run = write_run(tmp_path / "RUN", fields_of())
+    write_report(run)
+    (run / "report" / "files.json").write_text('["../settings.toml", ".."]')
+    write_report(run)
+    assert (run / "settings.toml").exists()
+
+
+@pytest.mark.parametrize("name", ["files.json", "plate_spots.svg", "report.html"])
+def test_a_report_that_breaks_off_leaves_the_earlier_page_whole(
+    tmp_path, draw_cells, monkeypatch, name
+):
+    run = write_run(tmp_path / "RUN", fields_of(), cells=draw_cells())
+    before = read(run)
+    (run / "provenance.json").write_text('{"versions": {"numpy": "2.0"}}')
+    true = os.replace
+
+    def fail(source, target):
+        if os.path.basename(target) == name:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        true(source, target)
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "replace", fail)
+        with pytest.raises(StoreError, match="no space"):
+            write_report(run)
+    assert (run / "report.html").read_text("utf-8") == before
+    assert not list(run.rglob("*.partial-*"))
+    linked = set(re.findall(r'href="(report/[^"]+)"', before))
+    assert "report/roses.svg" in linked
+    assert all((run / name).exists() for name in linked)
+    assert read(run) != before
+
+
+def test_a_report_written_again_is_the_same(tmp_path, draw_cells):
     run = write_run(tmp_path / "RUN", fields_of(), cells=draw_cells())
     assert read(run) == read(run)
 

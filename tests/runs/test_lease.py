@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs import lease as leases
-from deepspot_scale.runs.lease import hold_run, read_holder
+from deepspot_scale.runs.lease import hold_run, is_gone, read_holder
 
 FOREIGN = {"host": "node7", "pid": 12, "since": "noon", "machine": "another"}
 
@@ -73,6 +74,34 @@ def test_a_client_that_was_killed_here_is_replaced_at_once(tmp_path: Path) -> No
     assert not read_holder(folder).released
     with hold_run(folder, say=pytest.fail) as lease:
         assert lease.number == 2
+
+
+def test_a_live_client_is_not_dead_because_the_clock_was_set(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = psutil.Process.create_time
+    with hold_run(folder):
+        for step in (0, 6, -6, 3600, -(10**9)):
+            # As psutil tells it when the clock was set since: it counts from the epoch.
+            monkeypatch.setattr(
+                psutil.Process, "create_time", lambda p, step=step: true(p) + step
+            )
+            assert not is_gone(read_holder(folder))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the ticks")
+def test_a_process_that_got_the_number_of_a_dead_client_is_not_taken_for_it(
+    folder: Folder,
+) -> None:
+    with hold_run(folder):
+        own = read_holder(folder).facts
+    _leave(folder, **own | {"released": False})
+    assert not is_gone(read_holder(folder))
+    _leave(folder, **own | {"released": False, "start_ticks": "1"})
+    assert is_gone(read_holder(folder))
+    # A lease of an earlier version tells the start by the clock: only beats count.
+    _leave(folder, **own | {"released": False, "start_ticks": "", "started": 1.0})
+    assert not is_gone(read_holder(folder))
 
 
 def test_a_lease_that_does_not_change_is_stale_by_the_watchers_clock(
