@@ -200,7 +200,10 @@ def test_prometheus_reads_what_the_tables_say(shown: Panel) -> None:
     assert metrics["deepspot_fields_failed"] == 1
     rate = metrics["deepspot_images_per_second"]
     assert rate == pytest.approx(5 / numbers["seconds"])
-    for stage in ("scale", "enhance", "detect", "cells"):
+    columns = [name for name in shown.fields if name.startswith("seconds_")]
+    stages = [name.removeprefix("seconds_") for name in columns]
+    assert {"brightness", "detect", "quality"} <= {*stages}
+    for stage in stages:
         seconds = shown.fields[f"seconds_{stage}"].sum()
         assert metrics[f"deepspot_stage_seconds {stage}"] == pytest.approx(seconds)
 
