@@ -70,6 +70,11 @@ def plain_number(word: str) -> str:
     return match[1] if match else word
 
 
+def row_column_key(row: str, column: str) -> tuple[str, str]:
+    """Return the same key for B and 3 as for b and 03, see `well_key`."""
+    return row.strip().upper(), plain_number(column.strip())
+
+
 def well_key(word: str) -> tuple[str, str] | None:
     """Return row and column of a well as users write it: B3, B03, b/3, B-03, B/3.0.
 
@@ -79,7 +84,7 @@ def well_key(word: str) -> tuple[str, str] | None:
     (('B', '3'), None)
     """
     match = re.fullmatch(r"([A-Za-z]+)[-_/ ]?(\d+(?:[.,]0+)?)", word.strip())
-    return (match[1].upper(), plain_number(match[2])) if match else None
+    return row_column_key(match[1], match[2]) if match else None
 
 
 def same_well(given: str, address: FieldAddress) -> bool:

@@ -10,7 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.vocabulary import FieldAddress, plain_number, same_well, well_key
+from deepspot_scale.vocabulary import (
+    FieldAddress,
+    plain_number,
+    row_column_key,
+    same_well,
+    well_key,
+)
 
 Wells = Mapping[tuple[str, str], Sequence[FieldAddress]]
 """The addresses of each well, by `vocabulary.well_key`."""
@@ -26,7 +32,7 @@ def group_by_well(addresses: Iterable[FieldAddress]) -> Wells:
     """Return the addresses of each well, by its key."""
     wells = defaultdict(list)
     for each in addresses:
-        wells[each.row.upper(), plain_number(each.column)].append(each)
+        wells[row_column_key(each.row, each.column)].append(each)
     return wells
 
 

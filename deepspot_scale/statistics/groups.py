@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.vocabulary import row_column_key
 
 WELL: Final = ["row", "column"]
 FIELD: Final = [*WELL, "field"]
@@ -34,7 +35,8 @@ def with_plate_map(table: pd.DataFrame, plate_map: pd.DataFrame) -> pd.DataFrame
     words = _map_words(plate_map)
     wells = table[WELL].drop_duplicates().reset_index(drop=True)
     pairs = zip(wells["row"], wells["column"], strict=True)
-    found = [words.get(_well_key(*pair), {}) for pair in pairs]
+    keys = (row_column_key(str(row), str(column)) for row, column in pairs)
+    found = [words.get(key, {}) for key in keys]
     named = wells.assign(**{name: [w.get(name, "") for w in found] for name in MAP})
     bare = table.drop(columns=MAP, errors="ignore")
     return bare.merge(named, how="left", on=WELL)
@@ -70,11 +72,6 @@ def merge_planes(cells: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _well_key(row: object, column: object) -> tuple[str, str]:
-    """Return the same key for B and 3 as for b and 03."""
-    return str(row).strip().upper(), str(column).strip().lstrip("0") or "0"
-
-
 def _map_words(plate_map: pd.DataFrame) -> dict[tuple[str, str], dict[str, str]]:
     if plate_map.empty:
         return {}
@@ -85,7 +82,7 @@ def _map_words(plate_map: pd.DataFrame) -> dict[tuple[str, str], dict[str, str]]
         )
     words: dict[tuple[str, str], dict[str, str]] = {}
     for line in plate_map.to_dict("records"):
-        key = _well_key(line["row"], line["column"])
+        key = row_column_key(str(line["row"]), str(line["column"]))
         if key in words:
             raise SettingsError(
                 f"the plate map names well {''.join(key)} twice; keep one line"
