@@ -69,6 +69,15 @@ def load_plugin(name: str, group: str, *, known: Iterable[str] = ()) -> Any:
         ) from error
 
 
+def is_own_code(name: str | None, group: str) -> bool:
+    """Return whether a name is ``module:attribute``, not that of an installed package.
+
+    Any module that can be imported has such a name, so it runs only if the user gives
+    it, never because a file does.
+    """
+    return name is not None and _place(name, group) == name
+
+
 def hash_plugin(name: str, group: str) -> str | None:
     """Return the SHA-256 of a plug-in's file; None if there is no plug-in or no file.
 

@@ -8,6 +8,7 @@ the fields, is not here: it must not change an answer.
 
 from __future__ import annotations
 
+import os
 import tomllib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,11 +23,12 @@ from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.config import Strict, checked
 from deepspot_scale.errors import SettingsError, did_you_mean
+from deepspot_scale.networks.weights import shipped_models
 from deepspot_scale.pipeline import STAGES, assemble_stages, find_stages
+from deepspot_scale.plugins import DETECTORS, ENGINES, hash_plugin, is_own_code
 from deepspot_scale.plugins import STAGES as GROUP
-from deepspot_scale.plugins import hash_plugin
 from deepspot_scale.stages.detection.detect import DetectOptions
-from deepspot_scale.stages.enhancement import EnhanceOptions
+from deepspot_scale.stages.enhancement import ENHANCE, EnhanceOptions
 
 Options = TypeVar("Options", bound=StageOptions)
 
@@ -250,9 +252,53 @@ def read_settings(text: str) -> Settings:
     return _settings(values, (*unread, *STAGES))
 
 
-def load_settings(settings: Settings) -> Settings:
-    """Return settings as read, with the stages loaded that they name."""
+def load_settings(settings: Settings, *, allowed: Iterable[str] = ()) -> Settings:
+    """Return settings as read, with the stages loaded that they name.
+
+    Code that the settings name as ``module:attribute`` is imported only if it is among
+    those `allowed`; SettingsError says which is not.
+    """
+    named = [
+        ("detector", settings.of(DetectOptions).detector, DETECTORS),
+        ("engine", settings.of(EnhanceOptions).engine, ENGINES),
+        *(("stage", name, GROUP) for name in settings.stages),
+    ]
+    own = [(kind, name) for kind, name, group in named if is_own_code(name, group)]
+    if not {name for _, name in own} <= set(allowed):
+        flags = " ".join(f"--{kind} {name}" for kind, name in own)
+        raise SettingsError(
+            "the settings name code that belongs to no installed package, and may be "
+            "another's. It runs only if you name it again: in the folder where its "
+            f"module lies, give the same command with {flags}"
+        )
+    unknown = sorted({*allowed}.difference(name for _, name, _ in named))
+    if unknown:
+        raise SettingsError(
+            f"the settings do not name {', '.join(unknown)}; a run keeps the detector, "
+            "engine and stages that it was begun with"
+        )
     return _settings(settings.to_dict(), find_stages(settings.stages))
+
+
+def find_files(settings: Settings, folder: str) -> Settings:
+    """Return settings whose tables and weights are named from anywhere.
+
+    Relative paths of files that exist are those below `folder`; empty: as they are.
+    """
+    if not folder:
+        return settings
+    values = settings.to_dict()
+
+    def whole(name: str | None) -> str | None:
+        path = os.path.join(folder, name or "")
+        return path if name and os.path.isfile(path) else name
+
+    for name in ("reference", "plate_map"):
+        values[name] = whole(values[name])
+    enhance = values[ENHANCE.name]
+    if enhance["model"] not in shipped_models():
+        enhance["model"] = whole(enhance["model"])
+    return _settings(values, find_stages(settings.stages))
 
 
 def assemble(settings: Settings, *, device: str = "auto", threads: int = 0) -> Pipeline:

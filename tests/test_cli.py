@@ -124,16 +124,71 @@ def test_a_run_tells_how_it_stands_and_is_mended_without_its_options(
     assert wells["condition"].tolist() == ["drug", ""]
 
 
-def test_a_run_with_a_detector_of_its_folder_goes_on_from_anywhere(
-    plate: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+WEARY = """
+import numpy as np
+import deepspot_scale as ds
+
+seen = []
+
+def find(image):
+    seen.append(image)
+    if len(seen) > 1:
+        raise KeyboardInterrupt
+    return np.argwhere(image > np.quantile(image, 0.999))
+
+detector = ds.PointDetector(find, halo=16, on="raw")
+"""
+STAGE = """
+from deepspot_scale.blockwise.contract import Stage, StageOptions
+
+stage = Stage("idle", StageOptions, lambda options, context: None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [
+        (("--no-enhance", "--detector", "lone_detector:detector"), WEARY.replace("> 1", "> 99")),
+        (("--no-enhance", "--stage", "lone_stage:stage"), STAGE),
+    ],
+)
+def test_code_that_a_run_names_runs_again_only_if_it_is_named_again(
+    plate: Path,
+    tmp_path: Path,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    module: str,
 ) -> None:
-    (tmp_path / "untired.py").write_text(WEARY.replace("> 1", "> 1000"))
+    mark = f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
+    (tmp_path / f"{words[-1].partition(':')[0]}.py").write_text(mark + module)
     monkeypatch.chdir(tmp_path)
-    words = ("--no-enhance", "--detector", "untired:detector")
     command("run", plate, "-c", "FISH", *words, "--wells", "B03", "--out", "run")
-    retry = [sys.executable, "-m", "deepspot_scale.cli", "retry", tmp_path / "run"]
-    done = subprocess.run(retry, cwd="/", capture_output=True, text=True, check=False)
-    assert done.returncode == DONE, done.stderr
+    (tmp_path / "ran").unlink()
+
+    def call(*words: object, folder: Path = tmp_path) -> Any:
+        words = (sys.executable, "-m", "deepspot_scale.cli", *map(str, words))
+        return subprocess.run(
+            words, cwd=folder, capture_output=True, text=True, check=False
+        )
+
+    for told in ("status", "retry"):
+        ended = call(told, tmp_path / "run")
+        assert not (tmp_path / "ran").exists()
+    assert ended.returncode == USAGE
+    flags = words[1:]
+    assert f"It runs only if you name it again: {WHERE}{' '.join(flags)}" in ended.stderr
+    # The run folder does not say either where modules are looked for.
+    ended = call("retry", tmp_path / "run", *flags, folder=Path("/"))
+    assert "start where its module lies" in ended.stderr
+    assert not (tmp_path / "ran").exists()
+    ended = call("retry", tmp_path / "run", *flags)
+    assert ended.returncode == DONE, ended.stderr
+    assert (tmp_path / "ran").exists()
+    assert "1 fields done, 0 failed, 2 skipped" in ended.stderr
+
+
+WHERE = "in the folder where its module lies, give the same command with "
 
 
 def test_only_a_run_folder_stands_somehow(tmp_path: Path, command: Command) -> None:
@@ -382,21 +437,6 @@ def test_detect_keeps_the_rows_of_what_was_done(
     assert not (tmp_path / "spots.csv").exists()
     assert set(pd.read_csv(tmp_path / "spots.csv.partial")["image"]) == {"a"}
 
-
-WEARY = """
-import numpy as np
-import deepspot_scale as ds
-
-seen = []
-
-def find(image):
-    seen.append(image)
-    if len(seen) > 1:
-        raise KeyboardInterrupt
-    return np.argwhere(image > np.quantile(image, 0.999))
-
-detector = ds.PointDetector(find, halo=16, on="raw")
-"""
 
 
 def test_detect_says_which_of_several_channels_it_took(

@@ -255,8 +255,14 @@ def test_a_stage_of_ones_own_has_a_table_that_is_read_without_its_code(
     assert "rating_stage" not in sys.modules
     assert read.to_dict() == settings.to_dict()
     assert difference(read, settings) == []
-    assert write_settings(load_settings(read)) == text
+    with pytest.raises(SettingsError, match="again: .* --stage rating_stage:stage$"):
+        load_settings(read)
+    assert "rating_stage" not in sys.modules
+    own = "rating_stage:stage"
+    assert write_settings(load_settings(read, allowed=[own])) == text
     assert "rating_stage" in sys.modules
+    with pytest.raises(SettingsError, match="do not name another:stage"):
+        load_settings(read, allowed=[own, "another:stage"])
     with pytest.raises(SettingsError, match=r"rate\.floor: "):
         make_settings(**named, rate_floor=7)
     assert find_sources(settings)["stage rating_stage:stage"]["sha256"]

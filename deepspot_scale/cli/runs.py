@@ -6,8 +6,6 @@ Nothing here knows how spots are found.
 from __future__ import annotations
 
 import json
-import os
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -83,11 +81,21 @@ def run(
 
 
 @app.command()
-def retry(
+def retry(  # noqa: PLR0913 - which fields, where, and the code that is trusted
     folder: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
     failed: Annotated[
         bool, typer.Option("--failed", help="Only fields that failed before.")
     ] = False,
+    detector: Annotated[
+        str | None, typer.Option(help="The run's own detector, to let it run.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="The run's own engine, to let it run.")
+    ] = None,
+    stages: Annotated[
+        list[str] | None,
+        typer.Option("--stage", help="A stage of the run's own, to let it run."),
+    ] = None,
     device: options.Device = "auto",
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
@@ -96,10 +104,10 @@ def retry(
 
     Example: deepspot-scale retry RUN --failed
 
-    Without --failed: what is left of the whole plate.
+    Without --failed: what is left of the whole plate. Code that the run names as
+    module:attribute runs only if it is named again: --detector my_module:detector.
     """
     from deepspot_scale.cluster.client import read_cluster, serve
-    from deepspot_scale.io.stores import is_url
     from deepspot_scale.io.tables import Folder
     from deepspot_scale.runs.prepare import Selection, prepare_run
     from deepspot_scale.runs.results import read_run
@@ -108,22 +116,20 @@ def retry(
     where = read_cluster(cluster, workers=workers)
     if serve(where):
         return
-    out = folder if is_url(folder) else os.path.abspath(folder)
-    settings, facts = read_run(Folder(out))
-    if os.path.isdir(facts.get("working_folder", "")):
-        # Files and plug-ins of the settings may be named from where the run began.
-        os.chdir(facts["working_folder"])
-        sys.path.append(facts["working_folder"])
+    settings, facts = read_run(Folder(folder))
+    allowed = tuple(filter(None, (detector, engine, *(stages or ()))))
+    loaded = load_settings(settings, allowed=allowed)
     _hold_and_run(
-        out,
+        folder,
         where,
         lambda: prepare_run(
             facts["input"]["source"],
-            out,
-            load_settings(settings),
+            folder,
+            loaded,
             selection=Selection(failed=failed),
             device=_device_on(where, device),
             threads=where.network_threads,
+            files=facts.get("working_folder", ""),
         ),
     )
 

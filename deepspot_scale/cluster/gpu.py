@@ -1,8 +1,8 @@
 """One worker for each GPU of this machine; each worker sees only its own GPU.
 
 The GPUs are found through the environment, the driver's tool or the device files; a
-client goes out. Everything listens on loopback. Nothing here imports a network: which
-GPUs a process sees must be set before it imports one.
+client goes out. Everything listens on loopback, with certificates as in `local`. Nothing
+here imports a network: which GPUs a process sees must be set before it imports one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic import Field
 
 from deepspot_scale.cluster.local import LOOPBACK, local_client
 from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
+from deepspot_scale.cluster.security import memory_certificates
 from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.errors import DeviceError
 
@@ -107,9 +108,11 @@ def open_gpus(options: Gpus) -> Iterator[Client]:
             f"{len(gpus)} GPUs: {', '.join(gpus)}"
         )
     gpus = gpus[: options.workers]
-    scheduler = {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"}
+    security = memory_certificates()
+    guarded = {"host": LOOPBACK, "protocol": "tls://", "security": security}
+    scheduler = {**guarded, "dashboard_address": f"{LOOPBACK}:0"}
     shared = {
-        "host": LOOPBACK,
+        **guarded,
         "nthreads": options.threads,
         "memory_limit": MEMORY_SHARE / len(gpus),
         "resources": {GPU: 1},
@@ -123,6 +126,7 @@ def open_gpus(options: Gpus) -> Iterator[Client]:
             for name, env in envs.items()
         },
         scheduler={"cls": Scheduler, "options": scheduler},
+        security=security,
         name="gpus",
         silence_logs=logging.WARNING,
     ) as client:

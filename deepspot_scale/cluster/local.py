@@ -1,7 +1,9 @@
 """Workers on this machine's processors.
 
 Checked options come in, a client goes out. Scheduler, workers and dashboard listen on
-loopback only. Nothing here knows what is computed.
+loopback only. Other users of this machine reach loopback too, so that every connection
+needs a certificate that exists in memory only. What the workers put on disk is in a
+folder that only this user can enter. Nothing here knows what is computed.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from deepspot_scale.cluster.options import TASKS_AT_A_TIME, Options
+from deepspot_scale.cluster.security import memory_certificates, private_scratch
 from deepspot_scale.cluster.shutdown import without_signals
 from deepspot_scale.cluster.worker import ENVIRONMENT
 
@@ -49,6 +52,7 @@ def open_local(options: Local) -> Iterator[Client]:
         n_workers=options.workers,
         threads_per_worker=TASKS_AT_A_TIME,
         processes=True,
+        security=memory_certificates(),
         host=LOOPBACK,
         dashboard_address=f"{LOOPBACK}:0",
         env=ENVIRONMENT,
@@ -62,7 +66,10 @@ def local_client(cluster: Callable[..., Any], **options: Any) -> Iterator[Any]:
     import dask
     from distributed import Client
 
-    with dask.config.set({"distributed.deploy.lost-worker-timeout": LOST_AFTER}):
+    with (
+        private_scratch() as scratch,
+        dask.config.set({"distributed.deploy.lost-worker-timeout": LOST_AFTER, **scratch}),
+    ):
         with without_signals():
             started = cluster(**options)
         with started, Client(started, set_as_default=False) as client:

@@ -1,9 +1,9 @@
 """Certificates of a cluster, its network address, and access to its dashboard.
 
-Dask's messages carry code, so whoever can send one can run anything as the user. On
-loopback only users of this machine can; on a network every connection must present a
-certificate. The dashboard has no password and listens on loopback only. Nothing here
-starts a cluster.
+Dask's messages carry code, so whoever can send one can run anything as the user: on a
+network, and on loopback every user of this machine. Every connection must therefore
+present a certificate. The dashboard has no password and listens on loopback only: users
+of this machine can see it, but it takes no code. Nothing here starts a cluster.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -62,21 +63,38 @@ def certificates_in(folder: Path) -> Certificates:
     return Certificates(ca=cert, cert=cert, key=folder / "key.pem")
 
 
+def memory_certificates() -> Security:
+    """Return a new key and its certificate, which are in no file.
+
+    They hold for one cluster, and reach its processes through their pipes.
+    """
+    from distributed import Security
+
+    return Security.temporary(require_encryption=True)
+
+
+@contextmanager
+def private_scratch() -> Iterator[dict[str, str]]:
+    """Create a folder for what workers put on disk, and delete it at the end.
+
+    Yields Dask's option that names it. It has mode 700: Dask reads pickles from there,
+    which carry code, and its own folder in ``/tmp`` may be another user's.
+    """
+    import dask
+
+    place = dask.config.get("temporary-directory", None)
+    with TemporaryDirectory(
+        prefix="deepspot-", dir=place, ignore_cleanup_errors=True
+    ) as own:
+        yield {"temporary-directory": own}
+
+
 def write_certificates(folder: Path) -> Certificates:
     """Create a key and its certificate, readable by this user only.
 
     The folder is created with mode 700; it must be on a disk that the workers share.
-    Raises SettingsError if ``cryptography`` is not installed.
     """
-    from distributed import Security
-
-    try:
-        made = Security.temporary()
-    except ImportError as error:
-        raise SettingsError(
-            "creating certificates needs: pip install 'deepspot-scale[queue]'; or give "
-            "your own under [tls]"
-        ) from error
+    made = memory_certificates()
     folder.mkdir(mode=0o700, parents=True)
     files = certificates_in(folder)
     texts = {files.key: made.tls_worker_key, files.cert: made.tls_ca_file}

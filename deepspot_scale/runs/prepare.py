@@ -29,7 +29,7 @@ from deepspot_scale.runs.kept_layers import create_plates
 from deepspot_scale.runs.process import Job
 from deepspot_scale.runs.run_folder import begin_run, open_provenance
 from deepspot_scale.runs.user_tables import read_plate_map, read_references
-from deepspot_scale.settings import Settings, assemble, find_sources
+from deepspot_scale.settings import Settings, assemble, find_files, find_sources
 from deepspot_scale.vocabulary import FieldAddress, same_well, well_names
 
 
@@ -79,11 +79,13 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     device: Device = "auto",
     threads: int = 0,
     retry_failed: bool = False,
+    files: str = "",
 ) -> Prepared:
     """Check everything that can be checked before the first field is read.
 
     Parameters are as in `execute.run`; `threads` is as in `EngineChoice`, and
-    `retry_failed` says whether fields that failed before are tried again.
+    `retry_failed` says whether fields that failed before are tried again. Files that
+    the settings name are looked for below the folder `files`; empty: the working one.
 
     Raises
     ------
@@ -95,12 +97,13 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     chosen = select_fields(plate, selection)
     fields = [entry.address for entry in plate.entries]
     absent = [_well_address(well) for well in plate.missing]
+    written, settings = settings, find_files(settings, files)
     plate_map = read_plate_map(settings.plate_map, _one_a_well([*fields, *absent]))
     references = read_references(settings.reference, fields)
     folder = Folder(str(out))
     pipeline = assemble(settings, device=device, threads=threads)
     channels = _name_channels(plate, chosen, settings)
-    begin_run(folder, settings, Contents.of(pipeline))
+    begin_run(folder, written, Contents.of(pipeline))
     open_provenance(folder, _provenance(plate, settings))
     tried, unchecked = check_sources(
         folder, plate, settings, redo=selection.redo_changed
