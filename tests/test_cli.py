@@ -148,7 +148,10 @@ stage = Stage("idle", StageOptions, lambda options, context: None)
 @pytest.mark.parametrize(
     ("words", "module"),
     [
-        (("--no-enhance", "--detector", "lone_detector:detector"), WEARY.replace("> 1", "> 99")),
+        (
+            ("--no-enhance", "--detector", "lone_detector:detector"),
+            WEARY.replace("> 1", "> 99"),
+        ),
         (("--no-enhance", "--stage", "lone_stage:stage"), STAGE),
     ],
 )
@@ -161,7 +164,8 @@ def test_code_that_a_run_names_runs_again_only_if_it_is_named_again(
     module: str,
 ) -> None:
     mark = f"import pathlib; pathlib.Path({str(tmp_path / 'ran')!r}).touch()\n"
-    (tmp_path / f"{words[-1].partition(':')[0]}.py").write_text(mark + module)
+    name = words[-1].partition(":")[0]
+    (tmp_path / f"{name}.py").write_text(mark + module)
     monkeypatch.chdir(tmp_path)
     command("run", plate, "-c", "FISH", *words, "--wells", "B03", "--out", "run")
     (tmp_path / "ran").unlink()
@@ -177,7 +181,8 @@ def test_code_that_a_run_names_runs_again_only_if_it_is_named_again(
         assert not (tmp_path / "ran").exists()
     assert ended.returncode == USAGE
     flags = words[1:]
-    assert f"It runs only if you name it again: {WHERE}{' '.join(flags)}" in ended.stderr
+    told = f"It runs only if you name it again: {WHERE}{' '.join(flags)}"
+    assert told in ended.stderr
     # The run folder does not say either where modules are looked for.
     ended = call("retry", tmp_path / "run", *flags, folder=Path("/"))
     assert "start where its module lies" in ended.stderr
@@ -436,7 +441,6 @@ def test_detect_keeps_the_rows_of_what_was_done(
     assert command(*words, "--out", tmp_path / "spots.csv").code != DONE
     assert not (tmp_path / "spots.csv").exists()
     assert set(pd.read_csv(tmp_path / "spots.csv.partial")["image"]) == {"a"}
-
 
 
 def test_detect_says_which_of_several_channels_it_took(

@@ -255,7 +255,7 @@ def test_a_stage_of_ones_own_has_a_table_that_is_read_without_its_code(
     assert "rating_stage" not in sys.modules
     assert read.to_dict() == settings.to_dict()
     assert difference(read, settings) == []
-    with pytest.raises(SettingsError, match="again: .* --stage rating_stage:stage$"):
+    with pytest.raises(SettingsError, match=r"again: .* --stage rating_stage:stage$"):
         load_settings(read)
     assert "rating_stage" not in sys.modules
     own = "rating_stage:stage"

@@ -81,7 +81,7 @@ def run(
 
 
 @app.command()
-def retry(  # noqa: PLR0913 - which fields, where, and the code that is trusted
+def retry(
     folder: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
     failed: Annotated[
         bool, typer.Option("--failed", help="Only fields that failed before.")

@@ -1,8 +1,9 @@
 """One worker for each GPU of this machine; each worker sees only its own GPU.
 
 The GPUs are found through the environment, the driver's tool or the device files; a
-client goes out. Everything listens on loopback, with certificates as in `local`. Nothing
-here imports a network: which GPUs a process sees must be set before it imports one.
+client goes out. Everything listens on loopback, with certificates as in `local`.
+Nothing here imports a network: which GPUs a process sees must be set before it imports
+one.
 """
 
 from __future__ import annotations

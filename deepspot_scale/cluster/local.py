@@ -68,7 +68,9 @@ def local_client(cluster: Callable[..., Any], **options: Any) -> Iterator[Any]:
 
     with (
         private_scratch() as scratch,
-        dask.config.set({"distributed.deploy.lost-worker-timeout": LOST_AFTER, **scratch}),
+        dask.config.set(
+            {"distributed.deploy.lost-worker-timeout": LOST_AFTER, **scratch}
+        ),
     ):
         with without_signals():
             started = cluster(**options)

@@ -280,7 +280,7 @@ def open_queue(
             f"--cluster {options.cluster}: there is no {command} on the PATH; start "
             "on a machine that can submit jobs, such as a login node"
         )
-    (folder := options.folder.absolute()).mkdir(parents=True, exist_ok=True)
+    (folder := options.folder.absolute()).mkdir(0o700, parents=True, exist_ok=True)
     wait = {"distributed.deploy.lost-worker-timeout": f"{options.replace_after}s"}
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(wait))

@@ -30,6 +30,7 @@ from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
 from deepspot_scale.cluster.security import (
     Certificates,
     certificates_in,
+    private_scratch,
     where_to_listen,
     write_certificates,
 )
@@ -262,7 +263,9 @@ def _wait_for_scheduler(place: Path) -> str | None:
 
 
 async def _serve(address: str, options: dict[str, Any]) -> None:
+    import dask
     from distributed import Nanny
 
-    async with Nanny(address, **options) as nanny:
-        await nanny.finished()
+    with private_scratch() as scratch, dask.config.set(scratch):
+        async with Nanny(address, **options) as nanny:
+            await nanny.finished()

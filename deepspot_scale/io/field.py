@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io.image_files.tiff_png import is_image_file, open_file
 from deepspot_scale.io.labels import LabelImage, open_labels
-from deepspot_scale.io.limits import check_within
 from deepspot_scale.io.ome_zarr import zarr_images
 from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_image
 from deepspot_scale.io.stored_image import Projection, StoredImage, Window
 from deepspot_scale.io.stores import is_url, join
+from deepspot_scale.io.trust import NO_TRUST, Trust
 from deepspot_scale.vocabulary import FieldAddress
 
 MAX_CHUNKS = 10**7
@@ -41,6 +41,8 @@ class FieldEntry:
     """Path or URL of the group, array or file with the image."""
     acquisition: int = 0
     """Number of the acquisition; 0 if not stated."""
+    trust: frozenset[str] = frozenset()
+    """What the user trusts of its files, see `trust.TrustWord`."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Field:
     """OME metadata; None: there are none."""
     group: str = ""
     """Path or URL of the OME-Zarr group; empty: there is none."""
+    trust: Trust = NO_TRUST
+    """How far its files are trusted."""
 
     @property
     def axes(self) -> str:
@@ -203,8 +207,7 @@ class Field:
                 f"{', '.join(self.label_names) or 'none'}."
             )
         group = join(self.group, "labels", name)
-        check_within(group, _root(self.group, self.address))
-        return open_labels(group, name, self.image, self.listing)
+        return open_labels(group, name, self.image, self.listing, self.trust)
 
     def to_datasets(self) -> dict[str, xr.Dataset]:
         """Return the image under ``/`` and each label image under its path, lazily."""
@@ -288,21 +291,23 @@ def open_field(entry: FieldEntry) -> Field:
     source = entry.source
     if not is_url(source) and is_image_file(source):
         return _field(entry, open_file(source))
-    root = _root(source, entry.address)
-    check_within(source, root)
-    node = zarr_images.open_image_node(source)
+    trust = Trust(entry.trust, _root(source, entry.address))
+    node = zarr_images.open_image_node(source, trust=trust)
     if isinstance(node, zarr.Array):
-        return _field(entry, zarr_images.open_plain_array(node, source))
+        return _field(entry, zarr_images.open_plain_array(node, source, trust))
     listing, zarr_format = parse_image(node, source), node.metadata.zarr_format
-    check_within(join(source, listing.levels[0].path), root)
-    names = zarr_images.read_label_names(source, zarr_format)
-    image = zarr_images.open_level(source, listing, zarr_format=zarr_format)
+    names = zarr_images.read_label_names(source, zarr_format, trust)
+    image = zarr_images.open_level(
+        source, listing, zarr_format=zarr_format, trust=trust
+    )
     field = _field(entry, image)
-    return replace(field, label_names=names, listing=listing, group=source)
+    return replace(field, label_names=names, listing=listing, group=source, trust=trust)
 
 
 def _root(source: str, address: FieldAddress) -> str:
     """Return the folder that must contain the files: the plate, or the image."""
+    if is_url(source):
+        return ""
     return source.removesuffix(f"/{address.path}") if address.row else source
 
 

@@ -23,6 +23,7 @@ from deepspot_scale.errors import FieldError
 from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_image
 from deepspot_scale.io.ome_zarr.zarr_images import open_image_node, open_level
 from deepspot_scale.io.stored_image import StoredImage, Window
+from deepspot_scale.io.trust import NO_TRUST, Trust
 from deepspot_scale.kernels.regions import check_label_values
 
 _ROUNDING = 1e-6
@@ -88,16 +89,20 @@ def nearest_index(n_image: int, n_labels: int, ratio: float) -> NDArray[np.int64
 
 
 def open_labels(
-    group: str, name: str, image: StoredImage, listing: ImageListing
+    group: str,
+    name: str,
+    image: StoredImage,
+    listing: ImageListing,
+    trust: Trust = NO_TRUST,
 ) -> LabelImage:
     """Open the labels in a group, for an image at its finest level.
 
     Raises FieldError if the labels are missing or damaged, are not integers, or do not
     cover the image.
     """
-    node = open_image_node(group)
-    found = parse_image(node, group)
-    stored_at = partial(open_level, group, found, zarr_format=node.metadata.zarr_format)
+    node = open_image_node(group, trust=trust)
+    found, zarr_format = parse_image(node, group), node.metadata.zarr_format
+    stored_at = partial(open_level, group, found, zarr_format=zarr_format, trust=trust)
     level, stored = _choose_level(len(found.levels), stored_at, image)
     if stored.dtype.kind not in "ui":
         raise FieldError(

@@ -1,21 +1,25 @@
-"""Limits for stored data that we do not trust: memory, paths, and code in codecs.
+"""Limits for stored data that we do not trust: memory, time, and code in codecs.
 
-An open Zarr array or a path from metadata comes in; a FieldError that says what is
-wrong goes out, or nothing. Only metadata are checked, before anything is allocated.
-Nothing here knows images.
+An open Zarr array or a stored image comes in; a FieldError that says what is wrong goes
+out, or nothing. Only metadata and names of files are looked at, before anything is
+allocated. Nothing here knows plates.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
+import fsspec
 import zarr
-from zarr.core.metadata import ArrayV2Metadata
 
 from deepspot_scale.errors import FieldError
+from deepspot_scale.io.inflation import HARMLESS, SIZES, codec_names
 from deepspot_scale.io.stores import is_url
+from deepspot_scale.io.trust import NO_TRUST, Trust
 
 MAX_AXIS: Final = 1 << 31
 """Most pixels along one axis."""
@@ -32,17 +36,27 @@ CODE: Final = frozenset({"pickle"})
 """Codecs that execute code from the file."""
 
 
-def check_array(array: zarr.Array[Any], source: str) -> None:
+FREE_PIECES: Final = 10_000
+"""So many chunks, or planes of a file, may always be absent."""
+MAX_HOLES: Final = 100
+"""Images with more chunks may have so many times those that are stored."""
+_DEEPEST: Final = 8
+
+
+def check_array(array: zarr.Array[Any], source: str, trust: Trust = NO_TRUST) -> None:
     """Raise FieldError unless an open array is safe to read; no data are read."""
-    metadata = array.metadata
-    codecs: list[Any] = list(getattr(metadata, "codecs", ()))
-    if isinstance(metadata, ArrayV2Metadata):
-        codecs = [metadata.compressor, *(metadata.filters or ())]
-    names = {str(getattr(c, "codec_id", type(c).__name__)).lower() for c in codecs}
+    names = codec_names(array)
     if names & CODE or array.dtype.kind not in "biufc":
         raise FieldError(
             f"{source} holds {array.dtype}{' packed by pickle' * bool(names & CODE)}, "
             "which is no image and may hide a program; it was not read. Store numbers."
+        )
+    unchecked = names.difference(SIZES, HARMLESS)
+    if unchecked and "sizes" not in trust.words:
+        raise FieldError(
+            f"{source} is stored with {', '.join(sorted(unchecked))}; how much memory "
+            "its chunks need cannot be seen before they take it. Store it with Blosc, "
+            "Zstandard or gzip, or, if you know where it comes from: --trust sizes."
         )
     shape, chunk = array.shape, array.chunks
     n_bytes = math.prod(shape) * array.dtype.itemsize
@@ -66,21 +80,36 @@ def check_array(array: zarr.Array[Any], source: str) -> None:
         )
 
 
-def check_within(path: str, root: str) -> None:
-    """Raise FieldError if a local path leads out of `root`, for example by a link.
+def check_stored(
+    source: str, shape: tuple[int, ...], pieces: tuple[int, ...], trust: Trust
+) -> None:
+    """Raise FieldError if an array has far more chunks than are stored.
 
-    URLs are not checked.
+    Each would be read as black, one by one, for as long as metadata say. `pieces` is
+    the shape of a shard where there are shards, else of a chunk. A store that does not
+    list its files is not checked.
     """
-    if is_url(path):
+    declared = math.prod(-(-n // k) for n, k in zip(shape, pieces, strict=True))
+    if declared <= FREE_PIECES or "holes" in trust.words:
         return
-    if os.path.islink(path) and not os.path.exists(path):
+    enough = -(-declared // MAX_HOLES)
+    try:
+        stored = sum(1 for _ in islice(_iter_files(source), enough))
+    except Exception:  # stores that list nothing raise many kinds
+        return
+    if stored < enough:
         raise FieldError(
-            f"{path} is a link that leads nowhere or to itself. Replace it by a copy "
-            "of the images."
+            f"{source} says that it has {declared} chunks, but no more than {stored} "
+            "are stored. Copy it again, or, if it is so empty: --trust holes."
         )
-    real, inside = os.path.realpath(path), os.path.realpath(root)
-    if real != inside and not real.startswith(inside.rstrip(os.sep) + os.sep):
-        raise FieldError(
-            f"{path} leads out of {root}, to {real}; it was not read. Copy the images "
-            "into the plate instead of linking to them."
-        )
+
+
+def _iter_files(source: str) -> Iterator[str]:
+    if is_url(source):
+        fs, path = fsspec.core.url_to_fs(source)
+        yield from fs.find(path)
+        return
+    for folder, folders, names in os.walk(source):
+        if folder.count(os.sep) - source.count(os.sep) >= _DEEPEST:
+            folders.clear()
+        yield from names

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from deepspot_scale.io.stores import (
     open_node,
     source_text,
 )
+from deepspot_scale.io.trust import Trust, TrustWord, trust_words
 from deepspot_scale.vocabulary import FieldAddress
 
 __all__ = ["Field", "FieldEntry", "Plate", "open_field", "open_plate"]
@@ -123,7 +125,7 @@ class Plate(Mapping[str, xr.DataTree]):
         return xr.DataTree.from_dict(datasets, name=self.name or None)
 
 
-def open_plate(source: Source) -> Plate:
+def open_plate(source: Source, *, trust: Iterable[TrustWord] = ()) -> Plate:
     """Open a plate, an image or a folder of images without reading pixels.
 
     Parameters
@@ -133,6 +135,10 @@ def open_plate(source: Source) -> Plate:
         0.5), of several images in bioformats2raw's layout, or of a plain Zarr array;
         or the path of an image file (TIFF, PNG; ND2, CZI and LIF with the extra
         ``readers``), or of a folder of image files.
+    trust
+        What is not checked, if you know where the files come from: ``links`` that lead
+        out of a plate, ``sizes`` of chunks that unpack to more than is declared or are
+        stored with an unusual codec, ``holes``, images with hardly any chunk stored.
 
     Returns
     -------
@@ -144,19 +150,36 @@ def open_plate(source: Source) -> Plate:
     PlateError
         There is none of these, or its metadata are damaged or unsafe.
     """
-    text = source_text(source)
-    if not is_url(text):
-        text = os.path.abspath(text)  # tasks may have another working directory
+    text, words = source_text(source), trust_words(trust)
+    plate = _open(text if is_url(text) else os.path.abspath(text), words)
+    entries = tuple(replace(entry, trust=words) for entry in plate.entries)
+    return replace(plate, entries=entries)
+
+
+def _open(text: str, trust: frozenset[str]) -> Plate:
+    if not is_url(text):  # absolute: tasks may have another working directory
         if not os.path.exists(text):
             raise PlateError(f"there is no file or folder {text}. Check the path.")
         if os.path.isfile(text):
             return _open_files(text, [text])
         if not any(os.path.exists(join(text, name)) for name in ZARR_DOCUMENTS):
             return _open_folder(text)
-    return _open_zarr(text)
+    with _plate_errors():
+        return _open_zarr(text, Trust(trust, "" if is_url(text) else text))
+
+
+@contextmanager
+def _plate_errors() -> Iterator[None]:
+    """Turn what is not to be opened into an error of the whole plate."""
+    try:
+        yield
+    except FieldError as error:
+        raise PlateError(str(error)) from error
 
 
 def _open_folder(source: str) -> Plate:
+    if not os.path.isdir(source):
+        raise PlateError(f"{source} is neither a file nor a folder; it was not opened.")
     names = sorted(os.listdir(source))
     paths = [join(source, name) for name in names if tiff_png.is_image_file(name)]
     if not paths:
@@ -196,9 +219,11 @@ def _base_name(source: str) -> str:
     return name.removesuffix(".zarr").removesuffix(".ome") or "image"
 
 
-def _open_zarr(source: str) -> Plate:
+def _open_zarr(source: str, trust: Trust) -> Plate:
     try:
-        node = open_node(source)
+        node = open_node(source, trust=trust)
+    except FieldError:
+        raise
     except FileNotFoundError as error:
         raise PlateError(f"{error}. Check the path.") from error
     except Exception as error:  # zarr raises many kinds on damaged metadata
@@ -211,11 +236,11 @@ def _open_zarr(source: str) -> Plate:
     zarr_format = node.metadata.zarr_format
     block = metadata.read_block(node)
     if "plate" in block:
-        return _open_wells(source, node)
+        return _open_wells(source, node, trust)
     if "multiscales" in block:
         return Plate(source, name, (FieldEntry(FieldAddress("", "", name), source),))
     if "bioformats2raw.layout" in block:
-        return _open_series(source, zarr_format)
+        return _open_series(source, zarr_format, trust)
     raise PlateError(
         f"{source} is a Zarr v{zarr_format} group without the metadata of an OME-Zarr "
         f"plate or image {'0.4' if zarr_format == 2 else '0.5'}; it has "
@@ -223,9 +248,10 @@ def _open_zarr(source: str) -> Plate:
     )
 
 
-def _open_wells(source: str, node: zarr.Group) -> Plate:
+def _open_wells(source: str, node: zarr.Group, trust: Trust) -> Plate:
     name, wells = metadata.parse_plate(node, source)
-    read = partial(_read_well, source, zarr_format=node.metadata.zarr_format)
+    zarr_format = node.metadata.zarr_format
+    read = partial(_read_well, source, zarr_format=zarr_format, trust=trust)
     with ThreadPoolExecutor(_THREADS) as pool:
         found = dict(zip(wells, pool.map(read, wells), strict=True))
     entries = []
@@ -245,23 +271,25 @@ def _open_wells(source: str, node: zarr.Group) -> Plate:
 
 
 def _read_well(
-    source: str, well: str, *, zarr_format: ZarrFormat
+    source: str, well: str, *, zarr_format: ZarrFormat, trust: Trust
 ) -> tuple[tuple[str, int], ...] | None:
     """Return path and acquisition of a well's fields; None: it cannot be read."""
     path = join(source, well)
     try:
-        node = open_node(path, zarr_format)
+        node = open_node(path, zarr_format, trust)
+    except FieldError:  # not to be opened
+        raise
     except Exception:  # absent or damaged, in zarr's many kinds; named in `missing`
         return None
     return metadata.parse_well(node, path)
 
 
-def _open_series(source: str, zarr_format: ZarrFormat) -> Plate:
+def _open_series(source: str, zarr_format: ZarrFormat, trust: Trust) -> Plate:
     """Open bioformats2raw's layout: the images that OME/ lists, else 0, 1, 2, ..."""
-    paths = _listed_series(source, zarr_format)
+    paths = _listed_series(source, zarr_format, trust)
     if paths is None:
         paths = []
-        while _is_group(join(source, str(len(paths))), zarr_format):
+        while _is_group(join(source, str(len(paths))), zarr_format, trust):
             paths.append(str(len(paths)))
     if not paths:
         raise PlateError(f"{source} has bioformats2raw's layout but holds no images.")
@@ -271,10 +299,12 @@ def _open_series(source: str, zarr_format: ZarrFormat) -> Plate:
     return Plate(source, _base_name(source), tuple(entries))
 
 
-def _listed_series(source: str, zarr_format: ZarrFormat) -> list[str] | None:
-    if not _is_group(join(source, "OME"), zarr_format):
+def _listed_series(
+    source: str, zarr_format: ZarrFormat, trust: Trust
+) -> list[str] | None:
+    if not _is_group(join(source, "OME"), zarr_format, trust):
         return None
-    block = metadata.read_block(open_node(join(source, "OME"), zarr_format))
+    block = metadata.read_block(open_node(join(source, "OME"), zarr_format, trust))
     series = block.get("series")
     if not isinstance(series, list):
         return None
@@ -283,8 +313,10 @@ def _listed_series(source: str, zarr_format: ZarrFormat) -> list[str] | None:
     return [str(path) for path in series]
 
 
-def _is_group(source: str, zarr_format: ZarrFormat) -> bool:
+def _is_group(source: str, zarr_format: ZarrFormat, trust: Trust) -> bool:
     try:
-        return isinstance(open_node(source, zarr_format), zarr.Group)
+        return isinstance(open_node(source, zarr_format, trust), zarr.Group)
+    except FieldError:  # not to be opened
+        raise
     except Exception:  # absent or damaged, in zarr's many kinds
         return False

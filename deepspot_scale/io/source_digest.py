@@ -20,6 +20,7 @@ import fsspec
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.image_files.bioio_files import split_scene
 from deepspot_scale.io.stores import is_url, join
+from deepspot_scale.io.trust import is_within
 
 UNLISTED: Final = "metadata:"
 """Start of a digest of metadata alone: the store does not list its files."""
@@ -47,23 +48,24 @@ def digest_source(field: Field, labels: Iterable[str]) -> str:
         *(field.channels, sorted(image.spacing_um.items())),
     ]
     places = [image.source, *(join(field.group, "labels", name) for name in labels)]
-    listings = [_list_files(place) for place in places]
+    listings = [_list_files(place, field.trust.within) for place in places]
     digest = hashlib.sha256(repr((facts, listings)).encode()).hexdigest()[:32]
     return digest if all(found is not None for found in listings) else UNLISTED + digest
 
 
-def _list_files(place: str) -> list[_File] | None:
+def _list_files(place: str, within: str) -> list[_File] | None:
     """Return the files of an image; None if the store does not tell them."""
     if is_url(place):
         return _list_url(place)
     path = split_scene(place)[0]
     if os.path.isfile(path):
         return list(_iter_file("", partial(os.stat, path)))
-    return sorted(_walk(path, "", _DEEPEST))
+    return sorted(_walk(path, "", _DEEPEST, within))
 
 
-def _walk(folder: str, prefix: str, depth: int) -> Iterator[_File]:
+def _walk(folder: str, prefix: str, depth: int, within: str) -> Iterator[_File]:
     # Links are followed as zarr does; a limit of depth ends those that go in circles.
+    # Those that lead out of `within` are not: reading them is an error.
     try:
         entries = list(os.scandir(folder))
     except OSError:
@@ -72,8 +74,10 @@ def _walk(folder: str, prefix: str, depth: int) -> Iterator[_File]:
         name = prefix + entry.name
         if not entry.is_dir():
             yield from _iter_file(name, entry.stat)
+        elif entry.is_symlink() and within and not is_within(entry.path, within):
+            continue
         elif depth:
-            yield from _walk(entry.path, f"{name}/", depth - 1)
+            yield from _walk(entry.path, f"{name}/", depth - 1, within)
 
 
 def _iter_file(name: str, look: Callable[[], os.stat_result]) -> Iterator[_File]:

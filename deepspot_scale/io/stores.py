@@ -6,6 +6,7 @@ chunk files. Nothing here knows OME metadata, plates or images.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -23,7 +24,9 @@ from zarr.core.metadata import ArrayV2Metadata
 from zarr.storage import FsspecStore, LocalStore, StorePath, WrapperStore
 
 from deepspot_scale.errors import DeepspotError, FieldError
+from deepspot_scale.io.inflation import bound_chunks, largest_file
 from deepspot_scale.io.retry import FULL, is_transient, retry, retry_async
+from deepspot_scale.io.trust import MAX_DOCUMENT_BYTES, NO_TRUST, Trust, check_file
 
 Source = str | os.PathLike[str]
 Node = zarr.Group | zarr.Array[Any]
@@ -76,12 +79,26 @@ class CheckedStore(WrapperStore[Store]):
     truncated chunk and returns arbitrary memory. Both would silently give wrong pixels.
     """
 
-    def __init__(self, store: Store, *, blosc: bool = False) -> None:
+    def __init__(
+        self, store: Store, trust: Trust = NO_TRUST, *, blosc: bool = False
+    ) -> None:
         super().__init__(store)
-        self.blosc = blosc
+        self.trust, self.blosc = trust, blosc
+        self.largest: int | None = None
+        """Most bytes that a chunk's file may have; None: any number."""
 
     def _with_store(self, store: Store) -> CheckedStore:
-        return type(self)(store, blosc=self.blosc)
+        made = type(self)(store, self.trust, blosc=self.blosc)
+        made.largest = self.largest
+        return made
+
+    def _check_file(self, key: str, *, whole: bool) -> None:
+        """Raise FieldError if a local file is not to be opened."""
+        if isinstance(self._store, LocalStore):
+            path = os.path.join(self._store.root, key)
+            is_document = key.endswith(ZARR_DOCUMENTS)
+            largest = MAX_DOCUMENT_BYTES if is_document else self.largest
+            check_file(path, self.trust.within, largest=largest if whole else None)
 
     async def get(
         self,
@@ -90,6 +107,8 @@ class CheckedStore(WrapperStore[Store]):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         """Return the stored bytes; OSError if there are fewer than required."""
+        whole = byte_range is None
+        await asyncio.to_thread(self._check_file, key, whole=whole)
         value = await retry_async(partial(super().get, key, prototype, byte_range))
         if value is None or key.endswith(ZARR_DOCUMENTS):
             return value
@@ -104,10 +123,10 @@ class CheckedStore(WrapperStore[Store]):
         return value
 
 
-def _checked_store(source: str, *, blosc: bool = False) -> CheckedStore:
+def _checked_store(source: str, trust: Trust) -> CheckedStore:
     if is_url(source):
-        return CheckedStore(FsspecStore.from_url(source, read_only=True), blosc=blosc)
-    return CheckedStore(LocalStore(Path(source), read_only=True), blosc=blosc)
+        return CheckedStore(FsspecStore.from_url(source, read_only=True), trust)
+    return CheckedStore(LocalStore(Path(source), read_only=True), trust)
 
 
 def _has_blosc_chunks(array: zarr.Array[Any]) -> bool:
@@ -117,34 +136,47 @@ def _has_blosc_chunks(array: zarr.Array[Any]) -> bool:
     return any(isinstance(codec, BloscCodec) for codec in metadata.codecs)
 
 
-def open_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
+def open_node(
+    source: str, zarr_format: ZarrFormat | None = None, trust: Trust = NO_TRUST
+) -> Node:
     """Open the Zarr group or array at a path or URL for reading.
 
     Unless the format is known, 3 is tried first, then 2. Raises FileNotFoundError if
-    there is no group or array, and ValueError (zarr raises other kinds too) if its
-    metadata are damaged.
+    there is no group or array, FieldError if its files are not to be opened (`trust`),
+    and ValueError (zarr raises other kinds too) if its metadata are damaged.
     """
     formats: tuple[ZarrFormat, ...] = (3, 2)
     for candidate in formats if zarr_format is None else (zarr_format,):
+        store = _checked_store(source, trust)
         try:
-            if candidate == 3 and not is_url(source):
-                return _open_local_v3(source)
-            node = zarr.open(_checked_store(source), mode="r", zarr_format=candidate)
+            node = (
+                _open_local_v3(source, store)
+                if candidate == 3 and not is_url(source)
+                else zarr.open(store, mode="r", zarr_format=candidate)
+            )
         except FileNotFoundError:
             continue
-        if isinstance(node, zarr.Array) and _has_blosc_chunks(node):
-            store = _checked_store(source, blosc=True)
-            return zarr.open_array(store, mode="r", zarr_format=candidate)
-        return node
+        return _checked_array(node, store) if isinstance(node, zarr.Array) else node
     raise FileNotFoundError(f"no Zarr group or array at {source}")
 
 
-def _open_local_v3(source: str) -> Node:
+def _checked_array(array: zarr.Array[Any], store: CheckedStore) -> zarr.Array[Any]:
+    """Return an array whose chunks are checked as they are read."""
+    store = store._with_store(store._store)
+    store.blosc, metadata = _has_blosc_chunks(array), array.metadata
+    if "sizes" not in store.trust.words:
+        metadata = bound_chunks(array)
+        store.largest = largest_file(array)
+    return zarr.Array(zarr.AsyncArray(metadata, StorePath(store)))
+
+
+def _open_local_v3(source: str, store: CheckedStore) -> Node:
     """Open a local Zarr v3 node from its ``zarr.json``.
 
     `zarr.open` reads the document twice, each time in another thread, which takes
     longer than the pixels of a small image.
     """
+    store._check_file("zarr.json", whole=True)
     try:
         document = retry((Path(source) / "zarr.json").read_bytes)
     except NotADirectoryError as error:
@@ -152,14 +184,10 @@ def _open_local_v3(source: str) -> Node:
     data = json.loads(document)
     if not isinstance(data, dict):
         raise ValueError(f"zarr.json holds {type(data).__name__} instead of metadata")
-    store = StorePath(_checked_store(source))
+    place = StorePath(store)
     if data.get("node_type") == "array":
-        array = zarr.Array(zarr.AsyncArray.from_dict(store, data))
-        if _has_blosc_chunks(array):
-            store = StorePath(_checked_store(source, blosc=True))
-            array = zarr.Array(zarr.AsyncArray(array.metadata, store))
-        return array
-    return zarr.Group(zarr.AsyncGroup.from_dict(store, data))
+        return zarr.Array(zarr.AsyncArray.from_dict(place, data))
+    return zarr.Group(zarr.AsyncGroup.from_dict(place, data))
 
 
 @contextmanager

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from deepspot_scale.cluster.client import open_client
+from deepspot_scale.cluster.external import External
 from deepspot_scale.cluster.local import threads_per_worker
+from deepspot_scale.cluster.security import Certificates
 from deepspot_scale.errors import WeightsError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.weights import find_weights
@@ -164,8 +166,12 @@ def test_an_existing_scheduler_is_used_and_left_running(
     plate: str, alone: Any, client: Any, tmp_path: Path, run_quickly: Callable[..., Any]
 ) -> None:
     address = client.scheduler.address
-    assert address.startswith("tcp://127.0.0.1:")
-    with open_client(address) as other:
+    assert address.startswith("tls://127.0.0.1:")
+    keys = tmp_path / "keys.pem"
+    security = client.cluster.security
+    keys.write_text(security.tls_client_key + security.tls_client_cert)
+    tls = Certificates(ca=keys, cert=keys, key=keys)
+    with open_client(External(cluster=address, tls=tls)) as other:
         run_quickly(plate, tmp_path / "run", other, enhance=True).assert_same(alone)
     assert len(client.scheduler_info()["workers"]) == 2
 

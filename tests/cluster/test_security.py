@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from distributed import Client, Security, SpecCluster
+from distributed import comm as comms
 from distributed.scheduler import Scheduler
 
 from deepspot_scale.cluster.client import open_client, read_cluster
@@ -100,6 +103,53 @@ def test_a_local_cluster_listens_on_loopback_only() -> None:
         }
         assert heard == {"127.0.0.1"}
         assert "http://127.0.0.1:" in dashboard_lines(client)[0]
+
+
+def _private(dask_worker: Any) -> tuple[str, int]:
+    """Return where a worker puts data on disk, and the mode of that folder."""
+    scratch = Path(dask_worker.local_directory).parents[1]
+    return scratch.name, stat.S_IMODE(scratch.stat().st_mode)
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("kind", ["local", "gpu"])
+def test_other_users_of_this_machine_neither_connect_nor_reach_the_scratch_folder(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with open_client(kind) as client:
+        client.wait_for_workers(1)
+        workers = client.scheduler_info()["workers"].values()
+        told = [client.scheduler.address, *(w["nanny"] for w in workers)]
+        told += client.scheduler_info()["workers"]
+        assert len(told) == 3
+        for address in told:
+            assert address.startswith("tls://127.0.0.1:")
+        (place,) = client.run(_private).values()
+        assert place[0].startswith("deepspot-")
+        assert place[1] == 0o700
+        for address, security in (
+            (told[0].replace("tls", "tcp"), None),
+            (told[0], Security.temporary()),
+        ):
+            with pytest.raises((OSError, TypeError), match=r"(?i)close|connect|tls"):
+                _call(address, security)
+    assert not list(Path(tempfile.gettempdir()).glob(place[0]))
+
+
+def _call(address: str, security: Security | None = None) -> None:
+    """Connect to a scheduler and say something harmless."""
+
+    async def connect() -> None:
+        arguments = {} if security is None else security.get_connection_args("client")
+        comm = await comms.connect(address, timeout=5, **arguments)
+        try:
+            await comm.write({"op": "identity"})
+            await comm.read()
+        finally:
+            comm.abort()
+
+    asyncio.run(connect())
 
 
 @pytest.mark.cluster

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zarr
+from numcodecs import PackBits
 
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io import limits
-from deepspot_scale.io.limits import check_array, check_within
+from deepspot_scale.io.limits import check_array, check_stored
+from deepspot_scale.io.trust import NO_TRUST, Trust
 from deepspot_scale.io.plate import FieldEntry, open_field
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -70,18 +73,35 @@ def test_a_shard_may_be_large_as_its_chunks_are_unpacked_one_by_one(
     check_array(array, "a")
 
 
-def test_links_may_lead_about_in_a_plate_and_not_out_of_it(tmp_path: Path) -> None:
-    plate, other = tmp_path / "plate", tmp_path / "plate-2"
-    for place in (plate / "A/1", plate / "B", other):
-        place.mkdir(parents=True)
-    (plate / "B/1").symlink_to(plate / "A/1")
-    (plate / "B/2").symlink_to(other)
-    (tmp_path / "by another name").symlink_to(plate)
-    check_within(str(plate / "B/1"), str(plate))
-    check_within(str(tmp_path / "by another name/A/1"), str(plate))
-    check_within("s3://bucket/plate/A/1", "s3://bucket/plate")
-    # Its name begins as the plate's does, but it is another folder.
-    with pytest.raises(FieldError, match="leads out of"):
-        check_within(str(plate / "B/2"), str(plate))
-    with pytest.raises(FieldError, match="leads out of"):
-        check_within(f"{plate}/A/../../plate-2", str(plate))
+def test_an_image_of_which_hardly_any_chunk_is_stored_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FREE_PIECES", 10)
+    array = _say(tmp_path / "a", shape=[2008, 8], chunk=[8, 8])
+    source = str(tmp_path / "a")
+    array = zarr.open_array(source, mode="r+")
+    (tmp_path / "a/zarr.json").touch()
+    entry = FieldEntry(FieldAddress("", "", "a"), source)
+    array[:8] = 1
+    # 251 chunks need 3 files; there are zarr.json and one chunk.
+    with pytest.raises(FieldError, match="has 251 chunks, but no more than 2 are st"):
+        open_field(entry)
+    assert open_field(replace(entry, trust=frozenset({"holes"}))).shape == (2008, 8)
+    array[8:16] = 1
+    assert open_field(entry).shape == (2008, 8)
+    check_stored(f"file://{source}", array.shape, array.chunks, NO_TRUST)
+    (tmp_path / "a/c/1/0").unlink()
+    with pytest.raises(FieldError, match="but no more than 2 are stored"):
+        check_stored(f"file://{source}", array.shape, array.chunks, NO_TRUST)
+
+
+def test_a_codec_whose_sizes_cannot_be_checked_is_read_only_if_trusted(
+    tmp_path: Path,
+) -> None:
+    image = np.arange(64, dtype=np.uint8).reshape(8, 8) % 2 == 0
+    options: Any = {"zarr_format": 2, "filters": [PackBits()], "compressors": None}
+    zarr.create_array(str(tmp_path / "a"), data=image, chunks=(8, 8), **options)
+    array = zarr.open_array(str(tmp_path / "a"), mode="r")
+    with pytest.raises(FieldError, match="is stored with packbits; how much memory"):
+        check_array(array, "a")
+    check_array(array, "a", Trust(frozenset({"sizes"})))

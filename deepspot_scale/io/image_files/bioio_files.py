@@ -15,6 +15,7 @@ import numpy as np
 from deepspot_scale.errors import FieldError, PlateError
 from deepspot_scale.io.stored_image import StoredImage, colour_error
 from deepspot_scale.io.stores import field_errors
+from deepspot_scale.io.trust import check_file
 from deepspot_scale.vocabulary import AXES
 
 SUFFIXES = (".nd2", ".czi", ".lif")
@@ -100,6 +101,7 @@ def _open(source: str) -> Any:
             "installed. Run: pip install 'deepspot-scale[readers]'"
         ) from error
     path, scene = split_scene(source)
+    check_file(path)
     image = BioImage(path)
     if scene is not None:
         image.set_scene(scene)

@@ -19,6 +19,7 @@ import tifffile
 
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io.image_files.xml import parse_xml
+from deepspot_scale.io.limits import FREE_PIECES, MAX_HOLES
 
 _NOT_THE_SAMPLE = ("label", "macro", "thumb", "overview")
 _N_SHOWN = 3
@@ -62,6 +63,15 @@ def read_ome(file: tifffile.TiffFile, path: Path) -> Element | None:
     whole.set("UUID", root.get("UUID", ""))
     whole.set("companion", companion.name)
     return whole
+
+
+def check_number(pixels: Element, n_pages: int) -> None:
+    """Raise ValueError if far more planes are declared than there are pages."""
+    declared = math.prod(int(pixels.get(f"Size{axis}", 1)) for axis in "TCZ")
+    if declared > max(FREE_PIECES, MAX_HOLES * n_pages):
+        raise ValueError(
+            f"its OME-XML declares {declared} planes, but it has {n_pages} pages"
+        )
 
 
 def find_own_planes(root: Element, path: Path, n_pages: int) -> OwnPlanes | None:

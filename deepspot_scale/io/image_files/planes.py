@@ -22,12 +22,14 @@ import tifffile
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
-from deepspot_scale.io.image_files.bioio_files import is_bioio, open_bioio
+from deepspot_scale.io.image_files.bioio_files import is_bioio, open_bioio, split_scene
 from deepspot_scale.io.image_files.ome_sets import (
     OwnPlanes,
+    check_number,
     find_own_planes,
     read_ome,
 )
+from deepspot_scale.io.image_files.segments import check_expansion
 from deepspot_scale.io.image_files.tiff_pages import (
     check_end,
     check_whole,
@@ -40,6 +42,7 @@ from deepspot_scale.io.image_files.tiff_pages import (
 from deepspot_scale.io.image_files.tiff_tags import read_tags
 from deepspot_scale.io.stored_image import StoredImage, Window, colour_error
 from deepspot_scale.io.stores import field_errors
+from deepspot_scale.io.trust import check_file
 from deepspot_scale.vocabulary import AXES
 
 Plane = NDArray[Any]
@@ -118,6 +121,7 @@ def open_image(path: Path, *, pages: Pages = "z") -> Iterator[OpenImage]:
     """
     with ExitStack() as files:
         with field_errors(f"opening {path}"):
+            check_file(split_scene(str(path))[0])
             if path.suffix.lower() == ".png":
                 opened = OpenImage(_png_header(path), None, "")
             elif is_bioio(str(path)):
@@ -147,6 +151,7 @@ def _png_header(path: Path) -> StoredImage:
         raise FieldError(
             f"{path} has {bits} bits per pixel; expected 8 or 16. Save it again."
         )
+    check_expansion(path, height * width * bits // 8, path.stat().st_size)
     shape, read = (height, width), partial(_read_file, path, "z")
     return StoredImage(str(path), "yx", shape, np.dtype(f"u{bits // 8}"), shape, read)
 
@@ -178,6 +183,8 @@ def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
     if own is not None:
         return _open_own(file, path, own)
     pixels = None if ome is None else ome.find("{*}Image/{*}Pixels")
+    if pixels is not None:
+        check_number(pixels, len(file.pages))
     check_whole(file)
     series = file.series[0]
     letters, shape = series.axes, series.shape

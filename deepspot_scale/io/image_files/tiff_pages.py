@@ -17,6 +17,7 @@ import zarr
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
+from deepspot_scale.io.image_files.segments import check_segments
 from deepspot_scale.io.stored_image import Window
 
 _DESCRIPTION = 270
@@ -149,3 +150,4 @@ def _check_pieces(page: tifffile.TiffPage | tifffile.TiffFrame, number: int) -> 
     n_pieces, size = math.prod(page.chunked), page.parent.filehandle.size
     if len(ends) < n_pieces or max(ends) > size:
         raise ValueError(f"plane {number} is incomplete")
+    check_segments(page)

@@ -13,17 +13,20 @@ import numpy as np
 import zarr
 
 from deepspot_scale.errors import FieldError
-from deepspot_scale.io.limits import check_array
+from deepspot_scale.io.limits import check_array, check_stored
 from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_label_names
 from deepspot_scale.io.stored_image import StoredImage
 from deepspot_scale.io.stores import Node, ZarrFormat, field_errors, join, open_node
+from deepspot_scale.io.trust import NO_TRUST, Trust
 from deepspot_scale.vocabulary import AXES
 
 
-def open_image_node(source: str, zarr_format: ZarrFormat | None = None) -> Node:
+def open_image_node(
+    source: str, zarr_format: ZarrFormat | None = None, trust: Trust = NO_TRUST
+) -> Node:
     """Open the group or array of an image; FieldError if it cannot be read."""
     with field_errors(f"opening the image at {source}"):
-        return open_node(source, zarr_format)
+        return open_node(source, zarr_format, trust)
 
 
 def open_level(
@@ -32,22 +35,23 @@ def open_level(
     level: int = 0,
     *,
     zarr_format: ZarrFormat | None = None,
+    trust: Trust = NO_TRUST,
 ) -> StoredImage:
     """Open one level of a multiscale image; FieldError if it cannot be read."""
     path = join(source, listing.levels[level].path)
-    array = _array(open_image_node(path, zarr_format), path)
+    array = _array(open_image_node(path, zarr_format, trust), path, trust)
     image = _stored(array, path, listing.axes)
     spacing_um = listing.spacing_um(level)
     return replace(image, channels=listing.channels, spacing_um=spacing_um)
 
 
-def open_plain_array(node: Node, source: str) -> StoredImage:
+def open_plain_array(node: Node, source: str, trust: Trust = NO_TRUST) -> StoredImage:
     """Return a Zarr array without OME metadata as an image.
 
     Its axes are Zarr v3's dimension names if these are OME axes, otherwise the last
     letters of ``tczyx``.
     """
-    array = _array(node, source)
+    array = _array(node, source, trust)
     if not 2 <= array.ndim <= len(AXES):
         raise FieldError(
             f"{source}: expected an array with 2 to 5 axes, found the shape "
@@ -64,18 +68,21 @@ def _stored(array: zarr.Array[Any], source: str, axes: str) -> StoredImage:
     return StoredImage(source, axes, array.shape, dtype, pieces, array.__getitem__)
 
 
-def _array(node: Node, source: str) -> zarr.Array[Any]:
+def _array(node: Node, source: str, trust: Trust) -> zarr.Array[Any]:
     if isinstance(node, zarr.Array):
-        check_array(node, source)
+        check_array(node, source, trust)
+        check_stored(source, node.shape, node.shards or node.chunks, trust)
         return node
     raise FieldError(f"{source}: expected a Zarr array, found a group. Write it again.")
 
 
-def read_label_names(source: str, zarr_format: ZarrFormat) -> tuple[str, ...]:
+def read_label_names(
+    source: str, zarr_format: ZarrFormat, trust: Trust = NO_TRUST
+) -> tuple[str, ...]:
     """Return the names of the label images below an image's group."""
     with field_errors(f"opening the labels of {source}"):
         try:
-            node = open_node(join(source, "labels"), zarr_format)
+            node = open_node(join(source, "labels"), zarr_format, trust)
         except FileNotFoundError:
             return ()
         return parse_label_names(node, source)
