@@ -1,4 +1,4 @@
-"""Tables with declared columns: made, joined, checked; as pandas and as Arrow.
+"""Tables with declared columns: made, joined, checked; as pandas, Arrow and CSV.
 
 Columns come in from `vocabulary`, frames with exactly these columns and dtypes go out.
 Nothing here reads files or knows what a table means.
@@ -6,6 +6,7 @@ Nothing here reads files or knows what a table means.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -96,3 +97,44 @@ def as_table(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
         # pandas' own conversion of a whole table takes as long as small fields do.
         ordered[column.name] = values if values.dtype == dtype else values.astype(dtype)
     return pd.DataFrame(ordered, index=frame.index)
+
+
+_FORMULA = re.compile(r"(^|[;\t\r\n])('*)(?=[=+@\t\r\uff1d\uff0b\uff0d\uff20-])")
+"""Where a spreadsheet begins a formula: in front of a cell, also if it takes semicolons
+or tabs for the ends of cells."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+def guard_word(word: Any) -> Any:
+    """Return a word that no spreadsheet runs: an apostrophe in front makes it text.
+
+    Plain numbers, and what is no text, stay as they are; `read_word` is the way back.
+
+    Examples
+    --------
+    >>> guard_word("=1+1"), guard_word("-ctrl"), guard_word("-5"), guard_word("a-b")
+    ("'=1+1", "'-ctrl", '-5', 'a-b')
+    """
+    if not isinstance(word, str) or _NUMBER.fullmatch(word):
+        return word
+    return _FORMULA.sub(r"\1'\2", word)
+
+
+def read_word(word: str) -> str:
+    """Return the word that `guard_word` was given.
+
+    Examples
+    --------
+    >>> read_word("'=1+1"), read_word("'quoted'")
+    ('=1+1', "'quoted'")
+    """
+    return _FORMULA.sub(lambda found: found[1] + found[2][1:], word)
+
+
+def guard_words(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table for CSV, whose words and names of columns no spreadsheet runs."""
+    guarded = table.rename(columns=guard_word)
+    for at, dtype in enumerate(guarded.dtypes):
+        if getattr(dtype, "kind", "O") not in "biufc":
+            guarded.isetitem(at, guarded.iloc[:, at].astype(object).map(guard_word))
+    return guarded

@@ -6,7 +6,7 @@ Nothing here computes on images.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from deepspot_scale.blockwise.contract import RunContext
@@ -15,6 +15,7 @@ from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.execution.planes import plane_box
 from deepspot_scale.io.plate import Field, Plate, open_plate
+from deepspot_scale.io.trust import TrustWord
 from deepspot_scale.networks.machine_speed import kept_rate, measure_rate
 from deepspot_scale.runs.contents import Contents
 from deepspot_scale.runs.estimate import Plan, plan_run
@@ -34,13 +35,14 @@ def describe_plate(
     enhance: bool = True,
     model: str = "deepspot",
     block: int = DEFAULT_BLOCK,
+    trust: Iterable[TrustWord] = (),
 ) -> Iterator[str]:
     """Yield lines about a plate's content and the plan of a run on it.
 
     Without channels the first one is meant. PlateError, FieldError and SettingsError
     say that there is no plate, or that the settings do not fit it.
     """
-    plate = open_plate(source)
+    plate = open_plate(source, trust=trust)
     first, failures = _open_first(plate)
     yield from _content(plate, first)
     yield from (f"cannot be read: {reason}" for reason in failures)

@@ -90,6 +90,17 @@ Workers = Annotated[
 ]
 
 
+TrustWords = Annotated[
+    list[Literal["links", "sizes", "holes"]] | None,
+    typer.Option(
+        "--trust",
+        help="What of a plate is not checked, if you know where it comes from: links "
+        "out of it; sizes of chunks that unpack to more than is declared, or have an "
+        "unusual codec; holes, images of which hardly any chunk is stored.",
+    ),
+]
+
+
 _COMPLETIONS = {
     "detector": _complete_detector,
     "engine": _complete_engine,

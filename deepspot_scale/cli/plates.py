@@ -12,7 +12,14 @@ import typer
 
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
 from deepspot_scale.cli.application import app, say
-from deepspot_scale.cli.options import Block, Channels, Enhance, Model, Project
+from deepspot_scale.cli.options import (
+    Block,
+    Channels,
+    Enhance,
+    Model,
+    Project,
+    TrustWords,
+)
 from deepspot_scale.errors import PlateError
 
 
@@ -74,6 +81,7 @@ def info(
     enhance: Enhance = True,
     model: Model = "deepspot",
     block: Block = DEFAULT_BLOCK,
+    trust: TrustWords = None,
 ) -> None:
     """Print the content of a plate, and what a run on it will need.
 
@@ -82,7 +90,12 @@ def info(
     from deepspot_scale.cli.describe import describe_plate
 
     for line in describe_plate(
-        plate, tuple(channels or ()), enhance=enhance, model=model, block=block
+        plate,
+        tuple(channels or ()),
+        enhance=enhance,
+        model=model,
+        block=block,
+        trust=trust or (),
     ):
         typer.echo(line)
 

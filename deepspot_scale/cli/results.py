@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from deepspot_scale.cli.application import app, say
+from deepspot_scale.cli.options import TrustWords
 
 if TYPE_CHECKING:
     from deepspot_scale.exports.formats import Format
     from deepspot_scale.io.plate import Plate
+    from deepspot_scale.io.trust import TrustWord
 
 
 def _complete_format(incomplete: str) -> list[str]:
@@ -30,21 +32,35 @@ MovedPlate = Annotated[
 
 
 @app.command()
-def report(run: Run, plate: MovedPlate = None) -> None:
+def report(run: Run, plate: MovedPlate = None, trust: TrustWords = None) -> None:
     """Write the report of a run again: one HTML file that needs no network.
 
     Example: deepspot-scale report RUN
     """
     from deepspot_scale.report.page import write_report
 
-    typer.echo(str(write_report(run, plate=_find_plate(run, plate))))
+    typer.echo(str(write_report(run, plate=_find_plate(run, plate, trust))))
 
 
-def _find_plate(run: str, moved_to: str | None) -> Plate | None:
+def _trusted(
+    run: str, moved_to: str | None, trust: list[TrustWord] | None
+) -> Plate | str | None:
+    """Return a run's input if something of it is trusted, else where it is now."""
+    from deepspot_scale.io.plate import open_plate
+    from deepspot_scale.runs.results import open_results
+
+    if not trust:
+        return moved_to
+    return open_plate(open_results(run, plate=moved_to).source, trust=trust)
+
+
+def _find_plate(
+    run: str, moved_to: str | None, trust: list[TrustWord] | None
+) -> Plate | None:
     """Return a run's input; None when it is no longer where it was."""
     from deepspot_scale.runs.results import open_results
 
-    results = open_results(run, plate=moved_to)
+    results = open_results(run, plate=_trusted(run, moved_to, trust))
     try:
         return results.plate
     except (OSError, ValueError):
@@ -74,6 +90,7 @@ def export(
     ] = None,
     images: Annotated[bool, typer.Option(help="With spatialdata: images too.")] = False,
     plate: MovedPlate = None,
+    trust: TrustWords = None,
 ) -> None:
     """Write the results of a run for another tool.
 
@@ -88,7 +105,7 @@ def export(
         overwrite=overwrite,
         fields=field or (),
         images=images,
-        plate=plate,
+        plate=_trusted(run, plate, trust),
     )
     typer.echo(str(written))
 
@@ -98,6 +115,7 @@ def view(
     run: Run,
     field: Annotated[str, typer.Argument(help="Path of a field, e.g. B/03/0.")],
     plate: MovedPlate = None,
+    trust: TrustWords = None,
 ) -> None:
     """Show one field of a run in napari: images, labels and spots.
 
@@ -105,4 +123,4 @@ def view(
     """
     from deepspot_scale.exports.viewer import view_field
 
-    view_field(run, field, plate=plate)
+    view_field(run, field, plate=_trusted(run, plate, trust))

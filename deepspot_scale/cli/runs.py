@@ -43,6 +43,7 @@ def run(
     device: options.Device = "auto",
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
+    trust: options.TrustWords = None,
     performance_report: Annotated[
         Path | None, typer.Option(help="HTML file for Dask's own report of the run.")
     ] = None,
@@ -56,6 +57,7 @@ def run(
     """
     from deepspot_scale.cluster.client import read_cluster, serve
     from deepspot_scale.dashboard.performance import check_report
+    from deepspot_scale.io.plate import open_plate
     from deepspot_scale.runs.prepare import Selection, prepare_run
     from deepspot_scale.settings import make_settings
 
@@ -68,7 +70,7 @@ def run(
         out,
         where,
         lambda: prepare_run(
-            plate,
+            open_plate(plate, trust=trust or ()),
             out,
             make_settings(channels=tuple(channels), **settings),
             selection=Selection(chosen, limit, redo_changed=redo_changed),
@@ -99,6 +101,7 @@ def retry(
     device: options.Device = "auto",
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
+    trust: options.TrustWords = None,
 ) -> None:
     """Continue a run; its plate and all settings are read from its folder.
 
@@ -108,6 +111,7 @@ def retry(
     module:attribute runs only if it is named again: --detector my_module:detector.
     """
     from deepspot_scale.cluster.client import read_cluster, serve
+    from deepspot_scale.io.plate import open_plate
     from deepspot_scale.io.tables import Folder
     from deepspot_scale.runs.prepare import Selection, prepare_run
     from deepspot_scale.runs.results import read_run
@@ -123,7 +127,7 @@ def retry(
         folder,
         where,
         lambda: prepare_run(
-            facts["input"]["source"],
+            open_plate(facts["input"]["source"], trust=trust or ()),
             folder,
             loaded,
             selection=Selection(failed=failed),
@@ -272,6 +276,7 @@ def detect(
     """
     from deepspot_scale.runs.loose_images import detect_images
     from deepspot_scale.settings import make_settings
+    from deepspot_scale.tables import guard_words
 
     settings["quality"] = {"use": False}
     checked = make_settings(channels=tuple(channels or ["0"]), **settings)
@@ -283,7 +288,8 @@ def detect(
     with begun.open("w", encoding="utf-8", newline="") as file:
 
         def write(rows: pd.DataFrame) -> None:
-            rows.to_csv(file, index=False, header=file.tell() == 0)
+            words = guard_words(rows)
+            words.to_csv(file, index=False, header=file.tell() == 0)
             file.flush()
 
         found = detect_images(images, checked, device=device, on_image=write)

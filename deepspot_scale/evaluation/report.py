@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from deepspot_scale.evaluation import tables
 from deepspot_scale.evaluation.tables import KEYS, Scores
 from deepspot_scale.evaluation.text import write_text
+from deepspot_scale.tables import guard_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +53,7 @@ def write_accuracy(scores: Scores, out: Path, pixels: Pixels | None = None) -> P
         "density_sigma": tables.cross_scores(scores),
     }
     for name, table in written.items():
-        table.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
+        guard_words(table).to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
     facts = json.dumps(scores.provenance, indent=2)
     (out / "provenance.json").write_text(facts + "\n", "utf-8")
     pictures = _draw_all(scores, written, pixels or {}, out)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from deepspot_scale.exports.measures import measure_cells, measure_columns
 from deepspot_scale.runs.results import RunResults
+from deepspot_scale.tables import guard_words
 from deepspot_scale.vocabulary import SUMMARIES, Column
 
 SIGN = ("columns.csv", "table,column,type,meaning")
@@ -24,7 +25,8 @@ SIGN = ("columns.csv", "table,column,type,meaning")
 def write_csv(results: RunResults, folder: Path) -> None:
     """Write ``spots.csv``, ``cells.csv`` and every other table of the run as CSV.
 
-    Numbers keep all their digits; NaN is an empty place. In ``cells.csv`` the counts
+    Numbers keep all their digits; NaN is an empty place. Words that a spreadsheet would
+    run as a formula have an apostrophe in front, see `tables.guard_word`. In ``cells.csv`` the counts
     in one-degree bins are summed up to the run's sectors. Tables written part by part,
     and that of fields, have the chosen fields only. The folder is made here.
     """
@@ -57,7 +59,7 @@ def _write_parts(
 
 
 def _to_csv(table: pd.DataFrame, file: Any, *, header: bool = True) -> None:
-    table.to_csv(
+    guard_words(table).to_csv(
         file, header=header, index=False, lineterminator="\n", encoding="utf-8"
     )
 

@@ -44,7 +44,7 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
     overwrite: bool = False,
     fields: Sequence[str] = (),
     images: bool = False,
-    plate: Source | None = None,
+    plate: Source | Plate | None = None,
 ) -> Path | str:
     """Write the results of a run in the format of another tool.
 
@@ -68,7 +68,7 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
     images
         For ``spatialdata``: copy the images too.
     plate
-        Where the run's input is now, if it was moved.
+        The run's input, or where it is now, if it was moved.
 
     Returns
     -------

@@ -17,6 +17,7 @@ from deepspot_scale.exports.targets import safe_names
 from deepspot_scale.io.field import Field
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import FieldResult, RunResults
+from deepspot_scale.tables import guard_words
 
 SIGN = ("README.txt", "napari")
 """A file, and a word in it, that identify an earlier export."""
@@ -65,7 +66,9 @@ def _write_field(results: RunResults, found: FieldResult, folder: Path) -> None:
             points = _points(rows, field, kept_z=results.settings.project == "none")
             path = folder / f"{kind}_{channels[str(channel)]}.csv"
             # napari reads a column with empty cells as text.
-            points.to_csv(path, index=False, lineterminator="\n", na_rep="nan")
+            guard_words(points).to_csv(
+                path, index=False, lineterminator="\n", na_rep="nan"
+            )
 
 
 def _points(table: pd.DataFrame, field: Field, *, kept_z: bool) -> pd.DataFrame:

@@ -16,6 +16,7 @@ import xarray as xr
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.exports.libraries import load_library
 from deepspot_scale.exports.pixels import lazy_image, lazy_labels
+from deepspot_scale.io.plate import Plate
 from deepspot_scale.io.stores import Source
 from deepspot_scale.runs.kept_layers import open_layer
 from deepspot_scale.runs.manifest import addresses_of
@@ -34,7 +35,7 @@ _MEASURES = ["enhanced", "intensity", "snr", "area", "cell", "nucleus"]
 
 
 def field_layers(
-    run: Source, field: str, *, plate: Source | None = None
+    run: Source, field: str, *, plate: Source | Plate | None = None
 ) -> list[Layer]:
     """Return one field as napari layers.
 
@@ -50,7 +51,7 @@ def field_layers(
     field
         Path such as ``B/03/0``.
     plate
-        Where the run's input is now, if it was moved.
+        The run's input, or where it is now, if it was moved.
 
     Returns
     -------
@@ -130,7 +131,7 @@ def _spot_layers(
     return layers
 
 
-def view_field(run: Source, field: str, *, plate: Source | None = None) -> None:
+def view_field(run: Source, field: str, *, plate: Source | Plate | None = None) -> None:
     """Show one field in napari; returns when its window is closed.
 
     Parameters and errors are those of `field_layers`.

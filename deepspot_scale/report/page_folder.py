@@ -18,6 +18,7 @@ import pandas as pd
 
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.report import html
+from deepspot_scale.tables import guard_words
 
 FOLDER: Final = "report"
 """Folder of figures and numbers, beside the page."""
@@ -35,12 +36,12 @@ class PageFiles:
         """Keep a figure and its numbers; return its HTML."""
         svg = html.svg_text(plot.figure)
         self.texts[f"{plot.name}.svg"] = svg
-        self.texts[f"{plot.name}.csv"] = plot.numbers.to_csv(index=False)
+        self.texts[f"{plot.name}.csv"] = guard_words(plot.numbers).to_csv(index=False)
         return html.figure_html(plot, svg, FOLDER)
 
     def table(self, name: str, whole: pd.DataFrame, shown: pd.DataFrame) -> str:
         """Keep the whole of a table; return the HTML of what is shown."""
-        self.texts[f"{name}.csv"] = whole.to_csv(index=False)
+        self.texts[f"{name}.csv"] = guard_words(whole).to_csv(index=False)
         return html.table(shown, file=f"{FOLDER}/{name}.csv")
 
     def write(self, folder: Folder, name: str, page: str) -> None:

@@ -122,7 +122,7 @@ def run(  # noqa: PLR0913 - see `prepare_run`
     Parameters
     ----------
     source
-        Plate, image or folder of images, as `open_plate` takes it.
+        Plate, image or folder of images, as `open_plate` takes it, or an open Plate.
     out
         Run folder, path or fsspec URL; it is made, or its run is continued.
     settings

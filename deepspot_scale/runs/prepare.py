@@ -93,7 +93,7 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
         The plate cannot be opened, a setting is unfit, the folder holds another run, or
         a field has changed since it was done.
     """
-    plate = open_plate(source)
+    plate = source if isinstance(source, Plate) else open_plate(source)
     chosen = select_fields(plate, selection)
     fields = [entry.address for entry in plate.entries]
     absent = [_well_address(well) for well in plate.missing]

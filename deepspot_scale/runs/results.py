@@ -62,6 +62,8 @@ class RunResults:
     """`Contents.fields` of the selected fields that were tried, in order of address."""
     moved_to: str = ""
     """Where the input is now; empty: where it was."""
+    opened: Plate | None = None
+    """The input, if the user has opened it; None: it is opened when it is needed."""
 
     @property
     def source(self) -> str:
@@ -81,6 +83,8 @@ class RunResults:
     @cached_property
     def plate(self) -> Plate:
         """The run's input; PlateError if it is no longer there."""
+        if self.opened is not None:
+            return self.opened
         try:
             return open_plate(self.source)
         except PlateError as error:
@@ -233,11 +237,11 @@ def read_run(folder: Folder) -> tuple[Settings, dict[str, Any]]:
     return settings, facts
 
 
-def open_results(run: Source, *, plate: Source | None = None) -> RunResults:
+def open_results(run: Source, *, plate: Source | Plate | None = None) -> RunResults:
     """Open a run folder for reading, however far the run is.
 
-    `run` is the folder that `run` wrote, or its fsspec URL; `plate` is where the run's
-    input is now, None: where it was.
+    `run` is the folder that `run` wrote, or its fsspec URL; `plate` is the run's input
+    or where it is now, None: where it was.
 
     Raises
     ------
@@ -247,10 +251,12 @@ def open_results(run: Source, *, plate: Source | None = None) -> RunResults:
     folder = Folder(str(run))
     settings, facts = read_run(folder)
     fields = manifest.read_fields(folder)
-    return RunResults(folder, settings, facts, fields, str(plate or ""))
+    opened = plate if isinstance(plate, Plate) else None
+    moved_to = str(opened.source if opened else plate or "")
+    return RunResults(folder, settings, facts, fields, moved_to, opened)
 
 
-def open_run(run: Source, *, plate: Source | None = None) -> RunResults:
+def open_run(run: Source, *, plate: Source | Plate | None = None) -> RunResults:
     """Open a finished run; RunError if it is not finished."""
     there = set(Folder(str(run)).names(""))
     needed = ("fields.parquet", "wells.parquet", "conditions.parquet")

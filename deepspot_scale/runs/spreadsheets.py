@@ -1,8 +1,8 @@
 """A CSV file as people and spreadsheets write it: a file in, a table of words out.
 
 Understood are a byte order mark, UTF-16, Excel's first line ``sep=;``, commas,
-semicolons or tabs between cells, quotes, comment lines, spaces about words, and empty
-columns and lines at the end. A line that does not fit the header is an error that names
+semicolons or tabs between cells, quotes, comment lines, spaces about words, an apostrophe in
+front of words like formulas, and empty columns and lines at the end. A line that does not fit the header is an error that names
 it. Nothing here knows what a column means.
 """
 
@@ -21,6 +21,7 @@ from typing import Final
 import pandas as pd
 
 from deepspot_scale.errors import InputWarning, SettingsError
+from deepspot_scale.tables import read_word
 
 SEPARATORS: Final = (",", ";", "\t")
 _THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
@@ -120,7 +121,10 @@ def read_sheet(path: str, what: str, known: Collection[str]) -> Sheet:
         reader = csv.reader(
             lines, delimiter=separator, skipinitialspace=True, strict=True
         )
-        rows = [(reader.line_num, [" ".join(c.split()) for c in row]) for row in reader]
+        rows = [
+            (reader.line_num, [read_word(" ".join(c.split())) for c in row])
+            for row in reader
+        ]
     except (ValueError, OSError, csv.Error) as error:
         raise SettingsError(
             f"{what}: {path} is no CSV table: {error}; save it as CSV UTF-8"

@@ -131,7 +131,7 @@ def test_a_chunk_within_a_shard_is_bounded_too_also_elsewhere(
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd", "zlib 2", "bz2 2", "lzma 2"])
 def test_several_members_of_one_chunk_are_added_up(kind: str) -> None:
-    name, part = kind.split()[0], 1 << 15
+    name, part = kind.split(maxsplit=1)[0], 1 << 15
     packed = _pack(kind, part)
     check_size(name, packed * 2, 2 * part)
     with pytest.raises(ValueError, match=f"more than the {2 * part} "):

@@ -15,8 +15,8 @@ from numcodecs import PackBits
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io import limits
 from deepspot_scale.io.limits import check_array, check_stored
-from deepspot_scale.io.trust import NO_TRUST, Trust
 from deepspot_scale.io.plate import FieldEntry, open_field
+from deepspot_scale.io.trust import NO_TRUST, Trust
 from deepspot_scale.vocabulary import FieldAddress
 
 

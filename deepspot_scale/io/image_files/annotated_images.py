@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from deepspot_scale.errors import FieldError, PlateError
 from deepspot_scale.io.image_files.tiff_png import is_image_file, open_file
 from deepspot_scale.io.stores import field_errors
+from deepspot_scale.tables import read_word
 
 SPOTS_FILE = "spots.csv"
 IMAGES_FOLDER = "images"
@@ -152,7 +153,7 @@ def _read_texts(path: Path) -> pd.DataFrame:
         raise PlateError(f"{path}: its rows have more values than it has columns")
     table.index += 2  # the header is line 1
     table.columns = [str(name).strip().lower() for name in table.columns]
-    table = table.apply(lambda column: column.str.strip())
+    table = table.apply(lambda column: column.str.strip().map(read_word))
     kept: pd.DataFrame = table[(table != "").any(axis=1)].copy()
     return kept
 
