@@ -136,5 +136,6 @@ def guard_words(table: pd.DataFrame) -> pd.DataFrame:
     guarded = table.rename(columns=guard_word)
     for at, dtype in enumerate(guarded.dtypes):
         if getattr(dtype, "kind", "O") not in "biufc":
-            guarded.isetitem(at, guarded.iloc[:, at].astype(object).map(guard_word))
+            words = guarded.iloc[:, at].astype(object).map(guard_word)
+            guarded.isetitem(at, words.to_numpy(object))
     return guarded

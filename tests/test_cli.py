@@ -196,6 +196,27 @@ def test_code_that_a_run_names_runs_again_only_if_it_is_named_again(
 WHERE = "in the folder where its module lies, give the same command with "
 
 
+def test_links_out_of_a_plate_are_followed_by_every_command_that_is_told_so(
+    plate: Path, tmp_path: Path, command: Command
+) -> None:
+    (plate / "B/03/1/0/c").rename(tmp_path / "raw")
+    (plate / "B/03/1/0/c").symlink_to(tmp_path / "raw")
+    out = tmp_path / "run"
+    words = ("run", plate, "-c", "FISH", *MASKS, "--no-enhance", "--out", out)
+    assert command(*words).code == FAILED
+    fields = pd.read_parquet(out / "fields.parquet")
+    assert fields["status"].tolist() == ["done", "failed", "done"]
+    assert "leads out of" in fields["reason"][1]
+    assert "--trust links" in fields["reason"][1]
+    assert command("retry", out, "--failed").code == FAILED
+    ended = command("retry", out, "--failed", "--trust", "links")
+    assert ended.code == DONE, ended.err
+    for words in (("report", out), ("export", out, "--to", "sectors")):
+        ended = command(*words, "--trust", "links")
+        assert ended.code == DONE, ended.err
+    assert command("run", plate, "-c", "FISH", "--out", out, "--trust", "all").code == 2
+
+
 def test_only_a_run_folder_stands_somehow(tmp_path: Path, command: Command) -> None:
     for words in (("status",), ("retry", "--failed")):
         ended = command(*words, tmp_path / "nothing")
@@ -398,6 +419,15 @@ def test_detect_writes_a_row_for_each_spot(
     assert set(counts.index) == {"a", "b"}
     assert counts.between(8, 14).all()
     assert f"{len(table)} spots in 2 images" in ended.err
+
+
+def test_detect_writes_names_like_formulas_as_text(
+    images: Path, tmp_path: Path, command: Command
+) -> None:
+    (images / "a.tif").rename(images / "=1+1.tif")
+    out = tmp_path / "spots.csv"
+    command("detect", images / "=1+1.tif", "--no-enhance", "--out", out)
+    assert set(pd.read_csv(out)["image"]) == {"'=1+1"}
 
 
 def test_detect_names_a_bad_file_and_does_the_others(

@@ -26,9 +26,10 @@ def write_csv(results: RunResults, folder: Path) -> None:
     """Write ``spots.csv``, ``cells.csv`` and every other table of the run as CSV.
 
     Numbers keep all their digits; NaN is an empty place. Words that a spreadsheet would
-    run as a formula have an apostrophe in front, see `tables.guard_word`. In ``cells.csv`` the counts
-    in one-degree bins are summed up to the run's sectors. Tables written part by part,
-    and that of fields, have the chosen fields only. The folder is made here.
+    run as a formula have an apostrophe in front, see `tables.guard_word`. In
+    ``cells.csv`` the counts in one-degree bins are summed up to the run's sectors.
+    Tables written part by part, and that of fields, have the chosen fields only. The
+    folder is made here.
     """
     folder.mkdir()
     cells = measure_columns(results.index.sectors)

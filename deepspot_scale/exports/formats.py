@@ -16,6 +16,7 @@ from deepspot_scale.exports.anndata_file import write_anndata
 from deepspot_scale.exports.fractal_tables import write_fractal_tables
 from deepspot_scale.exports.sector_labels import write_sectors
 from deepspot_scale.exports.targets import whole
+from deepspot_scale.io.plate import Plate
 from deepspot_scale.io.stores import Source, is_url
 from deepspot_scale.runs.results import RunResults, open_run
 

@@ -8,17 +8,14 @@ allocated. Nothing here knows plates.
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Final
 
-import fsspec
 import zarr
 
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io.inflation import HARMLESS, SIZES, codec_names
-from deepspot_scale.io.stores import is_url
 from deepspot_scale.io.trust import NO_TRUST, Trust
 
 MAX_AXIS: Final = 1 << 31
@@ -40,7 +37,6 @@ FREE_PIECES: Final = 10_000
 """So many chunks, or planes of a file, may always be absent."""
 MAX_HOLES: Final = 100
 """Images with more chunks may have so many times those that are stored."""
-_DEEPEST: Final = 8
 
 
 def check_array(array: zarr.Array[Any], source: str, trust: Trust = NO_TRUST) -> None:
@@ -81,20 +77,24 @@ def check_array(array: zarr.Array[Any], source: str, trust: Trust = NO_TRUST) ->
 
 
 def check_stored(
-    source: str, shape: tuple[int, ...], pieces: tuple[int, ...], trust: Trust
+    source: str,
+    shape: tuple[int, ...],
+    pieces: tuple[int, ...],
+    files: Iterable[str],
+    trust: Trust = NO_TRUST,
 ) -> None:
     """Raise FieldError if an array has far more chunks than are stored.
 
     Each would be read as black, one by one, for as long as metadata say. `pieces` is
-    the shape of a shard where there are shards, else of a chunk. A store that does not
-    list its files is not checked.
+    the shape of a shard where there are shards, else of a chunk; `files` are those that
+    are stored. A store that does not list its files is not checked.
     """
     declared = math.prod(-(-n // k) for n, k in zip(shape, pieces, strict=True))
     if declared <= FREE_PIECES or "holes" in trust.words:
         return
     enough = -(-declared // MAX_HOLES)
     try:
-        stored = sum(1 for _ in islice(_iter_files(source), enough))
+        stored = sum(1 for _ in islice(files, enough))
     except Exception:  # stores that list nothing raise many kinds
         return
     if stored < enough:
@@ -102,14 +102,3 @@ def check_stored(
             f"{source} says that it has {declared} chunks, but no more than {stored} "
             "are stored. Copy it again, or, if it is so empty: --trust holes."
         )
-
-
-def _iter_files(source: str) -> Iterator[str]:
-    if is_url(source):
-        fs, path = fsspec.core.url_to_fs(source)
-        yield from fs.find(path)
-        return
-    for folder, folders, names in os.walk(source):
-        if folder.count(os.sep) - source.count(os.sep) >= _DEEPEST:
-            folders.clear()
-        yield from names

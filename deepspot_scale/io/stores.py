@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import fsspec
 import zarr
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.codecs import BloscCodec
@@ -32,6 +33,8 @@ Source = str | os.PathLike[str]
 Node = zarr.Group | zarr.Array[Any]
 ZarrFormat = Literal[2, 3]
 _BLOSC_HEADER = 16
+_DEEPEST = 8
+"""Folders of an image's chunks below one another; five axes need six."""
 ZARR_DOCUMENTS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 
@@ -188,6 +191,18 @@ def _open_local_v3(source: str, store: CheckedStore) -> Node:
     if data.get("node_type") == "array":
         return zarr.Array(zarr.AsyncArray.from_dict(place, data))
     return zarr.Group(zarr.AsyncGroup.from_dict(place, data))
+
+
+def iter_files(source: str) -> Iterator[str]:
+    """Yield the names of files below a path or URL."""
+    if is_url(source):
+        fs, path = fsspec.core.url_to_fs(source)
+        yield from fs.find(path)
+        return
+    for folder, folders, names in os.walk(source):
+        if folder.count(os.sep) - source.count(os.sep) >= _DEEPEST:
+            folders.clear()
+        yield from names
 
 
 @contextmanager

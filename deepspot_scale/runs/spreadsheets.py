@@ -1,9 +1,10 @@
 """A CSV file as people and spreadsheets write it: a file in, a table of words out.
 
 Understood are a byte order mark, UTF-16, Excel's first line ``sep=;``, commas,
-semicolons or tabs between cells, quotes, comment lines, spaces about words, an apostrophe in
-front of words like formulas, and empty columns and lines at the end. A line that does not fit the header is an error that names
-it. Nothing here knows what a column means.
+semicolons or tabs between cells, quotes, comment lines, spaces about words, an
+apostrophe in front of words like formulas, and empty columns and lines at the end. A
+line that does not fit the header is an error that names it. Nothing here knows what a
+column means.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pandas as pd
 import pytest
 
 from deepspot_scale.exports.formats import export_run
+from deepspot_scale.runs.user_tables import read_plate_map
+from deepspot_scale.vocabulary import FieldAddress
 
 WORDS = dict.fromkeys(
     ("row", "column", "field", "channel", "condition", "gene", "replicate"), str
@@ -94,3 +97,27 @@ def test_a_run_without_cells_has_the_tables_all_the_same(
     assert len(read(tmp_path / f"csv/{name}.csv")) == len(
         getattr(without_cells.outcome, name)
     )
+
+
+def test_words_like_formulas_are_text_and_are_read_back_by_a_plate_map(
+    screen: Any, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(screen.run, run)
+    wells = pd.read_parquet(run / "wells.parquet")
+    told = dict.fromkeys(wells["condition"], "=HYPERLINK(1)")
+    wells.assign(condition=wells["condition"].map(told)).to_parquet(
+        run / "wells.parquet"
+    )
+    export_run(run, "csv", tmp_path / "csv")
+    for name in ("wells", "cells"):
+        words = read(tmp_path / f"csv/{name}.csv")["condition"]
+        assert set(words) == {"'=HYPERLINK(1)"}
+    addresses = [
+        FieldAddress(*words, "")
+        for words in wells[["row", "column"]].itertuples(index=False)
+    ]
+    columns = ["row", "column", "condition"]
+    read(tmp_path / "csv/wells.csv")[columns].to_csv(tmp_path / "map.csv", index=False)
+    again = read_plate_map(str(tmp_path / "map.csv"), addresses)
+    assert again["condition"].tolist() == wells["condition"].map(told).tolist()

@@ -16,7 +16,14 @@ from deepspot_scale.errors import FieldError
 from deepspot_scale.io.limits import check_array, check_stored
 from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_label_names
 from deepspot_scale.io.stored_image import StoredImage
-from deepspot_scale.io.stores import Node, ZarrFormat, field_errors, join, open_node
+from deepspot_scale.io.stores import (
+    Node,
+    ZarrFormat,
+    field_errors,
+    iter_files,
+    join,
+    open_node,
+)
 from deepspot_scale.io.trust import NO_TRUST, Trust
 from deepspot_scale.vocabulary import AXES
 
@@ -71,7 +78,8 @@ def _stored(array: zarr.Array[Any], source: str, axes: str) -> StoredImage:
 def _array(node: Node, source: str, trust: Trust) -> zarr.Array[Any]:
     if isinstance(node, zarr.Array):
         check_array(node, source, trust)
-        check_stored(source, node.shape, node.shards or node.chunks, trust)
+        pieces = node.shards or node.chunks
+        check_stored(source, node.shape, pieces, iter_files(source), trust)
         return node
     raise FieldError(f"{source}: expected a Zarr array, found a group. Write it again.")
 
