@@ -87,7 +87,6 @@ TESTED_ELSEWHERE = {
     "stages.polarity.cell_sums": "with its stage in stages/polarity/test_measure.py",
     "statistics.groups": "called by every summary in statistics/test_summaries.py",
     "statistics.roses": "angles and lengths in report/test_figures.py",
-    "tables": "schemas and types in io/test_tables.py",
     "testing.detectors": "good and bad detectors in test_testing.py",
     "testing.engines": "every engine in networks/test_engines.py",
     "testing.steps": "good and bad steps in test_testing.py",

@@ -15,7 +15,6 @@ from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.execution.planes import plane_box
 from deepspot_scale.io.plate import Field, Plate, open_plate
-from deepspot_scale.io.trust import TrustWord
 from deepspot_scale.networks.machine_speed import kept_rate, measure_rate
 from deepspot_scale.runs.contents import Contents
 from deepspot_scale.runs.estimate import Plan, plan_run
@@ -35,7 +34,7 @@ def describe_plate(
     enhance: bool = True,
     model: str = "deepspot",
     block: int = DEFAULT_BLOCK,
-    trust: Iterable[TrustWord] = (),
+    trust: Iterable[str] = (),
 ) -> Iterator[str]:
     """Yield lines about a plate's content and the plan of a run on it.
 

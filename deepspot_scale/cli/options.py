@@ -91,7 +91,7 @@ Workers = Annotated[
 
 
 TrustWords = Annotated[
-    list[Literal["links", "sizes", "holes"]] | None,
+    list[str] | None,
     typer.Option(
         "--trust",
         help="What of a plate is not checked, if you know where it comes from: links "

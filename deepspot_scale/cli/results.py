@@ -16,7 +16,6 @@ from deepspot_scale.cli.options import TrustWords
 if TYPE_CHECKING:
     from deepspot_scale.exports.formats import Format
     from deepspot_scale.io.plate import Plate
-    from deepspot_scale.io.trust import TrustWord
 
 
 def _complete_format(incomplete: str) -> list[str]:
@@ -43,7 +42,7 @@ def report(run: Run, plate: MovedPlate = None, trust: TrustWords = None) -> None
 
 
 def _trusted(
-    run: str, moved_to: str | None, trust: list[TrustWord] | None
+    run: str, moved_to: str | None, trust: list[str] | None
 ) -> Plate | str | None:
     """Return a run's input if something of it is trusted, else where it is now."""
     from deepspot_scale.io.plate import open_plate
@@ -55,7 +54,7 @@ def _trusted(
 
 
 def _find_plate(
-    run: str, moved_to: str | None, trust: list[TrustWord] | None
+    run: str, moved_to: str | None, trust: list[str] | None
 ) -> Plate | None:
     """Return a run's input; None when it is no longer where it was."""
     from deepspot_scale.runs.results import open_results

@@ -34,7 +34,7 @@ from deepspot_scale.io.stores import (
     open_node,
     source_text,
 )
-from deepspot_scale.io.trust import Trust, TrustWord, trust_words
+from deepspot_scale.io.trust import Trust, trust_words
 from deepspot_scale.vocabulary import FieldAddress
 
 __all__ = ["Field", "FieldEntry", "Plate", "open_field", "open_plate"]
@@ -125,7 +125,7 @@ class Plate(Mapping[str, xr.DataTree]):
         return xr.DataTree.from_dict(datasets, name=self.name or None)
 
 
-def open_plate(source: Source, *, trust: Iterable[TrustWord] = ()) -> Plate:
+def open_plate(source: Source, *, trust: Iterable[str] = ()) -> Plate:
     """Open a plate, an image or a folder of images without reading pixels.
 
     Parameters

@@ -2,10 +2,10 @@
 
 from functools import partial
 
-from distributed import Client
 from skimage.feature import blob_log
 
 import deepspot_scale as ds
+from deepspot_scale.cluster.client import open_client
 from deepspot_scale.testing import check_detector
 
 find = partial(blob_log, min_sigma=1, max_sigma=2, num_sigma=3, threshold=0.2)
@@ -16,5 +16,5 @@ settings = ds.make_settings(
 
 if __name__ == "__main__":
     check_detector(detector)  # says what to mend, should blocks change the answer
-    with Client() as client:  # or Client("tcp://scheduler:8786")
+    with open_client(workers=2) as client:  # or open_client("slurm.toml")
         ds.run("PLATE.zarr", "RUN", settings, client=client)

@@ -167,4 +167,4 @@ def test_a_digest_does_not_look_where_links_lead_out(
 
 def test_only_known_words_are_trusted(plate: Path) -> None:
     with pytest.raises(SettingsError, match=r"links, sizes, holes; got 'link'.*links"):
-        open_plate(plate, trust=["link"])  # type: ignore[list-item]
+        open_plate(plate, trust=["link"])
