@@ -100,6 +100,8 @@ class CheckedStore(WrapperStore[Store]):
         if isinstance(self._store, LocalStore):
             path = os.path.join(self._store.root, key)
             is_document = key.endswith(ZARR_DOCUMENTS)
+            if not os.path.isdir(self._store.root):
+                return  # nothing is there, which the reader says
             largest = MAX_DOCUMENT_BYTES if is_document else self.largest
             check_file(path, self.trust.within, largest=largest if whole else None)
 

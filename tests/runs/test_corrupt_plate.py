@@ -137,7 +137,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     ),
     "another format": (_metadata("0", _set("zarr_format", 9)), "zarr_format"),
     "missing level": (_remove("0"), "no Zarr group or array at .*/0"),
-    "file instead of a folder": (_file_instead, "/0 is expected to be a folder, and is"),
+    "file instead of a folder": (_file_instead, "/0 failed: .*Copy or convert"),
     "truncated chunk": (_cut(CHUNK, 9), "reading .*/0 failed: "),
     "empty chunk": (_write(CHUNK, b""), "c/1/0/0 holds 0 bytes instead of"),
     "garbage in a chunk": (_write(CHUNK, b"to be done" * 9), "reading .*/0 failed: "),
