@@ -98,10 +98,10 @@ class CheckedStore(WrapperStore[Store]):
     def _check_file(self, key: str, *, whole: bool) -> None:
         """Raise FieldError if a local file is not to be opened."""
         if isinstance(self._store, LocalStore):
-            path = os.path.join(self._store.root, key)
-            is_document = key.endswith(ZARR_DOCUMENTS)
-            if not os.path.isdir(self._store.root):
+            root, is_document = self._store.root, key.endswith(ZARR_DOCUMENTS)
+            if not (os.path.isdir(root) or os.path.islink(root)):
                 return  # nothing is there, which the reader says
+            path = os.path.join(root, key)
             largest = MAX_DOCUMENT_BYTES if is_document else self.largest
             check_file(path, self.trust.within, largest=largest if whole else None)
 
