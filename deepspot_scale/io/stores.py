@@ -89,6 +89,8 @@ class CheckedStore(WrapperStore[Store]):
         self.trust, self.blosc = trust, blosc
         self.largest: int | None = None
         """Most bytes that a chunk's file may have; None: any number."""
+        self.known: set[str] = set()
+        """Folders that do not lead out of the plate."""
 
     def _with_store(self, store: Store) -> CheckedStore:
         made = type(self)(store, self.trust, blosc=self.blosc)
@@ -103,7 +105,17 @@ class CheckedStore(WrapperStore[Store]):
                 return  # nothing is there, which the reader says
             path = os.path.join(root, key)
             largest = MAX_DOCUMENT_BYTES if is_document else self.largest
-            check_file(path, self.trust.within, largest=largest if whole else None)
+            check_file(
+                path,
+                self.trust.within,
+                largest=largest if whole else None,
+                known=self.known,
+            )
+
+    def _is_known(self, key: str) -> bool:
+        """Return whether a file is in a folder that has been looked at."""
+        root = getattr(self._store, "root", "")
+        return os.path.dirname(os.path.join(root, key)) in self.known
 
     async def get(
         self,
@@ -113,7 +125,10 @@ class CheckedStore(WrapperStore[Store]):
     ) -> Buffer | None:
         """Return the stored bytes; OSError if there are fewer than required."""
         whole = byte_range is None
-        await asyncio.to_thread(self._check_file, key, whole=whole)
+        if self._is_known(key):  # one look, for which a thread takes too long
+            self._check_file(key, whole=whole)
+        else:
+            await asyncio.to_thread(self._check_file, key, whole=whole)
         value = await retry_async(partial(super().get, key, prototype, byte_range))
         if value is None or key.endswith(ZARR_DOCUMENTS):
             return value

@@ -73,7 +73,13 @@ def is_within(path: str, root: str) -> bool:
     return real == inside or real.startswith(inside.rstrip(os.sep) + os.sep)
 
 
-def check_file(path: str, within: str = "", *, largest: int | None = None) -> None:
+def check_file(
+    path: str,
+    within: str = "",
+    *,
+    largest: int | None = None,
+    known: set[str] | None = None,
+) -> None:
     """Raise FieldError unless a path is a regular file, or nothing at all.
 
     Parameters
@@ -84,9 +90,14 @@ def check_file(path: str, within: str = "", *, largest: int | None = None) -> No
         Folder that it must not lead out of; empty: it may lead anywhere.
     largest
         Most bytes that the file may have.
+    known
+        Folders that do not lead out; those that are found so are added.
     """
+    known = set() if known is None else known
     try:
-        state = os.stat(path)
+        state = os.lstat(path)
+        is_link = stat.S_ISLNK(state.st_mode)
+        state = os.stat(path) if is_link else state
     except NotADirectoryError as error:
         raise FieldError(
             f"{os.path.dirname(path)} is expected to be a folder, and is none. Copy "
@@ -107,8 +118,11 @@ def check_file(path: str, within: str = "", *, largest: int | None = None) -> No
             f"{path} has {state.st_size} bytes, more than the {largest} that can be "
             "in it; it was not read. Copy the image again."
         )
-    if within:
+    folder = os.path.dirname(path)
+    if within and (is_link or folder not in known):
         check_within(path, within)
+        if not is_link:
+            known.add(folder)
 
 
 def _parts_below(path: str, within: str) -> Iterator[str]:
