@@ -134,6 +134,44 @@ def labels_at(labels: Mapping[str, xr.DataArray], t: int) -> dict[str, xr.DataAr
     return planes
 
 
+def labels_over(
+    labels: Mapping[str, xr.DataArray], plane: xr.DataArray, t: int
+) -> dict[str, xr.DataArray]:
+    """Return the labels that go with one plane or stack, of its dimensions.
+
+    Flat labels go with each plane of a stack, those of a single time point with all
+    time points.
+
+    Parameters
+    ----------
+    labels
+        As `check_labels` gives them.
+    plane
+        An image plane, or a stack that blocks take whole.
+    t
+        The time point of `plane`, where that has no axis t.
+
+    Raises
+    ------
+    FieldError
+        The labels have other time points than the image.
+    """
+    further = plane.sizes
+    if "t" not in further:
+        labels = labels_at(labels, t)
+    spread = {}
+    for name, image in labels.items():
+        if image.sizes.get("t", 1) not in (1, further.get("t", 1)):
+            raise FieldError(
+                f"{name} have {image.sizes['t']} time points, the image has "
+                f"{further['t']}"
+            )
+        own = image.isel(t=0) if image.sizes.get("t") == 1 else image
+        missing = {a: n for a, n in further.items() if a not in own.dims}
+        spread[name] = own.drop_vars(own.coords).expand_dims(missing)
+    return {name: image.transpose(*plane.dims) for name, image in spread.items()}
+
+
 def is_lazy(*images: xr.DataArray | None) -> bool:
     """Return whether any of the arrays is held by Dask."""
     return any(image is not None and image.chunks is not None for image in images)

@@ -34,7 +34,7 @@ from deepspot_scale.blockwise.lifting import (
     check_image,
     check_labels,
     iter_planes,
-    labels_at,
+    labels_over,
     lift_plane,
     stack_planes,
 )
@@ -283,7 +283,8 @@ def apply(
         Raw counts with dimensions y and x, and the further axes of the stages last but
         these; other leading dimensions are mapped over.
     cells, nuclei
-        Label images (y, x) or (t, y, x) on the image's grid.
+        Label images (y, x) or (t, y, x) on the image's grid; they go with every plane
+        of a stack.
     reference
         Where "toward" is.
     block
@@ -312,7 +313,7 @@ def apply(
     planes, identities = [], []
     for index, plane in iter_planes(image, pipeline.axes):
         identities.append(plane_identity(image, index))
-        stored = {IMAGE: plane, **labels_at(labels, identities[-1].t)}
+        stored = {IMAGE: plane, **labels_over(labels, plane, identities[-1].t)}
         planes.append(lift_plane(pipeline, _only_read(pipeline, stored), known))
     answers = [plane.answers for plane in planes]
     found: dict[str, Any] = {
