@@ -535,6 +535,26 @@ def test_convert_says_what_it_leaves_out(tmp_path: Path, command: Command) -> No
     assert "left out 1 files, such as B03_FISH_thumb.tif" in ended.err
 
 
+def test_info_detect_and_run_say_what_they_leave_out_once(
+    tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "images").mkdir()
+    spots = np.random.default_rng(0).poisson(100, (64, 64)).astype("u2")
+    for name in ("p_B03_s1_w1.tif", "p_B03_s1_w1_thumb.tif"):
+        tifffile.imwrite(tmp_path / "images" / name, spots)
+    said = "left out 1 of 2 files, such as p_B03_s1_w1_thumb.tif"
+    folder, one = tmp_path / "images", ("--no-enhance", "--channel", "0")
+    ended = command("info", folder, "--no-enhance")
+    assert ended.err.count(said) == 1
+    assert "1 fields" in ended.out
+    ended = command("detect", folder, "--out", tmp_path / "s.csv", *one)
+    assert ended.err.count(said) == 1
+    assert "spots in 1 images" in ended.err
+    ended = command("run", folder, "--out", tmp_path / "run", *one)
+    assert ended.code == DONE
+    assert ended.err.count(said) == 1
+
+
 def test_info_names_wells_that_are_absent(plate: Path, command: Command) -> None:
     (plate / "C/04/zarr.json").unlink()
     assert "listed but missing: C/04" in command("info", plate).out

@@ -59,6 +59,10 @@ class Span(NamedTuple):
         """Return the span with `by` pixels more on each side, cut to the field."""
         return Span(max(0, self.start - by), min(length, self.stop + by))
 
+    def overlap(self, other: Span) -> Span:
+        """Return the pixels of both; their spans must share some."""
+        return Span(max(self.start, other.start), min(self.stop, other.stop))
+
     def within(self, outer: Span) -> slice:
         """Return the slice that cuts this span out of an array that holds `outer`."""
         return slice(self.start - outer.start, self.stop - outer.start)
@@ -105,6 +109,11 @@ class Box(NamedTuple):
             for axis, span, length in zip(self.axes, self.spans, shape, strict=True)
         )
         return Box(tuple(spans), self.axes)
+
+    def overlap(self, other: Box) -> Box:
+        """Return the pixels of both; the boxes must share some."""
+        pairs = zip(self.spans, other.spans, strict=True)
+        return Box(tuple(span.overlap(there) for span, there in pairs), self.axes)
 
     def within(self, outer: Box) -> tuple[slice, ...]:
         """Return the index that cuts this box out of an array that holds `outer`."""

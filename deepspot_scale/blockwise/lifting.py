@@ -7,19 +7,22 @@ does. Nothing here knows what the pipeline does to a plane.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from functools import partial
+from itertools import accumulate, pairwise, product
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from deepspot_scale.blockwise.contract import Answers, Pixels, scaled_shape
-from deepspot_scale.blockwise.geometry import Block, Blocks, Box, whole_box
+from deepspot_scale.blockwise.contract import Answers, Pixels
+from deepspot_scale.blockwise.geometry import Block, Box, Span, whole_box
+from deepspot_scale.blockwise.graphs import Tasks, defer_rounds, layer_arrays
 from deepspot_scale.blockwise.planning import Pipeline
-from deepspot_scale.blockwise.rounds import defer_rounds, reduce_rounds
+from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.errors import FieldError
 from deepspot_scale.kernels.regions import check_label_values
 
@@ -131,6 +134,44 @@ def labels_at(labels: Mapping[str, xr.DataArray], t: int) -> dict[str, xr.DataAr
     return planes
 
 
+def labels_over(
+    labels: Mapping[str, xr.DataArray], plane: xr.DataArray, t: int
+) -> dict[str, xr.DataArray]:
+    """Return the labels that go with one plane or stack, of its dimensions.
+
+    Flat labels go with each plane of a stack, those of a single time point with all
+    time points.
+
+    Parameters
+    ----------
+    labels
+        As `check_labels` gives them.
+    plane
+        An image plane, or a stack that blocks take whole.
+    t
+        The time point of `plane`, where that has no axis t.
+
+    Raises
+    ------
+    FieldError
+        The labels have other time points than the image.
+    """
+    further = plane.sizes
+    if "t" not in further:
+        labels = labels_at(labels, t)
+    spread = {}
+    for name, image in labels.items():
+        if image.sizes.get("t", 1) not in (1, further.get("t", 1)):
+            raise FieldError(
+                f"{name} have {image.sizes['t']} time points, the image has "
+                f"{further['t']}"
+            )
+        own = image.isel(t=0) if image.sizes.get("t") == 1 else image
+        missing = {a: n for a, n in further.items() if a not in own.dims}
+        spread[name] = own.drop_vars(own.coords).expand_dims(missing)
+    return {name: image.transpose(*plane.dims) for name, image in spread.items()}
+
+
 def is_lazy(*images: xr.DataArray | None) -> bool:
     """Return whether any of the arrays is held by Dask."""
     return any(image is not None and image.chunks is not None for image in images)
@@ -202,10 +243,13 @@ def lift_plane(
         answers = reduce_rounds(pipeline, blocks, read_whole(arrays), given)
         planes = {layer.name: answers[layer] for layer in pipeline.layers}
         return LiftedPlane(answers, planes)
-    read_at = _defer_reader(pipeline, layers, shape)
-    delayed_answers, pieces = defer_rounds(pipeline, blocks, read_at, given)
+    reads = _ChunkReads(pipeline, layers, shape)
+    tasks = [reads(block) for block in blocks.blocks]
+    delayed_answers, pieces = defer_rounds(
+        pipeline, blocks, lambda block: tasks[block.number], given, reads.graph
+    )
     return LiftedPlane(
-        delayed_answers, _lazy_layers(pipeline, blocks, delayed_answers, pieces)
+        delayed_answers, layer_arrays(pipeline, blocks, delayed_answers, pieces)
     )
 
 
@@ -216,78 +260,96 @@ def read_whole(arrays: Mapping[str, NDArray[Any]]) -> ArrayReader:
     )
 
 
-def _defer_reader(
-    pipeline: Pipeline, layers: Mapping[str, xr.DataArray], shape: tuple[int, ...]
-) -> Callable[[Block], Any]:
-    """Return what gives each block a delayed reader of its own pixels only."""
-    from dask.delayed import delayed
-
-    call = delayed(_join_chunks, pure=False)
-
-    def read_at(block: Block) -> Any:
-        window = block.window.grow(0, shape)
-        chunks = {}
-        for name, margin in pipeline.reads.items():
-            box = block.core.grow(margin, shape)
-            box = window if box.lies_in(window) else box
-            chunks[name] = box, _chunks(layers[name].data[box.slices])
-        return call(chunks)
-
-    return read_at
-
-
-def _chunks(cut: Any) -> list[Any]:
-    """Return an array, or its delayed chunks, nested by axes.
+class _ChunkReads:
+    """Gives each block the task that reads its own pixels of lazy layers.
 
     Handed over whole, Dask would optimise each cut's graph by itself, and what two
     windows share (a network's answer) would be computed once for each of them.
     """
-    if isinstance(cut, np.ndarray):
-        return [cut]
-    chunks: list[Any] = cut.to_delayed(optimize_graph=False).tolist()
-    return chunks
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        layers: Mapping[str, xr.DataArray],
+        shape: tuple[int, ...],
+    ) -> None:
+        self.layers, self.shape = layers, shape
+        self.reads = pipeline.reads
+        self.cuts = Tasks()
+
+    @property
+    def graph(self) -> Any:
+        """What the tasks need, once all of them were given."""
+        lazy = [image.data.dask for image in self.layers.values() if is_lazy(image)]
+        return self.cuts.graph(*lazy)
+
+    def __call__(self, block: Block) -> Any:
+        window = block.window.grow(0, self.shape)
+        held, places, parts = {}, {}, []
+        for name, margin in self.reads.items():
+            box = block.core.grow(margin, self.shape)
+            box = window if box.lies_in(window) else box
+            if not is_lazy(self.layers[name]):
+                held[name] = Pixels(box, np.asarray(self.layers[name].data[box.slices]))
+                continue
+            cuts = self._cuts(self.layers[name].data, box)
+            places[name] = box, tuple(place for place, _ in cuts)
+            parts.append([task for _, task in cuts])
+        return partial(_join_chunks, held, places), *parts
+
+    def _cuts(self, array: Any, box: Box) -> list[tuple[Box, Any]]:
+        """Return where in `box` the chunks under it stand, and what cuts them out."""
+        along = map(_spans_under, array.chunks, box.spans)
+        cuts = []
+        for numbered in product(*along):
+            numbers, spans = zip(*numbered, strict=True)
+            chunk = Box(spans, box.axes)
+            place = chunk.overlap(box)
+            cut = partial(_cut, place.within(chunk), chunk.shape)
+            task: Any = (cut, (array.name, *numbers))
+            if _is_small(place.shape, chunk.shape):  # it travels without its chunk
+                task = self.cuts.add("cut", *task)
+            cuts.append((place, task))
+        return cuts
 
 
-def _join_chunks(chunks: Mapping[str, tuple[Box, list[Any]]]) -> ArrayReader:
-    return ArrayReader(
-        {name: Pixels(box, np.block(parts)) for name, (box, parts) in chunks.items()}
-    )
+def _spans_under(sizes: Sequence[int], span: Span) -> list[tuple[int, Span]]:
+    """Return the chunks along one axis that share pixels with `span`."""
+    edges = list(accumulate(sizes, initial=0))
+    return [
+        (number, Span(*ends))
+        for number, ends in enumerate(pairwise(edges))
+        if max(ends[0], span.start) < min(ends[1], span.stop)
+    ]
 
 
-def _lazy_layers(
-    pipeline: Pipeline, blocks: Blocks, answers: Any, pieces: Mapping[str, list[Any]]
-) -> dict[str, Any]:
-    """Return the layers as Dask arrays, their chunks the cores of blocks."""
-    import dask.array as da
-    from dask.delayed import delayed
-
-    planes: dict[str, Any] = {}
-    for layer in pipeline.layers:
-        scale = Fraction(layer.scale)
-        if layer.joined:
-            value = delayed(_get, pure=False)(answers, layer.name)
-            shape = scaled_shape(blocks.shape, scale)
-            planes[layer.name] = da.from_delayed(value, shape, layer.dtype)
-            continue
-        cores = [block.core.scaled(scale) for block in blocks.blocks]
-        starts = [
-            sorted({core.spans[axis].start for core in cores})
-            for axis in range(len(blocks.shape))
-        ]
-        nested = np.empty([len(along) for along in starts], object)
-        for core, piece in zip(cores, pieces[layer.name], strict=True):
-            array = da.from_delayed(
-                delayed(_values, pure=False)(piece), core.shape, layer.dtype
-            )
-            pairs = zip(starts, core.spans, strict=True)
-            nested[tuple(along.index(span.start) for along, span in pairs)] = array
-        planes[layer.name] = da.block(nested.tolist())
-    return planes
+def _is_small(shape: tuple[int, ...], of: tuple[int, ...]) -> bool:
+    return 2 * math.prod(shape) < math.prod(of)
 
 
-def _get(answers: Answers, name: str) -> Any:
-    return answers.by_name[name]
+def _cut(index: tuple[slice, ...], shape: tuple[int, ...], chunk: Any) -> NDArray[Any]:
+    values = np.asarray(chunk)
+    if values.shape != shape:
+        raise FieldError(
+            f"a chunk of a lazy image has shape {values.shape}, where the image "
+            f"promises {shape}"
+        )
+    cut = values[index]
+    # A view would keep the whole chunk in memory.
+    return cut.copy() if _is_small(cut.shape, shape) else cut
 
 
-def _values(piece: Pixels) -> NDArray[Any]:
-    return piece.values
+def _join_chunks(
+    held: Mapping[str, Pixels],
+    places: Mapping[str, tuple[Box, tuple[Box, ...]]],
+    *parts: list[NDArray[Any]],
+) -> ArrayReader:
+    layers = dict(held)
+    for (name, (box, boxes)), values in zip(places.items(), parts, strict=True):
+        joined = values[0]
+        if len(values) > 1:
+            joined = np.empty(box.shape, np.result_type(*values))
+            for place, part in zip(boxes, values, strict=True):
+                joined[place.within(box)] = part
+        layers[name] = Pixels(box, joined)
+    return ArrayReader(layers)

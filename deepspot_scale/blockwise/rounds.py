@@ -1,10 +1,9 @@
 """From the answers of blocks to the answer of a field: chunk, combine, finalize.
 
 A planned pipeline comes in, the field's answers go out. Between rounds lies what the
-whole field must first agree on, such as a threshold. The same rounds run here in two
-ways that give the same answer: `reduce_rounds` at once, block after block, and
-`defer_rounds` as a Dask graph that computes nothing until asked. Nothing here knows
-what the steps do.
+whole field must first agree on, such as a threshold. `reduce_rounds` runs them at once,
+block after block; `graphs` has the same rounds as a Dask graph. Nothing here knows what
+the steps do.
 
     round      block 0 ... block n                field
       1        chunk       chunk    -- combine --> finalize --+
@@ -19,7 +18,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import reduce
@@ -47,8 +46,6 @@ from deepspot_scale.errors import ContractError
 
 Seconds = defaultdict[str, float]
 """By stage."""
-FAN_IN = 16
-"""Partial answers that one task combines."""
 
 
 @dataclass(frozen=True)
@@ -285,90 +282,16 @@ def iter_rounds(
             parts = [answer.shares] if total is None else [total, answer.shares]
             total = combine_shares(round_, parts)
         agreed = finalize_round(round_, total or {}, agreed)
-    return _with_planes(agreed, pipeline, pieces)
+    return with_planes(agreed, pipeline, pieces)
 
 
-def _with_planes(
+def with_planes(
     agreed: Answers, pipeline: Pipeline, pieces: Mapping[str, Sequence[Pixels]]
 ) -> Answers:
+    """Return the field's answers and the planes that pieces of layers make up."""
     planes = {
         layer.name: put_together(pieces[layer.name], layer.dtype)
         for layer in pipeline.layers
         if not layer.joined
     }
     return Answers(agreed.by_name | planes)
-
-
-def _run_block(
-    round_: Round,
-    block: Block,
-    shape: tuple[int, ...],
-    read: Reader,
-    agreed: Answers,
-    before: BlockAnswer,
-) -> BlockAnswer:
-    return run_block(round_, block, shape, read, agreed, before.carried)
-
-
-def _shares(answer: BlockAnswer) -> dict[str, Any]:
-    return answer.shares
-
-
-def _piece(answer: BlockAnswer, name: str) -> Pixels:
-    return answer.pieces[name]
-
-
-def defer_rounds(
-    pipeline: Pipeline,
-    blocks: Blocks,
-    read_at: Callable[[Block], Any],
-    given: Answers | None = None,
-) -> tuple[Any, dict[str, list[Any]]]:
-    """Return delayed answers of the field, and delayed pieces of its layers.
-
-    Nothing is computed.
-
-    Parameters
-    ----------
-    pipeline, blocks, given
-        As in `reduce_rounds`.
-    read_at
-        Gives each block's `Reader`, or a delayed one.
-
-    Returns
-    -------
-    answers
-        `dask.delayed` value of `Answers`, without layers that are kept in pieces.
-    pieces
-        For each layer that is kept in pieces, delayed `Pixels` of each block's core.
-    """
-    from dask.delayed import delayed
-
-    agreed: Any = given or Answers()
-    carried: list[Any] = [BlockAnswer() for _ in blocks.blocks]
-    pieces: dict[str, list[Any]] = {}
-    call = delayed(_run_block, pure=False)
-    combine = delayed(combine_shares, pure=False)
-    for round_ in pipeline.rounds:
-        carried = [
-            call(round_, block, blocks.shape, read_at(block), agreed, before)
-            for block, before in zip(blocks.blocks, carried, strict=True)
-        ]
-        for name in (each.step.gives.name for each in round_.steps if each.kept):
-            piece = delayed(_piece, pure=False)
-            pieces[name] = [piece(answer, name) for answer in carried]
-        level = [delayed(_shares, pure=False)(answer) for answer in carried]
-        while len(level) > 1:
-            groups = [level[i : i + FAN_IN] for i in range(0, len(level), FAN_IN)]
-            level = [combine(round_, group) for group in groups]
-        agreed = delayed(finalize_round, pure=False)(round_, level[0], agreed)
-    return agreed, pieces
-
-
-def join_pieces(
-    pipeline: Pipeline, answers: Any, pieces: Mapping[str, Sequence[Any]]
-) -> Any:
-    """Return what `reduce_rounds` gives, delayed, of what `defer_rounds` gives."""
-    from dask.delayed import delayed
-
-    return delayed(_with_planes, pure=False)(answers, pipeline, dict(pieces))

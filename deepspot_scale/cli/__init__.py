@@ -15,7 +15,13 @@ import sys
 from deepspot_scale.cli import runs, plates, results, models, training  # noqa: F401 - see above
 
 # isort: on
-from deepspot_scale.cli.application import EXIT_RESUBMIT, EXIT_USAGE, app, say
+from deepspot_scale.cli.application import (
+    EXIT_RESUBMIT,
+    EXIT_USAGE,
+    app,
+    say,
+    warnings_aloud,
+)
 from deepspot_scale.errors import (
     ClusterError,
     DeepspotError,
@@ -36,7 +42,8 @@ def main() -> None:
     # it comes last, so that no file there hides an installed package.
     sys.path.append(os.getcwd())
     try:
-        app()
+        with warnings_aloud():
+            app()
     except DeepspotError as error:
         say(f"error: {error}")
         if isinstance(error, PlateError | RunError | SettingsError):

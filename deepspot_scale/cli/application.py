@@ -5,10 +5,14 @@ Results go to standard output, everything else to standard error.
 
 from __future__ import annotations
 
-from typing import Annotated
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
 
+from deepspot_scale.errors import InputWarning
 from deepspot_scale.plugins import installed_versions
 
 EXIT_USAGE = 2
@@ -44,6 +48,26 @@ def _every_command(
     ] = False,
 ) -> None:
     pass
+
+
+@contextmanager
+def warnings_aloud() -> Iterator[None]:
+    """Print warnings of the user's input as messages, each of them once."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        text = f"warning: {message}"
+        if not issubclass(category, InputWarning):
+            others(message, category, *where)
+        elif text not in said:
+            said.add(text)
+            say(text)
+
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+        warnings.simplefilter("always", InputWarning)
+        warnings.showwarning = show  # type: ignore[assignment]  # names of arguments
+        yield
 
 
 def say(text: str) -> None:

@@ -6,7 +6,6 @@ Nothing here knows how spots are found.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +15,7 @@ import typer
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
 from deepspot_scale.cli.signals import StopRequest, heed_signals
-from deepspot_scale.errors import InputWarning, RunError, SettingsError
+from deepspot_scale.errors import RunError, SettingsError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +174,7 @@ def _hold_and_run(
     from deepspot_scale.runs.lease import hold_run
 
     with heed_signals() as asked, hold_run(Folder(out), say=say) as lease:
-        prepared = _prepare_aloud(prepare)
+        prepared = prepare()
         end = _execute(prepared, where, lease, asked, performance_report)
         if lease.lost:
             raise RunError(
@@ -198,14 +197,6 @@ def _hold_and_run(
     if end.failed or before:
         say(f"reasons: deepspot-scale status {out}; then retry {out} --failed")
         raise typer.Exit(EXIT_FAILED_FIELDS)
-
-
-def _prepare_aloud(prepare: Callable[[], Prepared]) -> Prepared:
-    """Print warnings, such as lines of a plate map that name no well, as messages."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", InputWarning)
-        warnings.showwarning = lambda told, *_, **__: say(f"warning: {told}")
-        return prepare()
 
 
 def _execute(

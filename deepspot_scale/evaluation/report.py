@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,10 +71,18 @@ def _draw_all(
 
     names: dict[str, list[str]] = {"sets": [], "bins": [], "cross": [], "worst": []}
 
+    taken: set[str] = set()
+
     def save(section: str, figure: Figure, *words: str) -> None:
-        name = re.sub(r"[^\w.-]+", "_", "_".join(words)) + ".png"
-        figure.savefig(out / name, dpi=110)
-        names[section].append(name)
+        plain = stem = re.sub(r"[^\w.-]+", "_", "_".join(words))
+        # Model a_b on data c, and a on b_c, have pictures of their own.
+        for number in count(2):
+            if stem.lower() not in taken:
+                break
+            stem = f"{plain}_{number}"
+        taken.add(stem.lower())
+        figure.savefig(out / f"{stem}.png", dpi=110)
+        names[section].append(f"{stem}.png")
 
     sets = written["sets"]
     for value in ("f1_nearest", "f1_one_to_one"):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from deepspot_scale.blockwise.graphs import defer_rounds, join_pieces
 from deepspot_scale.blockwise.planning import Pipeline
-from deepspot_scale.blockwise.rounds import defer_rounds, join_pieces
 from deepspot_scale.execution.planes import (
     FieldReader,
     FieldTask,

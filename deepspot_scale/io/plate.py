@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +21,8 @@ from pathlib import Path
 import xarray as xr
 import zarr
 
-from deepspot_scale.errors import FieldError, PlateError
+from deepspot_scale.errors import FieldError, InputWarning, PlateError
+from deepspot_scale.io.conversion.schemes import find_aside
 from deepspot_scale.io.field import Field, FieldEntry, open_field
 from deepspot_scale.io.image_files import tiff_png
 from deepspot_scale.io.ome_zarr import metadata
@@ -145,6 +147,11 @@ def open_plate(source: Source, *, trust: Iterable[str] = ()) -> Plate:
     Plate
         Its `missing` names listed wells that cannot be read.
 
+    Warns
+    -----
+    InputWarning
+        Thumbnails or calibration images of a folder are left out.
+
     Raises
     ------
     PlateError
@@ -180,15 +187,32 @@ def _plate_errors() -> Iterator[None]:
 def _open_folder(source: str) -> Plate:
     if not os.path.isdir(source):
         raise PlateError(f"{source} is neither a file nor a folder; it was not opened.")
-    names = sorted(os.listdir(source))
-    paths = [join(source, name) for name in names if tiff_png.is_image_file(name)]
-    if not paths:
+    listed = sorted(os.listdir(source))
+    names = [name for name in listed if tiff_png.is_image_file(name)]
+    if not names:
         raise PlateError(
             f"{source} is no Zarr hierarchy and holds no image files "
             f"({', '.join(tiff_png.SUFFIXES)}). Give a plate, an image or such a "
             "folder."
         )
-    return _open_files(source, paths)
+    kept = leave_aside(names, source)
+    return _open_files(source, [join(source, name) for name in kept])
+
+
+def leave_aside(names: Sequence[str], source: str) -> list[str]:
+    """Return the names of images, without those of thumbnails and calibration.
+
+    Those are left out as `convert` does, and an InputWarning counts them.
+    """
+    aside = find_aside(names)
+    if aside:
+        warnings.warn(
+            f"{source}: left out {len(aside)} of {len(names)} files, such as "
+            f"{aside[0]}: by their names they are thumbnails or calibration images",
+            InputWarning,
+            stacklevel=2,
+        )
+    return [name for name in names if name not in set(aside)]
 
 
 def _open_files(source: str, paths: list[str]) -> Plate:

@@ -15,7 +15,7 @@ from deepspot_scale.errors import DeepspotError
 from deepspot_scale.execution.field import run_field
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.field import open_field
-from deepspot_scale.io.plate import open_plate
+from deepspot_scale.io.plate import leave_aside, open_plate
 from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.runs.process import FATAL, explain
 from deepspot_scale.settings import Settings, assemble
@@ -50,7 +50,8 @@ def detect_images(
     """Find every spot in image files.
 
     Paths are TIFF or PNG files, folders of them, or OME-Zarr images; no labels are
-    read. `on_image` is called with each image's rows when it is done.
+    read. `on_image` is called with each image's rows when it is done. Of several files
+    an InputWarning counts the thumbnails and calibration images, which are left out.
 
     Raises
     ------
@@ -60,7 +61,9 @@ def detect_images(
     pipeline = assemble(settings, device=device)
     tables, names, failed, n_images = [], set[str](), {}, 0
     channels: tuple[str, ...] = ()
-    for path in paths:
+    given = list(paths)
+    kept = leave_aside([str(path) for path in given], "the files given")
+    for path in (path for path in given if str(path) in kept):
         try:
             entries = open_plate(path).entries
         except (DeepspotError, OSError) as error:

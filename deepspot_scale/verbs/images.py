@@ -34,7 +34,7 @@ from deepspot_scale.blockwise.lifting import (
     check_image,
     check_labels,
     iter_planes,
-    labels_at,
+    labels_over,
     lift_plane,
     stack_planes,
 )
@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     AnyTable: TypeAlias = pd.DataFrame | dd.DataFrame
 
 _GIVEN_IMAGE = "given"
+_ENHANCED_BY = "enhanced_by"
+"""Attribute of an enhanced image: the model that made it."""
 _ROUNDING = 1e-3
 """What float16 rounds near 1; a larger excess over [0, 1] is not from rounding."""
 
@@ -98,7 +100,8 @@ def enhance(
     Returns
     -------
     xarray.DataArray
-        float32 in [0, 1], same dims, coords and attrs; lazy when `image` is.
+        float32 in [0, 1], same dims, coords and attrs; lazy when `image` is. The
+        attribute ``enhanced_by`` names the model, and tells `detect` what it is given.
 
     Raises
     ------
@@ -127,7 +130,8 @@ def enhance(
         lift_plane(pipeline, {IMAGE: plane}).layers[ENHANCED.name]
         for _, plane in iter_planes(image)
     ]
-    return stack_planes(planes, image)
+    enhanced = stack_planes(planes, image)
+    return enhanced.assign_attrs({_ENHANCED_BY: method.engine.model})
 
 
 def _check_enhanced(here: BlockContext, _: Answers) -> Pixels:
@@ -165,7 +169,7 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
     image: xr.DataArray,
     raw: xr.DataArray | None = None,
     *,
-    method: str | Detector = "enhanced",
+    method: str | Detector | None = None,
     block: int = DEFAULT_BLOCK,
     floor: float | None = None,
     min_relative_intensity: float | None = None,
@@ -182,7 +186,9 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
         Raw counts of the same shape, on which positions are refined and intensity
         and SNR measured; `image` itself when not given.
     method
-        Preset (enhanced, paper, raw, product), plug-in, or a detector.
+        Preset (enhanced, paper, raw, product), plug-in, or a detector. None: enhanced,
+        for an image that `enhance` gave or that has `raw` beside it; for another one
+        it has to be said, since raw pixels in [0, 1] look the same.
     block
         Largest edge of a block in pixels; the answer does not depend on it.
     floor
@@ -203,7 +209,8 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
     ------
     FieldError
         Images of different shapes, raw counts where an enhanced image is expected
-        (floats: when computed), or pixels that are not finite (when computed).
+        (floats: when computed), neither a method, nor `raw`, nor the image's attribute
+        ``enhanced_by``, or pixels that are not finite (when computed).
     SettingsError
         No such method, a block too small for it, `raw` beside a method for raw
         images, or numbers out of range.
@@ -217,7 +224,7 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
     [[20.0, 30.0]]
     """
     detector = find_detector(
-        method, floor=floor, min_relative_intensity=min_relative_intensity
+        method or "enhanced", floor=floor, min_relative_intensity=min_relative_intensity
     ).binned(binning_for(spot_sigma))
     if raw is not None and detector.on == "raw":
         # The range that is measured in raw counts would not be that of `image`.
@@ -229,6 +236,12 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
         raise FieldError(
             f"this method expects an enhanced image in [0, 1], got {image.dtype}; "
             "enhance the image first, or detect with method='raw'"
+        )
+    if method is None and raw is None and _ENHANCED_BY not in image.attrs:
+        raise FieldError(
+            "the image does not say that it is enhanced (its attribute enhanced_by is "
+            "not there, and no raw image beside it); enhance it first, or say what it "
+            "is by method='enhanced' or method='raw'"
         )
     raw = image if raw is None else check_image(raw, "raw image")
     if raw.shape != image.shape:
@@ -283,7 +296,8 @@ def apply(
         Raw counts with dimensions y and x, and the further axes of the stages last but
         these; other leading dimensions are mapped over.
     cells, nuclei
-        Label images (y, x) or (t, y, x) on the image's grid.
+        Label images (y, x) or (t, y, x) on the image's grid; they go with every plane
+        of a stack.
     reference
         Where "toward" is.
     block
@@ -312,7 +326,7 @@ def apply(
     planes, identities = [], []
     for index, plane in iter_planes(image, pipeline.axes):
         identities.append(plane_identity(image, index))
-        stored = {IMAGE: plane, **labels_at(labels, identities[-1].t)}
+        stored = {IMAGE: plane, **labels_over(labels, plane, identities[-1].t)}
         planes.append(lift_plane(pipeline, _only_read(pipeline, stored), known))
     answers = [plane.answers for plane in planes]
     found: dict[str, Any] = {

@@ -17,9 +17,10 @@ from deepspot_scale.blockwise.contract import (
     Work,
     scaled_shape,
 )
+from deepspot_scale.blockwise.graphs import defer_rounds
 from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.blockwise.planning import plan_pipeline
-from deepspot_scale.blockwise.rounds import defer_rounds, reduce_rounds
+from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.errors import ContractError
 
 SUM: Key[int] = Key("sum")

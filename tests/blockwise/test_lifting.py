@@ -155,6 +155,25 @@ def test_a_lazy_piece_is_computed_once_for_all_blocks_and_rounds(here_and_now):
     assert len(counted) == 4
 
 
+@pytest.mark.parametrize("chunks", [(5, 40), (1, 1), (11, 7), (23, 31)])
+def test_chunks_of_any_size_are_put_together_under_blocks(chunks, here_and_now):
+    image = numbers((40, 50))
+    step = Step(SUM, _sum("image"), {"image": 3})
+    pipeline = plan_pipeline({"sum": Work((step,))}, wanted=(SUM,), block=13)
+    lazy = lift_plane(pipeline, {"image": image.chunk(y=chunks[0], x=chunks[1])})
+    assert lazy.answers.compute()[SUM] == image.sum()
+
+
+def test_a_chunk_of_another_shape_than_promised_is_an_error(here_and_now):
+    """NumPy would stretch one row over all."""
+    image = numbers().chunk(y=5, x=31)
+    wrong = image.copy(data=image.data.map_blocks(lambda rows: rows[:1], dtype=int))
+    step = Step(SUM, _sum("image"), {"image": 0})
+    pipeline = plan_pipeline({"sum": Work((step,))}, wanted=(SUM,), block=9)
+    with pytest.raises(FieldError, match=r"has shape \(1, 31\), .* promises \(5, 31\)"):
+        lift_plane(pipeline, {"image": wrong}).answers.compute()
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 def test_a_plane_is_reduced_to_the_same_answer(lazy, forbid_computing, here_and_now):
     image = numbers()

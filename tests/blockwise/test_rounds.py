@@ -1,8 +1,4 @@
-from dataclasses import replace
-
-import dask
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,10 +7,7 @@ from deepspot_scale.blockwise.geometry import plan_blocks
 from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.blockwise.planning import plan_pipeline
 from deepspot_scale.blockwise.rounds import (
-    FAN_IN,
     combine_shares,
-    defer_rounds,
-    join_pieces,
     put_together,
     reduce_rounds,
 )
@@ -107,22 +100,6 @@ def test_rounds_are_the_plain_formula():
 
 
 @few
-@given(
-    st.tuples(st.integers(1, 20), st.integers(1, 20)),
-    st.integers(5, 30),
-    st.integers(0, 1),
-)
-def test_deferred_rounds_give_what_eager_ones_do(shape, block, halo):
-    image = np.random.default_rng(0).integers(0, 9, shape)
-    blocks = plan_blocks(shape, block=block, halo=halo)
-    read = reader(image)
-    lazy, pieces = defer_rounds(ALL, blocks, lambda _: read, KNOWN)
-    now = reduce_rounds(ALL, blocks, read, KNOWN)
-    assert lazy.compute(scheduler="synchronous").by_name == now.by_name
-    assert pieces == {}
-
-
-@few
 @given(st.tuples(st.integers(1, 20), st.integers(1, 20)), st.integers(1, 30))
 def test_a_layer_that_is_kept_is_put_together_from_the_cores(shape, block):
     image = np.random.default_rng(0).integers(0, 9, shape)
@@ -135,11 +112,6 @@ def test_a_layer_that_is_kept_is_put_together_from_the_cores(shape, block):
     now = reduce_rounds(kept, blocks, read)
     np.testing.assert_array_equal(now.by_name["above"], image > image.sum() / 100)
     assert now.by_name["above"].dtype == np.uint8
-    answers, pieces = defer_rounds(kept, blocks, lambda _: read)
-    assert len(pieces["above"]) == len(blocks.blocks)
-    whole = join_pieces(kept, answers, pieces).compute(scheduler="synchronous")
-    np.testing.assert_array_equal(whole.by_name["above"], now.by_name["above"])
-    assert whole[MEAN] == now[MEAN]
 
 
 @given(st.permutations(range(12)))
@@ -159,29 +131,6 @@ def test_the_size_of_blocks_does_not_change_the_answer(shape, block):
     cut = reduce_rounds(steps, plan_blocks(shape, block=block), reader(image))
     assert cut.by_name == whole.by_name
     assert set(cut) == {"mean", "bright"}
-
-
-def test_building_the_rounds_computes_nothing(forbid_computing):
-    def fail(*_):
-        raise AssertionError("a step ran while the graph was built")
-
-    blocks = plan_blocks((100, 100), block=10)
-    first = Step(SUM, fail, combine=fail, finalize=fail)
-    second = replace(first, gives=AGAIN, agreed=(SUM,))
-    both = pipeline(first, second, wanted=(AGAIN,))
-    assert len(both.rounds) == 2
-    with forbid_computing:
-        lazy, _ = defer_rounds(both, blocks, lambda _: None)
-    with pytest.raises(AssertionError, match="a step ran"):
-        dask.compute(lazy, scheduler="synchronous")
-
-
-@pytest.mark.parametrize("n", [1, FAN_IN, FAN_IN + 1, FAN_IN**2 + 1])
-def test_shares_are_combined_once_each_and_in_order(n):
-    blocks = plan_blocks((1, n), block=1)
-    numbers = Step(NUMBER, lambda here, _: [here.block.number])
-    lazy, _ = defer_rounds(pipeline(numbers, wanted=(NUMBER,)), blocks, lambda _: None)
-    assert lazy.compute(scheduler="synchronous")[NUMBER] == list(range(n))
 
 
 @given(st.lists(st.integers(-9, 9), min_size=1), st.data())

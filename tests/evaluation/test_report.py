@@ -214,6 +214,28 @@ def test_scores_of_one_image_without_any_spot_make_a_report(tmp_path: Path) -> N
     assert "nan" not in text.lower().replace("nan:", "")
 
 
+def test_models_whose_names_join_alike_have_pictures_of_their_own(
+    tmp_path: Path,
+) -> None:
+    """Words are joined by ``_``, which they may hold, and odd signs become ``_``."""
+    pairs = [("a", "b_c"), ("a_b", "c"), ("a b", "C")]
+    rows = [
+        row
+        for model, data in pairs
+        for row in rows_of(model, [0.5], data=data, set="s")
+    ]
+    pixels = {(data, "s", "0"): np.eye(64) for _, data in pairs}
+    report = write_accuracy(make_scores(rows), tmp_path, pixels)
+    names = {path.name for path in tmp_path.glob("worst_*.png")}
+    assert {name.lower() for name in names} == {
+        "worst_a_b_c.png",
+        "worst_a_b_c_2.png",
+        "worst_a_b_c_3.png",
+    }
+    linked = re.findall(r"\]\((worst_\S+\.png)\)", report.read_text("utf-8"))
+    assert sorted(linked) == sorted(names)
+
+
 def test_of_a_large_image_the_part_with_the_errors_is_shown() -> None:
     spots = make_scores([*rows_of("m", [0.5])]).spots
     figure = draw_images([Panel("title", np.eye(300), spots)])

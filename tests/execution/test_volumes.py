@@ -31,7 +31,7 @@ from deepspot_scale.blockwise.contract import (
 )
 from deepspot_scale.blockwise.geometry import MOST_PLANES
 from deepspot_scale.blockwise.planning import Pipeline
-from deepspot_scale.errors import SettingsError
+from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.execution.blocks import defer_field
 from deepspot_scale.execution.field import run_field
 from deepspot_scale.execution.planes import FieldTask
@@ -262,6 +262,97 @@ def test_a_stage_of_volumes_reads_what_the_network_makes_plane_by_plane(
     truth = np.argwhere((enhanced == top) & (enhanced > 0.5)).tolist()
     assert _places(found["maxima"]) == truth
     assert len(truth) > 30
+
+
+BRIGHTEST: Key[dict[int, int]] = Key("brightest")
+
+
+class BrightestOptions(StageOptions):
+    axes: str = "zyx"
+
+
+def _brightest(here: Any, _: Any) -> dict[int, int]:
+    """Return the brightest voxel of each cell in a block."""
+    pixels, cells = (here.read(name, here.block.core) for name in ("image", "cells"))
+    return {int(n): int(pixels[cells == n].max()) for n in np.unique(cells) if n}
+
+
+def _larger(one: dict[int, int], two: dict[int, int]) -> dict[int, int]:
+    return {n: max(one.get(n, 0), two.get(n, 0)) for n in {*one, *two}}
+
+
+def _rows(agreed: Any, _: Any) -> pd.DataFrame:
+    return pd.DataFrame(sorted(agreed[BRIGHTEST].items()), columns=["cell", "most"])
+
+
+def _plan_brightest(options: BrightestOptions, _: RunContext) -> Work:
+    step = Step(BRIGHTEST, _brightest, {"image": 0, "cells": 0}, combine=_larger)
+    columns = (Column("cell", "int64", "A cell."), Column("most", "int64", "Its most."))
+    table = Table("brightest", columns, (BRIGHTEST,), _rows)
+    return Work((step,), (table,), axes=options.axes)
+
+
+BRIGHTEST_STAGE = Stage("brightest", BrightestOptions, _plan_brightest)
+
+
+def _cells() -> np.ndarray:
+    cells = np.zeros(SHAPE[1:], np.int32)
+    cells[:30, :20], cells[5:, 25:] = 3, 8
+    return cells
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_flat_labels_go_with_each_plane_of_a_stack_as_in_a_run(
+    tmp_path: Path, write_plate: Callable[..., str], lazy: bool
+) -> None:
+    volume, flat = _volume(), _cells()
+    truth = [[n, int(volume[:, flat == n].max())] for n in (3, 8)]
+
+    @dataclass(frozen=True)
+    class Labelled:
+        image: np.ndarray
+        cells: np.ndarray
+
+    plate = write_plate(
+        tmp_path / "p.zarr",
+        {"B/03/0": Labelled(np.stack([volume] * 2), flat)},
+        masks=("cells",),
+    )
+    settings = make_settings(channels=("FISH",), cells="cells")
+    context = RunContext(frozenset({"image", "cells"}))
+    choices = {BRIGHTEST_STAGE: BrightestOptions()}
+    pipeline = assemble_stages(choices, context, block=24)
+    (result,) = run_field(FieldTask(open_plate(plate).entries[0]), settings, pipeline)
+    assert result.tables["brightest"].to_numpy().tolist() == truth
+
+    image = xr.DataArray(volume, dims=("z", "y", "x"))
+    # Coordinates of labels are not those of the image to the last bit, and need not be.
+    cells = xr.DataArray(flat, dims=("y", "x"), coords={"x": np.arange(52) + 1e-9})
+    if lazy:
+        image, cells = image.chunk(z=40, y=17), cells.chunk(x=20)
+    found = apply(choices, image, cells=cells, block=24)["brightest"]
+    table = found.compute(scheduler="synchronous") if lazy else found
+    assert table.to_numpy().tolist() == truth
+
+
+def test_labels_of_each_time_point_go_with_blocks_that_hold_all_of_them() -> None:
+    movie = np.zeros((2, 4, 6), np.uint8)
+    movie[0], movie[1] = 5, 7
+    image = xr.DataArray(movie, dims=("t", "y", "x"))
+    labels = np.zeros_like(movie)
+    labels[0, :, :2], labels[1, :, 3:] = 1, 2
+    choices = {BRIGHTEST_STAGE: BrightestOptions(axes="tyx")}
+
+    def rows(cells: np.ndarray, dims: tuple[str, ...]) -> list[list[int]]:
+        cells_of = xr.DataArray(cells, dims=dims)
+        found = apply(choices, image, cells=cells_of)["brightest"]
+        return found.to_numpy().tolist()
+
+    assert rows(labels, ("t", "y", "x")) == [[1, 5], [2, 7]]
+    assert rows(labels[:1], ("t", "y", "x")) == [[1, 7]]
+    assert rows(labels[0], ("y", "x")) == [[1, 7]]
+    with pytest.raises(FieldError, match="3 time points, the image has 2"):
+        rows(np.ones((3, 4, 6), np.uint8), ("t", "y", "x"))
 
 
 def test_stages_of_planes_and_of_volumes_are_not_mixed_silently() -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from deepspot_scale.errors import SettingsError
+from deepspot_scale.errors import InputWarning, SettingsError
 from deepspot_scale.runs.loose_images import detect_images
 from deepspot_scale.settings import make_settings
 
@@ -71,6 +71,23 @@ def test_files_of_one_name_in_two_folders_are_told_apart(folder: Path) -> None:
     (folder / "more/a.tif").write_bytes((folder / "a.tif").read_bytes())
     found = detect_images([folder / "a.tif", folder / "more/a.tif"], RAW)
     assert set(found.table["image"]) == {"a", str(folder / "more/a.tif")}
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_thumbnails_and_calibration_images_are_left_out_and_counted(
+    tmp_path: Path, draw_scene: Callable[..., Any], by_name: bool
+) -> None:
+    voyager = "W1_A01_T0001F001L01A01Z01C01"
+    beside = ("DC_DCAM#1_CAM3", "SC_BP445-45_20x v2_M01_CH01", f"{voyager}_thumb")
+    for name in (voyager, *beside):
+        tifffile.imwrite(tmp_path / f"{name}.tif", draw_scene().image[1])
+    paths = sorted(tmp_path.iterdir()) if by_name else [tmp_path]
+    with pytest.warns(InputWarning, match="left out 3 of 4 files, such as .*DC_DCAM"):
+        found = detect_images(paths, RAW)
+    assert found.n_images == 1
+    assert set(found.table["image"]) == {voyager}
+    # A file that is asked for alone is an image, whatever its name.
+    assert detect_images([tmp_path / f"{beside[0]}.tif"], RAW).n_images == 1
 
 
 @pytest.mark.parametrize(

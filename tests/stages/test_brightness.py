@@ -6,9 +6,10 @@ from hypothesis.extra import numpy as hnp
 
 from deepspot_scale.blockwise.answers import BRIGHTNESS
 from deepspot_scale.blockwise.geometry import plan_blocks
+from deepspot_scale.blockwise.graphs import defer_rounds
 from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.blockwise.planning import plan_pipeline
-from deepspot_scale.blockwise.rounds import defer_rounds, reduce_rounds
+from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels.normalisation import quantile_scale
 from deepspot_scale.stages.brightness import Normalisation

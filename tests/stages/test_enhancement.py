@@ -46,7 +46,8 @@ def test_the_answer_is_an_image_like_the_input():
     enhanced = enhance(image, engine=FLOAT)
     assert enhanced.dtype == np.float32
     assert enhanced.dims == image.dims
-    assert enhanced.attrs == image.attrs
+    assert enhanced.attrs == {**image.attrs, "enhanced_by": "deepspot"}
+    assert detect(enhanced).columns.tolist() == detect(enhanced, image).columns.tolist()
     assert enhanced.name == "image"
     xr.testing.assert_equal(enhanced.coords.to_dataset(), image.coords.to_dataset())
     assert ((enhanced >= 0) & (enhanced <= 1)).all()

@@ -121,6 +121,9 @@ LIKE_WELL = re.compile(
 """Found in names that look like wells, even if no scheme can read them."""
 
 _THUMBNAIL = re.compile(rf"_thumb(?:_?{_GUID})?\.[^./]+$", re.IGNORECASE)
+_CELLVOYAGER = next(s for s in SCHEMES if s.name.startswith("CellVoyager"))
+# Of shading and of the dark: SC_BP445-45_20x_M01_CH01.tif, DC_DCAM#1_CAM3.tif.
+_CALIBRATION = re.compile(r"(?:^|/)[SD]C_[^/]*\.[^./]+$")
 _HOLDS_FIELD = re.compile(
     r"(?:^|[-_ ])(?:s|f|x|y|site|field|fov|fld|pos|position|tile)[-_ ]?\d+"
     # Numbers before or after it, but no wavelength; or a time, as Incucyte writes it.
@@ -133,6 +136,21 @@ _CHANNEL_OR_WELL = re.compile(rf"{_NO_WORD_BEFORE}([CDFMNP])\d(?!\d)")
 def is_thumbnail(name: str) -> bool:
     """Return whether MetaXpress names a file so that it is another one's thumbnail."""
     return _THUMBNAIL.search(name) is not None
+
+
+def find_aside(names: Sequence[str]) -> list[str]:
+    """Return the names of what lies beside a microscope's images and is none of them.
+
+    These are thumbnails, and CellVoyager's calibration images beside its images. There
+    are none where nothing else would be left.
+    """
+    is_cellvoyager = any(re.search(_CELLVOYAGER.pattern, name) for name in names)
+    aside = [
+        name
+        for name in names
+        if is_thumbnail(name) or (is_cellvoyager and _CALIBRATION.search(name))
+    ]
+    return aside if len(aside) < len(names) else []
 
 
 def find_doubt(names: Sequence[str], fields: Collection[Collection[str]]) -> str | None:

@@ -11,6 +11,7 @@ import tifffile
 
 from deepspot_scale.errors import PlateError
 from deepspot_scale.io.conversion.convert import Conversion, convert, plan_conversion
+from deepspot_scale.io.conversion.schemes import find_aside
 from deepspot_scale.io.plate import Plate, open_plate
 
 CAMERA_PIXEL = (4294967295, 2770410)
@@ -135,6 +136,25 @@ def test_thumbnails_are_left_out_whatever_reads_the_names(folder, pattern):
     assert plan.unmatched == ("B03_FISH_thumb.tif",)
     (note,) = plan.notes
     assert "left out 1 files, such as B03_FISH_thumb.tif" in note
+
+
+_CV = ["W1_A01_T0001F001L01A01Z01C01.tif", "W1_A01_T0001F001L01A01Z01C02.tif"]
+_CALIBRATION = ["DC_DCAM#1_CAM3.tif", "SC_BP445-45_20x v2_M01_CH01.tif"]
+
+
+@pytest.mark.parametrize(
+    ("names", "aside"),
+    [
+        ([*_CALIBRATION, *_CV], _CALIBRATION),
+        # Anyone's images may begin like this.
+        (["DC_1.tif", "SC_2.tif", "B03_0_FISH.tif"], []),
+        (["p_B03_s1_w1_thumb.tif", "p_B03_s1_w1.tif"], ["p_B03_s1_w1_thumb.tif"]),
+        (["sick_thumb.tif"], []),
+        (["thumbs_up.tif", "a.tif"], []),
+    ],
+)
+def test_what_lies_beside_the_images_is_found_by_name(names, aside):
+    assert find_aside(names) == aside
 
 
 def test_fields_that_lack_a_channel_are_counted(folder):

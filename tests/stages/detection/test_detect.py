@@ -425,13 +425,34 @@ def test_raw_floats_are_not_taken_for_an_enhanced_image(
     assert len(detect(raw.astype(np.float64), method="raw")) > 0
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_an_image_in_the_unit_range_has_to_say_what_it_is(lazy):
+    """Raw pixels from 0 to 1 have the range of an enhanced image, and other spots."""
+    raw = counts((70, 83), 1)
+    image = as_image((raw / raw.max()).astype(np.float32))
+    enhanced = as_image(certainties((70, 83), 1))
+    if lazy:
+        image, enhanced = image.chunk(y=33), enhanced.chunk(y=33)
+    for unnamed in (image, enhanced):
+        with pytest.raises(FieldError, match=r"does not say .* method='raw'"):
+            detect(unnamed)
+    truth = len(detect(enhanced, method="enhanced"))
+    assert truth > 0
+    assert len(detect(image, method="raw")) > 0
+    assert len(detect(enhanced, as_image(raw))) > 0  # a raw image beside it says it
+    named = enhanced.assign_attrs(enhanced_by="deepspot")
+    assert len(detect(named)) == truth
+    # It is still said of parts and of other orders of the axes.
+    assert len(detect(named.transpose("x", "y")[:, :])) == truth
+
+
 def test_what_rounding_adds_to_an_enhanced_image_is_no_error():
     enhanced = certainties((70, 83), 1)
     assert enhanced.max() <= 1
     rounded = enhanced.copy()
     rounded[:2] = (-5e-4,)
     rounded[rounded.argmax() // 83, rounded.argmax() % 83] = 1.0005
-    assert len(detect(as_image(rounded))) > 0
+    assert len(detect(as_image(rounded), method="enhanced")) > 0
 
 
 def stack(dims, sizes, seed=0):

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from deepspot_scale.blockwise.answers import REFERENCE
 from deepspot_scale.blockwise.contract import Answers, Key, Step, Work
 from deepspot_scale.blockwise.geometry import plan_blocks
+from deepspot_scale.blockwise.graphs import defer_rounds
 from deepspot_scale.blockwise.identity import PlaneIdentity, identify, lazy_table
 from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.blockwise.planning import plan_pipeline
-from deepspot_scale.blockwise.rounds import defer_rounds, reduce_rounds
+from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.blockwise.spots import ASSIGNED, Spots
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels.references import Reference
