@@ -128,8 +128,9 @@ def planted_polarity(
     and assigning spots.
     """
     fields = truth.spots.groupby(_ADDRESS).size().rename("n_spots").reset_index()
+    once = {"acquisition": 0, "n_t": 1, "n_z": 1}
     return summarise_groups(
-        fields.assign(status=DONE),
+        fields.assign(status=DONE, **once),
         truth.cells,
         pd.read_csv(truth.plate_map, dtype=str),
         channels=[SPOT_CHANNEL],

@@ -120,6 +120,8 @@ class PlaneIdentity:
     """(y, x) micrometres; None when unknown."""
     origin_um: tuple[float, float] = (0.0, 0.0)
     """(y, x) of the first pixel's centre; of a cut-out not 0."""
+    acquisition: int = 0
+    """Number of the plate's acquisition; 0 when not stated."""
 
 
 class Column(NamedTuple):
@@ -137,8 +139,10 @@ _FIELD = (
     Column("column", "string", "plate column, e.g. 03; empty outside a plate"),
     Column("field", "string", "field of view in the well, or the image's name"),
 )
+_ACQUISITION = Column("acquisition", "int32", "of the plate; 0 when not stated")
 PLANE = (
     *_FIELD,
+    _ACQUISITION,
     Column("t", "int32", "time point, from 0"),
     Column("channel", "string", "channel name"),
     Column("z", "int32", "plane, from 0; -1 when planes were projected"),
@@ -196,12 +200,14 @@ QUALITY = (
 
 FIELDS = (
     *_FIELD,
-    Column("acquisition", "int32", "acquisition of the plate; 0 when not stated"),
+    _ACQUISITION,
     Column("status", "string", "done or failed"),
     Column("reason", "string", "why it failed; empty when done"),
     Column("n_planes", "int32", "images processed: time points x channels x planes"),
+    Column("n_t", "int32", "time points of them; 0: failed"),
+    Column("n_z", "int32", "planes of them, 1 when projected; 0: failed"),
     Column("n_spots", "int64", "spots found"),
-    Column("n_cells", "int64", "cells measured, counted once over channels"),
+    Column("n_cells", "int64", "cells measured: again at each time point, not channel"),
     Column("seconds", "float64", "time on the worker"),
     Column("worker", "string", "host and process that did the work"),
     Column("part", "string", "name of the part file that holds its rows"),
@@ -209,10 +215,19 @@ FIELDS = (
 )
 """Counts and seconds of stages come to these, see `runs.contents`."""
 
+_OCCASION = (
+    _ACQUISITION,
+    Column("t", "int32", "time point, from 0"),
+    Column("z", "int32", "plane, from 0; 0 also when planes were projected"),
+)
+"""Where the same cells may be measured again: no group spans several of these."""
+OCCASION = tuple(column.name for column in _OCCASION)
+_GENE = Column("gene", "string", "from the plate map; empty when none")
 _GROUP = (
     Column("channel", "string", "channel name"),
+    *_OCCASION,
     Column("condition", "string", "from the plate map; empty when none"),
-    Column("gene", "string", "from the plate map; empty when none"),
+    _GENE,
 )
 _SUMMARY = (
     Column("n_fields", "int64", "fields done"),
@@ -266,6 +281,7 @@ POLARITY = (
 """After the columns that name the group: one line per group and measure."""
 COMPARISONS = (
     Column("channel", "string", "channel name"),
+    *_OCCASION,
     Column("condition", "string", "the one condition"),
     Column("versus", "string", "the other, subtracted"),
     Column("difference", "float64", "of mean corrected indices of wells; NaN: no well"),
@@ -291,6 +307,7 @@ ROSES = (
 )
 FIELD_POLARITY = (
     *_FIELD,
+    *_OCCASION,
     Column("channel", "string", "channel name, the first by name"),
     Column("n_cells_used", "int64", "cells with enough spots for the index"),
     Column("polarity_index", "float64", "sectors fixed, also with rotation published"),
@@ -300,7 +317,7 @@ SUMMARIES = {
     "wells": WELLS,
     "conditions": CONDITIONS,
     "polarity": (*_GROUP, *POLARITY),
-    "comparisons": (*_GROUP[2:], *COMPARISONS),
+    "comparisons": (_GENE, *COMPARISONS),
     "roses": ROSES,
     "field_polarity": FIELD_POLARITY,
 }

@@ -52,6 +52,7 @@ def plane_identity(image: xr.DataArray, index: dict[str, int]) -> PlaneIdentity:
         number("z"),
         (size_y, size_x) if known else None,
         (origin_y, origin_x) if known else (0.0, 0.0),
+        int(image.attrs.get("acquisition", 0)),
     )
 
 
@@ -82,6 +83,7 @@ def plane_columns(plane: PlaneIdentity) -> dict[str, Any]:
         "row": plane.address.row,
         "column": plane.address.column,
         "field": plane.address.field,
+        "acquisition": plane.acquisition,
         "t": plane.t,
         "channel": plane.channel,
         "z": plane.z,

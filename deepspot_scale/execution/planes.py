@@ -73,6 +73,10 @@ class PlaneResult(NamedTuple):
     """Time of each stage; None where blocks went to several workers."""
     source_digest: str = ""
     """Of the field, just before it was read, see `io.source_digest`."""
+    t: int = 0
+    """Time point; 0: all of them at once."""
+    z: int = 0
+    """Plane, or `PROJECTED`."""
 
 
 @dataclass(frozen=True)
@@ -279,10 +283,13 @@ def plane_result(
         source.channels[plane.channel],
         plane.z if isinstance(plane.z, int) else PROJECTED,
         source.pixel_size_um,
+        acquisition=source.acquisition,
     )
     return PlaneResult(
         {table.name: table.make(answers, identity) for table in pipeline.tables},
         {count.name: count.count(answers[count.of]) for count in pipeline.counts},
         {layer.name: answers.by_name[layer.name] for layer in pipeline.layers},
         source_digest=digest,
+        t=identity.t,
+        z=identity.z,
     )

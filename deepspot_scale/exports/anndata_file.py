@@ -53,9 +53,9 @@ def make_anndata(table: pd.DataFrame, results: RunResults) -> Any:
     """Return the cells of `measure_cells` as an AnnData in memory.
 
     ``X``: float64, the measures named in ``var``, which says what each means. ``obs``:
-    plate, well, row, column, field, t, channel, z, cell (its label), touches_border,
-    condition, gene and replicate. ``obsm["spatial"]``: (n, 2), x and y of the cell's
-    centroid in its field, in pixels.
+    plate, well, row, column, field, acquisition, t, channel, z, cell (its label),
+    touches_border, condition, gene and replicate. ``obsm["spatial"]``: (n, 2), x and y
+    of the cell's centroid in its field, in pixels.
     """
     ad = load_library("anndata", "anndata")
     names = measures.feature_names(results.index.sectors)

@@ -14,7 +14,7 @@ from deepspot_scale.statistics.groups import MAP
 from deepspot_scale.tables import as_table
 from deepspot_scale.vocabulary import CELLS, WELLS, Column
 
-KEYS = ("row", "column", "field", "t", "channel", "z", "cell")
+KEYS = ("row", "column", "field", "acquisition", "t", "channel", "z", "cell")
 """Columns that say which cell, in which channel and plane, a row is about."""
 
 

@@ -32,7 +32,7 @@ SIGN = ("zarr.json", "spatialdata_attrs")
 EXTRA = "spatialdata"
 _CHUNK = 1024
 """Edge of a stored chunk in pixels; levels end once the image fits into one."""
-_DROPPED = ["row", "column", "field", "t"]
+_DROPPED = ["row", "column", "field", "acquisition", "t"]
 """Columns of spots that are redundant with the element's name."""
 
 

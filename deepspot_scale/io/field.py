@@ -61,6 +61,8 @@ class Field:
     """Path or URL of the OME-Zarr group; empty: there is none."""
     trust: Trust = NO_TRUST
     """How far its files are trusted."""
+    acquisition: int = 0
+    """As in `FieldEntry`."""
 
     @property
     def axes(self) -> str:
@@ -219,6 +221,8 @@ class Field:
 
     def _image_dataset(self) -> xr.Dataset:
         attrs: dict[str, Any] = {"address": self.address.path}
+        if self.acquisition:
+            attrs["acquisition"] = self.acquisition
         if self.pixel_size_um is not None:
             attrs["pixel_size_um"] = self.pixel_size_um
         coords: dict[str, Any] = {}
@@ -317,4 +321,5 @@ def _field(entry: FieldEntry, image: StoredImage) -> Field:
     if "c" not in image.axes and len(image.channels) != 1:
         names = ("",)
     channels = (name or n for name, n in zip(names, numbers, strict=False))
-    return Field(entry.address, image, tuple(channels))
+    names = tuple(channels)
+    return Field(entry.address, image, names, acquisition=entry.acquisition)

@@ -81,9 +81,10 @@ def draw_field(run: RunResults, field: Field, number: int = 0) -> str:
     raw = _read_image(field, plane, settings, window)
     svg = panels_svg([raw, *_enhanced(run, field, plane, window)], marks, number)
     rows, columns = (f"{part.start} to {part.stop - 1}" for part in window)
+    when = f"t {plane.t}, " if field.n_t > 1 else ""
     caption = (
-        f"{escape(plane.channel)}, rows {rows}, columns {columns}; {len(inside):,} "
-        f"spots here, {len(points):,} in the field."
+        f"{escape(plane.channel)}, {when}rows {rows}, columns {columns}; "
+        f"{len(inside):,} spots here, {len(points):,} in the field."
     )
     return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
 

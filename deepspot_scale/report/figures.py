@@ -14,6 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepspot_scale.report.html import occasions
+from deepspot_scale.statistics.roses import KEYS
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -23,7 +26,6 @@ _LINE: Final = "#d1d5db"
 _MAX_WELLS_WITH_NUMBERS: Final = 60
 _MOST_NAMED: Final = 40
 """If there are more groups, their names are left out: they could not be read."""
-_GROUP: Final = ["channel", "condition", "gene"]
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -34,15 +36,17 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def group_names(groups: pd.DataFrame) -> list[str]:
-    """Return a name for each line of channel, condition, gene, without a lone channel.
+    """Return a name for each line of `KEYS`, without what all lines have in common.
 
     Dollar signs are escaped, because they begin formulas in matplotlib.
     """
     several = groups["channel"].nunique() > 1
     names = []
-    for line in groups[_GROUP].itertuples(index=False):
+    named = groups[KEYS].assign(occasion=occasions(groups))
+    for line in named.itertuples(index=False):
         words = [line.condition or "all wells", line.gene]
         words += [line.channel] if several else []
+        words.append(line.occasion)
         names.append(" · ".join(str(w) for w in words if w).replace("$", r"\$"))
     return names
 
@@ -118,7 +122,7 @@ def draw_polarity(polarity: pd.DataFrame, wells: pd.DataFrame) -> Figure:
     """
     index = _measure(polarity, "index")[::-1].reset_index(drop=True)
     null, corrected = (
-        index[_GROUP].merge(_measure(polarity, name), how="left", on=_GROUP)
+        index[KEYS].merge(_measure(polarity, name), how="left", on=KEYS)
         for name in ("uniform_null", "index_corrected")
     )
     places = np.arange(len(index))
@@ -159,8 +163,8 @@ def _draw_intervals(axes: Any, lines: pd.DataFrame, places: NDArray[Any]) -> Non
 def _draw_wells(
     axes: Any, groups: pd.DataFrame, wells: pd.DataFrame, column: str
 ) -> None:
-    order = groups[_GROUP].assign(place=np.arange(len(groups)))
-    dots = wells.merge(order, on=_GROUP)
+    order = groups[KEYS].assign(place=np.arange(len(groups)))
+    dots = wells.merge(order, on=KEYS)
     axes.plot(dots[column], dots["place"] - 0.3, "o", color=ORANGE, ms=4.5, mec="none")
 
 
@@ -173,10 +177,10 @@ def draw_wells(wells: pd.DataFrame, values: dict[str, str]) -> Figure:
     `wells` are `vocabulary.WELLS`, at least one line; `values` maps columns of them to
     the text below each panel.
     """
-    groups = wells[_GROUP].drop_duplicates()
-    groups = groups.sort_values(_GROUP, ascending=False, ignore_index=True)
+    groups = wells[KEYS].drop_duplicates()
+    groups = groups.sort_values(KEYS, ascending=False, ignore_index=True)
     order = groups.assign(place=np.arange(len(groups)))
-    shown = wells.merge(order, on=_GROUP)
+    shown = wells.merge(order, on=KEYS)
     named = len(groups) <= _MOST_NAMED
     figure = new_figure(9.6, 0.95 + float(np.clip(0.5 * len(groups), 0.9, 7.0)))
     panels = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]

@@ -13,6 +13,7 @@ import pandas as pd
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.io.plate import Plate
 from deepspot_scale.report.field_image import draw_field
+from deepspot_scale.report.html import several_occasions
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.vocabulary import DONE, FieldAddress
@@ -37,8 +38,11 @@ def choose_fields(
     picks.append(("worst by quality: {why}", _least_fit(run, focus, flags)))
     polarity = _field_polarity(run)
     if len(polarity) > 1:
-        picks.append(("most towards the reference: index {value}", _at(polarity, -1)))
-        picks.append(("least towards the reference: index {value}", _at(polarity, 0)))
+        index = "index {value}"
+        if several_occasions(run.summaries["field_polarity"]):
+            index += " when first measured"
+        picks.append((f"most towards the reference: {index}", _at(polarity, -1)))
+        picks.append((f"least towards the reference: {index}", _at(polarity, 0)))
     chosen: dict[FieldAddress, list[str]] = {}
     for reason, address in picks:
         if address is not None:
@@ -103,6 +107,7 @@ def _least_fit(
 
 
 def _field_polarity(run: RunResults) -> pd.Series:
-    """Return the index of each field with enough cells, in ascending order."""
-    indices = run.summaries["field_polarity"].set_index(FIELD)["polarity_index"]
+    """Return the first index of each field with enough cells, in ascending order."""
+    first = run.summaries["field_polarity"].drop_duplicates(FIELD)
+    indices = first.set_index(FIELD)["polarity_index"]
     return indices.dropna().sort_values(kind="stable")

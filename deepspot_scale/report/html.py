@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pandas as pd
 
+from deepspot_scale.vocabulary import OCCASION
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -169,6 +171,23 @@ def probability(p: float, least: float = 0.0) -> str:
     if math.isnan(p):
         return "not known"
     return f"≤ {number(least)}" if p <= least else f"= {number(p)}"
+
+
+def several_occasions(table: pd.DataFrame) -> list[str]:
+    """Return the columns of `vocabulary.OCCASION` in which the lines differ."""
+    return [name for name in OCCASION if table[name].nunique() > 1]
+
+
+def occasions(table: pd.DataFrame) -> pd.Series:
+    """Return when each line was measured, in words; empty where all lines agree."""
+    lines = table[several_occasions(table)].to_dict("records")
+    words = [" · ".join(f"{name} {n}" for name, n in line.items()) for line in lines]
+    return pd.Series(words or "", index=table.index, dtype=object)
+
+
+def without_lone(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the columns of occasions that say the same everywhere."""
+    return table.drop(columns={*OCCASION} - {*several_occasions(table)})
 
 
 def plural(n: int, word: str) -> str:

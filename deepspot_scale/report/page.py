@@ -112,7 +112,7 @@ def _plate(run: RunResults, files: PageFiles) -> str:
         return files.table("images", run.fields, shown) if len(shown) else ""
     maps = "".join(map(files.figure, sections.plate_maps(run)))
     kept = [c for c in run.wells if not str(c).startswith(("polarity_", "p_"))]
-    wells = files.table("wells", run.wells, run.wells[kept])
+    wells = files.table("wells", run.wells, html.without_lone(run.wells[kept]))
     return (
         f"<div class='side'>{maps}</div>"
         f"<details><summary>Numbers of the wells</summary>{wells}</details>"
@@ -164,7 +164,7 @@ def _comparisons(run: RunResults, files: PageFiles) -> str:
     comparisons = run.summaries["comparisons"]
     if comparisons.empty:
         return ""
-    shown = comparisons.drop(columns=["sectors", "rotation"])
+    shown = html.without_lone(comparisons.drop(columns=["sectors", "rotation"]))
     shown = shown.rename(columns={"p_adjusted": "q_value"})
     return (
         "<h3>Differences between conditions</h3><p class='soft'>Differences of the "

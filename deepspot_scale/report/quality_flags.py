@@ -142,9 +142,11 @@ def _left_out(done: pd.DataFrame) -> pd.DataFrame:
 def _at_border(cells: pd.DataFrame) -> pd.DataFrame:
     each = cells.drop_duplicates([*FIELD, "t", "cell"])
     border = each["touches_border"].astype(bool)
-    counts = each.assign(border=border).groupby(FIELD)["border"].agg(["sum", "size"])
+    by_time = each.assign(border=border).groupby([*FIELD, "t"])["border"]
+    counts = by_time.agg(["sum", "size"]).reset_index()
     share = counts["sum"] / counts["size"]
-    many = counts[(share > BORDER) & (counts["size"] >= FEWEST_CELLS)].reset_index()
+    many = counts[(share > BORDER) & (counts["size"] >= FEWEST_CELLS)]
+    many = many.drop_duplicates(FIELD)
     pairs = zip(many["sum"], many["size"], strict=True)
     detail = [f"{n} of {of} cells" for n, of in pairs]
     return many.assign(flag="border cells", detail=detail)

@@ -14,20 +14,37 @@ import pandas as pd
 
 from deepspot_scale.report import figures
 from deepspot_scale.report.figures import BLUE, GREY, ORANGE
-from deepspot_scale.report.html import Plot
+from deepspot_scale.report.html import Plot, occasions
 from deepspot_scale.report.roses import MOST_ROSES, draw_roses
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.roses import KEYS
 
 _WELL = ["row", "column"]
+MOST_SHOWN = 6
+"""Most acquisitions, time points and planes of which wells are drawn."""
+
+
+def _each_occasion(run: RunResults) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield the wells on a plate of each channel and occasion, at most `MOST_SHOWN`.
+
+    Before them stands what is said of them in words and in the names of files.
+    """
+    on_plate = run.wells[run.wells["row"] != ""]
+    several = on_plate["channel"].nunique() > 1
+    for channel, all_wells in on_plate.groupby("channel", sort=False):
+        lone = str(channel) if several else ""
+        name = f"_{_file_word(lone)}" if several else ""
+        named = all_wells.assign(occasion=occasions(all_wells))
+        for when, wells in [*named.groupby("occasion", sort=False)][:MOST_SHOWN]:
+            words = ", ".join(filter(None, (lone, str(when))))
+            end = re.sub("[^a-z0-9]+", "_", f" {when}") if when else ""
+            yield words, name + end, wells
 
 
 def plate_maps(run: RunResults) -> Iterator[Plot]:
     """Yield the heat maps of a plate; spots and polarity have one for each channel."""
-    on_plate = run.wells[run.wells["row"] != ""]
-    several = on_plate["channel"].nunique() > 1
-    for channel, wells in on_plate.groupby("channel", sort=False):
-        yield from _channel_maps(wells, str(channel), several=several)
+    for words, end, wells in _each_occasion(run):
+        yield from _channel_maps(wells, f"{words}, " if words else "", end)
     fields = run.fields[run.fields["row"] != ""]
     failed = (fields["status"] == "failed").groupby([fields[c] for c in _WELL])
     if failed.sum().any():
@@ -41,11 +58,7 @@ def plate_maps(run: RunResults) -> Iterator[Plot]:
         yield _map(spent, "seconds_per_image", "seconds per image", "plate_seconds")
 
 
-def _channel_maps(
-    wells: pd.DataFrame, channel: str, *, several: bool
-) -> Iterator[Plot]:
-    end = f"_{_file_word(channel)}" if several else ""
-    word = f"{channel}, " if several else ""
+def _channel_maps(wells: pd.DataFrame, word: str, end: str) -> Iterator[Plot]:
     if wells["spots_per_cell"].notna().any():
         title = f"{word}spots per cell"
         yield _map(wells, "spots_per_cell", title, f"plate_spots{end}")
@@ -104,19 +117,17 @@ def well_figures(run: RunResults) -> Iterator[Plot]:
         "n_cells": "cells of a well",
         "polarity_corrected": "polarity index minus its null",
     }
-    on_plate = run.wells[run.wells["row"] != ""]
-    several = on_plate["channel"].nunique() > 1
-    for channel, wells in on_plate.groupby("channel", sort=False):
+    for words, end, wells in _each_occasion(run):
+        channel = words or str(wells["channel"].iloc[0])
         shown = {c: w for c, w in values.items() if wells[c].notna().any()}
         if not wells["n_cells"].any():
             shown = {"n_spots": "spots of a well"}
-        end = f"_{_file_word(str(channel))}" if several else ""
         yield Plot(
             f"wells_by_condition{end}",
             figures.draw_wells(wells, shown),
-            wells[[*_WELL, "channel", "condition", "gene", "replicate", *shown]],
+            wells[[*_WELL, *KEYS, "replicate", *shown]],
             f"Every well by condition, {channel}",
-            f"{escape(str(channel))}: {_key(ORANGE, '●')} one well, {_key(BLUE, '|')} "
+            f"{escape(channel)}: {_key(ORANGE, '●')} one well, {_key(BLUE, '|')} "
             "the condition's median well. Heights within a condition mean nothing.",
         )
 

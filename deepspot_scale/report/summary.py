@@ -12,15 +12,24 @@ from typing import Any, Final
 
 import pandas as pd
 
-from deepspot_scale.report.html import number, plural, probability
+from deepspot_scale.report.html import (
+    number,
+    occasions,
+    plural,
+    probability,
+    several_occasions,
+    without_lone,
+)
+from deepspot_scale.report.sections import MOST_SHOWN
 from deepspot_scale.runs.results import RunResults
+from deepspot_scale.statistics.roses import KEYS
 
 _ALPHA: Final = 0.05
 _MOST_SAID: Final = 12
 """Most conditions that are named; the others are only in the table."""
 _MOST_PAIRS: Final = 3
 """If there are more pairs, only those that differ are named."""
-_GROUP: Final = ["channel", "condition", "gene"]
+_OCCASIONS: Final = {"acquisition": "acquisition", "t": "time point", "z": "plane"}
 
 
 def headline(run: RunResults) -> list[tuple[str, str]]:
@@ -30,7 +39,7 @@ def headline(run: RunResults) -> list[tuple[str, str]]:
         (f"{len(run.done):,} of {len(run.fields):,}", "fields done"),
         (f"{n_spots:,}", "spots"),
     ]
-    n_cells = max(run.wells.groupby("channel")["n_cells"].sum(), default=0)
+    n_cells = max(count_cells(run.wells).groupby("channel").sum(), default=0)
     if n_cells:
         inside = (run.wells["spots_per_cell"] * run.wells["n_cells"]).sum()
         each = inside / run.wells["n_cells"].sum()
@@ -41,17 +50,28 @@ def headline(run: RunResults) -> list[tuple[str, str]]:
     return numbers
 
 
+def count_cells(wells: pd.DataFrame) -> pd.Series:
+    """Return the cells of each channel and well, when it has the most.
+
+    Cells that are measured again are not more cells.
+    """
+    return wells.groupby(["channel", "row", "column"], sort=False)["n_cells"].max()
+
+
 def sentences(run: RunResults, flags: pd.DataFrame) -> Iterator[str]:
     """Yield the results of the tables in words."""
     if len(run.failed):
         yield f"{plural(len(run.failed), 'field')} failed; the reasons are below."
-    counted = max(run.wells.groupby("channel")["n_fields"].sum(), default=0)
+    well = ["channel", "row", "column", "acquisition"]
+    fields = run.wells.groupby(well)["n_fields"].max()
+    counted = max(fields.groupby("channel").sum(), default=0)
     if len(run.done) > counted:
         late = plural(len(run.done) - counted, "field")
         yield f"{late} came in later and are in no number below: finish the run first."
     if run.fields.empty:
         yield "No field was processed."
     yield from _channel_sentences(run.wells)
+    yield from _occasion_sentences(run.wells)
     yield from _polarity_sentences(run)
     yield from comparison_sentences(run.summaries["comparisons"])
     other = flags[flags["flag"] != "failed"]
@@ -66,12 +86,25 @@ def sentences(run: RunResults, flags: pd.DataFrame) -> Iterator[str]:
 
 def _channel_sentences(wells: pd.DataFrame) -> Iterator[str]:
     for channel, group in wells.groupby("channel", sort=False):
-        n_spots, n_cells = int(group["n_spots"].sum()), int(group["n_cells"].sum())
+        n_spots, measured = int(group["n_spots"].sum()), int(group["n_cells"].sum())
         inside = float((group["spots_per_cell"] * group["n_cells"]).sum())
         text = f"{escape(str(channel))}: {plural(n_spots, 'spot')}"
-        if n_cells:
-            text += f", and {plural(n_cells, 'cell')} with {inside / n_cells:.3g} each"
+        if measured:
+            cells = plural(int(count_cells(group).sum()), "cell")
+            text += f", and {cells} with {inside / measured:.3g} each"
         yield f"{text}."
+
+
+def _occasion_sentences(wells: pd.DataFrame) -> Iterator[str]:
+    several = several_occasions(wells)
+    if not several:
+        return
+    counts = (plural(wells[name].nunique(), _OCCASIONS[name]) for name in several)
+    yield (
+        f"There are {' and '.join(counts)}, at which the same cells may have been "
+        "measured again: each has its own lines in the tables, and no interval or p "
+        f"value takes two of them together. Wells are drawn for the first {MOST_SHOWN}."
+    )
 
 
 def _polarity_sentences(run: RunResults) -> Iterator[str]:
@@ -101,12 +134,13 @@ def _polarity_sentences(run: RunResults) -> Iterator[str]:
 def by_group(polarity: pd.DataFrame) -> pd.DataFrame:
     """Return one line for each group, with the numbers that the page shows.
 
-    Columns: channel, condition, gene, n_cells, n_wells, index, low, high, low_wells,
+    Columns: `KEYS`, occasion (in words), n_cells, n_wells, index, low, high, low_wells,
     high_wells, null, corrected, p_value, q_value, least_p, p_rotation.
     """
     measures = dict(iter(polarity.groupby("measure")))
     kept = ["value", "low", "high", "low_wells", "high_wells", "n_cells", "n_wells"]
-    table = measures["index"][[*_GROUP, *kept]].rename(columns={"value": "index"})
+    table = measures["index"][[*KEYS, *kept]].rename(columns={"value": "index"})
+    table = table.assign(occasion=occasions(table))
     parts = {
         "uniform_null": {"value": "null"},
         "index_corrected": {
@@ -118,8 +152,8 @@ def by_group(polarity: pd.DataFrame) -> pd.DataFrame:
         "rotation_null": {"p_value": "p_rotation"},
     }
     for name, columns in parts.items():
-        own = measures[name][[*_GROUP, *columns]].rename(columns=columns)
-        table = table.merge(own, how="left", on=_GROUP)
+        own = measures[name][[*KEYS, *columns]].rename(columns=columns)
+        table = table.merge(own, how="left", on=KEYS)
     return table
 
 
@@ -127,7 +161,7 @@ def readable(polarity: pd.DataFrame) -> pd.DataFrame:
     """Return one line for each group, for people: an interval is one text."""
     table = by_group(polarity)
     lines = table.to_dict("records")
-    shown = table[_GROUP].assign(
+    shown = without_lone(table[KEYS]).assign(
         n_cells=table["n_cells"],
         n_wells=table["n_wells"],
         index=table["index"],
@@ -141,7 +175,7 @@ def readable(polarity: pd.DataFrame) -> pd.DataFrame:
 
 def group_name(line: Mapping[Any, Any]) -> str:
     """Return a group's name, escaped."""
-    words = [line["condition"], line["gene"], line["channel"]]
+    words = [line["condition"], line["gene"], line["channel"], line["occasion"]]
     return escape(" · ".join(filter(None, words)))
 
 
@@ -173,15 +207,16 @@ def _range(line: Mapping[Any, Any], ending: str = "") -> str:
 
 def comparison_sentences(comparisons: pd.DataFrame) -> Iterator[str]:
     """Yield whether each pair differs; of many pairs, name only those that do."""
-    shown = comparisons
+    shown = comparisons.assign(occasion=occasions(comparisons))
     if len(comparisons) > _MOST_PAIRS:
-        shown = comparisons[comparisons["p_adjusted"] <= _ALPHA]
+        shown = shown[shown["p_adjusted"] <= _ALPHA]
         yield (
             f"Of {len(comparisons)} pairs of conditions {len(shown)} differ in "
             f"polarity (q ≤ {_ALPHA}, wells permuted)."
         )
     for line in shown.head(_MOST_SAID).to_dict("records"):
-        about = " · ".join(filter(None, [line.get("gene", ""), line["channel"]]))
+        words = [line.get("gene", ""), line["channel"], line["occasion"]]
+        about = " · ".join(filter(None, words))
         pair = f"{escape(line['condition'])} against {escape(line['versus'])}"
         start = f"<b>{pair}</b> ({escape(about)})"
         if math.isnan(line["p_value"]):

@@ -159,6 +159,8 @@ def describe_field(
         "status": FAILED if failed else DONE,
         "reason": explain(outcome) if failed else "",
         "n_planes": len(planes),
+        "n_t": len({plane.t for plane in planes}),
+        "n_z": len({plane.z for plane in planes}),
         "n_spots": sum(len(plane.tables.get("spots", ())) for plane in planes),
         "n_cells": _count_cells(planes),
         **{

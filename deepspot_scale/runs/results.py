@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from deepspot_scale.errors import PlateError, RunError, SettingsError, did_you_mean
@@ -21,16 +23,18 @@ from deepspot_scale.io.plate import Plate, open_plate
 from deepspot_scale.io.stores import Source
 from deepspot_scale.io.tables import Folder, read_columns, read_table
 from deepspot_scale.runs import manifest
-from deepspot_scale.runs.contents import Contents, read_contents
+from deepspot_scale.runs.contents import OLD, Contents, read_contents
 from deepspot_scale.runs.manifest import ADDRESS, addresses_of, rows_of
 from deepspot_scale.settings import Settings, read_settings
 from deepspot_scale.stages.polarity.measure import PolarityOptions
-from deepspot_scale.statistics.groups import map_of_wells
+from deepspot_scale.statistics.groups import MAP, WELL, map_of_wells
 from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.tables import as_table, empty_table, join_tables
 from deepspot_scale.vocabulary import (
     DONE,
     FAILED,
+    OCCASION,
+    SPOTS,
     SUMMARIES,
     Column,
     FieldAddress,
@@ -111,23 +115,32 @@ class RunResults:
 
     @cached_property
     def summaries(self) -> dict[str, pd.DataFrame]:
-        """The tables of `vocabulary.SUMMARIES` that the run has written, by name."""
-        there = set(self.folder.names(""))
-        return {
-            name: read_table(self.folder, f"{name}.parquet", columns)
-            for name, columns in SUMMARIES.items()
-            if f"{name}.parquet" in there
-        }
+        """The tables of `vocabulary.SUMMARIES` that the run has written, by name.
+
+        Those of an earlier version, which put the time points of a cell together, are
+        left out.
+        """
+        there, found = set(self.folder.names("")), {}
+        for name, columns in SUMMARIES.items():
+            if f"{name}.parquet" in there:
+                with suppress(KeyError):
+                    found[name] = read_table(self.folder, f"{name}.parquet", columns)
+        return found
 
     @property
     def wells(self) -> pd.DataFrame:
-        """`vocabulary.WELLS`."""
+        """`vocabulary.WELLS`; RunError if an earlier version wrote them."""
+        if "wells" not in self.summaries:
+            raise RunError(
+                f"the summaries in {self.folder.url} are of an earlier version; make "
+                "them again: deepspot-scale report"
+            )
         return self.summaries["wells"]
 
     @cached_property
     def plate_map(self) -> pd.DataFrame:
         """row, column, condition, gene, replicate; one line for each well."""
-        return map_of_wells(self.wells)
+        return map_of_wells(read_columns(self.folder, "wells.parquet", [*WELL, *MAP]))
 
     def iter_parts(
         self, name: str, columns: Sequence[str] = ()
@@ -147,7 +160,11 @@ class RunResults:
     ) -> pd.DataFrame:
         path, names = f"{name}/{part}.parquet", [column.name for column in columns]
         table = as_table(read_columns(self.folder, path, names), columns)
-        return manifest.own_rows(table, fields)
+        own = manifest.own_rows(table, fields)
+        if name in OLD.tables and "acquisition" not in self._declared(name):
+            numbers = fields[[*ADDRESS, "acquisition"]]
+            own = own.merge(numbers, how="left", on=ADDRESS)
+        return own
 
     def _columns(self, name: str, wanted: Sequence[str]) -> tuple[Column, ...]:
         """Return the wanted columns of a table; all if none is named."""
@@ -155,20 +172,25 @@ class RunResults:
         declared = self.contents.tables[name]
         return tuple(c for c in declared if not wanted or c.name in kept)
 
+    def _declared(self, name: str) -> set[str]:
+        return {column.name for column in self.contents.tables[name]}
+
     def read(self, name: str, columns: Sequence[str] = ()) -> pd.DataFrame:
         """Return all rows of a table that count; parameters are as in `iter_parts`."""
         parts = (table for _, table in self.iter_parts(name, columns))
         return join_tables(parts, self._columns(name, columns))
 
     def count_spots(self) -> pd.DataFrame:
-        """Return row, column, field, channel, n_spots of the fields with spots."""
-        keys = [*ADDRESS, "channel"]
+        """Return address, occasion, channel and n_spots of each image with spots."""
+        own = [*OCCASION, "channel"]
+        keys = [*ADDRESS, *own]
         counts = [
             table.groupby(keys, as_index=False).size()
-            for _, table in self.iter_parts("spots", ["channel"])
+            for _, table in self.iter_parts("spots", own)
         ]
         if not counts:
-            return pd.DataFrame(columns=[*keys, "n_spots"]).astype({"n_spots": "int64"})
+            named = tuple(c for c in SPOTS if c.name in keys)
+            return empty_table(named).assign(n_spots=np.zeros(0, np.int64))
         return pd.concat(counts, ignore_index=True).rename(columns={"size": "n_spots"})
 
     def iter_fields(self) -> Iterator[FieldResult]:

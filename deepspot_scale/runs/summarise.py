@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from deepspot_scale.io.tables import Folder, write_table
+from deepspot_scale.io.tables import Folder, read_columns, write_table
 from deepspot_scale.runs.manifest import ADDRESS, read_fields
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
@@ -27,7 +27,7 @@ from deepspot_scale.statistics.roses import measure_roses
 from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.statistics.summaries import summarise_fields, summarise_groups
 from deepspot_scale.tables import empty_table, join_tables
-from deepspot_scale.vocabulary import CELLS, SUMMARIES
+from deepspot_scale.vocabulary import CELLS, OCCASION, SUMMARIES
 
 MOST_COMPARED: Final = 12
 """Most conditions that are compared in pairs; with more, a control is needed."""
@@ -35,7 +35,7 @@ STATISTICS: Final = ("polarity", "comparisons", "roses", "field_polarity")
 """Tables that runs of earlier versions left to the report."""
 _BINS: Final = ("spot_bins", "area_bins")
 _RECORD: Final = (
-    *("t", "channel", "z", "cell", "touches_border", "n_spots", "reference_deg"),
+    *("channel", *OCCASION, "cell", "touches_border", "n_spots", "reference_deg"),
     *_BINS,
 )
 """The columns of a cell that summaries and statistics need besides its address."""
@@ -69,12 +69,14 @@ def summarise_run(
 def with_statistics(results: RunResults) -> RunResults:
     """Return a finished run that has every summary table.
 
-    Tables that an earlier version did not write are measured and written here.
+    If an earlier version did not write them, or without time points, all are measured
+    and written here.
     """
-    if set(STATISTICS) <= set(results.summaries):
+    if SUMMARIES.keys() <= results.summaries.keys():
         return results
-    records = _read_records(results)
-    _write(results.folder, _measure(records, results.plate_map, results.index))
+    channels = read_columns(results.folder, "wells.parquet", ["channel"])["channel"]
+    given = (results.settings, results.plate_map, channels.unique())
+    summarise_run(results.folder, *given)
     return replace(results)  # a copy that has read nothing yet
 
 

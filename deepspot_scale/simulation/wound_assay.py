@@ -236,6 +236,7 @@ def true_cells(scene: AssayScene, spots: pd.DataFrame) -> pd.DataFrame:
     n_cytoplasm = np.bincount(outer["cell"], minlength=n + 1)[1:]
     return pd.DataFrame(
         {
+            "acquisition": 0,
             "t": 0,
             "channel": SPOT_CHANNEL,
             "z": PROJECTED,

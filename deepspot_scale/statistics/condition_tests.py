@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from deepspot_scale.errors import SettingsError, did_you_mean
 from deepspot_scale.statistics import polarity_tests
-from deepspot_scale.statistics.groups import WELL
+from deepspot_scale.statistics.groups import WELL, draw_key, group_keys, iter_groups
 from deepspot_scale.statistics.polarity_tests import Line
 from deepspot_scale.statistics.sector_index import SectorIndex, measure_group, stream
 from deepspot_scale.vocabulary import COMPARISONS
@@ -50,7 +50,8 @@ def compare_conditions(
     control
         The condition that all others are compared with; None: all pairs.
     within
-        Columns whose groups are compared separately, as channels always are.
+        Columns whose groups are compared separately, as channels, time points,
+        acquisitions and planes always are.
     index
         How polarity is measured. `n_draws` is the largest number of permutations; if
         there are no more than that, all are tried.
@@ -66,23 +67,23 @@ def compare_conditions(
         A column does not exist, or no well has the control.
     """
     index = index or SectorIndex()
-    groups = list(dict.fromkeys(["channel", *within]))
-    wells = _well_values(cells, plate_map, [*groups, "condition"], index)
+    keys = group_keys(["channel", *within])
+    wells = _well_values(cells, plate_map, [*keys, "condition"], index)
     _check_control(control, wells)
     lines: list[Line] = []
-    for key, group in wells.groupby(groups, sort=False):
-        names = dict(zip(groups, key, strict=True))
+    for key, group in wells.groupby(keys, sort=False):
+        names = dict(zip(keys, key, strict=True))
         values = {
             str(name): np.asarray(value, np.float64)
             for name, value in group.groupby("condition")["value"]
         }
         for one, other in _pairs(list(values), control):
-            rng = stream(index, (*key, one, other), "permutations")
+            rng = stream(index, (*draw_key(names), one, other), "permutations")
             line = _compare(values[one], values[other], index.n_draws, rng)
             lines.append(names | {"condition": one, "versus": other} | line)
     about = {"sectors": index.sectors, "rotation": index.rotation}
     return polarity_tests.finish_table(
-        [line | about for line in lines], groups, COMPARISONS
+        [line | about for line in lines], keys, COMPARISONS
     )
 
 
@@ -93,14 +94,14 @@ def _well_values(
     index: SectorIndex,
 ) -> pd.DataFrame:
     """Return the corrected index of each well that has one."""
-    keys = list(dict.fromkeys([*keys, *WELL]))
+    keys = group_keys(list(dict.fromkeys([*keys, *WELL])))
     # Intervals and p values of single wells are not needed.
     bare = replace(index, n_boot=0, n_draws=0)
     rows = []
-    for key, group in polarity_tests.iter_groups(cells, plate_map, keys):
-        bins, _ = polarity_tests.usable_cells(group, bare)
-        measured = measure_group(bins.spots, bins.areas, bare, key)
-        rows.append((*key, measured.polarity_corrected))
+    for group in iter_groups(cells, plate_map, keys):
+        bins, _ = polarity_tests.usable_cells(group.cells, bare)
+        measured = measure_group(bins.spots, bins.areas, bare, group.key)
+        rows.append((*group.names.values(), measured.polarity_corrected))
     table = pd.DataFrame(rows, columns=[*keys, "value"])
     return table[table["value"].notna()]
 

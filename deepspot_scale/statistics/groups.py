@@ -1,24 +1,107 @@
-"""Which cells belong together: tables and a plate map in, joined tables out.
+"""Which cells belong together: tables and a plate map in, groups of rows out.
 
-Nothing here measures anything.
+The same cells are often measured again: at each time point, in each acquisition, in
+each plane of a stack that is not projected. They do not become more cells by that, so
+every group lies within one *occasion* (`vocabulary.OCCASION`), whatever it is asked to
+be named by. Nothing here measures anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepspot_scale.errors import SettingsError
-from deepspot_scale.vocabulary import row_column_key
+from deepspot_scale.errors import SettingsError, did_you_mean
+from deepspot_scale.vocabulary import OCCASION, row_column_key
 
 WELL: Final = ["row", "column"]
 FIELD: Final = [*WELL, "field"]
 MAP: Final = ["condition", "gene", "replicate"]
 """Words that a plate map has for a well."""
+
+
+class Group(NamedTuple):
+    """Rows of one occasion that share the words they are grouped by."""
+
+    names: dict[str, Any]
+    """The value of each column of `group_keys`."""
+    cells: pd.DataFrame
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What chooses the group's random numbers, see `draw_key`."""
+        return draw_key(self.names)
+
+
+def group_keys(keys: Sequence[str]) -> list[str]:
+    """Return the columns that name groups: `keys`, and always channel and occasion.
+
+    Examples
+    --------
+    >>> group_keys(["channel", "gene"])
+    ['channel', 'acquisition', 't', 'z', 'gene']
+    """
+    named = [name for name in keys if name not in OCCASION]
+    named = named if "channel" in named else ["channel", *named]
+    behind = named.index("channel") + 1
+    return [*named[:behind], *OCCASION, *named[behind:]]
+
+
+def draw_key(names: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what chooses a group's random numbers: its names without the occasion.
+
+    So the very same cells have the very same interval and p value each time.
+    """
+    return tuple(value for name, value in names.items() if name not in OCCASION)
+
+
+def by_occasion(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of planes with their occasion; a projection is one with plane 0.
+
+    Fields of one plane, which need no projection, then go with projected ones.
+
+    Raises
+    ------
+    SettingsError
+        The table does not say of which acquisition, time point or plane a row is.
+    """
+    missing = [name for name in OCCASION if name not in table]
+    if missing:
+        raise SettingsError(
+            f"the table lacks the columns {', '.join(missing)}, so measures of the "
+            "same cells cannot be told apart; give the tables as a run has them"
+        )
+    return table.assign(z=table["z"].clip(lower=0))
+
+
+def iter_groups(
+    cells: pd.DataFrame, plate_map: pd.DataFrame | None, keys: Sequence[str]
+) -> Iterator[Group]:
+    """Yield the groups of cells that `group_keys` names, in natural order.
+
+    Raises
+    ------
+    SettingsError
+        A key that the cells do not have.
+    """
+    named = by_occasion(cells)
+    if plate_map is not None:
+        named = with_plate_map(named, plate_map)
+    columns = group_keys(keys)
+    for name in columns:
+        if name not in named:
+            raise SettingsError(
+                f"cells have no column {name!r} to group by."
+                + did_you_mean(name, named.columns)
+                + " Pass a plate map for condition, gene and replicate."
+            )
+    ordered = named.sort_values(columns, key=natural_order, kind="stable")
+    for values, group in ordered.groupby(columns, sort=False):
+        yield Group(dict(zip(columns, values, strict=True)), group)
 
 
 def with_plate_map(table: pd.DataFrame, plate_map: pd.DataFrame) -> pd.DataFrame:
@@ -56,20 +139,6 @@ def with_reference(cells: pd.DataFrame) -> pd.DataFrame:
 def number_wells(cells: pd.DataFrame) -> NDArray[np.int64]:
     """Return the number of each cell's well, from 0, in any order."""
     return np.asarray(cells.groupby(WELL, sort=False).ngroup(), np.int64)
-
-
-def merge_planes(cells: pd.DataFrame) -> pd.DataFrame:
-    """Add up the planes of a stack, so that a cell is one cell and not one per z."""
-    if cells["z"].nunique() < 2:
-        return cells
-    rules: dict[Hashable, Any] = {
-        name: "sum" if str(name).startswith("n_spots") else "first" for name in cells
-    }
-    rules["spot_bins"] = lambda planes: np.sum(np.stack(list(planes)), axis=0)
-    keys = [*FIELD, "t", "channel", "cell"]
-    return cells.groupby(keys, as_index=False).agg(
-        {name: rule for name, rule in rules.items() if name not in keys}
-    )
 
 
 def _map_words(plate_map: pd.DataFrame) -> dict[tuple[str, str], dict[str, str]]:

@@ -10,6 +10,7 @@ is polarised at all, and the rotation null says so where spots cluster; the inte
 over wells says how far a number would move in another experiment. The Mann-Whitney p
 value is given because it is published: it takes the sectors of a cell for independent,
 which they are not, and a tenth of the groups with uniform spots had p below 0.05.
+Time points, acquisitions and planes are measured apart, see `statistics.groups`.
 """
 
 from __future__ import annotations
@@ -21,14 +22,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepspot_scale.errors import SettingsError, did_you_mean
 from deepspot_scale.kernels.sectors import polarity_index
 from deepspot_scale.statistics import bootstrap, groups, null_models, sector_index
 from deepspot_scale.statistics.bootstrap import Interval
 from deepspot_scale.statistics.null_models import Bins, Concentrations
 from deepspot_scale.statistics.sector_index import CellBins, SectorIndex, stream
 from deepspot_scale.tables import empty_table
-from deepspot_scale.vocabulary import MEASURES, N_BINS, POLARITY, Column
+from deepspot_scale.vocabulary import MEASURES, N_BINS, OCCASION, POLARITY, Column
 
 Line = dict[str, Any]
 
@@ -51,15 +51,16 @@ def polarity_statistics(
         has the columns of `by`.
     by
         Columns that name a group: ``("condition", "gene")``, ``("gene",)``, ``("row",
-        "column")`` for wells, ``()`` for the plate. Channels are never mixed.
+        "column")`` for wells, ``()`` for the plate. Channels, time points, acquisitions
+        and planes are never mixed.
     index
         How polarity is measured; `SectorIndex()` when None.
 
     Returns
     -------
     DataFrame
-        The columns ``channel``, those of `by`, then `vocabulary.POLARITY`; for each
-        group one line for each of `vocabulary.MEASURES`.
+        The columns of `groups.group_keys`, then `vocabulary.POLARITY`; for each group
+        one line for each of `vocabulary.MEASURES`.
 
     Raises
     ------
@@ -67,36 +68,12 @@ def polarity_statistics(
         A column of `by` does not exist, or the plate map is unfit.
     """
     index = index or SectorIndex()
-    keys = list(dict.fromkeys(["channel", *by]))
+    keys = ["channel", *by]
     lines: list[Line] = []
-    for key, group in iter_groups(cells, plate_map, keys):
-        names = dict(zip(keys, key, strict=True))
-        lines += [names | line for line in _lines(group, index, key)]
-    return finish_table(lines, keys, POLARITY, within="measure")
-
-
-def iter_groups(
-    cells: pd.DataFrame, plate_map: pd.DataFrame | None, keys: list[str]
-) -> Any:
-    """Yield the name and the cells of each group, z planes of a cell as one cell.
-
-    Raises
-    ------
-    SettingsError
-        A key that the cells do not have.
-    """
-    named = groups.merge_planes(cells)
-    if plate_map is not None:
-        named = groups.with_plate_map(named, plate_map)
-    for key in keys:
-        if key not in named:
-            raise SettingsError(
-                f"cells have no column {key!r} to group by."
-                + did_you_mean(key, named.columns)
-                + " Pass a plate map for condition, gene and replicate."
-            )
-    ordered = named.sort_values(keys, key=groups.natural_order, kind="stable")
-    return ordered.groupby(keys, sort=False)
+    for group in groups.iter_groups(cells, plate_map, keys):
+        found = _lines(group.cells, index, group.key)
+        lines += [group.names | line for line in found]
+    return finish_table(lines, groups.group_keys(keys), POLARITY, within="measure")
 
 
 def usable_cells(cells: pd.DataFrame, index: SectorIndex) -> tuple[CellBins, Any]:
@@ -219,7 +196,8 @@ def finish_table(
     the value of the column `within`; if it is empty, all are.
     """
     own = {c.name for c in columns}
-    named = tuple(Column(k, "string", "") for k in keys if k not in own)
+    dtype = {name: "int32" if name in OCCASION else "string" for name in keys}
+    named = tuple(Column(k, dtype[k], "") for k in keys if k not in own)
     declared = (*named, *columns)
     empty = empty_table(declared)
     if not lines:
@@ -228,7 +206,7 @@ def finish_table(
     families = table[within] if within else pd.Series("", index=table.index)
     table["p_adjusted"] = table.groupby(families)["p_value"].transform(_adjusted)
     return table.astype(
-        {c.name: c.dtype for c in columns if c.dtype not in {"string", "bins"}}
+        {c.name: c.dtype for c in declared if c.dtype not in {"string", "bins"}}
     )
 
 

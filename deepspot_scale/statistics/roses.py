@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from deepspot_scale.kernels.sectors import sector_sums
 from deepspot_scale.statistics.compact_bins import n_petals
-from deepspot_scale.statistics.polarity_tests import iter_groups, usable_cells
+from deepspot_scale.statistics.groups import group_keys, iter_groups
+from deepspot_scale.statistics.polarity_tests import usable_cells
 from deepspot_scale.statistics.sector_index import CellBins, SectorIndex, stream
-from deepspot_scale.tables import empty_table
+from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import ROSES
 
-KEYS: Final = ["channel", "condition", "gene"]
+KEYS: Final = group_keys(["channel", "condition", "gene"])
 
 
 def measure_roses(
@@ -39,13 +40,16 @@ def measure_roses(
     """
     n = n_petals(index.sectors)
     tables = []
-    for key, group in iter_groups(cells, plate_map, KEYS):
-        bins, used = usable_cells(group, index)
+    for group in iter_groups(cells, plate_map, KEYS):
+        bins, used = usable_cells(group.cells, index)
         if len(used) > 1:
-            names = dict(zip(KEYS, key, strict=True)) | {"n_cells": len(used)}
-            tables.append(_petals(bins, n, index, key).assign(**names))
-    empty = empty_table(ROSES)
-    return pd.concat(tables, ignore_index=True)[list(empty)] if tables else empty
+            names = group.names | {"n_cells": len(used)}
+            tables.append(_petals(bins, n, index, group.key).assign(**names))
+    return (
+        as_table(pd.concat(tables, ignore_index=True), ROSES)
+        if tables
+        else empty_table(ROSES)
+    )
 
 
 def _petals(

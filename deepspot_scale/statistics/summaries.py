@@ -1,8 +1,9 @@
 """Wells and conditions in numbers: tables of cells and fields in, summaries out.
 
 The tables of a run (`vocabulary.CELLS`, `vocabulary.FIELDS`) and a plate map come in;
-`vocabulary.WELLS` and `vocabulary.CONDITIONS` go out. Nothing here reads images or
-files.
+`vocabulary.WELLS` and `vocabulary.CONDITIONS` go out, with a row for each occasion at
+which the same cells may have been measured, see `statistics.groups`. Nothing here reads
+images or files.
 """
 
 from __future__ import annotations
@@ -16,10 +17,17 @@ from numpy.typing import NDArray
 
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.statistics import groups
-from deepspot_scale.statistics.groups import FIELD, MAP, WELL
+from deepspot_scale.statistics.groups import FIELD, MAP, WELL, draw_key, group_keys
 from deepspot_scale.statistics.sector_index import SectorIndex, measure_group
 from deepspot_scale.tables import as_table, make_table
-from deepspot_scale.vocabulary import CONDITIONS, DONE, FAILED, FIELD_POLARITY, WELLS
+from deepspot_scale.vocabulary import (
+    CONDITIONS,
+    DONE,
+    FAILED,
+    FIELD_POLARITY,
+    OCCASION,
+    WELLS,
+)
 
 FEWEST_CELLS = 5
 """Usable cells that a field needs to be called polarised."""
@@ -39,17 +47,18 @@ def summarise_groups(
     Parameters
     ----------
     fields
-        `vocabulary.FIELDS`, one row per field, done or failed.
+        `vocabulary.FIELDS`, one row per field, done or failed. A failed one counts at
+        all time points and planes of its acquisition.
     cells
         `vocabulary.CELLS`; may be empty.
     plate_map
         As in `groups.with_plate_map`; its words are condition, gene and replicate.
     channels
-        The run's channels; each well has a row for each.
+        The run's channels; each well has a row for each, at each time point.
     spots
-        Columns row, column, field, channel, n_spots: how many spots each channel of a
-        field has. Needed only with several channels, since `fields` counts them
-        together.
+        Columns row, column, field, acquisition, t, z, channel, n_spots: how many spots
+        each image of a field has. Needed only where fields have several, since `fields`
+        counts them together.
     index
         How polarity is measured; `SectorIndex()` when None.
 
@@ -63,16 +72,17 @@ def summarise_groups(
     Raises
     ------
     SettingsError
-        The plate map lacks row or column, or names a well twice; or there are several
-        channels but no `spots`.
+        The plate map lacks row or column, or names a well twice; there are several
+        channels, time points or planes but no `spots`; or cells of one that no field
+        has.
     """
     index = index or SectorIndex()
     tables = (
-        groups.with_plate_map(_fields_by_channel(fields, channels, spots), plate_map),
-        groups.with_plate_map(groups.merge_planes(cells), plate_map),
+        groups.with_plate_map(_fields_by_image(fields, channels, spots), plate_map),
+        groups.with_plate_map(groups.by_occasion(cells), plate_map),
     )
-    wells = _summarise(*tables, [*WELL, "channel", *MAP], index)
-    conditions = _summarise(*tables, ["channel", "condition", "gene"], index)
+    wells = _summarise(*tables, group_keys([*WELL, "channel", *MAP]), index)
+    conditions = _summarise(*tables, group_keys(["condition", "gene"]), index)
     return {
         "wells": as_table(wells, WELLS),
         "conditions": as_table(conditions, CONDITIONS),
@@ -88,32 +98,47 @@ def summarise_fields(cells: pd.DataFrame, index: SectorIndex) -> pd.DataFrame:
     bare = SectorIndex(index.sectors, index.min_spots, n_boot=0, n_null=0)
     channel = cells["channel"].min()
     rows = []
-    own = groups.merge_planes(cells[cells["channel"] == channel])
-    for key, group in own.groupby(FIELD):
-        known = groups.with_reference(group)
+    for group in groups.iter_groups(cells[cells["channel"] == channel], None, FIELD):
+        known = groups.with_reference(group.cells)
         spots, areas = (known[n].tolist() for n in ("spot_bins", "area_bins"))
-        measured = measure_group(spots, areas, bare, key)
+        measured = measure_group(spots, areas, bare, group.key)
         if measured.n_cells_used >= FEWEST_CELLS:
-            names = dict(zip(FIELD, key, strict=True)) | {"channel": channel}
-            rows.append(names | vars(measured))
+            rows.append(group.names | vars(measured))
     return make_table(rows, FIELD_POLARITY)
 
 
-def _fields_by_channel(
+def _fields_by_image(
     fields: pd.DataFrame, channels: Sequence[str], spots: pd.DataFrame | None
 ) -> pd.DataFrame:
+    """Return a row for each field, occasion and channel, with its own spots."""
     names = pd.DataFrame({"channel": list(channels)})
-    crossed = fields[[*FIELD, "status", "n_spots"]].merge(names, how="cross")
+    crossed = _fields_by_occasion(fields).merge(names, how="cross")
+    keys = [*FIELD, *OCCASION, "channel"]
     if spots is None:
-        if len(names) > 1:
+        if crossed.duplicated(FIELD).any():
             raise SettingsError(
-                f"with several channels ({', '.join(channels)}) the spots of each are "
-                "needed: pass spots= with row, column, field, channel, n_spots"
+                "with several channels, time points or planes of a field the spots of "
+                f"each are needed: pass spots= with {', '.join(keys)}, n_spots"
             )
         return crossed
-    counts = spots.groupby([*FIELD, "channel"], as_index=False)["n_spots"].sum()
-    crossed = crossed.drop(columns="n_spots").merge(counts, how="left")
+    known = groups.by_occasion(spots)
+    counts = known.groupby(keys, as_index=False)["n_spots"].sum()
+    crossed = crossed.drop(columns="n_spots").merge(counts, how="left", on=keys)
     return crossed.fillna({"n_spots": 0})
+
+
+def _fields_by_occasion(fields: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each field and each time point and plane at which it counts."""
+    kept = fields[[*FIELD, "acquisition", "status", "n_spots"]]
+    # Runs of earlier versions do not tell: one of each.
+    n_t, n_z = (fields[n].clip(lower=1).to_numpy() for n in ("n_t", "n_z"))
+    each = np.repeat(np.arange(len(fields)), n_t * n_z)
+    number = np.arange(len(each)) - np.searchsorted(each, each)
+    rows = kept.iloc[each].assign(t=number // n_z[each], z=number % n_z[each])
+    done = rows["status"] == DONE
+    occasions = rows.loc[done, [*OCCASION]].drop_duplicates()
+    failed = kept[kept["status"] != DONE].merge(occasions, how="left", on="acquisition")
+    return pd.concat([rows[done], failed], ignore_index=True).fillna({"t": 0, "z": 0})
 
 
 def _summarise(
@@ -130,13 +155,21 @@ def _summarise(
         for table in (fields, cells, known)
     )
     rows = []
-    for key, group in _places(fields, keys).items():
+    of_fields = _places(fields, keys)
+    if lost := of_cells.keys() - of_fields.keys():
+        raise SettingsError(
+            f"there are cells of {dict(zip(keys, min(lost), strict=True))}, and no "
+            "field has that time point, plane or channel; give the fields of the same "
+            "run, or run again what an earlier version made"
+        )
+    for key, group in of_fields.items():
+        names = dict(zip(keys, key, strict=True))
         members, measured = (of.get(key, _NO_CELLS) for of in (of_cells, of_known))
         spots, areas = (bins[n][measured].tolist() for n in ("spot_bins", "area_bins"))
         rows.append(
-            dict(zip(keys, key, strict=True))
+            names
             | _counts(field, group, cell["n_spots"][members])
-            | vars(measure_group(spots, areas, index, key))
+            | vars(measure_group(spots, areas, index, draw_key(names)))
         )
     columns = [c.name for c in (*WELLS, *CONDITIONS)]
     table = pd.DataFrame(rows, columns=list(dict.fromkeys(columns)))

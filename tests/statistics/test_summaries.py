@@ -16,7 +16,7 @@ def fields_table(*addresses, status="done", n_spots=100):
         {"row": r, "column": c, "field": f, "status": status, "n_spots": n_spots}
         for r, c, f in addresses
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(acquisition=0, n_t=1, n_z=1)
 
 
 NO_MAP = pd.DataFrame()
@@ -93,7 +93,7 @@ def test_several_channels_need_their_own_spot_counts():
     fields = fields_table(("B", "02", "0"), ("B", "02", "1"))
     with pytest.raises(SettingsError, match="several channels"):
         summarise_groups(fields, NO_CELLS, NO_MAP, channels=["a", "b"])["wells"]
-    spots = fields.assign(channel="a", n_spots=30)
+    spots = fields.assign(channel="a", n_spots=30, t=0, z=0)
     got = summarise_groups(fields, NO_CELLS, NO_MAP, channels=["a", "b"], spots=spots)[
         "wells"
     ]
