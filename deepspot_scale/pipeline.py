@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from deepspot_scale.blockwise.answers import IMAGE, LABELS, REFERENCE
+from deepspot_scale.blockwise.answers import IMAGE, LABELS, PIXEL, REFERENCE
 from deepspot_scale.blockwise.contract import (
     Key,
     Layer,
@@ -116,7 +116,7 @@ def assemble_stages(
         works,
         images=(IMAGE,),
         labels=labels,
-        given=(REFERENCE,),
+        given=(REFERENCE, PIXEL),
         wanted=wanted,
         block=block,
     )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from deepspot_scale.blockwise.contract import Key, Layer
 from deepspot_scale.kernels.normalisation import Scale
+from deepspot_scale.kernels.pixel_shape import PixelShape
 from deepspot_scale.kernels.references import Reference
 
 IMAGE = "image"
@@ -20,6 +21,8 @@ ENHANCED = Layer("enhanced", "float32")
 """The layer in which every spot is equally bright, in [0, 1]."""
 REFERENCE: Key[Reference | None] = Key("reference")
 """Where "toward" is in this field; given by the user."""
+PIXEL: Key[PixelShape] = Key("pixel_shape")
+"""Height and width of the field's pixels; by its metadata."""
 
 
 class Brightness(NamedTuple):

@@ -6,13 +6,14 @@ columns. Nothing here knows what was measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from deepspot_scale.errors import FieldError
 from deepspot_scale.tables import empty_table, join_tables, table_of
 from deepspot_scale.vocabulary import Column, FieldAddress, PlaneIdentity
 
@@ -20,6 +21,8 @@ MICROMETRES = frozenset(
     {"um", "\u00b5m", "\u03bcm", "micrometer", "micrometre", "micron"}
 )
 """What coordinates in micrometres may say of their units."""
+OFF_GRID = 0.01
+"""Pixels that coordinates of one place may differ, by rounding."""
 
 
 def plane_identity(image: xr.DataArray, index: dict[str, int]) -> PlaneIdentity:
@@ -77,6 +80,40 @@ def _axis_um(image: xr.DataArray, axis: str) -> tuple[float, float]:
     return stated if np.isclose(step, stated, rtol=1e-9) else step, origin
 
 
+def pixel_size_of(spots: pd.DataFrame) -> tuple[float, float] | None:
+    """Return the pixel size by the places of spots in pixels and in micrometres.
+
+    It is None where these do not tell: without micrometres, or with one place only.
+    """
+    sizes = []
+    for axis in "yx":
+        known = spots[spots[f"{axis}_um"].notna()]
+        pixels, um = known[axis].to_numpy(), known[f"{axis}_um"].to_numpy()
+        if len(np.unique(pixels)) < 2:
+            return None
+        ends = [pixels.argmin(), pixels.argmax()]
+        sizes.append(float(np.diff(um[ends])[0] / np.diff(pixels[ends])[0]))
+    return sizes[0], sizes[1]
+
+
+def check_places(spots: pd.DataFrame, labels: Iterable[xr.DataArray]) -> None:
+    """Raise FieldError if spots are not where the labels' coordinates say."""
+    for image in labels:
+        grid = plane_identity(image, {})
+        if grid.pixel_size_um is None:
+            continue
+        for axis, size, begin in zip(
+            "yx", grid.pixel_size_um, grid.origin_um, strict=True
+        ):
+            off = (spots[f"{axis}_um"] - begin) / size - spots[axis]
+            if (off.abs() > OFF_GRID).any():
+                raise FieldError(
+                    f"along {axis}, spots are up to {off.abs().max():.2f} pixels off "
+                    "the labels, by the coordinates of both; give labels of the image "
+                    "that the spots come from, cut out alike"
+                )
+
+
 def plane_columns(plane: PlaneIdentity) -> dict[str, Any]:
     """Return the values of `vocabulary.PLANE` that every row of a plane has."""
     return {
@@ -107,6 +144,9 @@ def identify(
         values["x_um"] = values["x"] * size_x + plane.origin_um[1]
     if "area" in values:
         values["area_um2"] = values["area"] * size_y * size_x
+    for name in ("nucleus_distance", "edge_distance"):
+        if name in values:  # in pixels as if they were square
+            values[f"{name}_um"] = values[name] * np.sqrt(size_y * size_x)
     return table_of(values, tuple(columns))
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from deepspot_scale.blockwise.contract import Answers, Pixels
 from deepspot_scale.blockwise.geometry import Block, Box, Span, whole_box
 from deepspot_scale.blockwise.graphs import Tasks, defer_rounds, layer_arrays
+from deepspot_scale.blockwise.identity import OFF_GRID
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.errors import FieldError
@@ -80,8 +81,8 @@ def check_labels(
     Raises
     ------
     FieldError
-        Labels that are no whole numbers, or of different shapes; or negative labels,
-        of lazy ones when they are computed.
+        Labels that are no whole numbers, or of different shapes or places; or negative
+        labels, of lazy ones when they are computed.
     """
     given = {"cells": cells, "nuclei": nuclei}
     labels = {
@@ -103,7 +104,27 @@ def check_labels(
             "labels need the image's grid, along (y, x): "
             + ", ".join(f"{name} have shape {size}" for name, size in shapes.items())
         )
+    for axis in "yx":
+        _check_coordinates(grids, axis)
     return {name: _check_values(image, name) for name, image in labels.items()}
+
+
+def _check_coordinates(grids: Mapping[str, xr.DataArray], axis: str) -> None:
+    """Raise FieldError if images say, in the same units, that they are elsewhere."""
+    seen: dict[object, tuple[str, NDArray[Any]]] = {}
+    for name, image in grids.items():
+        places = image.coords.get(axis)
+        if places is None or places.dtype.kind not in "uif":
+            continue
+        own = places.to_numpy().astype(np.float64)
+        first, known = seen.setdefault(places.attrs.get("units"), (name, own))
+        step = abs(own[-1] - own[0]) / max(len(own) - 1, 1) or 1.0
+        if np.abs(own - known).max() > OFF_GRID * step:
+            raise FieldError(
+                f"{name} and {first} have other coordinates along {axis}: they begin "
+                f"at {own[0]:g} and {known[0]:g} and end at {own[-1]:g} and "
+                f"{known[-1]:g}; cut them out alike"
+            )
 
 
 def _check_values(labels: xr.DataArray, name: str) -> xr.DataArray:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepspot_scale.blockwise.answers import IMAGE, REFERENCE
+from deepspot_scale.blockwise.answers import IMAGE, PIXEL, REFERENCE
 from deepspot_scale.blockwise.contract import Answers
 from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.blockwise.planning import Pipeline
@@ -22,6 +22,7 @@ from deepspot_scale.evaluation import matching
 from deepspot_scale.evaluation.datasets import KnownImage
 from deepspot_scale.evaluation.matching import Score
 from deepspot_scale.evaluation.tables import FALSE, FOUND, MISSED, SPOT_SCORES
+from deepspot_scale.kernels.pixel_shape import PixelShape
 
 GAIN: Final = 3
 OFFSET: Final = 500
@@ -48,7 +49,7 @@ def detect_array(image: NDArray[Any], pipeline: Pipeline) -> Detected:
         Pixels are not finite.
     """
     shape = (image.shape[0], image.shape[1])
-    given = Answers({REFERENCE.name: None})
+    given = Answers({REFERENCE.name: None, PIXEL.name: PixelShape()})
     read = read_whole({IMAGE: image})
     answers = reduce_rounds(pipeline, pipeline.blocks(shape), read, given)
     table = answers[ASSIGNED].table

@@ -152,7 +152,7 @@ def _iter_plane(
     spent: Seconds = defaultdict(float)
     blocks = pipeline.blocks(loaded.whole.shape)
     source, plane = loaded.reader.source, loaded.reader.plane
-    given = task.given(plane, source.n_t)
+    given = task.given(plane, source)
     answers = yield from iter_rounds(pipeline, blocks, loaded, given, spent)
     result = plane_result(answers, source, plane, pipeline, digest)
     return result._replace(seconds=spent)

@@ -17,13 +17,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepspot_scale.blockwise.answers import IMAGE, LABELS, REFERENCE
+from deepspot_scale.blockwise.answers import IMAGE, LABELS, PIXEL, REFERENCE
 from deepspot_scale.blockwise.contract import Answers
 from deepspot_scale.blockwise.geometry import Box, whole_box
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import FieldError, did_you_mean
 from deepspot_scale.io.plate import Field, FieldEntry, open_field
 from deepspot_scale.io.source_digest import digest_source
+from deepspot_scale.kernels.pixel_shape import pixel_shape
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.vocabulary import PROJECTED, PlaneIdentity
 
@@ -88,15 +89,15 @@ class FieldTask:
     reference: Reference | Mapping[int, Reference] | None = None
     """Where "toward" is in this field, always or by time point."""
 
-    def given(self, plane: PlaneIndex, n_t: int) -> Answers:
-        """Return what the user says of a plane of the field, which has `n_t` times.
+    def given(self, plane: PlaneIndex, source: Field) -> Answers:
+        """Return what the user and the field's metadata say of a plane.
 
         Raises
         ------
         FieldError
             The reference has other time points than the field.
         """
-        reference = self.reference
+        reference, n_t = self.reference, source.n_t
         if isinstance(reference, Mapping):
             if set(reference) != set(range(n_t)):
                 raise FieldError(
@@ -109,7 +110,8 @@ class FieldTask:
                     "leave the column t out"
                 )
             reference = reference[plane.t]
-        return Answers({REFERENCE.name: reference})
+        pixel = pixel_shape(source.pixel_size_um)
+        return Answers({REFERENCE.name: reference, PIXEL.name: pixel})
 
 
 @lru_cache(maxsize=8)
@@ -283,6 +285,7 @@ def plane_result(
         source.channels[plane.channel],
         plane.z if isinstance(plane.z, int) else PROJECTED,
         source.pixel_size_um,
+        source.image.origin_um,
         acquisition=source.acquisition,
     )
     return PlaneResult(

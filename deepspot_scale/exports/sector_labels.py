@@ -23,6 +23,7 @@ from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.exports.targets import check_cells, open_stored
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.ome_zarr.writing import write_labels
+from deepspot_scale.kernels.pixel_shape import PixelShape, pixel_shape
 from deepspot_scale.kernels.sectors import angle_bins
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import FieldResult, RunResults
@@ -89,7 +90,12 @@ def _draw_plane(
             labels = np.where(nuclei > 0, 0, labels)
         by_nuclei, n_sectors = settings.nuclei is not None, results.index.sectors
         drawn[window] = draw_sectors(
-            labels, known, n_sectors, start, has_nuclei=by_nuclei
+            labels,
+            known,
+            n_sectors,
+            start,
+            has_nuclei=by_nuclei,
+            pixel=pixel_shape(field.pixel_size_um),
         )
     return drawn
 
@@ -101,6 +107,7 @@ def draw_sectors(
     first_row: int = 0,
     *,
     has_nuclei: bool = True,
+    pixel: PixelShape = PixelShape(),
 ) -> NDArray[np.uint8]:
     """Return the sector of each pixel of cytoplasm, from 1; 0 elsewhere.
 
@@ -118,7 +125,8 @@ def draw_sectors(
     reference = np.nan_to_num(cells["reference_deg"].to_numpy())[at]
     known = np.isfinite(y)
     rows, columns, y, x = (each[known] for each in (rows, columns, y, x))
-    bins = angle_bins(rows + first_row - y, columns - x, reference[known])
+    dy, dx = (rows + first_row - y) * pixel.y, (columns - x) * pixel.x
+    bins = angle_bins(dy, dx, reference[known])
     width = N_BINS // n_sectors
     # As in `sector_sums`: sector 0 reaches half a sector to either side.
     drawn[rows, columns] = (bins + width // 2) % N_BINS // width + 1

@@ -228,9 +228,10 @@ class Field:
         coords: dict[str, Any] = {}
         for axis, size in zip(self.axes, self.shape, strict=True):
             step = self.image.spacing_um.get(axis)
-            positions = np.arange(size)
-            unit = {} if step is None else {"units": "micrometer"}
-            coords[axis] = (axis, positions * (1 if step is None else step), unit)
+            coords[axis] = (axis, np.arange(size))
+            if step is not None:
+                places = np.arange(size) * step + self.image.begin_um.get(axis, 0.0)
+                coords[axis] = (axis, places, {"units": "micrometer"})
         if "c" in coords:
             coords["c"] = list(self.channels)
         image = (tuple(self.axes), _lazy(self.image), attrs)
@@ -283,7 +284,10 @@ def _lazy_labels(labels: LabelImage, image: StoredImage) -> xr.DataArray:
         )
     data = data[tuple(slice(None) if axis in kept else 0 for axis in stored.axes)]
     if not labels.is_aligned:
-        data = data[..., labels.rows, :][..., labels.columns]
+        rows, columns = labels.rows, labels.columns
+        data = data[..., rows.clip(0), :][..., columns.clip(0)]
+        if min(rows.min(), columns.min()) < 0:
+            data = data * ((rows >= 0)[:, None] & (columns >= 0))
     return xr.DataArray(data, dims=kept)
 
 

@@ -63,6 +63,8 @@ class StoredImage:
     """Stored names, empty for an unnamed one; may be fewer than the channels."""
     spacing_um: Mapping[str, float] = field(default_factory=dict)
     """Pixel size in micrometres by axis, for those of z, y, x where it is known."""
+    begin_um: Mapping[str, float] = field(default_factory=dict)
+    """Where the first pixel's centre is, likewise; 0 where it is not stated."""
 
     def __post_init__(self) -> None:
         """Check the values before anything is read."""
@@ -98,6 +100,13 @@ class StoredImage:
         """(y, x) in micrometres; None: unknown."""
         sizes = self.spacing_um
         return (sizes["y"], sizes["x"]) if {"y", "x"} <= set(sizes) else None
+
+    @property
+    def origin_um(self) -> tuple[float, float]:
+        """(y, x) of the first pixel's centre; (0, 0) without pixel size."""
+        if self.pixel_size_um is None:
+            return 0.0, 0.0
+        return self.begin_um.get("y", 0.0), self.begin_um.get("x", 0.0)
 
     def size(self, axis: str) -> int:
         """Return the size along an axis; 1 if the image does not have it."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.io.field import Field
+from deepspot_scale.kernels.pixel_shape import PixelShape, pixel_shape
 from deepspot_scale.report.figures import ORANGE, SKY, stretch
 from deepspot_scale.runs.kept_layers import open_layer
 from deepspot_scale.runs.results import RunResults
@@ -54,6 +55,7 @@ class Overlay(NamedTuple):
     """cell, nucleus_y, nucleus_x, reference_deg."""
     sectors: int = 3
     """Equal sectors about the nucleus."""
+    pixel: PixelShape = PixelShape()
 
 
 def draw_field(run: RunResults, field: Field, number: int = 0) -> str:
@@ -77,7 +79,8 @@ def draw_field(run: RunResults, field: Field, number: int = 0) -> str:
     cells["nucleus_y"] -= corner[0]
     cells["nucleus_x"] -= corner[1]
     labels = _read_cells(field, plane, settings, window)
-    marks = Overlay(inside, labels, cells, run.index.sectors)
+    pixel = pixel_shape(field.pixel_size_um)
+    marks = Overlay(inside, labels, cells, run.index.sectors, pixel)
     raw = _read_image(field, plane, settings, window)
     svg = panels_svg([raw, *_enhanced(run, field, plane, window)], marks, number)
     rows, columns = (f"{part.start} to {part.stop - 1}" for part in window)
@@ -142,17 +145,24 @@ def _sector_borders(marks: Overlay) -> tuple[str, str]:
             angle = reference + (border + 0.5) * 360 / marks.sectors
             # The first and the last border enclose the reference sector.
             kind = 0 if border in {0, marks.sectors - 1} else 1
-            parts[kind].append(_ray(marks.labels, int(cell), (y, x), float(angle)))
+            # A step of the specimen's direction, in pixels.
+            step = (
+                -np.sin(np.radians(angle)) / marks.pixel.y,
+                np.cos(np.radians(angle)) / marks.pixel.x,
+            )
+            parts[kind].append(_ray(marks.labels, int(cell), (y, x), step))
     return "".join(parts[0]), "".join(parts[1])
 
 
 def _ray(
-    labels: NDArray[Any], cell: int, start: tuple[float, float], angle: float
+    labels: NDArray[Any],
+    cell: int,
+    start: tuple[float, float],
+    step: tuple[float, float],
 ) -> str:
     """Return the line from a nucleus in a direction to the last pixel of its cell."""
-    steps = np.arange(0, sum(labels.shape), 1.0)
-    y = start[0] - steps * np.sin(np.radians(angle))
-    x = start[1] + steps * np.cos(np.radians(angle))
+    steps = np.arange(0, sum(labels.shape), 1.0) / np.hypot(*step)
+    y, x = start[0] + steps * step[0], start[1] + steps * step[1]
     rows, columns = np.rint(y).astype(int), np.rint(x).astype(int)
     height, width = labels.shape
     there = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)

@@ -69,14 +69,20 @@ def summarise_run(
 def with_statistics(results: RunResults) -> RunResults:
     """Return a finished run that has every summary table.
 
-    If an earlier version did not write them, or without time points, all are measured
-    and written here.
+    Tables that an earlier version did not write are measured and written here; all
+    are, if it put the time points of the same cells together.
     """
-    if SUMMARIES.keys() <= results.summaries.keys():
+    lacking = SUMMARIES.keys() - results.summaries.keys()
+    if not lacking:
         return results
-    channels = read_columns(results.folder, "wells.parquet", ["channel"])["channel"]
-    given = (results.settings, results.plate_map, channels.unique())
-    summarise_run(results.folder, *given)
+    if lacking <= set(STATISTICS):
+        records = _read_records(results)
+        _write(results.folder, _measure(records, results.plate_map, results.index))
+    else:
+        known = read_columns(results.folder, "wells.parquet", ["channel"])
+        channels = known["channel"].unique().tolist()
+        given = (results.settings, results.plate_map, channels)
+        summarise_run(results.folder, *given)
     return replace(results)  # a copy that has read nothing yet
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from deepspot_scale.blockwise.answers import REFERENCE
+from deepspot_scale.blockwise.answers import PIXEL, REFERENCE
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
@@ -23,8 +23,10 @@ from deepspot_scale.blockwise.contract import (
 )
 from deepspot_scale.blockwise.geometry import one_block
 from deepspot_scale.blockwise.identity import (
+    check_places,
     delayed_table,
     lazy_table,
+    pixel_size_of,
     plane_columns,
     plane_identity,
 )
@@ -40,6 +42,7 @@ from deepspot_scale.blockwise.planning import plan_pipeline
 from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.blockwise.spots import ASSIGNED, Spots
 from deepspot_scale.errors import FieldError
+from deepspot_scale.kernels.pixel_shape import pixel_shape
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.stages.assignment import look_up
 from deepspot_scale.stages.polarity.measure import PolarityMeasure
@@ -74,6 +77,7 @@ def _assign_table(
 ) -> pd.DataFrame:
     """Return spots with their labels; `fields` are those of all partitions."""
     _check_one_field(_fields_of(fields))
+    check_places(spots, labels.values())
     shape = next(iter(labels.values())).shape[-2:]
     # The index may repeat, as that of computed partitions does: rows go by place.
     rows = spots.reset_index(drop=True)
@@ -111,8 +115,8 @@ def assign(
     Raises
     ------
     FieldError
-        No label image, or unfit ones; spots of several fields, or outside the labels
-        (lazy ones: when computed).
+        No label image, or unfit ones; spots of several fields, outside the labels, or
+        elsewhere in micrometres (lazy ones: when computed).
 
     Examples
     --------
@@ -152,7 +156,7 @@ def _planes_of(like: xr.DataArray) -> list[PlaneIdentity]:
 
 def _planes_with_spots(spots: pd.DataFrame) -> list[PlaneIdentity]:
     """Return the planes that have spots, or one nameless plane when none has."""
-    keys = ["row", "column", "field", "t", "channel", "z"]
+    keys = ["row", "column", "field", "t", "channel", "z", "acquisition"]
     rows = spots[keys].drop_duplicates().to_dict("records")
     found = [
         PlaneIdentity(
@@ -160,6 +164,7 @@ def _planes_with_spots(spots: pd.DataFrame) -> list[PlaneIdentity]:
             row["t"],
             row["channel"],
             row["z"],
+            acquisition=row["acquisition"],
         )
         for row in rows
     ]
@@ -241,17 +246,23 @@ def _measure_tables(
         {"given": given, "polarity": measure.work(labels)},
         images=(),
         labels=tuple(labels),
-        given=(REFERENCE, GIVEN_SPOTS),
+        given=(REFERENCE, PIXEL, GIVEN_SPOTS),
     )
     (table,) = pipeline.tables
     tables = []
-    for plane, own in _by_plane(*_of_field(spots, planes)):
+    spots, planes = _of_field(spots, planes)
+    check_places(spots, labels.values())
+    stated = [*planes, *(plane_identity(image, {}) for image in labels.values())]
+    sizes = [each.pixel_size_um for each in stated if each.pixel_size_um is not None]
+    size = sizes[0] if sizes else pixel_size_of(spots)
+    for plane, own in _by_plane(spots, planes):
         arrays = {n: np.asarray(i.data) for n, i in labels_at(labels, plane.t).items()}
         _check_assigned(own, arrays)
         known = Answers({GIVEN_SPOTS.name: own, REFERENCE.name: reference})
+        known[PIXEL] = pixel_shape(size)
         blocks = one_block(arrays["cells"].shape)
         answers = reduce_rounds(pipeline, blocks, read_whole(arrays), known)
-        tables.append(table.make(answers, plane))
+        tables.append(table.make(answers, replace(plane, pixel_size_um=size)))
     return join_tables(tables, table.columns)
 
 
@@ -274,6 +285,8 @@ def measure_polarity(
     cells, nuclei
         Label images (y, x) or (t, y, x) that the spots were assigned with. Without
         nuclei, directions are about the cell's centroid and all of it is cytoplasm.
+        Directions and distances are those of the specimen: `like`, coordinates of the
+        labels or else the places of spots tell a pixel's height and width.
     reference
         Where "toward" is; without one, bins count from +x.
     like
@@ -290,8 +303,8 @@ def measure_polarity(
     Raises
     ------
     FieldError
-        Unfit label images; spots of several fields, in no plane of `like`, or assigned
-        with other labels (lazy ones: when computed).
+        Unfit label images; spots of several fields, in no plane of `like`, elsewhere in
+        micrometres, or assigned with other labels (lazy ones: when computed).
     SettingsError
         A margin that is no distance.
 

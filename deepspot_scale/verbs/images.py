@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from deepspot_scale.blockwise.answers import ENHANCED, IMAGE, REFERENCE
+from deepspot_scale.blockwise.answers import ENHANCED, IMAGE, PIXEL, REFERENCE
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
@@ -42,6 +42,7 @@ from deepspot_scale.blockwise.planning import Pipeline, plan_pipeline
 from deepspot_scale.blockwise.spots import Detector
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels.binning import binning_for
+from deepspot_scale.kernels.pixel_shape import pixel_shape
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.networks.engine_types import DEFAULT_MODEL, EngineChoice
 from deepspot_scale.pipeline import assemble_stages
@@ -322,10 +323,11 @@ def apply(
     context = RunContext(frozenset({IMAGE, *labels}))
     layers = _layers_of(stages, context)
     pipeline = assemble_stages(choices, context, wanted=layers, block=block)
-    known = Answers({REFERENCE.name: reference})
     planes, identities = [], []
     for index, plane in iter_planes(image, pipeline.axes):
         identities.append(plane_identity(image, index))
+        pixel = pixel_shape(identities[-1].pixel_size_um)
+        known = Answers({REFERENCE.name: reference, PIXEL.name: pixel})
         stored = {IMAGE: plane, **labels_over(labels, plane, identities[-1].t)}
         planes.append(lift_plane(pipeline, _only_read(pipeline, stored), known))
     answers = [plane.answers for plane in planes]

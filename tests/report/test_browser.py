@@ -7,14 +7,14 @@ import pytest
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image
 from deepspot_scale.io.plate import open_plate
-from deepspot_scale.io.tables import Folder
+from deepspot_scale.io.tables import Folder, write_table
 from deepspot_scale.report.page import write_report
 from deepspot_scale.runs.contents import OLD
 from deepspot_scale.runs.manifest import commit_part
 from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.statistics.summaries import summarise_groups
 from deepspot_scale.tables import as_table, empty_table
-from deepspot_scale.vocabulary import CELLS, SPOTS, FieldAddress
+from deepspot_scale.vocabulary import CELLS, SPOTS, SUMMARIES, FieldAddress
 
 ROWS, COLUMNS = "ABCDEFGHIJKLMNOP", range(1, 25)
 
@@ -63,7 +63,7 @@ def large_report(tmp_path_factory, cell_pool):
     commit_part(Folder(str(folder)), "all", parts, fields, OLD)
     fields.to_parquet(folder / "fields.parquet")
     for name, table in summarise_groups(*inputs, **options).items():
-        table.to_parquet(folder / f"{name}.parquet")
+        write_table(Folder(str(folder)), f"{name}.parquet", table, SUMMARIES[name])
     (folder / "settings.toml").write_text('channels = ["FISH"]\n')
     (folder / "provenance.json").write_text("{}")
     return write_report(folder, plate=draw_plate(rng, folder / "plate.zarr"))

@@ -29,6 +29,7 @@ from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.vocabulary import FIELDS, FieldAddress
 
 QUICK = SectorIndex(n_boot=50, n_null=10, n_draws=20)
+ONCE = {"acquisition": 0, "t": 0, "z": 0}
 
 
 @pytest.fixture
@@ -106,6 +107,7 @@ def wells_of(n_conditions):
             "row": "B",
             "column": [f"{i:03d}" for i in range(n)],
             "channel": "FISH",
+            **ONCE,
             "condition": [f"drug {i // 3}" for i in range(n)],
             "gene": "",
             "spots_per_cell": np.arange(n, dtype=float),
@@ -154,9 +156,11 @@ def test_a_plate_of_nothing_can_be_drawn(value):
 
 def test_names_leave_out_what_all_share_and_hold_no_formulas():
     groups = pd.DataFrame(
-        {"channel": "FISH", "condition": ["", "a$b$"], "gene": ["", "BETA"]}
+        {"channel": "FISH", **ONCE, "condition": ["", "a$b$"], "gene": ["", "BETA"]}
     )
     assert group_names(groups) == ["all wells", r"a\$b\$ · BETA"]
+    twice = group_names(groups.assign(t=[0, 3]))
+    assert twice == ["all wells · t 0", r"a\$b\$ · BETA · t 3"]
 
 
 # -- pictures --------------------------------------------------------------------------

@@ -377,7 +377,8 @@ def test_a_p_value_is_never_said_to_be_below_what_its_draws_can_give():
 
 
 def test_of_many_pairs_only_those_that_differ_are_named():
-    pairs = {"channel": "FISH", "condition": list("abcd"), "versus": "z"}
+    once = {"channel": "FISH", "acquisition": 0, "t": 0, "z": 0}
+    pairs = once | {"condition": list("abcd"), "versus": "z"}
     numbers = {"difference": 0.5, "p_value": 0.01, "least_p": 0.001, "gene": ""}
     wells = {"n_wells": 4, "n_wells_versus": 4, "p_adjusted": [0.02, 0.3, 0.3, 0.3]}
     told = list(comparison_sentences(pd.DataFrame(pairs | numbers | wells)))

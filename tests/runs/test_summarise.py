@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.contents import OLD
 from deepspot_scale.runs.manifest import commit_part
@@ -23,7 +24,7 @@ from deepspot_scale.statistics.summaries import (
     summarise_groups,
 )
 from deepspot_scale.tables import as_table, empty_table
-from deepspot_scale.vocabulary import CELLS, DONE, SPOTS, SUMMARIES
+from deepspot_scale.vocabulary import CELLS, DONE, OCCASION, SPOTS, SUMMARIES
 
 WELLS = [("B", "02"), ("B", "03"), ("C", "02"), ("C", "03")]
 PLATE_MAP = pd.DataFrame(WELLS, columns=["row", "column"]).assign(
@@ -58,6 +59,7 @@ def _write_run(
         )
         zeros = {c.name: "" if c.dtype == "string" else 0 for c in OLD.fields}
         known = {"row": row, "column": column, "field": ["0", "1"], "status": DONE}
+        known |= {"n_t": 1, "n_z": n_planes}
         fields = pd.DataFrame(zeros | known | {"part": f"part{3 - number}"})
         tables.append(as_table(cells, CELLS))
         parts = {"spots": empty_table(SPOTS), "cells": tables[-1]}
@@ -100,13 +102,19 @@ def test_statistics_from_parts_are_those_of_one_whole_table_to_the_last_bit(
         pd.testing.assert_frame_equal(run.summaries[name], table, check_exact=True)
 
 
+@pytest.mark.parametrize("pooled", [False, True])
 def test_a_run_of_an_earlier_version_gets_the_statistics_it_lacks(
-    tmp_path: Path, cell_pool: Any
+    tmp_path: Path, cell_pool: Any, pooled: bool
 ) -> None:
     _write_run(Folder(str(tmp_path)), cell_pool)
     written = {name: (tmp_path / f"{name}.parquet").read_bytes() for name in SUMMARIES}
     for name in STATISTICS:
         (tmp_path / f"{name}.parquet").unlink()
+    if pooled:  # earlier still: one row for all time points
+        wells = pd.read_parquet(tmp_path / "wells.parquet")
+        wells.drop(columns=[*OCCASION]).to_parquet(tmp_path / "wells.parquet")
+        with pytest.raises(RunError, match="of an earlier version"):
+            _ = open_run(tmp_path).wells
     run = with_statistics(open_run(tmp_path))
     assert run.summaries.keys() == SUMMARIES.keys()
     for name, content in written.items():

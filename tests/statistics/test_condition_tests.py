@@ -133,3 +133,17 @@ def test_no_cells_give_an_empty_table(screen):
     got = compare_conditions(screen.iloc[:0], index=QUICK)
     assert got.empty
     assert list(got) == ["gene", *(c.name for c in COMPARISONS)]
+
+
+def test_wells_that_are_measured_again_are_compared_each_time(screen):
+    once = compare_conditions(screen, index=QUICK)
+    twice = pd.concat([screen, screen.assign(t=1)])
+    got = compare_conditions(twice, index=QUICK)
+    assert got["t"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert (got[["n_wells", "n_wells_versus"]] == 4).all(axis=None)
+    for t in (0, 1):
+        own = got[got["t"] == t].reset_index(drop=True)
+        named = ["t", "p_adjusted"]  # adjusted for twice as many lines
+        pd.testing.assert_frame_equal(
+            own.drop(columns=named), once.drop(columns=named), check_exact=True
+        )

@@ -5,7 +5,9 @@ from scipy.stats import false_discovery_control, mannwhitneyu
 
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.sectors import sector_sums
+from deepspot_scale.statistics.groups import group_keys
 from deepspot_scale.statistics.polarity_tests import polarity_statistics
+from deepspot_scale.statistics.roses import measure_roses
 from deepspot_scale.statistics.sector_index import SectorIndex, measure_group
 from deepspot_scale.vocabulary import MEASURES, POLARITY
 
@@ -41,7 +43,8 @@ def lines(table, measure):
 
 def test_each_group_has_one_line_a_measure(plate):
     got = polarity_statistics(*plate, index=QUICK)
-    assert list(got) == ["channel", "condition", "gene", *(c.name for c in POLARITY)]
+    names = [*group_keys(["condition", "gene"]), *(c.name for c in POLARITY)]
+    assert list(got) == names
     assert got["measure"].tolist() == 2 * list(MEASURES)
     assert lines(got, "index")["condition"].tolist() == ["drug", "none"]
     assert (got["n_cells"] == 80).all()
@@ -159,3 +162,21 @@ def test_an_unknown_group_is_refused_with_the_nearest_name(plate):
         polarity_statistics(*plate, by=("gen",), index=QUICK)
     with pytest.raises(SettingsError, match="plate map"):
         polarity_statistics(plate[0], index=QUICK)
+
+
+@pytest.mark.parametrize("axis", ["acquisition", "t", "z"])
+def test_cells_that_are_measured_again_have_the_same_lines_each_time(plate, axis):
+    cells, plate_map = plate
+    cells = cells.assign(z=0)
+    twice = pd.concat([cells, cells.assign(**{axis: 1})])
+    for measure in (polarity_statistics, measure_roses):
+        once = measure(cells, plate_map, index=QUICK)
+        got = measure(twice, plate_map, index=QUICK)
+        left = ["p_adjusted", axis]
+        for n in (0, 1):
+            own = got[got[axis] == n].reset_index(drop=True)
+            pd.testing.assert_frame_equal(
+                own.drop(columns=left, errors="ignore"),
+                once.drop(columns=left, errors="ignore"),
+                check_exact=True,
+            )

@@ -100,17 +100,79 @@ def test_several_channels_need_their_own_spot_counts():
     assert got[["channel", "n_spots"]].to_numpy().tolist() == [["a", 60], ["b", 0]]
 
 
-def test_planes_of_a_stack_are_one_cell(cell_pool):
+@pytest.mark.parametrize("axis", ["acquisition", "t", "z"])
+def test_the_same_cells_measured_again_are_the_same_cells(cell_pool, axis):
     rng = np.random.default_rng(8)
-    areas = cell_pool.uneven_areas(rng, 5)
-    spots = cell_pool.thrown(rng, areas, n_spots=6)  # enough only when planes are added
-    cells = pd.concat([cell_pool.cells_table(spots, areas, z=z) for z in range(3)])
-    fields = fields_table(("B", "02", "0"))
-    got = summarise_groups(fields, cells, NO_MAP, channels=["FISH"], index=QUICK)[
+    areas = cell_pool.uneven_areas(rng, 9)
+    once = cell_pool.cells_table(cell_pool.thrown(rng, areas, n_spots=40), areas)
+    field = fields_table(("B", "02", "0"))
+    count = field.assign(channel="FISH", t=0, z=0)
+    options = {"channels": ["FISH"], "index": QUICK}
+    alone = summarise_groups(field, once, NO_MAP, spots=count, **options)
+    # Acquisitions are other fields of the same well.
+    names = ["0", "1", "2", "3"] if axis == "acquisition" else ["0"] * 4
+    fields, cells, spots = (
+        pd.concat(table.assign(field=name, **{axis: n}) for n, name in enumerate(names))
+        for table in (field, once, count)
+    )
+    if axis != "acquisition":
+        fields = field.assign(**{f"n_{axis}": 4})
+    again = summarise_groups(fields, cells, NO_MAP, spots=spots, **options)
+    for name, table in again.items():
+        assert table[axis].tolist() == [0, 1, 2, 3]
+        expected = pd.concat([alone[name]] * 4, ignore_index=True)
+        expected[axis] = table[axis]
+        pd.testing.assert_frame_equal(table, expected, check_exact=True)
+    assert again["wells"]["n_cells"].tolist() == [9] * 4
+    assert again["wells"]["spots_per_cell"].tolist() == [40] * 4
+
+
+def test_fields_of_one_plane_go_with_projected_ones(cell_pool):
+    bins = np.ones((4, 360), np.int64)
+    cells = cell_pool.cells_table(bins, bins, z=[-1, -1, 0, 0])
+    got = summarise_groups(
+        fields_table(("B", "02", "0")), cells, NO_MAP, channels=["FISH"], index=QUICK
+    )["wells"]
+    assert got[["z", "n_cells"]].to_numpy().tolist() == [[0, 4]]
+
+
+def test_a_field_counts_at_its_own_time_points_and_a_failed_one_at_all():
+    fields = pd.concat(
+        [
+            fields_table(("B", "02", "0")).assign(n_t=3),
+            fields_table(("B", "03", "0")).assign(n_t=2),
+            fields_table(("B", "03", "1"), status="failed").assign(n_t=0, n_z=0),
+            fields_table(("C", "03", "1"), status="failed").assign(acquisition=5),
+        ]
+    )
+    spots = fields_table(("B", "03", "0")).assign(t=1, z=0, channel="FISH")
+    wells = summarise_groups(fields, NO_CELLS, NO_MAP, channels=["FISH"], spots=spots)[
         "wells"
+    ].set_index(["row", "column", "acquisition", "t"])[
+        ["n_fields", "n_failed", "n_spots"]
     ]
-    assert got["n_cells"].item() == got["n_cells_used"].item() == 5
-    assert got["spots_per_cell"].item() == 18
+    assert wells.T.to_dict("list") == {
+        ("B", "02", 0, 0): [1, 0, 0],
+        ("B", "02", 0, 1): [1, 0, 0],
+        ("B", "02", 0, 2): [1, 0, 0],
+        ("B", "03", 0, 0): [1, 1, 0],
+        ("B", "03", 0, 1): [1, 1, 100],
+        ("B", "03", 0, 2): [0, 1, 0],
+        ("C", "03", 5, 0): [0, 1, 0],
+    }
+
+
+def test_cells_that_cannot_be_told_apart_or_are_of_no_field_are_refused(cell_pool):
+    bins = np.ones((4, 360), np.int64)
+    cells, fields = cell_pool.cells_table(bins, bins), fields_table(("B", "02", "0"))
+    with pytest.raises(SettingsError, match="lacks the columns acquisition"):
+        summarise_groups(
+            fields, cells.drop(columns="acquisition"), NO_MAP, channels=["FISH"]
+        )
+    with pytest.raises(SettingsError, match="no field has that time point"):
+        summarise_groups(fields, cells.assign(t=1), NO_MAP, channels=["FISH"])
+    with pytest.raises(SettingsError, match="several channels, time points"):
+        summarise_groups(fields.assign(n_t=2), cells, NO_MAP, channels=["FISH"])
 
 
 def test_a_plate_map_that_names_a_well_twice_is_refused():

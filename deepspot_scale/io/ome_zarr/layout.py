@@ -137,14 +137,16 @@ def label_layout(
 def label_listing(
     listing: ImageListing, image: zarr.Array[Any], layout: ImageLayout
 ) -> ImageListing:
-    """Return the metadata of labels, scaled so that they cover the image."""
+    """Return the metadata of labels, scaled and placed so that they cover the image."""
     scale = dict(zip(listing.axes, listing.levels[0].scale or (), strict=False))
     units = dict(zip(listing.axes, listing.units_um, strict=True))
     for axis, n_image, n_labels in zip(
         "yx", image.shape[-2:], layout.shape[-2:], strict=True
     ):
         scale[axis] = scale.get(axis, 1.0) * n_image / n_labels
-    return listing_of(layout).with_scale(scale, units)
+    begin = listing.levels[0].translation
+    at = None if begin is None else dict(zip(listing.axes, begin, strict=True))
+    return listing_of(layout).with_scale(scale, units, at)
 
 
 def max_levels(shape: tuple[int, ...]) -> int:

@@ -9,7 +9,8 @@ https://ngff.openmicroscopy.org
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -39,6 +40,8 @@ class Level:
     """Path below the image's group."""
     scale: tuple[float, ...] | None
     """Pixel size along each axis, in the axes' units; None: not stated."""
+    translation: tuple[float, ...] | None = None
+    """Where the first pixel is along each axis, likewise."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +59,37 @@ class ImageListing:
 
     def spacing_um(self, level: int = 0) -> dict[str, float]:
         """Return the pixel size in micrometres by axis, where it is known."""
-        scale = self.levels[level].scale
-        if scale is None:
+        return self._in_um(self.levels[level].scale)
+
+    def origin_um(self, level: int = 0) -> dict[str, float]:
+        """Return where the first pixel is in micrometres by axis, where it is known."""
+        return self._in_um(self.levels[level].translation)
+
+    def _in_um(self, lengths: tuple[float, ...] | None) -> dict[str, float]:
+        if lengths is None:
             return {}
-        sizes = zip(self.axes, scale, self.units_um, strict=True)
+        sizes = zip(self.axes, lengths, self.units_um, strict=True)
         return {axis: size * unit for axis, size, unit in sizes if unit is not None}
 
     def with_scale(
-        self, scale: Mapping[str, float], units_um: Mapping[str, float | None]
+        self,
+        scale: Mapping[str, float],
+        units_um: Mapping[str, float | None],
+        translation: Mapping[str, float] | None = None,
     ) -> ImageListing:
-        """Return the listing with these units and pixel sizes times these factors."""
+        """Return the listing with these units and pixel sizes times these factors.
+
+        All levels begin at `translation`; None: that is not stated.
+        """
         factors = [scale.get(axis, 1.0) for axis in self.axes]
+        begin = None
+        if translation is not None:
+            begin = tuple(translation.get(axis, 0.0) for axis in self.axes)
         levels = tuple(
             Level(
                 level.path,
                 tuple(a * b for a, b in zip(level.scale or (), factors, strict=True)),
+                begin,
             )
             for level in self.levels
         )
@@ -182,9 +201,8 @@ def parse_image(node: Node, source: str) -> ImageListing:
         multiscale = block["multiscales"][0]
         axes = tuple(str(axis["name"]) for axis in multiscale["axes"])
         units = tuple(MICROMETRES.get(str(a.get("unit"))) for a in multiscale["axes"])
-        overall = _scale_of(multiscale, len(axes))
         levels = tuple(
-            Level(dataset["path"], _times(_scale_of(dataset, len(axes)), overall))
+            _parse_level(dataset, multiscale, len(axes))
             for dataset in multiscale["datasets"]
         )
         # omero is transitional in OME-NGFF: invalid names are treated as missing.
@@ -205,22 +223,48 @@ def parse_image(node: Node, source: str) -> ImageListing:
     return ImageListing("".join(axes), units, levels, channels)
 
 
-def _scale_of(listing: Mapping[str, Any], n_axes: int) -> tuple[float, ...] | None:
+def _parse_level(
+    dataset: Mapping[str, Any], multiscale: Mapping[str, Any], n_axes: int
+) -> Level:
+    """Return a level: first its own transformations apply, then those of all."""
+    scale, translation = _transformations(dataset, n_axes)
+    overall, moved = _transformations(multiscale, n_axes)
+    if translation is not None and overall is not None:
+        translation = _each(operator.mul, translation, overall)
+    return Level(
+        dataset["path"],
+        _each(operator.mul, scale, overall),
+        _each(operator.add, translation, moved),
+    )
+
+
+def _transformations(
+    listing: Mapping[str, Any], n_axes: int
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Return scale and translation; None: not stated."""
+    found: dict[str, tuple[float, ...]] = {}
     for transformation in listing.get("coordinateTransformations") or ():
-        if transformation["type"] == "scale" and "scale" in transformation:
-            scale = tuple(float(size) for size in transformation["scale"])
-            if len(scale) != n_axes or not all(0 < s < math.inf for s in scale):
-                raise ValueError(f"{n_axes} axes have the scale {scale}")
-            return scale
-    return None
+        kind = transformation["type"]
+        if kind not in {"identity", "scale", "translation"}:
+            raise ValueError(f"there is a transformation of type {kind!r}")
+        if kind not in transformation or kind in found:
+            continue
+        numbers = tuple(float(number) for number in transformation[kind])
+        least = 0 if kind == "scale" else -math.inf
+        if len(numbers) != n_axes or not all(least < n < math.inf for n in numbers):
+            raise ValueError(f"{n_axes} axes have the {kind} {numbers}")
+        found[kind] = numbers
+    return found.get("scale"), found.get("translation")
 
 
-def _times(
-    scale: tuple[float, ...] | None, overall: tuple[float, ...] | None
+def _each(
+    combine: Callable[[float, float], float],
+    one: tuple[float, ...] | None,
+    other: tuple[float, ...] | None,
 ) -> tuple[float, ...] | None:
-    if scale is None or overall is None:
-        return scale or overall
-    return tuple(a * b for a, b in zip(scale, overall, strict=True))
+    if one is None or other is None:
+        return one or other
+    return tuple(map(combine, one, other))
 
 
 def parse_label_names(node: Node, source: str) -> tuple[str, ...]:

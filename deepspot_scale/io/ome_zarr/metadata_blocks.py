@@ -88,7 +88,12 @@ def multiscales_block(listing: ImageListing, name: str, version: Version) -> Att
         {
             "path": level.path,
             "coordinateTransformations": [
-                {"type": "scale", "scale": list(level.scale or ())}
+                {"type": kind, kind: list(numbers)}
+                for kind, numbers in (
+                    ("scale", level.scale or ()),
+                    ("translation", level.translation),
+                )
+                if numbers is not None
             ],
         }
         for level in listing.levels

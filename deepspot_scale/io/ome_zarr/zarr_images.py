@@ -48,8 +48,12 @@ def open_level(
     path = join(source, listing.levels[level].path)
     array = _array(open_image_node(path, zarr_format, trust), path, trust)
     image = _stored(array, path, listing.axes)
-    spacing_um = listing.spacing_um(level)
-    return replace(image, channels=listing.channels, spacing_um=spacing_um)
+    return replace(
+        image,
+        channels=listing.channels,
+        spacing_um=listing.spacing_um(level),
+        begin_um=listing.origin_um(level),
+    )
 
 
 def open_plain_array(node: Node, source: str, trust: Trust = NO_TRUST) -> StoredImage:

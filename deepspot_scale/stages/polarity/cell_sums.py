@@ -3,8 +3,9 @@
 Two rounds: first areas and centroids of cells and nuclei, then what lies where in each
 cell, which needs them. All are sums of whole numbers by label, so a cell that crosses
 blocks gives the same numbers as in one. Positions of spots count in 1/256 pixel from a
-whole pixel near the cell's centroid, distances in 1/64 pixel. Nothing here knows
-tables or what is made of the sums.
+whole pixel near the cell's centroid, distances in 1/64 pixel. Where pixels are not
+square, angles and distances are those of the specimen, see `kernels.pixel_shape`.
+Nothing here knows tables or what is made of the sums.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from deepspot_scale.kernels.distances import (
     CellDistances,
     measure_distances,
 )
+from deepspot_scale.kernels.pixel_shape import PixelShape
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.kernels.regions import (
     LabelSums,
@@ -43,13 +45,13 @@ Floats = NDArray[np.float64]
 Sides = tuple[slice, ...]
 
 OUTLINE: Final = (
-    *("area", "y", "x", "square"),
+    *("area", "y", "x", "y_square", "x_square"),
     *("nucleus_area", "nucleus_y", "nucleus_x", "border"),
 )
 """Columns of the first round's sums."""
 PLACES: Final = (
     *("n_spots", "n_spots_nucleus", "n_spots_cytoplasm"),
-    *("spot_y", "spot_x", "spot_square"),
+    *("spot_y", "spot_x", "spot_y_square", "spot_x_square"),
     *("spot_to_edge", "spot_to_nucleus", "to_edge", "to_nucleus"),
 )
 """Columns of the second round's sums after 360 bins of area and 360 of spots: spots,
@@ -81,6 +83,7 @@ class Cells(NamedTuple):
     """NaN without reference or centre."""
     has_nuclei: bool
     """Whether nuclei were given."""
+    pixel: PixelShape = PixelShape()
 
     def outline(self, name: str) -> Integers:
         """Return one column of `OUTLINE`."""
@@ -93,12 +96,12 @@ class Cells(NamedTuple):
 
     def moments(self) -> Moments:
         """Return the moments of each cell's pixels about its anchor."""
-        area, y, x = (self.outline(name) for name in ("area", "y", "x"))
-        at_y, at_x = self.anchors()
-        about = self.outline("square") - 2 * (at_y * y + at_x * x)
-        columns = (area, y - area * at_y, x - area * at_x)
-        square = about + area * (at_y**2 + at_x**2)
-        return Moments(*(c.astype(np.float64) for c in (*columns, square)))
+        area, total = self.outline("area"), []
+        for axis, at in zip("yx", self.anchors(), strict=True):
+            along, square = self.outline(axis), self.outline(f"{axis}_square")
+            total += [along - area * at, square - 2 * at * along + area * at**2]
+        y, y_square, x, x_square = total
+        return moments_of(area, y, x, (y_square, x_square), self.pixel)
 
 
 class SpotSums(NamedTuple):
@@ -121,17 +124,35 @@ class SpotSums(NamedTuple):
         """Return one column of `PLACES`."""
         return self.sums[:, 2 * N_BINS + PLACES.index(name)]
 
-    def moments(self) -> Moments:
+    def moments(self, pixel: PixelShape) -> Moments:
         """Return the moments of each cell's spots about its anchor."""
-        n, y, x, square = (
-            self.column(name).astype(np.float64)
-            for name in ("n_spots", "spot_y", "spot_x", "spot_square")
+        names = ("n_spots", "spot_y", "spot_x", "spot_y_square", "spot_x_square")
+        n, y, x, *squares = (self.column(name) for name in names)
+        sums = moments_of(n, y, x, (squares[0], squares[1]), pixel)
+        return Moments(
+            sums.n,
+            sums.y / _SPOT_PARTS,
+            sums.x / _SPOT_PARTS,
+            sums.square / _SPOT_PARTS**2,
         )
-        return Moments(n, y / _SPOT_PARTS, x / _SPOT_PARTS, square / _SPOT_PARTS**2)
 
     def distance(self, name: str, n: Integers) -> Floats:
         """Return a summed distance over n points in pixels; NaN without points."""
         return ratio(self.column(name) / PARTS, n)
+
+
+def moments_of(
+    n: Integers,
+    y: Integers,
+    x: Integers,
+    squares: tuple[Integers, Integers],
+    pixel: PixelShape,
+) -> Moments:
+    """Return moments in square pixels; `squares` are sums of y and of x squared."""
+    columns = (n, y, x, *squares)
+    n_, y_, x_, y_square, x_square = (each.astype(np.float64) for each in columns)
+    square = y_square * pixel.y**2 + x_square * pixel.x**2
+    return Moments(n_, y_ * pixel.y, x_ * pixel.x, square)
 
 
 def ratio(total: NDArray[Any], n: NDArray[Any]) -> Floats:
@@ -154,24 +175,27 @@ def sum_outlines(here: BlockContext) -> CellShapes:
         y = np.arange(box[0].start, box[0].stop) + core.y.start
         x = np.arange(box[1].start, box[1].stop) + core.x.start
         in_rows, in_columns = count_along(inside)
-        row[:4] = (
+        row[:5] = (
             in_rows.sum(),
             in_rows @ y,
             in_columns @ x,
-            in_rows @ y**2 + in_columns @ x**2,
+            in_rows @ y**2,
+            in_columns @ x**2,
         )
         if nuclei is not None:
             in_rows, in_columns = count_along(inside & nuclei[box])
-            row[4:7] = in_rows.sum(), in_rows @ y, in_columns @ x
+            row[5:8] = in_rows.sum(), in_rows @ y, in_columns @ x
         edge_y = (y == 0) | (y == here.shape[0] - 1)
         edge_x = (x == 0) | (x == here.shape[1] - 1)
         if edge_y.any() or edge_x.any():
-            row[7] = np.count_nonzero(inside & (edge_y[:, None] | edge_x))
+            row[8] = np.count_nonzero(inside & (edge_y[:, None] | edge_x))
     labels = np.array([label for label, _, _ in found], np.int64)
     return CellShapes(LabelSums(labels, sums), has_nuclei)
 
 
-def locate_cells(total: CellShapes, reference: Reference | None) -> Cells:
+def locate_cells(
+    total: CellShapes, reference: Reference | None, pixel: PixelShape
+) -> Cells:
     """Return the field's cells with their centres and directions of the reference."""
     sums = dict(zip(OUTLINE, total.sums.sums.T, strict=True))
     prefix = "nucleus_" if total.has_nuclei else ""
@@ -180,8 +204,8 @@ def locate_cells(total: CellShapes, reference: Reference | None) -> Cells:
     )
     directions = np.full(centre_y.size, np.nan)
     if reference is not None and centre_y.size:
-        directions = reference.directions(centre_y, centre_x)
-    return Cells(total.sums, centre_y, centre_x, directions, total.has_nuclei)
+        directions = reference.directions(centre_y, centre_x, pixel)
+    return Cells(total.sums, centre_y, centre_x, directions, total.has_nuclei, pixel)
 
 
 class _Window(NamedTuple):
@@ -230,7 +254,7 @@ def _open_window(here: BlockContext, cells: Cells) -> _Window:
         for label, found in find_regions(around)
         if _common(found, near) is not None
     ]
-    distances = measure_distances(around, nuclei, regions)
+    distances = measure_distances(around, nuclei, regions, cells.pixel)
     return _Window(box, around, nuclei, regions, distances)
 
 
@@ -295,7 +319,8 @@ def _sum_spots(
         "n_spots_cytoplasm": outside,
         "spot_y": off_y,
         "spot_x": off_x,
-        "spot_square": off_y**2 + off_x**2,
+        "spot_y_square": off_y**2,
+        "spot_x_square": off_x**2,
         "spot_to_edge": outside * to_edge,
         "spot_to_nucleus": outside * to_nucleus,
     }
@@ -331,8 +356,8 @@ def _bins_about(cells: Cells, at: Any, y: Any, x: Any) -> Integers:
     # Without a reference, bins count from +x.
     zero = np.nan_to_num(cells.reference_deg[at], nan=0.0)
     bins = angle_bins(
-        y - np.nan_to_num(cells.centre_y[at]),
-        x - np.nan_to_num(cells.centre_x[at]),
+        (y - np.nan_to_num(cells.centre_y[at])) * cells.pixel.y,
+        (x - np.nan_to_num(cells.centre_x[at])) * cells.pixel.x,
         zero,
     )
     return np.where(known, bins, -1)

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from deepspot_scale.blockwise.answers import LABELS, REFERENCE
+from deepspot_scale.blockwise.answers import LABELS, PIXEL, REFERENCE
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
@@ -59,7 +59,8 @@ class PolarityMeasure:
 
     nucleus_margin: float = 0.0
     """Pixels around the nucleus that the bins of area and spots leave out, for spots
-    above or below a nucleus whose mask is too small; 0: none."""
+    above or below a nucleus whose mask is too small; 0: none. Where pixels are not
+    square, square ones of the same area."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.nucleus_margin < REACH:
@@ -75,7 +76,7 @@ class PolarityMeasure:
             _SHAPES,
             _measure_shapes,
             dict.fromkeys(labels, 0),
-            agreed=(REFERENCE,),
+            agreed=(REFERENCE, PIXEL),
             settles=CELL_PLACES,
             finalize=_locate,
         )
@@ -99,7 +100,7 @@ def _measure_shapes(here: BlockContext, _: Answers) -> CellShapes:
 
 
 def _locate(total: CellShapes, agreed: Answers) -> Cells:
-    return locate_cells(total, agreed[REFERENCE])
+    return locate_cells(total, agreed[REFERENCE], agreed[PIXEL])
 
 
 def cell_table(cells: Cells, sums: LabelSums, plane: PlaneIdentity) -> pd.DataFrame:
@@ -147,9 +148,9 @@ def _spread(cells: Cells, places: SpotSums) -> dict[str, NDArray[np.float64]]:
     anchor_y, anchor_x = cells.anchors()
     indices = measure_dispersion(
         cells.moments(),
-        places.moments(),
-        cells.centre_y - anchor_y,
-        cells.centre_x - anchor_x,
+        places.moments(cells.pixel),
+        (cells.centre_y - anchor_y) * cells.pixel.y,
+        (cells.centre_x - anchor_x) * cells.pixel.x,
     )
     nucleus_area = cells.outline("nucleus_area")
     pixels = cells.outline("area") - nucleus_area
