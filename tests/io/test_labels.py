@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,11 @@ from hypothesis import strategies as st
 
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io.labels import LabelImage, nearest_index
+from deepspot_scale.io.ome_zarr.layout import ImageLayout
+from deepspot_scale.io.ome_zarr.writing import create_plate, write_image, write_labels
+from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.stored_image import StoredImage
+from deepspot_scale.vocabulary import FieldAddress
 
 
 def _labels(data: np.ndarray, axes: str, n_image: tuple[int, int]) -> LabelImage:
@@ -69,6 +76,45 @@ def test_labels_that_tables_cannot_hold_are_an_error(value: int) -> None:
     labels = _labels(stored, "yx", (2, 2))
     with pytest.raises(FieldError, match=rf"from {value} to {value}.*Number them"):
         labels.read(0, (slice(0, 2), slice(0, 2)))
+
+
+@pytest.mark.parametrize(
+    ("n_z", "step", "begin", "reason"),
+    [
+        (4, 0.5, 7.0, ""),
+        (2, 1.0, 7.0, "2 planes, fewer than the image"),
+        (8, 0.25, 7.0, "8 planes, more than the image"),
+        (4, 1.0, 7.0, "planes at other places"),
+        (4, 0.5, 7.5, "planes at other places"),
+    ],
+)
+def test_planes_of_labels_are_those_of_the_image(
+    tmp_path: Path, n_z: int, step: float, begin: float, reason: str
+) -> None:
+    address = FieldAddress("B", "03", "0")
+    image = np.zeros((4, 20, 30), np.uint8)
+    layout = ImageLayout("zyx", image.shape, image.dtype, pixel_size_um=(0.1, 0.1))
+    create_plate(tmp_path, [address], version="0.4")
+    write_image(tmp_path, address, image, replace(layout, z_step_um=0.5))
+    stack = np.arange(n_z * 600, dtype=np.int32).reshape(n_z, 20, 30)
+    write_labels(tmp_path, address, "cells", stack, axes="zyx")
+    for group, scale, at in (("", 0.5, 7.0), ("labels/cells", step, begin)):
+        document = tmp_path / "B/03/0" / group / ".zattrs"
+        block = json.loads(document.read_text())
+        for dataset in block["multiscales"][0]["datasets"]:
+            own = dataset["coordinateTransformations"][0]["scale"][1:]
+            dataset["coordinateTransformations"] = [
+                {"type": "scale", "scale": [scale, *own]},
+                {"type": "translation", "translation": [at, 0.0, 0.0]},
+            ]
+        document.write_text(json.dumps(block))
+    field = open_plate(tmp_path).open("B/03/0")
+    np.testing.assert_array_equal(field.read_labels("cells"), stack[-1])
+    if reason:
+        with pytest.raises(FieldError, match=reason):
+            field.read_labels("cells", z=1)
+    else:
+        np.testing.assert_array_equal(field.read_labels("cells", z=1), stack[1])
 
 
 def test_a_plane_that_the_labels_lack_is_an_error() -> None:

@@ -235,6 +235,113 @@ def test_labels_that_cannot_match_are_an_error(
         field.read_labels("crop")
 
 
+def _transform(folder: Path, **kinds: tuple[float, float]) -> None:
+    """Give all levels of an image of version 0.4 these numbers along y and x."""
+    multiscales = json.loads((folder / ".zattrs").read_text())["multiscales"]
+    n = len(multiscales[0]["axes"])
+    for dataset in multiscales[0]["datasets"]:
+        dataset["coordinateTransformations"] = [
+            {"type": kind, kind: [1.0 if kind == "scale" else 0.0] * (n - 2) + [*yx]}
+            for kind, yx in kinds.items()
+        ]
+    _edit(folder / ".zattrs", multiscales=multiscales)
+
+
+SIZE = {"scale": (0.2, 0.1)}
+
+
+def _shifted(labels: np.ndarray, dy: int, dx: int) -> np.ndarray:
+    """Move labels by pixels; what they leave is background."""
+    padded = np.pad(labels, 30)
+    height, width = labels.shape
+    return padded[30 - dy : 30 - dy + height, 30 - dx : 30 - dx + width]
+
+
+@pytest.mark.parametrize("image_at", [None, (0.0, 0.0), (40.6, -7.3)])
+@pytest.mark.parametrize(("dy", "dx"), [(0, 0), (3, -5), (-20, 1)])
+def test_labels_lie_where_translations_place_them(
+    plate_folder: Path, image_at: tuple[float, float] | None, dy: int, dx: int
+) -> None:
+    image, labels = plate_folder / "B/03/0", plate_folder / "B/03/0/labels/cells"
+    y, x = image_at or (0.0, 0.0)
+    if image_at is not None:
+        _transform(image, **SIZE, translation=image_at)
+    # Rounded, as writers do.
+    at = (round(y + 0.2 * dy, 3), round(x + 0.1 * dx, 3))
+    _transform(labels, **SIZE, translation=at)
+    plate = open_plate(plate_folder)
+    expected, field = _shifted(CELLS, dy, dx), plate.open("B/03/0")
+    np.testing.assert_array_equal(field.read_labels("cells"), expected)
+    for window in ((slice(1, 40), slice(60, 70)), (slice(0, 2), slice(0, 9))):
+        found = field.read_labels("cells", window=window)
+        np.testing.assert_array_equal(found, expected[window])
+    tree = plate["B/03/0"]
+    lazy = tree["labels/cells"]["labels"]
+    assert lazy.dtype == CELLS.dtype
+    np.testing.assert_array_equal(lazy.values, expected)
+    assert tree["image"].coords["y"][0] == y
+    np.testing.assert_allclose(tree["image"].coords["x"], x + 0.1 * np.arange(70))
+
+
+@pytest.mark.parametrize("at", [(0.0, 0.0), (0.2, 0.1)])
+def test_coarse_labels_begin_with_the_image_by_corner_or_centre(
+    plate_folder: Path, at: tuple[float, float]
+) -> None:
+    coarse = CELLS[::2, ::2]
+    write_labels(plate_folder, B03, "coarse", coarse)
+    _transform(plate_folder / "B/03/0", **SIZE, translation=(5.0, 6.0))
+    _transform(
+        plate_folder / "B/03/0/labels/coarse",
+        scale=(0.4, 0.2),
+        translation=(5 + at[0] / 2, 6 + at[1] / 2),
+    )
+    found = open_plate(plate_folder).open("B/03/0").read_labels("coarse")
+    np.testing.assert_array_equal(found, np.kron(coarse, np.ones((2, 2), "uint32")))
+
+
+def test_a_cut_out_of_labels_lies_where_it_was_cut_out(plate_folder: Path) -> None:
+    write_labels(plate_folder, B03, "cut", CELLS[10:30, 20:65])
+    _transform(
+        plate_folder / "B/03/0/labels/cut", **SIZE, translation=(0.2 * 10, 0.1 * 20)
+    )
+    expected = np.zeros_like(CELLS)
+    expected[10:30, 20:65] = CELLS[10:30, 20:65]
+    found = open_plate(plate_folder).open("B/03/0").read_labels("cut")
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("image_at", "labels", "reason"),
+    [
+        (None, {**SIZE, "translation": (0.1, 0.0)}, r"begin 0\.5 pixels.*along y"),
+        (None, {**SIZE, "translation": (0.0, 0.125)}, r"begin 1\.25 pixels.*along x"),
+        (None, {**SIZE, "translation": (10.0, 0.0)}, "lie beside the image"),
+        ((10.0, 0.0), SIZE, "labels cells do not say where they begin"),
+        (None, {"scale": (0.4, 0.1)}, r"along y a pixel of theirs is 0\.4"),
+        (None, {"affine": (1.0, 2.0)}, "transformation of type 'affine'"),
+        (None, {**SIZE, "translation": (np.inf, 0.0)}, "translation"),
+    ],
+)
+def test_labels_that_do_not_fit_are_an_error(
+    plate_folder: Path,
+    image_at: tuple[float, float] | None,
+    labels: dict[str, tuple[float, float]],
+    reason: str,
+) -> None:
+    if image_at is not None:
+        _transform(plate_folder / "B/03/0", **SIZE, translation=image_at)
+    _transform(plate_folder / "B/03/0/labels/cells", **labels)
+    with pytest.raises(FieldError, match=reason):
+        open_plate(plate_folder).open("B/03/0").read_labels("cells")
+
+
+def test_written_labels_begin_where_their_image_does(plate_folder: Path) -> None:
+    _transform(plate_folder / "B/03/0", **SIZE, translation=(10.0, -3.0))
+    write_labels(plate_folder, B03, "cells", CELLS)
+    found = open_plate(plate_folder).open("B/03/0").read_labels("cells")
+    np.testing.assert_array_equal(found, CELLS)
+
+
 def test_labels_without_transformations_go_by_the_ratio_of_shapes(
     plate_folder: Path,
 ) -> None:

@@ -17,6 +17,7 @@ import zarr
 
 from deepspot_scale.io.ome_zarr.writing import write_labels
 from deepspot_scale.io.plate import open_plate
+from deepspot_scale.report.page import write_report
 from deepspot_scale.runs.prepare import Selection
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -291,3 +292,71 @@ def test_a_plate_for_kept_images_that_was_not_finished_is_completed(
     outcome = run_quickly(str(plate), tmp_path / "run", **words)
     assert outcome.reasons == {}
     assert len(list(open_plate(tmp_path / "run/enhanced.zarr"))) == len(PATHS)
+
+
+@pytest.mark.parametrize("axis", ["acquisition", "t", "z"])
+def test_cells_that_are_measured_again_are_not_more_cells(
+    tmp_path: Path,
+    draw_scene: Callable[..., Any],
+    write_plate: Callable[..., str],
+    run_quickly: Callable[..., Any],
+    axis: str,
+) -> None:
+    scene = draw_scene()
+    options = {"reference": "angle:30", "min_spots": 2, "project": "none"}
+    paths = [f"B/03/{n}" for n in range(3 if axis == "acquisition" else 1)]
+    stacked = {
+        "acquisition": scene.image,
+        "t": np.stack([scene.image[:, None]] * 3),
+        "z": np.stack([scene.image] * 3, axis=1)[None],
+    }[axis]
+    scenes = dict.fromkeys(paths, replace(scene, image=stacked))
+    plate = write_plate(tmp_path / "again.zarr", scenes)
+    if axis == "acquisition":
+        well = zarr.open_group(f"{plate}/B/03", mode="a")
+        images = [{"path": str(n), "acquisition": n} for n in range(3)]
+        well.attrs["ome"] = {**well.attrs["ome"], "well": {"images": images}}
+    again = run_quickly(plate, tmp_path / "again", **options)
+    once = run_quickly(
+        write_plate(tmp_path / "once.zarr", {"B/03/0": scene}),
+        tmp_path / "once",
+        **options,
+    )
+    assert again.fields["n_planes"].sum() == 3
+    for name, table in once.summaries.items():
+        got = again.summaries[name]
+        assert sorted(set(got[axis])) == ([0, 1, 2] if len(table) else [])
+        for n in range(3):
+            own = got[got[axis] == n].reset_index(drop=True)
+            left = [axis, "p_adjusted", "field"]
+            pd.testing.assert_frame_equal(
+                own.drop(columns=left, errors="ignore"),
+                table.drop(columns=left, errors="ignore"),
+                check_exact=True,
+            )
+    assert set(again.cells["acquisition"]) == set(again.wells["acquisition"])
+    write_report(tmp_path / "again")
+    page = (tmp_path / "again/report.html").read_text()
+    assert "no interval or p value takes two of them together" in page
+    assert f"<b>{again.wells['n_cells'][0]}</b>" in page
+
+
+def test_micrometres_of_spots_are_where_the_image_lies(
+    tmp_path: Path,
+    draw_scene: Callable[..., Any],
+    write_plate: Callable[..., str],
+    run_quickly: Callable[..., Any],
+) -> None:
+    plate = write_plate(tmp_path / "p.zarr", {"B/03/0": draw_scene()}, masks=())
+    plain = run_quickly(plate, tmp_path / "plain", cells=None, nuclei=None)
+    group = zarr.open_group(f"{plate}/B/03/0", mode="a")
+    block = group.attrs["ome"]
+    moved = {"type": "translation", "translation": [0.0, 1000.0, -200.0]}
+    block["multiscales"][0]["coordinateTransformations"] = [moved]
+    group.attrs["ome"] = block
+    placed = run_quickly(plate, tmp_path / "placed", cells=None, nuclei=None)
+    assert len(placed.spots)
+    for axis, by in (("y", 1000.0), ("x", -200.0)):
+        np.testing.assert_array_equal(placed.spots[axis], plain.spots[axis])
+        um = plain.spots[f"{axis}_um"] + by
+        np.testing.assert_allclose(placed.spots[f"{axis}_um"], um)

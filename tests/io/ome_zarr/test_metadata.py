@@ -84,7 +84,10 @@ def test_an_image_listing_written_then_read_is_the_same(
     listing = ImageListing(
         axes="cyx",
         units_um=(None, MICROMETRES[unit], MICROMETRES[unit]),
-        levels=(Level("0", scale), Level("1", tuple(2 * size for size in scale))),
+        levels=(
+            Level("0", scale),
+            Level("1", tuple(2 * size for size in scale), (0.0, *sizes)),
+        ),
         channels=("DAPI", "FISH"),
     )
     block = multiscales_block(listing, "0", version)
@@ -115,6 +118,23 @@ def test_a_scale_of_all_levels_multiplies_each() -> None:
     listing = parse_image(_node(block), "image")
     assert [level.scale for level in listing.levels] == [(200, 6), (10, 3)]
     assert listing.spacing_um() == {"y": pytest.approx(0.2)}
+
+
+def test_a_level_is_moved_by_its_own_translation_and_then_by_that_of_all() -> None:
+    def moves(scale: list[float], translation: list[float]) -> dict[str, object]:
+        kinds = {"scale": scale, "translation": translation}
+        return {
+            "coordinateTransformations": [{"type": k, k: n} for k, n in kinds.items()]
+        }
+
+    block = {
+        "axes": [{"name": "y", "unit": "millimeter"}, {"name": "x"}],
+        **moves([10, 3], [100, 7]),
+        "datasets": [{"path": "0", **moves([2, 5], [1, 2])}],
+    }
+    listing = parse_image(_node({"multiscales": [block]}), "image")
+    assert listing.levels == (Level("0", (20, 15), (110, 13)),)
+    assert listing.origin_um() == {"y": 110_000}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import dask.array as da
@@ -11,7 +12,7 @@ from dask_image import ndmeasure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepspot_scale.blockwise.answers import REFERENCE
+from deepspot_scale.blockwise.answers import PIXEL, REFERENCE
 from deepspot_scale.blockwise.contract import Answers, Key, Step, Work
 from deepspot_scale.blockwise.geometry import plan_blocks
 from deepspot_scale.blockwise.graphs import defer_rounds
@@ -21,6 +22,7 @@ from deepspot_scale.blockwise.planning import plan_pipeline
 from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.blockwise.spots import ASSIGNED, Spots
 from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.kernels.pixel_shape import pixel_shape
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.kernels.sectors import sector_sums
 from deepspot_scale.stages.polarity.measure import PolarityMeasure
@@ -29,6 +31,7 @@ from deepspot_scale.verbs.cells import assign, measure_polarity
 from deepspot_scale.vocabulary import CELLS, SPOTS, FieldAddress
 
 few = settings(max_examples=25, deadline=None)
+SIZES = st.sampled_from([None, (0.1, 0.1), (0.2, 0.1), (0.13, 0.21)])
 SHAPE = (37, 45)
 GIVEN_SPOTS = Key("given_spots")
 WOUND = Reference(line=((-3.2, -4.1), (-7.3, 61.7), (50.1, 66.6)))
@@ -49,8 +52,14 @@ def scene(seed, shape=SHAPE):
     return cells.astype(np.uint16), nuclei.astype(np.int32), points
 
 
-def as_labels(plane):
-    return xr.DataArray(plane, dims=("y", "x"))
+def as_labels(plane, size=None):
+    if size is None:
+        return xr.DataArray(plane, dims=("y", "x"))
+    coords = {
+        axis: (axis, np.arange(n) * step, {"units": "um"})
+        for axis, n, step in zip("yx", plane.shape, size, strict=True)
+    }
+    return xr.DataArray(plane, dims=("y", "x"), coords=coords)
 
 
 def spot_table(points, **plane):
@@ -61,11 +70,11 @@ def spot_table(points, **plane):
     return identify(pd.DataFrame(columns), PlaneIdentity(**plane), SPOTS)
 
 
-def measure(cells, nuclei, points, reference=None):
-    labels = {"cells": as_labels(cells)}
+def measure(cells, nuclei, points, reference=None, size=None):
+    labels = {"cells": as_labels(cells, size)}
     if nuclei is not None:
-        labels["nuclei"] = as_labels(nuclei)
-    spots = assign(spot_table(points), **labels)
+        labels["nuclei"] = as_labels(nuclei, size)
+    spots = assign(spot_table(points, pixel_size_um=size), **labels)
     return measure_polarity(spots, **labels, reference=reference)
 
 
@@ -87,18 +96,24 @@ def toward(reference, y, x):
     return direction(best[0] - y, best[1] - x)
 
 
-def slow_cell(number, cells, nuclei, points, reference):
-    """All numbers of one cell, pixel by pixel and spot by spot."""
+def slow_cell(number, cells, nuclei, points, reference, sides=(1.0, 1.0)):
+    """All numbers of one cell, pixel by pixel and spot by spot.
+
+    `sides` are height and width of a pixel.
+    """
+    reference = reference and replace(
+        reference, line=tuple((y * sides[0], x * sides[1]) for y, x in reference.line)
+    )
     inside = np.argwhere(cells == number)
     nucleus = [p for p in inside.tolist() if nuclei is not None and nuclei[tuple(p)]]
     centred_on = nucleus if nuclei is not None else inside
     centre = np.mean(centred_on, axis=0) if len(centred_on) else np.full(2, np.nan)
-    zero = 0.0 if reference is None else toward(reference, *centre)
+    zero = 0.0 if reference is None else toward(reference, *centre * sides)
     areas, spots = np.zeros(360, int), np.zeros(360, int)
     counts = [0, 0, 0]
     for y, x in inside.tolist():
         if [y, x] not in nucleus and len(centred_on):
-            areas[slow_bin(y - centre[0], x - centre[1], zero)] += 1
+            areas[slow_bin(*((y, x) - centre) * sides, zero)] += 1
     for y, x in points:
         pixel = tuple(
             min(max(math.floor(v + 0.5), 0), n - 1)
@@ -109,9 +124,9 @@ def slow_cell(number, cells, nuclei, points, reference):
             counts[0] += 1
             counts[1 if in_nucleus else 2] += 1
             if not in_nucleus and len(centred_on):
-                spots[slow_bin(y - centre[0], x - centre[1], zero)] += 1
+                spots[slow_bin(*((y, x) - centre) * sides, zero)] += 1
     edges = (inside == 0) | (inside == np.array(cells.shape) - 1)
-    return slow_spread(number, cells, nuclei, points, centre) | {
+    return slow_spread(number, cells, nuclei, points, centre, np.array(sides)) | {
         "area": len(inside),
         "nucleus_area": len(nucleus),
         "cell_y": inside[:, 0].mean(),
@@ -128,7 +143,7 @@ def slow_cell(number, cells, nuclei, points, reference):
     }
 
 
-def slow_spread(number, cells, nuclei, points, centre):
+def slow_spread(number, cells, nuclei, points, centre, sides):
     """Indices and distances of one cell, from lists of its pixels and spots."""
     shape = np.array(cells.shape)
     where = np.clip(np.floor(points + 0.5), 0, shape - 1).astype(int)
@@ -140,6 +155,9 @@ def slow_spread(number, cells, nuclei, points, centre):
         nucleus = np.argwhere((cells == number) & (nuclei > 0)).astype(float)
         at = at[nuclei[tuple(at.T)] == 0]
     others = np.argwhere(cells != number).astype(float)
+    pixels, nucleus, others, spots, at, centre = (
+        places * sides for places in (pixels, nucleus, others, spots, at, centre)
+    )
     outer = [p for p in pixels.tolist() if p not in nucleus.tolist()]
 
     def spread(these, middle):
@@ -177,14 +195,20 @@ def slow_bin(dy, dx, zero):
     st.integers(0, 999),
     st.booleans(),
     st.sampled_from([None, WOUND, Reference(angle_deg=-100.3)]),
+    SIZES,
 )
-def test_every_number_is_that_of_a_loop_over_cells(seed, with_nuclei, reference):
+def test_every_number_is_that_of_a_loop_over_cells(seed, with_nuclei, reference, size):
     cells, nuclei, points = scene(seed)
     nuclei = nuclei if with_nuclei else None
-    table = measure(cells, nuclei, points, reference)
+    table = measure(cells, nuclei, points, reference, size)
+    side = 1.0 if size is None else math.sqrt(size[0] * size[1])
+    sides = (1.0, 1.0) if size is None else (size[0] / side, size[1] / side)
     assert table["cell"].tolist() == [n for n in np.unique(cells).tolist() if n]
     for row in table.to_dict("records"):
-        slow = slow_cell(row["cell"], cells, nuclei, points, reference)
+        slow = slow_cell(row["cell"], cells, nuclei, points, reference, sides)
+        for name in ("nucleus_distance", "edge_distance"):
+            um = math.nan if size is None else row[name] * side
+            assert row[f"{name}_um"] == pytest.approx(um, nan_ok=True)
         for name, expected in slow.items():
             value = row[name]
             if name.endswith("bins"):
@@ -207,14 +231,16 @@ def _own(here, agreed):
 
 
 @few
-@given(st.integers(0, 999), st.integers(1, 60), st.booleans())
-def test_a_cell_that_crosses_seams_gives_the_numbers_of_one_block(seed, block, lazy):
+@given(st.integers(0, 999), st.integers(1, 60), st.booleans(), SIZES)
+def test_a_cell_that_crosses_seams_gives_the_numbers_of_one_block(
+    seed, block, lazy, size
+):
     cells, nuclei, points = scene(seed)
-    expected = measure(cells, nuclei, points, WOUND)
-    same_cells(in_blocks(cells, nuclei, points, block, lazy), expected)
+    expected = measure(cells, nuclei, points, WOUND, size)
+    same_cells(in_blocks(cells, nuclei, points, block, size, lazy), expected)
 
 
-def in_blocks(cells, nuclei, points, block, lazy=False):
+def in_blocks(cells, nuclei, points, block, size=None, lazy=False):
     """Measure block by block; what crosses seams is merged."""
     spots = assign(spot_table(points), cells=as_labels(cells), nuclei=as_labels(nuclei))
     labels = {"cells": cells, "nuclei": nuclei}
@@ -225,22 +251,25 @@ def in_blocks(cells, nuclei, points, block, lazy=False):
         },
         images=(),
         labels=tuple(labels),
-        given=(GIVEN_SPOTS, REFERENCE),
+        given=(GIVEN_SPOTS, REFERENCE, PIXEL),
     )
     blocks, read = plan_blocks(SHAPE, block=max(block, 5)), read_whole(labels)
     known = Answers({"given_spots": spots, "reference": WOUND})
+    known[PIXEL] = pixel_shape(size)
     if lazy:
         answers, _ = defer_rounds(pipeline, blocks, lambda _: read, known)
         answers = answers.compute(scheduler="synchronous")
     else:
         answers = reduce_rounds(pipeline, blocks, read, known)
     (table,) = pipeline.tables
-    return table.make(answers, PlaneIdentity())
+    return table.make(answers, PlaneIdentity(pixel_size_um=size))
 
 
 @few
-@given(st.integers(0, 999), st.integers(5, 20))
-def test_distances_are_the_same_when_cells_are_larger_than_their_reach(seed, block):
+@given(st.integers(0, 999), st.integers(5, 20), SIZES)
+def test_distances_are_the_same_when_cells_are_larger_than_their_reach(
+    seed, block, size
+):
     with pytest.MonkeyPatch.context() as patch:
         stage = "stages.polarity"
         for module in (f"{stage}.cell_sums", f"{stage}.measure", "kernels.distances"):
@@ -248,8 +277,60 @@ def test_distances_are_the_same_when_cells_are_larger_than_their_reach(seed, blo
         for module in ("cell_sums", "measure"):
             patch.setattr(f"deepspot_scale.{stage}.{module}.SLACK", 1)
         cells, nuclei, points = scene(seed)
-        expected = measure(cells, nuclei, points, WOUND)
-        same_cells(in_blocks(cells, nuclei, points, block), expected)
+        expected = measure(cells, nuclei, points, WOUND, size)
+        same_cells(in_blocks(cells, nuclei, points, block, size), expected)
+
+
+def round_cell():
+    """A round cell of 9 micrometres in pixels of .2 x .1, and spots in it."""
+    y, x = np.mgrid[:128, :256]
+    away = np.hypot(y * 0.2 - 12.8, x * 0.1 - 12.8)
+    rng = np.random.default_rng(2)
+    angle, far = rng.uniform(0, 2 * np.pi, 60), rng.uniform(4, 8.5, 60)
+    points = np.stack([far * np.sin(angle) / 0.2 + 64, far * np.cos(angle) / 0.1 + 128])
+    return (away <= 9).astype(int), (away <= 3).astype(int), points.T
+
+
+def test_directions_and_distances_are_those_of_the_specimen():
+    corner, size = Reference(line=((0.0, 0.0),)), (0.2, 0.1)
+    (row,) = measure(*round_cell(), corner, size).to_dict("records")
+    assert row["reference_deg"] == 135
+    areas = np.asarray(row["area_bins"])
+    assert areas[[*range(60), *range(300, 360)]].sum() / areas.sum() == pytest.approx(
+        1 / 3, abs=2e-3
+    )
+    assert row["nucleus_distance_um"] == pytest.approx(3.25, abs=0.25)
+    assert row["edge_distance_um"] == pytest.approx(2.75, abs=0.25)
+
+
+@pytest.mark.parametrize("told_by", ["labels", "like", "spots"])
+def test_whoever_knows_the_pixel_size_is_asked(told_by):
+    cells, nuclei, points = round_cell()
+    corner, size = Reference(line=((0.0, 0.0),)), (0.2, 0.1)
+    known = {"labels": size if told_by == "labels" else None}
+    labels = {"cells": cells, "nuclei": nuclei}
+    labels = {n: as_labels(i, known["labels"]) for n, i in labels.items()}
+    table = spot_table(points, pixel_size_um=size if told_by == "spots" else None)
+    like = as_labels(cells, size) if told_by == "like" else None
+    spots = assign(table.assign(channel="", z=0), **labels)
+    got = measure_polarity(spots, **labels, reference=corner, like=like)
+    assert got["reference_deg"].item() == 135
+    assert got["area_um2"].item() == pytest.approx(math.pi * 81, rel=0.01)
+
+
+def test_labels_that_are_cut_out_elsewhere_are_an_error():
+    cells, nuclei, points = round_cell()
+    size = (0.2, 0.1)
+    whole = as_labels(cells, size)
+    spots = spot_table(points - [30, 60], pixel_size_um=size, origin_um=(6.0, 6.0))
+    window = {"y": slice(30, 100), "x": slice(60, 200)}
+    assert (assign(spots, cells=whole.isel(window))["cell"] == 1).all()
+    elsewhere = whole.isel(y=slice(31, 101), x=slice(60, 200))
+    with pytest.raises(FieldError, match=r"along y, spots are up to 1\.00 pixels off"):
+        assign(spots, cells=elsewhere)
+    nuclei = as_labels(nuclei, size)[31:101, 60:200]
+    with pytest.raises(FieldError, match="nuclei and cells have other coordinates"):
+        measure_polarity(spots, cells=whole.isel(window), nuclei=nuclei)
 
 
 def test_a_margin_takes_the_nucleus_rim_out_of_the_bins():
