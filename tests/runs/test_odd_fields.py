@@ -19,6 +19,7 @@ from deepspot_scale.io.ome_zarr.writing import write_labels
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.report.page import write_report
 from deepspot_scale.runs.prepare import Selection
+from deepspot_scale.runs.results import open_run
 from deepspot_scale.vocabulary import FieldAddress
 
 PATHS = ("B/03/0", "B/03/1", "C/04/0")
@@ -317,14 +318,15 @@ def test_cells_that_are_measured_again_are_not_more_cells(
         images = [{"path": str(n), "acquisition": n} for n in range(3)]
         well.attrs["ome"] = {**well.attrs["ome"], "well": {"images": images}}
     again = run_quickly(plate, tmp_path / "again", **options)
-    once = run_quickly(
+    run_quickly(
         write_plate(tmp_path / "once.zarr", {"B/03/0": scene}),
         tmp_path / "once",
         **options,
     )
     assert again.fields["n_planes"].sum() == 3
-    for name, table in once.summaries.items():
-        got = again.summaries[name]
+    summaries = open_run(tmp_path / "again").summaries
+    for name, table in open_run(tmp_path / "once").summaries.items():
+        got = summaries[name]
         assert sorted(set(got[axis])) == ([0, 1, 2] if len(table) else [])
         for n in range(3):
             own = got[got[axis] == n].reset_index(drop=True)

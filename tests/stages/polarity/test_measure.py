@@ -322,13 +322,13 @@ def test_labels_that_are_cut_out_elsewhere_are_an_error():
     cells, nuclei, points = round_cell()
     size = (0.2, 0.1)
     whole = as_labels(cells, size)
-    spots = spot_table(points - [30, 60], pixel_size_um=size, origin_um=(6.0, 6.0))
-    window = {"y": slice(30, 100), "x": slice(60, 200)}
+    spots = spot_table(points - [15, 30], pixel_size_um=size, origin_um=(3.0, 3.0))
+    window = {"y": slice(15, 115), "x": slice(30, 230)}
     assert (assign(spots, cells=whole.isel(window))["cell"] == 1).all()
-    elsewhere = whole.isel(y=slice(31, 101), x=slice(60, 200))
+    elsewhere = whole.isel(y=slice(16, 116), x=slice(30, 230))
     with pytest.raises(FieldError, match=r"along y, spots are up to 1\.00 pixels off"):
         assign(spots, cells=elsewhere)
-    nuclei = as_labels(nuclei, size)[31:101, 60:200]
+    nuclei = as_labels(nuclei, size)[16:116, 30:230]
     with pytest.raises(FieldError, match="nuclei and cells have other coordinates"):
         measure_polarity(spots, cells=whole.isel(window), nuclei=nuclei)
 
