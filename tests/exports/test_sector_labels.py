@@ -40,9 +40,10 @@ def test_the_first_sector_faces_the_reference(own_screen: Any, draw_scene: Any) 
     drawn, scene = sectors_of(own_screen, "B/03/0"), draw_scene(0, n=60)
     for cell in range(1, 7):
         inside = np.argwhere(scene.nuclei == cell).mean(axis=0)
-        toward = np.array([-500, 40]) - inside
+        size = np.array([0.2, 0.1])  # of the plate's pixels
+        toward = (np.array([-500, 40]) - inside) * size
         for y, x in np.argwhere((scene.cells == cell) & (scene.nuclei == 0))[::7]:
-            own = np.array([y, x]) - inside
+            own = (np.array([y, x]) - inside) * size
             cosine = own @ toward / np.hypot(*own) / np.hypot(*toward)
             angle = math.degrees(math.acos(np.clip(cosine, -1, 1)))
             if abs(angle - 60) > 1:  # the edge itself falls on whole degrees
