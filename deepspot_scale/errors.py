@@ -22,6 +22,19 @@ class FieldError(DeepspotError, ValueError):
     """One field cannot be processed; the run continues with the others."""
 
 
+class AbsentError(FieldError):
+    """Pixels of a field are not stored, and would count as measured zeros."""
+
+    def __init__(self, message: str, n_absent: int = 0) -> None:
+        super().__init__(message, n_absent)
+        self.n_absent = n_absent
+        """Number of chunks that are absent."""
+
+    def __str__(self) -> str:
+        """Return the message alone; both arguments survive pickling."""
+        return str(self.args[0])
+
+
 class SettingsError(DeepspotError, ValueError):
     """A setting is out of range, unknown, or contradicts another one."""
 

@@ -14,6 +14,8 @@ AXES = "tczyx"
 """OME's order of axes; an image has a subset of them, y and x always."""
 N_BINS = 360
 """One-degree bins about the nucleus centroid, bin 0 starting at the reference."""
+UNKNOWN = -1
+"""Number of absent chunks where a store does not list its files."""
 PROJECTED = -1
 """Value of `z` in tables when planes were projected onto one."""
 DONE, FAILED = "done", "failed"
@@ -214,6 +216,7 @@ FIELDS = (
     Column("worker", "string", "host and process that did the work"),
     Column("part", "string", "name of the part file that holds its rows"),
     Column("source_digest", "string", "of metadata and files read; empty: not done"),
+    Column("n_absent", "int64", "chunks in use that are not stored; -1: not known"),
 )
 """Counts and seconds of stages come to these, see `runs.contents`."""
 

@@ -6,7 +6,9 @@ Nothing here computes on images.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from deepspot_scale.blockwise.contract import RunContext
@@ -14,6 +16,8 @@ from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK, margin_along
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.execution.planes import plane_box
+from deepspot_scale.io.absent_chunks import name_absent
+from deepspot_scale.io.lost_labels import Absent
 from deepspot_scale.io.plate import Field, Plate, open_plate
 from deepspot_scale.networks.machine_speed import kept_rate, measure_rate
 from deepspot_scale.runs.contents import Contents
@@ -23,6 +27,11 @@ from deepspot_scale.settings import Settings, assemble, make_settings
 from deepspot_scale.stages.enhancement import EnhanceOptions, choose_engine
 from deepspot_scale.vocabulary import N_BINS, TABLES
 
+_SECONDS = 20.0
+"""Time for looking at fields for chunks that are not stored."""
+_THREADS = 16
+_SHOWN = 6
+"""Most fields without some chunks that are named."""
 _N_OPENED = 200
 """Most loose images whose headers are read."""
 
@@ -45,6 +54,7 @@ def describe_plate(
     first, failures = _open_first(plate)
     yield from _content(plate, first)
     yield from (f"cannot be read: {reason}" for reason in failures)
+    yield from _absence(plate)
     try:
         indices = [first.channel_index(name) for name in channels] or [0]
     except FieldError as error:  # the user's option, not the field, is wrong
@@ -94,6 +104,32 @@ def _content(plate: Plate, first: Field) -> Iterator[str]:
     yield f"labels: {', '.join(first.label_names) or 'none'}"
     size = first.pixel_size_um
     yield f"pixel size: {f'{size[0]:g} x {size[1]:g} um' if size else 'unknown'}"
+
+
+def _absence(plate: Plate) -> Iterator[str]:
+    """Yield how many fields lack chunks, of those that can be looked at in time."""
+    began = time.monotonic()
+
+    def look(path: str) -> tuple[str, Mapping[str, Absent | None]] | None:
+        if time.monotonic() - began > _SECONDS:
+            return None
+        try:
+            return path, plate.find_absent(path)
+        except FieldError:  # a run will say why
+            return path, {}
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        looked = dict(filter(None, pool.map(look, plate)))
+    told = {path: name_absent(found) for path, found in looked.items()}
+    lines = [f"{path} {text}" for path, text in told.items() if text]
+    if lines:
+        shown = "; ".join(lines[:_SHOWN]) + "; ..." * (len(lines) > _SHOWN)
+        yield f"chunks that are not stored: in {len(lines)} fields: {shown}"
+    unknown = sum(None in found.values() for found in looked.values())
+    if unknown:
+        yield f"whether all chunks are stored is not known of {unknown} fields"
+    if len(looked) < len(plate):
+        yield f"absent chunks: only {len(looked)} of {len(plate)} fields looked at"
 
 
 def describe_run(prepared: Prepared) -> Iterator[str]:

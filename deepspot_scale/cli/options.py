@@ -84,6 +84,12 @@ Cluster = Annotated[
         autocompletion=_complete_cluster,
     ),
 ]
+AllowAbsent = Annotated[
+    Literal["none", "labels", "all"],
+    typer.Option(
+        help="Chunks that are not stored, as in sparse plates, and are no error."
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(help="Processes, GPUs, jobs or pods; else one, or every GPU."),

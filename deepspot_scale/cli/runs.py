@@ -39,6 +39,7 @@ def run(
     redo_changed: Annotated[
         bool, typer.Option(help="Do fields again whose files have changed since.")
     ] = False,
+    allow_absent: options.AllowAbsent = "none",
     device: options.Device = "auto",
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
@@ -72,7 +73,9 @@ def run(
             open_plate(plate, trust=trust or ()),
             out,
             make_settings(channels=tuple(channels), **settings),
-            selection=Selection(chosen, limit, redo_changed=redo_changed),
+            selection=Selection(
+                chosen, limit, redo_changed=redo_changed, allow_absent=allow_absent
+            ),
             device=_device_on(where, device),
             threads=where.network_threads,
             retry_failed=retry_failed,
@@ -97,6 +100,7 @@ def retry(
         list[str] | None,
         typer.Option("--stage", help="A stage of the run's own, to let it run."),
     ] = None,
+    allow_absent: options.AllowAbsent = "none",
     device: options.Device = "auto",
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
@@ -129,7 +133,7 @@ def retry(
             open_plate(facts["input"]["source"], trust=trust or ()),
             folder,
             loaded,
-            selection=Selection(failed=failed),
+            selection=Selection(failed=failed, allow_absent=allow_absent),
             device=_device_on(where, device),
             threads=where.network_threads,
             files=facts.get("working_folder", ""),
@@ -193,6 +197,8 @@ def _hold_and_run(
         f"{end.done} fields done, {end.failed} failed, {end.skipped - before} skipped "
         f"as done before, {before} as failed before, {end.n_spots} spots"
     )
+    if end.absence:
+        say(f"warning: {end.absence}")
     typer.echo(report)
     if end.failed or before:
         say(f"reasons: deepspot-scale status {out}; then retry {out} --failed")
@@ -215,11 +221,6 @@ def _execute(
 
     for well in prepared.plate.missing:
         say(f"well {well} is listed in the plate, but it is not there")
-    if prepared.unchecked:
-        say(
-            f"of {prepared.unchecked} fields that were done before, only the metadata "
-            "were compared: the store does not list its files"
-        )
     for line in describe_run(prepared):
         say(line)
     with (
@@ -258,6 +259,7 @@ def detect(
     images: Annotated[list[Path], typer.Argument(help="TIFF, PNG, or folders.")],
     out: Annotated[Path, typer.Option(help="CSV to write.")],
     channels: options.Channels = None,
+    allow_absent: options.AllowAbsent = "none",
     device: options.Device = "auto",
     **settings: Any,
 ) -> None:
@@ -283,7 +285,13 @@ def detect(
             words.to_csv(file, index=False, header=file.tell() == 0)
             file.flush()
 
-        found = detect_images(images, checked, device=device, on_image=write)
+        found = detect_images(
+            images,
+            checked,
+            device=device,
+            allow_absent=allow_absent,
+            on_image=write,
+        )
         if file.tell() == 0:
             write(found.table)
     begun.replace(out)

@@ -15,7 +15,7 @@ from deepspot_scale.execution.planes import (
     FieldReader,
     FieldTask,
     InputChoice,
-    digest_inputs,
+    check_inputs,
     iter_field_planes,
     labels_in_use,
     plane_box,
@@ -35,10 +35,11 @@ def defer_field(task: FieldTask, choice: InputChoice, pipeline: Pipeline) -> lis
     source = open_field(task.entry)
     blocks = pipeline.blocks(plane_box(source, pipeline.axes).shape)
     finish = delayed(plane_result, pure=False)
-    labels, digest = labels_in_use(choice), digest_inputs(source, choice)
+    labels = labels_in_use(choice)
+    state = check_inputs(source, choice, task.allow_absent)
     planes = []
     for plane in iter_field_planes(source, choice, pipeline.axes):
-        reader = FieldReader(task.entry, plane, labels, digest)
+        reader = FieldReader(task.entry, plane, labels, state.digest)
         answers, pieces = defer_rounds(
             pipeline,
             blocks,
@@ -46,5 +47,5 @@ def defer_field(task: FieldTask, choice: InputChoice, pipeline: Pipeline) -> lis
             task.given(plane, source),
         )
         whole = join_pieces(pipeline, answers, pieces)
-        planes.append(finish(whole, source, plane, pipeline, digest))
+        planes.append(finish(whole, source, plane, pipeline, state))
     return planes

@@ -23,7 +23,8 @@ from deepspot_scale.execution.planes import (
     LoadedReader,
     OpenReader,
     PlaneResult,
-    digest_inputs,
+    SourceState,
+    check_inputs,
     iter_field_planes,
     labels_in_use,
     plane_box,
@@ -126,7 +127,7 @@ def _iter_groups(
             source = open_field(task.entry)
             planes = list(iter_field_planes(source, choice, pipeline.axes))
             box = plane_box(source, pipeline.axes)
-            digest = digest_inputs(source, choice)
+            state = check_inputs(source, choice, task.allow_absent)
         except Exception as error:  # this field's outcome, for the caller to judge
             ends[number].take(Outcome(error, time.perf_counter() - began))
             continue
@@ -136,7 +137,7 @@ def _iter_groups(
                 break
             reader = OpenReader(source, plane, labels_in_use(choice))
             loaded = LoadedReader(reader, box)
-            running = _iter_plane(task, digest, loaded, pipeline)
+            running = _iter_plane(task, state, loaded, pipeline)
             group.append((number, running))
             pixels += math.prod(box.shape)
             if pixels >= PIXELS_TOGETHER:
@@ -147,12 +148,12 @@ def _iter_groups(
 
 
 def _iter_plane(
-    task: FieldTask, digest: str, loaded: LoadedReader, pipeline: Pipeline
+    task: FieldTask, state: SourceState, loaded: LoadedReader, pipeline: Pipeline
 ) -> Running:
     spent: Seconds = defaultdict(float)
     blocks = pipeline.blocks(loaded.whole.shape)
     source, plane = loaded.reader.source, loaded.reader.plane
     given = task.given(plane, source)
     answers = yield from iter_rounds(pipeline, blocks, loaded, given, spent)
-    result = plane_result(answers, source, plane, pipeline, digest)
+    result = plane_result(answers, source, plane, pipeline, state)
     return result._replace(seconds=spent)

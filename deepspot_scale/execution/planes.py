@@ -22,8 +22,9 @@ from deepspot_scale.blockwise.contract import Answers
 from deepspot_scale.blockwise.geometry import Box, whole_box
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import FieldError, did_you_mean
-from deepspot_scale.io.plate import Field, FieldEntry, open_field
-from deepspot_scale.io.source_digest import digest_source
+from deepspot_scale.io.absent_chunks import Allowed, check_chunks
+from deepspot_scale.io.field import Field, FieldEntry, open_field
+from deepspot_scale.io.source_digest import digest_source, list_source
 from deepspot_scale.kernels.pixel_shape import pixel_shape
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.vocabulary import PROJECTED, PlaneIdentity
@@ -61,6 +62,15 @@ class PlaneIndex(NamedTuple):
     """A plane, or how all planes become one, or all of them."""
 
 
+class SourceState(NamedTuple):
+    """A field's files just before it is read."""
+
+    digest: str = ""
+    """See `io.source_digest`."""
+    n_absent: int = 0
+    """Chunks in use that are not stored, see `io.absent_chunks`."""
+
+
 class PlaneResult(NamedTuple):
     """What one plane comes to."""
 
@@ -72,8 +82,8 @@ class PlaneResult(NamedTuple):
     """Layers that are kept, by name."""
     seconds: Mapping[str, float] | None = None
     """Time of each stage; None where blocks went to several workers."""
-    source_digest: str = ""
-    """Of the field, just before it was read, see `io.source_digest`."""
+    state: SourceState = SourceState()
+    """Of the whole field."""
     t: int = 0
     """Time point; 0: all of them at once."""
     z: int = 0
@@ -88,6 +98,8 @@ class FieldTask:
     """Where the field is."""
     reference: Reference | Mapping[int, Reference] | None = None
     """Where "toward" is in this field, always or by time point."""
+    allow_absent: Allowed = "none"
+    """Which chunks that are not stored are taken for zeros."""
 
     def given(self, plane: PlaneIndex, source: Field) -> Answers:
         """Return what the user and the field's metadata say of a plane.
@@ -266,7 +278,22 @@ def iter_field_planes(
 
 def digest_inputs(source: Field, choice: InputChoice) -> str:
     """Return the digest of a field's image and of the labels that were asked for."""
-    return digest_source(source, (name for _, name in labels_in_use(choice)))
+    names = (name for _, name in labels_in_use(choice))
+    return digest_source(source, list_source(source, names))
+
+
+def check_inputs(source: Field, choice: InputChoice, allowed: Allowed) -> SourceState:
+    """Return the state of what is read of a field.
+
+    Raises
+    ------
+    FieldError
+        Chunks must have been lost, or there is no such channel or label image.
+    """
+    listing = list_source(source, (name for _, name in labels_in_use(choice)))
+    channels = [source.channel_index(name) for name in choice.channels]
+    n_absent = check_chunks(source, listing, channels, allowed)
+    return SourceState(digest_source(source, listing), n_absent)
 
 
 def labels_in_use(choice: InputChoice) -> tuple[tuple[str, str], ...]:
@@ -276,7 +303,11 @@ def labels_in_use(choice: InputChoice) -> tuple[tuple[str, str], ...]:
 
 
 def plane_result(
-    answers: Answers, source: Field, plane: PlaneIndex, pipeline: Pipeline, digest: str
+    answers: Answers,
+    source: Field,
+    plane: PlaneIndex,
+    pipeline: Pipeline,
+    state: SourceState,
 ) -> PlaneResult:
     """Return what leaves the field, from the answers of all rounds."""
     identity = PlaneIdentity(
@@ -292,7 +323,7 @@ def plane_result(
         {table.name: table.make(answers, identity) for table in pipeline.tables},
         {count.name: count.count(answers[count.of]) for count in pipeline.counts},
         {layer.name: answers.by_name[layer.name] for layer in pipeline.layers},
-        source_digest=digest,
+        state=state,
         t=identity.t,
         z=identity.z,
     )

@@ -6,11 +6,12 @@ whole or not there. Nothing here knows how a format is written.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from deepspot_scale.errors import RunError, SettingsError, did_you_mean
+from deepspot_scale.errors import InputWarning, RunError, SettingsError, did_you_mean
 from deepspot_scale.exports import csv_folder, napari_folder, spatialdata_store
 from deepspot_scale.exports.anndata_file import write_anndata
 from deepspot_scale.exports.fractal_tables import write_fractal_tables
@@ -18,12 +19,15 @@ from deepspot_scale.exports.sector_labels import write_sectors
 from deepspot_scale.exports.targets import whole
 from deepspot_scale.io.plate import Plate
 from deepspot_scale.io.stores import Source, is_url
+from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.results import RunResults, open_run
 
 Format = Literal["csv", "anndata", "spatialdata", "ngio", "napari", "sectors"]
 FORMATS: tuple[str, ...] = get_args(Format)
 IN_PLATE = ("ngio", "sectors")
 """Formats that are added to the run's input instead of standing alone."""
+ON_PIXELS = (*IN_PLATE, "spatialdata", "napari")
+"""Formats whose spots and cells are shown on the input's images and labels."""
 _OWN: dict[str, tuple[str, Callable[..., None], tuple[str, str] | None]] = {
     "csv": ("csv", csv_folder.write_csv, csv_folder.SIGN),
     "anndata": ("cells.h5ad", write_anndata, None),
@@ -79,8 +83,8 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
     Raises
     ------
     RunError
-        There is no finished run, it lacks what the format holds, or there is
-        something at `out` already.
+        There is no finished run, it lacks what the format holds, there is something at
+        `out` already, or the input has changed since the run.
     SettingsError
         No such format, field or place, or a library is not installed.
     PlateError, FieldError
@@ -99,10 +103,17 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
         target = _target(results, name, out)
         given = {"images": images} if to == "spatialdata" else {}
         with whole(target, overwrite=overwrite, sign=sign) as partial:
+            _check_unchanged(results, to)
             write(results, partial, **given)
     except OSError as error:
         raise RunError(f"the export to {to} stopped: {error}") from error
     return target
+
+
+def _check_unchanged(results: RunResults, to: str) -> None:
+    note = check_unchanged(results, results.plate) if to in ON_PIXELS else ""
+    if note:
+        warnings.warn(note, InputWarning, stacklevel=3)
 
 
 def _target(results: RunResults, name: str, out: Path | None) -> Path:
@@ -124,6 +135,7 @@ def _add_to_plate(
             f"{to} goes inside the plate {results.source}; leave {out} out"
         )
     write = write_fractal_tables if to == "ngio" else write_sectors
+    _check_unchanged(results, to)
     write(results, overwrite=overwrite)
     source = results.source
     return source if is_url(source) else Path(source)

@@ -7,17 +7,19 @@ Dask arrays and read as they are looked at. Nothing here alters a value.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from deepspot_scale.errors import SettingsError
+from deepspot_scale.errors import InputWarning, SettingsError
 from deepspot_scale.exports.libraries import load_library
 from deepspot_scale.exports.pixels import lazy_image, lazy_labels
 from deepspot_scale.io.plate import Plate
 from deepspot_scale.io.stores import Source
+from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.kept_layers import open_layer
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import RunResults, open_run
@@ -61,7 +63,7 @@ def field_layers(
     Raises
     ------
     RunError
-        There is no finished run.
+        There is no finished run, or the field has changed since.
     SettingsError
         The run has no such field, or `field` means several.
     PlateError, FieldError
@@ -72,6 +74,9 @@ def field_layers(
     if len(addresses) > 1:
         paths = ", ".join(address.path for address in addresses)
         raise SettingsError(f"{field} has the fields {paths}; name one of them")
+    note = check_unchanged(results, results.plate)
+    if note:
+        warnings.warn(note, InputWarning, stacklevel=2)
     found = results.of_field(addresses[0])
     opened = results.plate.open(found.address.path)
     image = lazy_image(opened, results.settings.project)

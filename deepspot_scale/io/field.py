@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from typing import Any, Literal
 
 import dask.array as da
@@ -63,6 +64,14 @@ class Field:
     """How far its files are trusted."""
     acquisition: int = 0
     """As in `FieldEntry`."""
+    _labels: dict[tuple[str, bool], LabelImage] = dataclass_field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Labels that were opened; as with the image, only metadata are kept."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what another process opens itself."""
+        return {**self.__dict__, "_labels": {}}
 
     @property
     def axes(self) -> str:
@@ -201,15 +210,24 @@ class Field:
             self._check_position("z", z)
         return self.open_labels(name).read(t, self._check_window(window), z)
 
-    def open_labels(self, name: str) -> LabelImage:
-        """Open labels without reading them; raises FieldError as `read_labels` does."""
+    def open_labels(self, name: str, *, coarser: bool = False) -> LabelImage:
+        """Open labels without reading them; raises FieldError as `read_labels` does.
+
+        `coarser` means the next level after the one in use; FieldError if there is
+        none.
+        """
         if name not in self.label_names or self.listing is None:
             raise FieldError(
                 f"field {self.address.path} has no labels {name!r}; it has "
                 f"{', '.join(self.label_names) or 'none'}."
             )
-        group = join(self.group, "labels", name)
-        return open_labels(group, name, self.image, self.listing, self.trust)
+        key = (name, coarser)
+        if key not in self._labels:
+            group, of = join(self.group, "labels", name), (self.image, self.listing)
+            self._labels[key] = open_labels(
+                group, name, of, self.trust, coarser=coarser
+            )
+        return self._labels[key]
 
     def to_datasets(self) -> dict[str, xr.Dataset]:
         """Return the image under ``/`` and each label image under its path, lazily."""

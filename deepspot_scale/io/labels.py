@@ -115,19 +115,27 @@ def nearest_index(n_image: int, n_labels: int, ratio: float) -> NDArray[np.int64
 def open_labels(
     group: str,
     name: str,
-    image: StoredImage,
-    listing: ImageListing,
+    of: tuple[StoredImage, ImageListing],
     trust: Trust = NO_TRUST,
+    *,
+    coarser: bool = False,
 ) -> LabelImage:
-    """Open the labels in a group, for an image at its finest level.
+    """Open the labels in a group, for an image at its finest level and its listing.
+
+    `coarser` means the next level after that with the image's grid.
 
     Raises FieldError if the labels are missing or damaged, are not integers, or do not
-    cover the image.
+    cover the image, or have no coarser level.
     """
+    image = of[0]
     node = open_image_node(group, trust=trust)
     found, zarr_format = parse_image(node, group), node.metadata.zarr_format
     stored_at = partial(open_level, group, found, zarr_format=zarr_format, trust=trust)
     level, stored = _choose_level(len(found.levels), stored_at, image)
+    if coarser:
+        if level + 1 == len(found.levels):
+            raise FieldError(f"labels {name} have no coarser level")
+        level, stored = level + 1, stored_at(level + 1)
     if stored.dtype.kind not in "ui":
         raise FieldError(
             f"labels {name} must be integers, but {group} holds {stored.dtype}. "
@@ -140,7 +148,7 @@ def open_labels(
             f"does not fit an image of shape {image.shape} along {image.axes}. "
             "Write labels without c, and with t as in the image."
         )
-    both = (image, listing), (stored, found, level)
+    both = of, (stored, found, level)
     index = [_axis_index(name, axis, *both) for axis in "yx"]
     misfit = _misfit(*both) if image.size("z") > 1 and stored.size("z") > 1 else ""
     return LabelImage(stored, index[0], index[1], misfit)

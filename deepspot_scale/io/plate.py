@@ -22,10 +22,17 @@ import xarray as xr
 import zarr
 
 from deepspot_scale.errors import FieldError, InputWarning, PlateError
+from deepspot_scale.io.absent_chunks import (
+    describe_absent,
+    find_absent,
+    name_absent,
+)
 from deepspot_scale.io.conversion.schemes import find_aside
 from deepspot_scale.io.field import Field, FieldEntry, open_field
 from deepspot_scale.io.image_files import tiff_png
+from deepspot_scale.io.lost_labels import Absent
 from deepspot_scale.io.ome_zarr import metadata
+from deepspot_scale.io.source_digest import list_source
 from deepspot_scale.io.stores import (
     ZARR_DOCUMENTS,
     Source,
@@ -37,7 +44,7 @@ from deepspot_scale.io.stores import (
     source_text,
 )
 from deepspot_scale.io.trust import Trust, trust_words
-from deepspot_scale.vocabulary import FieldAddress
+from deepspot_scale.vocabulary import UNKNOWN, FieldAddress
 
 __all__ = ["Field", "FieldEntry", "Plate", "open_field", "open_plate"]
 
@@ -84,6 +91,8 @@ class Plate(Mapping[str, xr.DataTree]):
     def __getitem__(self, path: str) -> xr.DataTree:
         """Return one field as a lazy tree.
 
+        An `InputWarning` counts chunks that are not stored: they read as black.
+
         Returns
         -------
         DataTree
@@ -102,8 +111,29 @@ class Plate(Mapping[str, xr.DataTree]):
         if path not in self._by_path:
             raise KeyError(self._unknown(path))
         return xr.DataTree.from_dict(
-            self.open(path).to_datasets(), name=path.rsplit("/", maxsplit=1)[-1]
+            self._datasets(path), name=path.rsplit("/", maxsplit=1)[-1]
         )
+
+    def _datasets(self, path: str) -> dict[str, xr.Dataset]:
+        """Return a field's datasets; a warning counts the chunks that are absent."""
+        found = self.find_absent(path)
+        text = name_absent(found)
+        if text:
+            text = f"{path}: {text} are not stored, and read as black"
+        elif None in found.values():
+            text = f"{self.source}: {describe_absent(UNKNOWN)}"
+        if text:
+            warnings.warn(text, InputWarning, stacklevel=3)
+        return self.open(path).to_datasets()
+
+    def find_absent(self, path: str) -> dict[str, Absent | None]:
+        """Return the chunks of a field's image and of all its labels that are absent.
+
+        See `absent_chunks.find_absent`. Raises FieldError if metadata are damaged.
+        """
+        field = self.open(path)
+        listing = list_source(field, field.label_names)
+        return find_absent(field, listing, range(len(field.channels)))
 
     def __contains__(self, path: object) -> bool:
         return path in self._by_path
@@ -122,7 +152,7 @@ class Plate(Mapping[str, xr.DataTree]):
         datasets = {
             f"{path}/{below}".rstrip("/"): dataset
             for path in self
-            for below, dataset in self.open(path).to_datasets().items()
+            for below, dataset in self._datasets(path).items()
         }
         return xr.DataTree.from_dict(datasets, name=self.name or None)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from deepspot_scale.vocabulary import AXES
 Projection = Literal["max", "mean"]
 Window = tuple[slice, slice]
 Reader = Callable[[tuple[slice, ...]], Any]
+IMAGE: Final = ""
+"""Name of the image in a listing, where labels have names of their own."""
 
 
 def check_axes(axes: str) -> None:
@@ -41,6 +43,35 @@ def colour_error(source: object) -> FieldError:
         f"per pixel and channel. Export the channels as separate grey images: colours "
         f"for display do not keep the measured values."
     )
+
+
+class StoredFile(NamedTuple):
+    """One file of an image or of labels."""
+
+    name: str
+    """Path below the image, or below the group of the labels."""
+    size: int
+    """Bytes; 0 where the store does not say."""
+    stamp: str
+    """Time or etag; empty where the store does not say."""
+
+
+Listing = Mapping[str, list[StoredFile] | None]
+"""Files of `IMAGE` and of each label image in use; None: the store does not list."""
+
+
+class ChunkFiles(NamedTuple):
+    """How an image is cut into files; a file that is absent reads as the fill value."""
+
+    name: Callable[[tuple[int, ...]], str]
+    """Given the position of a file among the others, its path below the image."""
+    file: tuple[int, ...]
+    """Pixels of a file along each axis: a shard if there are shards, else a chunk."""
+    chunk: tuple[int, ...]
+    """Pixels of a chunk; a shard holds several and an index of them."""
+    index_bytes: int | None = 0
+    """Size of a shard's index, at the end, or below 0 at the start; 0: no shards; None:
+    an index that cannot be read here."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +96,8 @@ class StoredImage:
     """Pixel size in micrometres by axis, for those of z, y, x where it is known."""
     begin_um: Mapping[str, float] = field(default_factory=dict)
     """Where the first pixel's centre is, likewise; 0 where it is not stated."""
+    files: ChunkFiles | None = None
+    """How it is cut into files; None: it is one file, or part of one."""
 
     def __post_init__(self) -> None:
         """Check the values before anything is read."""

@@ -14,6 +14,7 @@ from deepspot_scale.errors import DeepspotError
 from deepspot_scale.io.plate import Plate
 from deepspot_scale.report.field_image import draw_field
 from deepspot_scale.report.html import several_occasions
+from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.vocabulary import DONE, FieldAddress
@@ -70,7 +71,9 @@ def gallery(
     parts = []
     for number, (address, reasons) in enumerate(chosen.items()):
         try:
+            note = check_unchanged(run.only([address.path]), plate)
             picture = draw_field(run, plate.open(address.path), number)
+            picture += f"<p class='note'>{escape(note)}.</p>" if note else ""
         except DeepspotError as error:  # the report is still useful without a picture
             picture = f"<p>It cannot be shown: {escape(str(error))}</p>"
         why = escape("; ".join(reasons))

@@ -15,8 +15,10 @@ import pandas as pd
 import xarray as xr
 
 from deepspot_scale.errors import DeepspotError
+from deepspot_scale.io.absent_chunks import describe_absent
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.plate import Plate
+from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages.enhancement import EnhanceOptions
@@ -42,6 +44,8 @@ BLANK: Final = 20
 many in the raw middle of a field that was found empty."""
 FLAGS: Final = {
     "failed": "the field could not be processed; its reason is below",
+    "absent chunks": "chunks of its image or labels are not stored and count as black, "
+    "or it is not known whether they are",
     "saturated": f"more than {SATURATED:.1%} of the pixels are at the camera's limit, "
     "so the brightest spots are cut off: expose shorter",
     "out of focus": "the image is less than a third as sharp as the run's median field "
@@ -62,13 +66,15 @@ _LINE: Final = [*FIELD, "flag", "detail"]
 def count_raw_spots(run: RunResults, plate: Plate | None) -> pd.DataFrame:
     """Count spots in the raw middle of fields in which the enhanced image had none.
 
-    The columns are row, column, field, n_raw.
+    Fields that have changed since the run are left out. The columns are row, column,
+    field, n_raw.
     """
     names = [*FIELD, "n_raw"]
     if plate is None or not run.settings.of(EnhanceOptions).use:
         return pd.DataFrame(columns=names)
 
     def count(field: Field) -> pd.DataFrame:
+        check_unchanged(run.only([field.address.path]), plate)
         planes = _middle(field, run.settings)
         found = sum(len(detect(each, method="raw")) for each in planes)
         where = field.address
@@ -93,6 +99,7 @@ def flag_fields(
         run.failed[[*FIELD, "reason"]].assign(
             flag="failed", detail=run.failed["reason"]
         ),
+        _absent(run.done),
         _saturated(quality),
         _blurred(quality),
         run.done[run.done["n_spots"] == 0].assign(flag="no spots", detail=""),
@@ -103,6 +110,14 @@ def flag_fields(
     kept = [table[_LINE] for table in tables if len(table)]
     none = pd.DataFrame(columns=_LINE)
     return pd.concat(kept, ignore_index=True) if kept else none
+
+
+def _absent(done: pd.DataFrame) -> pd.DataFrame:
+    if "n_absent" not in done:  # an earlier version made the run
+        return done.iloc[:0]
+    some = done[done["n_absent"] != 0]
+    detail = [describe_absent(n) for n in some["n_absent"]]
+    return some.assign(flag="absent chunks", detail=detail)
 
 
 def _saturated(quality: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ a field is processed, or how it reaches a worker.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
@@ -19,7 +20,7 @@ from deepspot_scale.cluster.liveness import cluster_errors
 from deepspot_scale.cluster.shutdown import Shutdown, ShutdownNanny
 from deepspot_scale.cluster.worker import EngineLoader, field_resources
 from deepspot_scale.dashboard.publisher import announce_run
-from deepspot_scale.errors import PlateError, RunError
+from deepspot_scale.errors import InputWarning, PlateError, RunError
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.engine_types import Device
@@ -170,4 +171,6 @@ def run(  # noqa: PLR0913 - see `prepare_run`
         end = execute_run(prepared, client, on_progress=note, stop=lambda: lease.lost)
     if lease.lost:
         raise RunError(f"another client has taken over {out}")
+    if end.absence:
+        warnings.warn(end.absence, InputWarning, stacklevel=2)
     return end

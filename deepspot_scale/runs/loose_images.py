@@ -5,15 +5,17 @@ Nothing here knows how a field is processed.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from deepspot_scale.errors import DeepspotError
+from deepspot_scale.errors import DeepspotError, InputWarning
 from deepspot_scale.execution.field import run_field
-from deepspot_scale.execution.planes import FieldTask
+from deepspot_scale.execution.planes import FieldTask, PlaneResult
+from deepspot_scale.io.absent_chunks import Allowed, describe_absent
 from deepspot_scale.io.field import open_field
 from deepspot_scale.io.plate import leave_aside, open_plate
 from deepspot_scale.networks.engine_types import Device
@@ -45,13 +47,17 @@ def detect_images(
     settings: Settings,
     *,
     device: Device = "auto",
+    allow_absent: Allowed = "none",
     on_image: Callable[[pd.DataFrame], None] = lambda _: None,
 ) -> ImageSpots:
     """Find every spot in image files.
 
     Paths are TIFF or PNG files, folders of them, or OME-Zarr images; no labels are
-    read. `on_image` is called with each image's rows when it is done. Of several files
-    an InputWarning counts the thumbnails and calibration images, which are left out.
+    read. `allow_absent` is as in `Selection`; a warning names images with chunks that
+    are not stored, or that the store does not list. `on_image` is called with each
+    image's rows when it is done.
+    Of several files an InputWarning counts the thumbnails and calibration images, which
+    are left out.
 
     Raises
     ------
@@ -72,13 +78,15 @@ def detect_images(
         for entry in entries:
             try:
                 channels = max(channels, open_field(entry).channels, key=len)
-                planes = run_field(FieldTask(entry), settings, pipeline)
+                task = FieldTask(entry, allow_absent=allow_absent)
+                planes = run_field(task, settings, pipeline)
             except FATAL:
                 raise
             except Exception as error:  # reported; the other images are still done
                 failed[entry.source] = explain(error)
                 continue
             n_images += 1
+            _warn_of_absent(entry.source, planes)
             # If files in two folders have the same name, the path tells them apart.
             name = entry.address.path
             name = entry.source if name in names else name
@@ -88,6 +96,12 @@ def detect_images(
             on_image(_as_shown(tables[-1]))
     table = _as_shown(join_tables(tables, SPOTS))
     return ImageSpots(table, n_images, failed, channels)
+
+
+def _warn_of_absent(source: str, planes: list[PlaneResult]) -> None:
+    told = describe_absent(planes[0].state.n_absent) if planes else ""
+    if told:
+        warnings.warn(f"{source}: {told}", InputWarning, stacklevel=3)
 
 
 def _as_shown(spots: pd.DataFrame) -> pd.DataFrame:

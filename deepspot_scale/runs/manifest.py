@@ -28,7 +28,7 @@ from deepspot_scale.io.tables import (
 )
 from deepspot_scale.runs.contents import Contents, read_contents
 from deepspot_scale.tables import as_table, empty_table
-from deepspot_scale.vocabulary import DONE, Column, FieldAddress
+from deepspot_scale.vocabulary import DONE, UNKNOWN, Column, FieldAddress
 
 LONGEST = 150
 """Most bytes of a field's name in a part's name; file systems allow 255 in all."""
@@ -116,6 +116,7 @@ def _read_entries(folder: Folder) -> pd.DataFrame:
         columns = [column.name for column in declared]
         tables = [read_columns(folder, name, columns) for name in names]
     blank = {c.name: "" if c.dtype == "string" else 0 for c in declared}
+    blank |= {"n_absent": UNKNOWN} if "n_absent" in blank else {}
     whole = [table.assign(**{**blank, **table}) for table in tables]
     return as_table(pd.concat(whole, ignore_index=True), declared)
 

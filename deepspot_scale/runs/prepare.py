@@ -18,6 +18,7 @@ import pandas as pd
 
 from deepspot_scale.errors import FieldError, PlateError, SettingsError, did_you_mean
 from deepspot_scale.execution.planes import FieldTask
+from deepspot_scale.io.absent_chunks import Allowed
 from deepspot_scale.io.plate import FieldEntry, Plate, open_plate
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.engine_types import Device
@@ -45,6 +46,8 @@ class Selection:
     """Whether only fields that failed before are processed."""
     redo_changed: bool = False
     """Whether fields that changed since they were done are done again."""
+    allow_absent: Allowed = "none"
+    """Which chunks that are not stored are taken for zeros, see `io.absent_chunks`."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,6 @@ class Prepared:
     """Skipped fields that had failed."""
     before: pd.DataFrame
     """Rows of the skipped fields, columns `vocabulary.FIELDS`."""
-    unchecked: int
-    """Done fields whose files the store does not list: only metadata were compared."""
 
 
 def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the work is done
@@ -105,9 +106,7 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     channels = _name_channels(plate, chosen, settings)
     begin_run(folder, written, Contents.of(pipeline))
     open_provenance(folder, _provenance(plate, settings))
-    tried, unchecked = check_sources(
-        folder, plate, settings, redo=selection.redo_changed
-    )
+    tried = check_sources(folder, plate, settings, redo=selection.redo_changed)
     good = manifest.settled(tried, retry_failed=True)
     settled = good if retry_failed or selection.failed else _all_tried(tried)
     create_plates(folder, pipeline.layers, fields)
@@ -120,7 +119,7 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
         )
     skipped = settled & {entry.address for entry in (*chosen, *missing)}
     tasks = [
-        FieldTask(entry, references(entry.address))
+        FieldTask(entry, references(entry.address), selection.allow_absent)
         for entry in chosen
         if entry.address not in skipped
     ]
@@ -135,7 +134,6 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
         channels,
         len(skipped - good),
         manifest.rows_of(tried, skipped),
-        unchecked,
     )
 
 

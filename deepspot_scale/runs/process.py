@@ -17,7 +17,13 @@ import pandas as pd
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.cluster.shutdown import is_wanted
 from deepspot_scale.dashboard.events import this_worker
-from deepspot_scale.errors import DeviceError, SettingsError, StoreError, WeightsError
+from deepspot_scale.errors import (
+    AbsentError,
+    DeviceError,
+    SettingsError,
+    StoreError,
+    WeightsError,
+)
 from deepspot_scale.execution.field import run_fields
 from deepspot_scale.execution.planes import FieldTask, PlaneResult
 from deepspot_scale.io.tables import Folder
@@ -26,7 +32,7 @@ from deepspot_scale.runs.contents import Contents
 from deepspot_scale.runs.manifest import commit_part, part_name
 from deepspot_scale.settings import Settings
 from deepspot_scale.tables import empty_table, join_tables, make_table
-from deepspot_scale.vocabulary import DONE, FAILED
+from deepspot_scale.vocabulary import DONE, FAILED, UNKNOWN
 
 BATCH_SECONDS = 5.0
 """After this time a batch is written, and its other fields are sent out again."""
@@ -170,8 +176,14 @@ def describe_field(
         "seconds": seconds,
         **stage_seconds(planes, pipeline.stages),
         "worker": this_worker(),
-        "source_digest": planes[0].source_digest if planes else "",
+        "source_digest": planes[0].state.digest if planes else "",
+        "n_absent": planes[0].state.n_absent if planes else _n_absent(outcome),
     }
+
+
+def _n_absent(outcome: Any) -> int:
+    """Return the absent chunks of a field that failed, for this or another reason."""
+    return outcome.n_absent if isinstance(outcome, AbsentError) else UNKNOWN
 
 
 def _count_cells(planes: list[PlaneResult]) -> int:

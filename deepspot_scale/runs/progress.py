@@ -30,6 +30,18 @@ class Progress:
     """Rows of the fields that came in last."""
     n_images: int = 0
     """Planes of the fields that are done."""
+    n_absent: int = 0
+    """Fields done that have chunks which are not stored, or which are not known."""
+
+    @property
+    def absence(self) -> str:
+        """What to say of absent chunks; empty: nothing."""
+        if not self.n_absent:
+            return ""
+        return (
+            f"{self.n_absent} fields have chunks that are not stored and count as "
+            "black, or it is not known whether they have: n_absent in fields.parquet"
+        )
 
     @property
     def left(self) -> int:
@@ -50,7 +62,8 @@ class Progress:
 
     def after(self, rows: pd.DataFrame, seconds: float) -> Progress:
         """Return the progress once these rows have come in."""
-        good = int((rows["status"] == DONE).sum())
+        done = rows["status"] == DONE
+        good = int(done.sum())
         return Progress(
             self.total,
             self.skipped,
@@ -60,4 +73,5 @@ class Progress:
             seconds,
             rows,
             self.n_images + int(rows["n_planes"].sum()),
+            self.n_absent + int((done & (rows["n_absent"] != 0)).sum()),
         )

@@ -70,9 +70,14 @@ class RunResults:
     """The input, if the user has opened it; None: it is opened when it is needed."""
 
     @property
+    def begun_on(self) -> str:
+        """Path or URL of the run's input when the run began."""
+        return str(self.provenance.get("input", {}).get("source", ""))
+
+    @property
     def source(self) -> str:
         """Path or URL of the run's input."""
-        return self.moved_to or str(self.provenance.get("input", {}).get("source", ""))
+        return self.moved_to or self.begun_on
 
     @property
     def plate_name(self) -> str:

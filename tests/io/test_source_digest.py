@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
 import uuid
-from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,7 @@ import tifffile
 import zarr
 
 from deepspot_scale.io.plate import open_field, open_plate
-from deepspot_scale.io.source_digest import UNLISTED, digest_source
+from deepspot_scale.io.source_digest import UNLISTED, digest_source, list_source
 
 FIELD = "B/03/0"
 Draw = Callable[..., Any]
@@ -33,28 +30,9 @@ def plate(tmp_path: Path, draw_scene: Draw, write_plate: Callable[..., str]) -> 
     return Path(write_plate(tmp_path / "p.zarr", {FIELD: scene}))
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
-    """URL of the folder, served by a web server that lists nothing."""
-
-    class Silent(SimpleHTTPRequestHandler):
-        def list_directory(self, path: Any) -> None:
-            self.send_error(404, str(path))
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    handler = partial(Silent, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
 def _digest(plate: Path | str, *labels: str) -> str:
-    return digest_source(open_field(open_plate(plate).entries[0]), labels)
+    field = open_field(open_plate(plate).entries[0])
+    return digest_source(field, list_source(field, labels))
 
 
 def _rewrite(array: Path, value: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,10 +16,13 @@ import pandas as pd
 import pytest
 import zarr
 
-from deepspot_scale.errors import RunError
+from deepspot_scale.errors import InputWarning, RunError
 from deepspot_scale.execution.blocks import defer_field
 from deepspot_scale.execution.planes import FieldTask
+from deepspot_scale.exports.formats import export_run
+from deepspot_scale.exports.viewer import field_layers
 from deepspot_scale.io.plate import open_plate
+from deepspot_scale.report.page import write_report
 from deepspot_scale.runs.execute import run
 from deepspot_scale.runs.prepare import Selection
 from deepspot_scale.runs.results import open_results
@@ -106,6 +110,92 @@ def test_a_failed_field_may_change_before_it_is_tried_again(
     assert _run(plate, tmp_path / "run").failed == 1
     shutil.copytree(whole / "B/03/1/0", plate / "B/03/1/0")
     assert _run(plate, tmp_path / "run", Selection(failed=True)).done == 1
+
+
+def test_a_copy_with_other_times_is_refused_and_told_from_a_change(
+    plate: Path, tmp_path: Path
+) -> None:
+    _run(plate, tmp_path / "run")
+    for path in (plate / "B/03/1/0/c").rglob("*"):
+        os.utime(path, ns=(1, 1))
+    words = r"B/03/1\. Of these, 1 have files with the names and sizes of before"
+    with pytest.raises(RunError, match=words):
+        _run(plate, tmp_path / "run")
+    _write(plate / "B/03/0/0", np.s_[:64, :64], 500)
+    with pytest.raises(RunError, match=r"2 fields .* Of these, 1 have files"):
+        _run(plate, tmp_path / "run")
+
+
+def _moved(plate: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "copy.zarr"
+    shutil.copytree(plate, copy, copy_function=shutil.copyfile)
+    shutil.rmtree(plate)
+    return copy
+
+
+@pytest.mark.parametrize("to", ["napari", "sectors"])
+def test_nothing_is_drawn_on_a_field_that_changed(
+    plate: Path, tmp_path: Path, to: Any
+) -> None:
+    out = tmp_path / "run"
+    _run(plate, out)
+    _write(plate / "B/03/1/0", np.s_[:64, :64], 500)
+    words = r"1 fields have changed since the run .* did them: B/03/1\. Spots and cells"
+    with pytest.raises(RunError, match=words):
+        export_run(out, to)
+    with pytest.raises(RunError, match=words):
+        field_layers(out, "B/03/1")
+    assert field_layers(out, "B/03/0")
+    assert export_run(out, "csv")
+    _run(plate, out, Selection(redo_changed=True))
+    assert export_run(out, to)
+
+
+def test_a_report_has_no_picture_of_a_field_that_changed(
+    plate: Path, tmp_path: Path
+) -> None:
+    _run(plate, tmp_path / "run")
+    opened = open_plate(plate)
+    told = "It cannot be shown: 1 fields have changed since the run"
+    page = write_report(tmp_path / "run", plate=opened).read_text()
+    assert '<svg class="overlay"' in page
+    assert told not in page
+    for path in ("B/03/0", "B/03/1", "C/04/0"):
+        _write(plate / path / "0", np.s_[:64, :64], 500)
+    page = write_report(tmp_path / "run", plate=opened).read_text()
+    assert '<svg class="overlay"' not in page
+    assert told in page
+
+
+def test_of_a_copy_elsewhere_it_is_said_that_pixels_were_not_compared(
+    plate: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    _run(plate, out)
+    copy = _moved(plate, tmp_path)
+    told = "the files of 3 fields have other times than in the run"
+    with pytest.warns(InputWarning, match=told):
+        export_run(out, "napari", plate=copy)
+    page = write_report(out, plate=open_plate(copy)).read_text()
+    assert "the files of 1 fields have other times than in the run" in page
+    assert '<svg class="overlay"' in page
+    # Another size is another content, wherever it is.
+    chunk = copy / "B/03/0/0/c/1/0/0"
+    chunk.write_bytes(chunk.read_bytes() + b" ")
+    with pytest.raises(RunError, match=r"1 fields have changed .* B/03/0\."):
+        export_run(out, "napari", plate=copy, overwrite=True)
+
+
+def test_python_is_told_of_fields_whose_files_are_not_listed(
+    plate: Path, tmp_path: Path, served: str
+) -> None:
+    url = f"{served}/{plate.relative_to(tmp_path)}"
+    with pytest.warns(InputWarning, match="3 fields have chunks that are not stored"):
+        run(url, str(tmp_path / "run"), _settings())
+    with pytest.warns(InputWarning, match="of 3 fields .* only the metadata were"):
+        run(url, str(tmp_path / "run"), _settings())
+    with pytest.warns(InputWarning, match="of 3 fields .* only the metadata were"):
+        export_run(tmp_path / "run", "napari")
 
 
 def test_a_field_that_cannot_be_opened_any_more_has_changed(

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, Final
 
 import numcodecs
 import numpy as np
@@ -25,6 +25,9 @@ from deepspot_scale.io.ome_zarr import metadata
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.metadata import Attributes, ImageListing, Version
 from deepspot_scale.io.stores import join
+
+_WRITE_ALL: Final[Any] = {"write_empty_chunks": True}
+"""Chunks of zeros are written as well, so that one that is absent was lost."""
 
 
 def create_arrays(
@@ -60,6 +63,7 @@ def create_arrays(
                 "name": "v2" if version == "0.4" else "default",
                 "separator": "/",
             },
+            config=_WRITE_ALL,
         )
 
 
@@ -96,7 +100,9 @@ def _compressor(version: Version) -> Any:
 
 def open_array(source: str) -> zarr.Array[Any]:
     """Open an array for writing."""
-    return zarr.open_array(source, mode="r+")
+    array = zarr.open_array(source, mode="r+")  # it would ignore the configuration
+    place = array.store_path
+    return zarr.Array(zarr.AsyncArray(array.metadata, place, config=_WRITE_ALL))
 
 
 def fill_levels(

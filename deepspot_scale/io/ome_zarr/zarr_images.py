@@ -6,16 +6,18 @@ knows plates, and no pixel is read.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import zarr
+from zarr.codecs import BytesCodec, Crc32cCodec, Endian, ShardingCodec
 
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io.limits import check_array, check_stored
 from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_label_names
-from deepspot_scale.io.stored_image import StoredImage
+from deepspot_scale.io.stored_image import ChunkFiles, StoredImage
 from deepspot_scale.io.stores import (
     Node,
     ZarrFormat,
@@ -76,7 +78,31 @@ def open_plain_array(node: Node, source: str, trust: Trust = NO_TRUST) -> Stored
 
 def _stored(array: zarr.Array[Any], source: str, axes: str) -> StoredImage:
     dtype, pieces = np.dtype(array.dtype), array.shards or array.chunks
-    return StoredImage(source, axes, array.shape, dtype, pieces, array.__getitem__)
+    name = array.metadata.encode_chunk_key
+    files = ChunkFiles(name, pieces, array.chunks, _index_bytes(array))
+    read = array.__getitem__
+    return StoredImage(source, axes, array.shape, dtype, pieces, read, files=files)
+
+
+def _index_bytes(array: zarr.Array[Any]) -> int | None:
+    """Return the size of a shard's index, as in `ChunkFiles`.
+
+    It has two numbers of 8 bytes for each chunk, and in all common files a checksum.
+    """
+    if array.shards is None:
+        return 0
+    codecs: tuple[Any, ...] = getattr(array.metadata, "codecs", ())
+    codec = codecs[0] if len(codecs) == 1 else None
+    if not isinstance(codec, ShardingCodec):
+        return None
+    kinds = [type(each) for each in codec.index_codecs]
+    order = getattr(codec.index_codecs[0], "endian", None)
+    if kinds not in ([BytesCodec], [BytesCodec, Crc32cCodec]) or order != Endian.little:
+        return None
+    pairs = zip(array.shards, array.chunks, strict=True)
+    size = 16 * math.prod(shard // chunk for shard, chunk in pairs)
+    size += 4 * (len(kinds) - 1)
+    return size if codec.index_location.value == "end" else -size
 
 
 def _array(node: Node, source: str, trust: Trust) -> zarr.Array[Any]:
