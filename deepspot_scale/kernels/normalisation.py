@@ -9,7 +9,9 @@ pixel, are cut before the bins are defined. Nothing here knows where pixels come
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,3 +170,150 @@ def quantile_scale(
     span = known or measure_spread(values).without_wild()
     counts = count_values(values, span)
     return Scale(quantile(counts, span, low), quantile(counts, span, high))
+
+
+# -- by noise --------------------------------------------------------------------------
+
+LAG = 2
+"""Distance in pixels between those whose difference is noise: the noise of neighbours
+is alike in interpolated and denoised images."""
+_MAD = 0.6744897501960817 * 2**0.5
+"""Median of the difference of two normal numbers, in standard deviations."""
+LEAST_SHARE = 0.01
+"""If fewer pixels than this share differ from the darkest one, the image is dark, and
+those that do are not left over from pixels that were not imaged."""
+NOISE_CLIP = (-4.0, 7.0)
+"""Range of an image scaled by noise: a 16-bit image without noise reaches 6."""
+
+
+@dataclass(frozen=True)
+class NoiseCounts:
+    """What a field says of its noise: sums of whole numbers, in `BINS` bins each."""
+
+    pixels: NDArray[np.int64]
+    """Pixels by value, as `count_values` counts them."""
+    differences: NDArray[np.int64]
+    """Pairs of pixels, `LAG` apart along y or x, by their difference without sign."""
+    equal: NDArray[np.int64]
+    """Pairs without difference, by value."""
+
+    def __add__(self, other: NoiseCounts) -> NoiseCounts:
+        """Merge the counts of two pieces."""
+        return NoiseCounts(
+            self.pixels + other.pixels,
+            self.differences + other.differences,
+            self.equal + other.equal,
+        )
+
+
+def count_noise(
+    window: NDArray[np.generic], core: tuple[int, int], span: Range
+) -> NoiseCounts:
+    """Count the pixels of a piece of a field, and the pairs whose first pixel it holds.
+
+    The window (..., y, x) begins with the piece, `core` pixels along y and x, and goes
+    on by `LAG` pixels where the field does.
+    """
+    rows, columns = core
+    piece = window[..., :rows, :columns]
+    pixels = count_values(np.ascontiguousarray(piece), span)
+    differences, equal = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+    for dy, dx in ((LAG, 0), (0, LAG)):
+        second = window[..., dy : dy + rows, dx : dx + columns]
+        first = piece[..., : second.shape[-2], : second.shape[-1]]
+        far = _difference(first, second)
+        differences += _count_differences(far)
+        equal += count_values(np.ascontiguousarray(first[far == 0]), span)
+    return NoiseCounts(pixels, differences, equal)
+
+
+def _difference(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+    """Return the distance of values: whole numbers for up to 16 bits, else float32."""
+    if exact_range(one.dtype) is None:
+        with np.errstate(over="ignore"):
+            far = np.abs(one.astype(np.float64) - other.astype(np.float64))
+            return far.astype(np.float32)
+    if one.dtype.kind == "u":
+        return np.asarray(np.where(one > other, one - other, other - one))
+    return np.abs(one.astype(np.int32) - other.astype(np.int32)).astype(np.uint16)
+
+
+def _count_differences(far: NDArray[Any]) -> NDArray[np.int64]:
+    """Count distances: whole ones by value, float32 by their leading 16 bits."""
+    if far.dtype.kind == "f":
+        keys = np.ascontiguousarray(far).view(np.uint32).ravel() >> 15
+        return np.bincount(np.minimum(keys, BINS - 1), minlength=BINS)
+    return count_values(np.ascontiguousarray(far.astype(np.uint16)), _WHOLE)
+
+
+_WHOLE = Range(0.0, float(BINS - 1))
+
+
+@dataclass(frozen=True)
+class NoiseScale:
+    """Maps raw counts to asinh((value - median) / (3 sigma)) / 2.
+
+    Linear within the noise, logarithmic far above it: neither a few bright pixels nor
+    many of them move the scale of the others.
+    """
+
+    median: float
+    """Counts."""
+    sigma: float
+    """Standard deviation of the noise in counts, above 0."""
+
+    def __call__(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Return float32 of the same shape, clipped to `NOISE_CLIP`."""
+        scaled = values.astype(np.float32)
+        scaled -= np.float32(self.median)
+        scaled *= np.float32(1 / (3 * self.sigma))
+        np.arcsinh(scaled, out=scaled)
+        scaled *= np.float32(0.5)
+        return np.clip(scaled, *NOISE_CLIP, out=scaled)
+
+
+def scale_by_noise(counts: NoiseCounts, span: Range, *, exact: bool) -> NoiseScale:
+    """Return the scale of the counted pixels; `exact`: of a dtype of up to 16 bits.
+
+    The darkest pixels are left out, unless nearly all are: they were not imaged, or
+    cut off where a background was subtracted, and have no noise. The noise is the
+    median difference; within a bin, differences are taken as evenly spread.
+    """
+    pixels, differences = counts.pixels.copy(), counts.differences.copy()
+    used = np.flatnonzero(pixels)
+    if used.size and pixels[used[0]] <= (1 - LEAST_SHARE) * pixels.sum():
+        pixels[used[0]] = 0
+        differences[0] -= counts.equal[used[0]]
+    return NoiseScale(quantile(pixels, span, 0.5), _sigma(differences, exact=exact))
+
+
+def _sigma(differences: NDArray[np.int64], *, exact: bool) -> float:
+    """Return the standard deviation of the noise, at least that of rounding."""
+    keys = np.flatnonzero(differences)
+    values = keys.astype(np.float64)
+    if not exact:
+        values = (keys.astype(np.uint32) << 15).view(np.float32).astype(np.float64)
+    rounding = 0.29 * float(values[values > 0].min(initial=np.inf))
+    if not np.isfinite(rounding):
+        return 1.0
+    # Each value stands for all that were rounded to it, so that the noise of whole
+    # numbers is known better than to half a count.
+    edges = np.concatenate([values[:1], (values[1:] + values[:-1]) / 2, values[-1:]])
+    below = np.concatenate([[0], np.cumsum(differences[keys])])
+    return max(float(np.interp(below[-1] / 2, below, edges)) / _MAD, rounding)
+
+
+def noise_scale(values: NDArray[np.generic]) -> NoiseScale:
+    """Return the scale by noise of a whole array (..., y, x)."""
+    known = exact_range(values.dtype)
+    span = known or measure_spread(values).without_wild()
+    rows, columns = values.shape[-2:]
+    counts = count_noise(values, (rows, columns), span)
+    return scale_by_noise(counts, span, exact=known is not None)
+
+
+SCALES: Final[dict[str, Callable[[NDArray[Any]], Scale | NoiseScale]]] = {
+    "quantile": quantile_scale,
+    "noise": noise_scale,
+}
+"""Scales of whole arrays by the word that families of networks have for them."""
