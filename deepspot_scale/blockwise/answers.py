@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from deepspot_scale.blockwise.contract import Key, Layer
-from deepspot_scale.kernels.normalisation import Scale
+from deepspot_scale.kernels.normalisation import Scale, Typical
 from deepspot_scale.kernels.references import Reference
 
 IMAGE = "image"
@@ -33,6 +33,8 @@ class Brightness(NamedTuple):
     """Largest pixel, counts."""
     least_noise: float
     """Noise that the number format itself makes, counts."""
+    typical: Typical
+    """What most pixels are like."""
 
 
 BRIGHTNESS: Key[Brightness] = Key("brightness")

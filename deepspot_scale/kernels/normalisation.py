@@ -187,47 +187,50 @@ NOISE_CLIP = (-4.0, 7.0)
 
 
 @dataclass(frozen=True)
-class NoiseCounts:
-    """What a field says of its noise: sums of whole numbers, in `BINS` bins each."""
+class Typical:
+    """What most pixels of a field are like; from the counts of all of them."""
 
-    pixels: NDArray[np.int64]
-    """Pixels by value, as `count_values` counts them."""
-    differences: NDArray[np.int64]
-    """Pairs of pixels, `LAG` apart along y or x, by their difference without sign."""
-    equal: NDArray[np.int64]
-    """Pairs without difference, by value."""
-
-    def __add__(self, other: NoiseCounts) -> NoiseCounts:
-        """Merge the counts of two pieces."""
-        return NoiseCounts(
-            self.pixels + other.pixels,
-            self.differences + other.differences,
-            self.equal + other.equal,
-        )
+    median: float
+    """Median of the pixels that were imaged, counts."""
+    fill: float | None
+    """Value of pixels that were not imaged, or cut off where a background was
+    subtracted: the darkest one; None: nearly all pixels are that dark."""
 
 
-def count_noise(
-    window: NDArray[np.generic], core: tuple[int, int], span: Range
-) -> NoiseCounts:
-    """Count the pixels of a piece of a field, and the pairs whose first pixel it holds.
+def typical_pixels(counts: NDArray[np.int64], span: Range) -> Typical:
+    """Return what most of the counted pixels are like."""
+    used = np.flatnonzero(counts)
+    if used.size < 2 or counts[used[0]] > (1 - LEAST_SHARE) * counts.sum():
+        return Typical(quantile(counts, span, 0.5), None)
+    imaged = counts.copy()
+    imaged[used[0]] = 0
+    darkest = span.low + float(used[0]) * (span.high - span.low) / (BINS - 1)
+    return Typical(quantile(imaged, span, 0.5), darkest)
 
-    The window (..., y, x) begins with the piece, `core` pixels along y and x, and goes
-    on by `LAG` pixels where the field does.
+
+def count_differences(
+    window: NDArray[np.generic], core: tuple[int, ...], fill: float | None
+) -> NDArray[np.int64]:
+    """Count the pairs of pixels, `LAG` apart along y or x, by their difference.
+
+    Those pairs are counted whose first pixel is in the piece of the field with which
+    the window (..., y, x) begins, `core` pixels along y and x; the window goes on by
+    `LAG` pixels where the field does. Pairs of two pixels of the value `fill` are not
+    counted. There are `BINS` bins, by the leading bits of float32.
     """
     rows, columns = core
-    piece = window[..., :rows, :columns]
-    pixels = count_values(np.ascontiguousarray(piece), span)
-    differences, equal = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+    counts = np.zeros(BINS, np.int64)
     for dy, dx in ((LAG, 0), (0, LAG)):
         second = window[..., dy : dy + rows, dx : dx + columns]
-        first = piece[..., : second.shape[-2], : second.shape[-1]]
-        far = _difference(first, second)
-        differences += _count_differences(far)
-        equal += count_values(np.ascontiguousarray(first[far == 0]), span)
-    return NoiseCounts(pixels, differences, equal)
+        first = window[..., : second.shape[-2], : second.shape[-1]]
+        first = first[..., :rows, :columns]
+        counts += _count_distances(_distance(first, second))
+        if fill is not None:
+            counts[0] -= np.count_nonzero((first == fill) & (second == fill))
+    return counts
 
 
-def _difference(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+def _distance(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
     """Return the distance of values: whole numbers for up to 16 bits, else float32."""
     if exact_range(one.dtype) is None:
         with np.errstate(over="ignore"):
@@ -238,15 +241,19 @@ def _difference(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
     return np.abs(one.astype(np.int32) - other.astype(np.int32)).astype(np.uint16)
 
 
-def _count_differences(far: NDArray[Any]) -> NDArray[np.int64]:
-    """Count distances: whole ones by value, float32 by their leading 16 bits."""
+def _count_distances(far: NDArray[Any]) -> NDArray[np.int64]:
+    """Count distances by the leading bits of float32 behind the sign: 0.4 % apart."""
     if far.dtype.kind == "f":
-        keys = np.ascontiguousarray(far).view(np.uint32).ravel() >> 15
-        return np.bincount(np.minimum(keys, BINS - 1), minlength=BINS)
-    return count_values(np.ascontiguousarray(far.astype(np.uint16)), _WHOLE)
+        return np.bincount(_key(far).ravel(), minlength=BINS)
+    whole = count_values(np.ascontiguousarray(far), Range(0.0, float(BINS - 1)))
+    keys = _key(np.arange(BINS, dtype=np.float32))
+    counts = np.zeros(BINS, np.int64)
+    np.add.at(counts, keys, whole)
+    return counts
 
 
-_WHOLE = Range(0.0, float(BINS - 1))
+def _key(far: NDArray[np.float32]) -> NDArray[Any]:
+    return np.ascontiguousarray(far).view(np.uint32) >> 15
 
 
 @dataclass(frozen=True)
@@ -272,44 +279,31 @@ class NoiseScale:
         return np.clip(scaled, *NOISE_CLIP, out=scaled)
 
 
-def scale_by_noise(counts: NoiseCounts, span: Range, *, exact: bool) -> NoiseScale:
-    """Return the scale of the counted pixels; `exact`: of a dtype of up to 16 bits.
+def scale_by_noise(differences: NDArray[np.int64], typical: Typical) -> NoiseScale:
+    """Return the scale of a field; its noise is the median of the differences.
 
-    The darkest pixels are left out, unless nearly all are: they were not imaged, or
-    cut off where a background was subtracted, and have no noise. The noise is the
-    median difference; within a bin, differences are taken as evenly spread.
+    It is at least that of rounding to the least difference.
     """
-    pixels, differences = counts.pixels.copy(), counts.differences.copy()
-    used = np.flatnonzero(pixels)
-    if used.size and pixels[used[0]] <= (1 - LEAST_SHARE) * pixels.sum():
-        pixels[used[0]] = 0
-        differences[0] -= counts.equal[used[0]]
-    return NoiseScale(quantile(pixels, span, 0.5), _sigma(differences, exact=exact))
-
-
-def _sigma(differences: NDArray[np.int64], *, exact: bool) -> float:
-    """Return the standard deviation of the noise, at least that of rounding."""
     keys = np.flatnonzero(differences)
-    values = keys.astype(np.float64)
-    if not exact:
-        values = (keys.astype(np.uint32) << 15).view(np.float32).astype(np.float64)
+    values = (keys.astype(np.uint32) << 15).view(np.float32).astype(np.float64)
     rounding = 0.29 * float(values[values > 0].min(initial=np.inf))
     if not np.isfinite(rounding):
-        return 1.0
+        return NoiseScale(typical.median, 1.0)
     # Each value stands for all that were rounded to it, so that the noise of whole
     # numbers is known better than to half a count.
     edges = np.concatenate([values[:1], (values[1:] + values[:-1]) / 2, values[-1:]])
     below = np.concatenate([[0], np.cumsum(differences[keys])])
-    return max(float(np.interp(below[-1] / 2, below, edges)) / _MAD, rounding)
+    sigma = float(np.interp(below[-1] / 2, below, edges)) / _MAD
+    return NoiseScale(typical.median, max(sigma, rounding))
 
 
 def noise_scale(values: NDArray[np.generic]) -> NoiseScale:
     """Return the scale by noise of a whole array (..., y, x)."""
-    known = exact_range(values.dtype)
-    span = known or measure_spread(values).without_wild()
+    span = exact_range(values.dtype) or measure_spread(values).without_wild()
+    typical = typical_pixels(count_values(values, span), span)
     rows, columns = values.shape[-2:]
-    counts = count_noise(values, (rows, columns), span)
-    return scale_by_noise(counts, span, exact=known is not None)
+    differences = count_differences(values, (rows, columns), typical.fill)
+    return scale_by_noise(differences, typical)
 
 
 SCALES: Final[dict[str, Callable[[NDArray[Any]], Scale | NoiseScale]]] = {

@@ -3,8 +3,9 @@
 A generator comes in, an image and its truth go out. Unlike in the set *broad*, a spot
 is true by itself if it stands out of the noise and texture around it, be it the only
 one of its image or a hundred times fainter than the brightest. Beside spots there is
-what misleads a scale of brightness: sites of many molecules, dead cells, burnt-in bars, hot pixels, black rims and missing tiles.
-Ambiguous spots, near a limit or on the flank of a brighter one, are not drawn.
+what misleads a scale of brightness: sites of many molecules, dead cells, burnt-in bars,
+hot pixels, black rims and missing tiles. Ambiguous spots, near a limit or on
+the flank of a brighter one, are not drawn.
 """
 
 from __future__ import annotations

@@ -98,7 +98,8 @@ class Normalisation:
             # Where almost all pixels are alike (half of them 0, one in a thousand
             # bright) the quantiles coincide; the largest pixel then sets the scale.
             scale = kernel.Scale(low, high if high > low else largest)
-        return Brightness(scale, least, largest, 0.3 * step)
+        typical = kernel.typical_pixels(counts, span)
+        return Brightness(scale, least, largest, 0.3 * step, typical)
 
     def work(self) -> Work:
         """Return the steps to `answers.BRIGHTNESS`."""

@@ -21,6 +21,7 @@ from deepspot_scale.blockwise.batching import BatchedWork
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
+    Key,
     Layer,
     Pixels,
     RunContext,
@@ -30,6 +31,7 @@ from deepspot_scale.blockwise.contract import (
     Work,
 )
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.kernels import normalisation
 from deepspot_scale.kernels.binning import bin_pixels, binning_for, unbin_pixels
 from deepspot_scale.networks.caso_resnet import GRID
 from deepspot_scale.networks.engine_types import (
@@ -42,6 +44,8 @@ from deepspot_scale.networks.engines import find_loader, get_engine, predict_ima
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.plugins import ENGINES, hash_plugin
 
+_DIFFERENCES: Key[NDArray[np.int64]] = Key("pixel_differences")
+_NOISE_SCALE: Key[normalisation.NoiseScale] = Key("noise_scale")
 KEPT = Layer("enhanced_image", "uint8", keep=True, folder="enhanced")
 """The enhanced plane as it is kept: 255 the brightest."""
 
@@ -58,6 +62,8 @@ class Enhancement:
     """Stride of the network in pixels."""
     binning: int = 1
     """Pixels along each axis that the network sees as one: for wide spots."""
+    by_noise: bool = False
+    """Whether images are scaled by their noise, else by their brightness."""
 
     @classmethod
     def of(cls, engine: EngineChoice, binning: int = 1) -> Enhancement:
@@ -73,13 +79,15 @@ class Enhancement:
         reach = family.halo(weights.architecture)
         # Between the centres of large pixels, one neighbour more decides.
         rim = reach if binning == 1 else reach + family.grid
-        return cls(engine, rim * binning, family.grid * binning, binning)
+        by_noise = family.normalisation == "noise"
+        return cls(engine, rim * binning, family.grid * binning, binning, by_noise)
 
     def prepare(self, here: BlockContext, agreed: Answers) -> NDArray[np.float32]:
         """Return the normalised window, padded to the grid at the field's far edges."""
         window = here.block.window
         counts = here.read(IMAGE, window.grow(0, here.shape))
-        pixels = agreed[BRIGHTNESS].scale(counts)
+        scale = agreed[_NOISE_SCALE] if self.by_noise else agreed[BRIGHTNESS].scale
+        pixels = scale(counts)
         lacking = [(0, n - k) for n, k in zip(window.shape, pixels.shape, strict=True)]
         if np.any(lacking):
             pixels = np.pad(pixels, lacking, mode="edge")
@@ -108,11 +116,42 @@ class Enhancement:
     def work(self, *, keep: bool = False) -> Work:
         """Return the step to `answers.ENHANCED`, and one that keeps it as bytes."""
         batched = BatchedWork(self.prepare, self.predict, self.cut)
-        enhance = Step(ENHANCED, batched, {IMAGE: self.halo}, agreed=(BRIGHTNESS,))
+        scale = _NOISE_SCALE if self.by_noise else BRIGHTNESS
+        enhance = Step(ENHANCED, batched, {IMAGE: self.halo}, agreed=(scale,))
+        steps = (_MEASURE_NOISE, enhance) if self.by_noise else (enhance,)
         kept = (Step(KEPT, _as_bytes, {ENHANCED.name: 0}),) if keep else ()
         return Work(
-            (enhance, *kept), grid=self.grid, stacks=True, networks=(self.engine,)
+            (*steps, *kept), grid=self.grid, stacks=True, networks=(self.engine,)
         )
+
+
+def _count_differences(here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
+    core = here.block.core
+    around = here.pixels(IMAGE, normalisation.LAG)
+    # Only what follows the core: a pair is counted where its first pixel is.
+    ahead = tuple(
+        slice(own.start - read.start, None)
+        for own, read in zip(core.spans, around.box.spans, strict=True)
+    )
+    return normalisation.count_differences(
+        around.values[ahead], core.shape[-2:], agreed[BRIGHTNESS].typical.fill
+    )
+
+
+def _noise_scale(
+    differences: NDArray[np.int64], agreed: Answers
+) -> normalisation.NoiseScale:
+    return normalisation.scale_by_noise(differences, agreed[BRIGHTNESS].typical)
+
+
+_MEASURE_NOISE = Step(
+    _DIFFERENCES,
+    _count_differences,
+    {IMAGE: normalisation.LAG},
+    agreed=(BRIGHTNESS,),
+    settles=_NOISE_SCALE,
+    finalize=_noise_scale,
+)
 
 
 def _planes(window: NDArray[np.float32]) -> NDArray[np.float32]:
