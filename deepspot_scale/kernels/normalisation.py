@@ -182,30 +182,55 @@ _MAD = 0.6744897501960817 * 2**0.5
 LEAST_SHARE = 0.01
 """If fewer pixels than this share differ from the darkest one, the image is dark, and
 those that do are not left over from pixels that were not imaged."""
+LEAST_FILL = 16
+"""Fewer darkest pixels than these are dead pixels of the camera."""
 NOISE_CLIP = (-4.0, 7.0)
 """Range of an image scaled by noise: a 16-bit image without noise reaches 6."""
 
 
-@dataclass(frozen=True)
-class Typical:
-    """What most pixels of a field are like; from the counts of all of them."""
+def darkest_pixels(counts: NDArray[np.int64], span: Range) -> float | None:
+    """Return the value of the darkest pixels if they say nothing of the noise.
 
-    median: float
-    """Median of the pixels that were imaged, counts."""
-    fill: float | None
-    """Value of pixels that were not imaged, or cut off where a background was
-    subtracted: the darkest one; None: nearly all pixels are that dark."""
-
-
-def typical_pixels(counts: NDArray[np.int64], span: Range) -> Typical:
-    """Return what most of the counted pixels are like."""
+    They were not imaged, or cut off where a background was subtracted. None: nearly all
+    pixels are that dark.
+    """
     used = np.flatnonzero(counts)
     if used.size < 2 or counts[used[0]] > (1 - LEAST_SHARE) * counts.sum():
-        return Typical(quantile(counts, span, 0.5), None)
-    imaged = counts.copy()
-    imaged[used[0]] = 0
-    darkest = span.low + float(used[0]) * (span.high - span.low) / (BINS - 1)
-    return Typical(quantile(imaged, span, 0.5), darkest)
+        return None
+    return _value(span, used[0])
+
+
+def find_fill(counts: NDArray[np.int64], span: Range) -> float | None:
+    """Return the value of pixels that were not imaged: a rim, a missing tile.
+
+    They are all alike, and darker than the others by a gap: wider than three steps
+    between values, and than those are from their first hundredth to their third
+    quarter. None: there are none.
+    """
+    used = np.flatnonzero(counts)
+    if used.size < 2 or counts[used[0]] < LEAST_FILL:
+        return None
+    darkest, next_one = _value(span, used[0]), _value(span, used[1])
+    others = without(counts, span, darkest)
+    low, high = (quantile(others, span, q) for q in (0.01, 0.75))
+    step = float(np.diff(used).min()) * (span.high - span.low) / (BINS - 1)
+    return darkest if next_one - darkest > max(high - low, 3 * step) else None
+
+
+def _value(span: Range, index: np.integer[Any]) -> float:
+    return span.low + float(index) * (span.high - span.low) / (BINS - 1)
+
+
+def without(
+    counts: NDArray[np.int64], span: Range, value: float | None
+) -> NDArray[np.int64]:
+    """Return the counts of the other pixels than those of one value."""
+    if value is None:
+        return counts
+    others = counts.copy()
+    step = (span.high - span.low) / (BINS - 1)
+    others[round((value - span.low) / step)] = 0
+    return others
 
 
 def count_differences(
@@ -279,31 +304,31 @@ class NoiseScale:
         return np.clip(scaled, *NOISE_CLIP, out=scaled)
 
 
-def scale_by_noise(differences: NDArray[np.int64], typical: Typical) -> NoiseScale:
-    """Return the scale of a field; its noise is the median of the differences.
+def measure_noise(differences: NDArray[np.int64]) -> float:
+    """Return the standard deviation of the noise: by the median difference.
 
-    It is at least that of rounding to the least difference.
+    It is at least that of rounding to the least difference; 1 if all pixels are alike.
     """
     keys = np.flatnonzero(differences)
     values = (keys.astype(np.uint32) << 15).view(np.float32).astype(np.float64)
     rounding = 0.29 * float(values[values > 0].min(initial=np.inf))
     if not np.isfinite(rounding):
-        return NoiseScale(typical.median, 1.0)
+        return 1.0
     # Each value stands for all that were rounded to it, so that the noise of whole
     # numbers is known better than to half a count.
     edges = np.concatenate([values[:1], (values[1:] + values[:-1]) / 2, values[-1:]])
     below = np.concatenate([[0], np.cumsum(differences[keys])])
-    sigma = float(np.interp(below[-1] / 2, below, edges)) / _MAD
-    return NoiseScale(typical.median, max(sigma, rounding))
+    return max(float(np.interp(below[-1] / 2, below, edges)) / _MAD, rounding)
 
 
 def noise_scale(values: NDArray[np.generic]) -> NoiseScale:
     """Return the scale by noise of a whole array (..., y, x)."""
     span = exact_range(values.dtype) or measure_spread(values).without_wild()
-    typical = typical_pixels(count_values(values, span), span)
-    rows, columns = values.shape[-2:]
-    differences = count_differences(values, (rows, columns), typical.fill)
-    return scale_by_noise(differences, typical)
+    counts = count_values(values, span)
+    dark = darkest_pixels(counts, span)
+    differences = count_differences(values, values.shape[-2:], dark)
+    median = quantile(without(counts, span, dark), span, 0.5)
+    return NoiseScale(median, measure_noise(differences))
 
 
 SCALES: Final[dict[str, Callable[[NDArray[Any]], Scale | NoiseScale]]] = {
