@@ -6,7 +6,10 @@ its type, here or in `spots`. Nothing here measures anything.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.contract import Key, Layer
 from deepspot_scale.kernels.normalisation import Scale
@@ -36,6 +39,24 @@ class Brightness(NamedTuple):
     """Largest pixel, counts."""
     least_noise: float
     """Noise that the number format itself makes, counts."""
+    median: float
+    """Median of the pixels other than `darkest`, counts."""
+    darkest: float | None = None
+    """Value of the darkest pixels, which have no noise; None: nearly all are dark."""
+    fill: float | None = None
+    """Value of pixels that were not imaged; None: all were."""
+
+    def fill_in(self, counts: NDArray[Any]) -> NDArray[Any]:
+        """Return counts in which pixels that were not imaged have the median.
+
+        The rim of what was imaged then looks like no edge of anything.
+        """
+        if self.fill is None:
+            return counts
+        filled: NDArray[Any] = np.where(counts == self.fill, self.median, counts)
+        return filled.astype(counts.dtype)
 
 
 BRIGHTNESS: Key[Brightness] = Key("brightness")
+NOISE: Key[float] = Key("noise")
+"""Standard deviation of a field's noise, counts."""

@@ -88,6 +88,12 @@ class Candidates(NamedTuple):
     n_dropped: int
     """Peaks left out because their object is larger than allowed."""
 
+    def only(self, chosen: NDArray[np.bool_]) -> Candidates:
+        """Return some of the spots."""
+        centre = None if self.centre is None else self.centre[:, chosen]
+        y, x, area = (values[chosen] for values in (self.y, self.x, self.area))
+        return Candidates(y, x, centre, area, self.n_dropped)
+
 
 class Spots(NamedTuple):
     """The spots of one block's core, or of a field."""
@@ -97,7 +103,8 @@ class Spots(NamedTuple):
     n_dropped: int
     """Peaks left out because their object is larger than allowed."""
     n_faint: int = 0
-    """Spots left out: far fainter than typical of the field, or doubtful."""
+    """Spots left out: far fainter than typical of the field, doubtful, or beside
+    pixels that were not imaged."""
 
     def __add__(self, other: object) -> Spots:
         """Put two blocks' spots together."""
@@ -157,9 +164,14 @@ def measure_spots(
     if found.area.size == 0:
         return Spots(_table(found.area, *[np.zeros(0)] * 5), found.n_dropped)
     box = here.block.core.grow(reach(step), here.shape)
-    raw = here.read(IMAGE, box)
+    raw, brightness = here.read(IMAGE, box), agreed[BRIGHTNESS]
     y, x = found.y - box.y.start, found.x - box.x.start
-    least_noise = agreed[BRIGHTNESS].least_noise
+    n_cut = 0
+    if brightness.fill is not None:
+        whole = ~peaks.beside(raw, y, x, brightness.fill)
+        found, value, y, x = found.only(whole), value[whole], y[whole], x[whole]
+        n_cut = int((~whole).sum())
+    least_noise = brightness.least_noise
     intensity, snr = peaks.photometry(raw, y, x, least_noise=least_noise, step=step)
     if found.centre is None:
         origin = box.y.start, box.x.start
@@ -167,7 +179,7 @@ def measure_spots(
     else:
         at_y, at_x = found.centre
     table = _table(found.area, at_y, at_x, value, intensity, snr)
-    return Spots(table, found.n_dropped)
+    return Spots(table, found.n_dropped, n_cut)
 
 
 def _table(area: NDArray[np.int64], *measured: NDArray[Any]) -> pd.DataFrame:

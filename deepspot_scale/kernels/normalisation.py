@@ -9,7 +9,9 @@ pixel, are cut before the bins are defined. Nothing here knows where pixels come
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,3 +170,169 @@ def quantile_scale(
     span = known or measure_spread(values).without_wild()
     counts = count_values(values, span)
     return Scale(quantile(counts, span, low), quantile(counts, span, high))
+
+
+# -- by noise --------------------------------------------------------------------------
+
+LAG = 2
+"""Distance in pixels between those whose difference is noise: the noise of neighbours
+is alike in interpolated and denoised images."""
+_MAD = 0.6744897501960817 * 2**0.5
+"""Median of the difference of two normal numbers, in standard deviations."""
+LEAST_SHARE = 0.01
+"""If fewer pixels than this share differ from the darkest one, the image is dark, and
+those that do are not left over from pixels that were not imaged."""
+LEAST_FILL = 16
+"""Fewer darkest pixels than these are dead pixels of the camera."""
+NOISE_CLIP = (-4.0, 7.0)
+"""Range of an image scaled by noise: a 16-bit image without noise reaches 6."""
+
+
+def darkest_pixels(counts: NDArray[np.int64], span: Range) -> float | None:
+    """Return the value of the darkest pixels if they say nothing of the noise.
+
+    They were not imaged, or cut off where a background was subtracted. None: nearly all
+    pixels are that dark.
+    """
+    used = np.flatnonzero(counts)
+    if used.size < 2 or counts[used[0]] > (1 - LEAST_SHARE) * counts.sum():
+        return None
+    return _value(span, used[0])
+
+
+def find_fill(counts: NDArray[np.int64], span: Range) -> float | None:
+    """Return the value of pixels that were not imaged: a rim, a missing tile.
+
+    They are all alike, and darker than the others by a gap: wider than three steps
+    between values, and than those are from their first hundredth to their third
+    quarter. None: there are none.
+    """
+    used = np.flatnonzero(counts)
+    if used.size < 2 or counts[used[0]] < LEAST_FILL:
+        return None
+    darkest, next_one = _value(span, used[0]), _value(span, used[1])
+    others = without(counts, span, darkest)
+    low, high = (quantile(others, span, q) for q in (0.01, 0.75))
+    step = float(np.diff(used).min()) * (span.high - span.low) / (BINS - 1)
+    return darkest if next_one - darkest > max(high - low, 3 * step) else None
+
+
+def _value(span: Range, index: np.integer[Any]) -> float:
+    return span.low + float(index) * (span.high - span.low) / (BINS - 1)
+
+
+def without(
+    counts: NDArray[np.int64], span: Range, value: float | None
+) -> NDArray[np.int64]:
+    """Return the counts of the other pixels than those of one value."""
+    if value is None:
+        return counts
+    others = counts.copy()
+    step = (span.high - span.low) / (BINS - 1)
+    others[round((value - span.low) / step)] = 0
+    return others
+
+
+def count_differences(
+    window: NDArray[np.generic], core: tuple[int, ...], fill: float | None
+) -> NDArray[np.int64]:
+    """Count the pairs of pixels, `LAG` apart along y or x, by their difference.
+
+    Those pairs are counted whose first pixel is in the piece of the field with which
+    the window (..., y, x) begins, `core` pixels along y and x; the window goes on by
+    `LAG` pixels where the field does. Pairs of two pixels of the value `fill` are not
+    counted. There are `BINS` bins, by the leading bits of float32.
+    """
+    rows, columns = core
+    counts = np.zeros(BINS, np.int64)
+    for dy, dx in ((LAG, 0), (0, LAG)):
+        second = window[..., dy : dy + rows, dx : dx + columns]
+        first = window[..., : second.shape[-2], : second.shape[-1]]
+        first = first[..., :rows, :columns]
+        counts += _count_distances(_distance(first, second))
+        if fill is not None:
+            counts[0] -= np.count_nonzero((first == fill) & (second == fill))
+    return counts
+
+
+def _distance(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
+    """Return the distance of values: whole numbers for up to 16 bits, else float32."""
+    if exact_range(one.dtype) is None:
+        with np.errstate(over="ignore"):
+            far = np.abs(one.astype(np.float64) - other.astype(np.float64))
+            return far.astype(np.float32)
+    if one.dtype.kind == "u":
+        return np.asarray(np.where(one > other, one - other, other - one))
+    return np.abs(one.astype(np.int32) - other.astype(np.int32)).astype(np.uint16)
+
+
+def _count_distances(far: NDArray[Any]) -> NDArray[np.int64]:
+    """Count distances by the leading bits of float32 behind the sign: 0.4 % apart."""
+    if far.dtype.kind == "f":
+        return np.bincount(_key(far).ravel(), minlength=BINS)
+    whole = count_values(np.ascontiguousarray(far), Range(0.0, float(BINS - 1)))
+    keys = _key(np.arange(BINS, dtype=np.float32))
+    counts = np.zeros(BINS, np.int64)
+    np.add.at(counts, keys, whole)
+    return counts
+
+
+def _key(far: NDArray[np.float32]) -> NDArray[Any]:
+    return np.ascontiguousarray(far).view(np.uint32) >> 15
+
+
+@dataclass(frozen=True)
+class NoiseScale:
+    """Maps raw counts to asinh((value - median) / (3 sigma)) / 2.
+
+    Linear within the noise, logarithmic far above it: neither a few bright pixels nor
+    many of them move the scale of the others.
+    """
+
+    median: float
+    """Counts."""
+    sigma: float
+    """Standard deviation of the noise in counts, above 0."""
+
+    def __call__(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Return float32 of the same shape, clipped to `NOISE_CLIP`."""
+        scaled = values.astype(np.float32)
+        scaled -= np.float32(self.median)
+        scaled *= np.float32(1 / (3 * self.sigma))
+        np.arcsinh(scaled, out=scaled)
+        scaled *= np.float32(0.5)
+        return np.clip(scaled, *NOISE_CLIP, out=scaled)
+
+
+def measure_noise(differences: NDArray[np.int64]) -> float:
+    """Return the standard deviation of the noise: by the median difference.
+
+    It is at least that of rounding to the least difference; 1 if all pixels are alike.
+    """
+    keys = np.flatnonzero(differences)
+    values = (keys.astype(np.uint32) << 15).view(np.float32).astype(np.float64)
+    rounding = 0.29 * float(values[values > 0].min(initial=np.inf))
+    if not np.isfinite(rounding):
+        return 1.0
+    # Each value stands for all that were rounded to it, so that the noise of whole
+    # numbers is known better than to half a count.
+    edges = np.concatenate([values[:1], (values[1:] + values[:-1]) / 2, values[-1:]])
+    below = np.concatenate([[0], np.cumsum(differences[keys])])
+    return max(float(np.interp(below[-1] / 2, below, edges)) / _MAD, rounding)
+
+
+def noise_scale(values: NDArray[np.generic]) -> NoiseScale:
+    """Return the scale by noise of a whole array (..., y, x)."""
+    span = exact_range(values.dtype) or measure_spread(values).without_wild()
+    counts = count_values(values, span)
+    dark = darkest_pixels(counts, span)
+    differences = count_differences(values, values.shape[-2:], dark)
+    median = quantile(without(counts, span, dark), span, 0.5)
+    return NoiseScale(median, measure_noise(differences))
+
+
+SCALES: Final[dict[str, Callable[[NDArray[Any]], Scale | NoiseScale]]] = {
+    "quantile": quantile_scale,
+    "noise": noise_scale,
+}
+"""Scales of whole arrays by the word that families of networks have for them."""

@@ -10,7 +10,7 @@ Nothing here knows thresholds, blocks or tables.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,6 +149,12 @@ def _gather(
     # One index is several times faster than two.
     pixels = image.ravel().take(rows * image.shape[1] + columns)
     return np.asarray(pixels, np.float64)
+
+
+def beside(image: NDArray[np.generic], y: Index, x: Index, value: float) -> Any:
+    """Return which (n,) pixels have one of a value among their 5x5 pixels."""
+    near = _gather(np.ascontiguousarray(image), y, x, _SPLINE_AT, 1)
+    return (near == value).any(axis=0)
 
 
 def _smoothed(image: NDArray[np.generic], y: Index, x: Index, step: int) -> Real:

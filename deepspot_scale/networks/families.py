@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from deepspot_scale.errors import SettingsError, WeightsError, did_you_mean
-from deepspot_scale.networks import caso_resnet
+from deepspot_scale.networks import caso_fast, caso_resnet
 from deepspot_scale.plugins import NETWORKS, load_plugin, plugin_names
 
 
@@ -42,6 +42,9 @@ class Family:
     """Channels of an answer."""
     answer_range: tuple[float, float] | None = None
     """Smallest and largest value of an answer; None: any number."""
+    normalisation: Literal["quantile", "noise"] = "quantile"
+    """How the brightness of an image is scaled, a name of
+    `kernels.normalisation.SCALES`."""
     calibration: str | None = None
     """Simulated set whose normalised images calibrate int8; None: there is no int8."""
 
@@ -71,7 +74,19 @@ CASO_RESNET: Final = Family(
     answer_range=(0.0, 1.0),
     calibration="broad",
 )
-FAMILIES: Final[dict[str, Family]] = {CASO_RESNET.name: CASO_RESNET}
+CASO_FAST: Final = Family(
+    "caso_fast",
+    caso_fast.Architecture,
+    caso_fast.build,
+    caso_fast.reach,
+    caso_fast.GRID,
+    answer_range=(0.0, 1.0),
+    normalisation="noise",
+    calibration="dynamic",
+)
+FAMILIES: Final[dict[str, Family]] = {
+    family.name: family for family in (CASO_RESNET, CASO_FAST)
+}
 """The built-in families by name."""
 
 

@@ -154,3 +154,22 @@ def elastic_grid(
     shifts = rng.normal(0, sigma, (2, points, points)).astype(np.float32)
     dy, dx = (cv2.resize(s, shape[::-1], interpolation=cv2.INTER_CUBIC) for s in shifts)
     return columns + dx, rows + dy
+
+
+def scatter(rng: np.random.Generator, shape: tuple[int, int], n: int) -> Points:
+    """Place spots uniformly, in clusters or in pairs, up to the border."""
+    extent = np.array(shape) - 1.0
+    points = rng.uniform(0, extent, (n, 2))
+    kind = rng.random()
+    if kind < 0.3 and n >= 4:
+        hubs = rng.uniform(0, extent, (int(rng.integers(1, 8)), 2))
+        spread = rng.uniform(8, 50)
+        points = hubs[rng.integers(0, len(hubs), n)] + rng.normal(0, spread, (n, 2))
+    elif kind < 0.5:
+        half = n // 2
+        turn = rng.uniform(0, 2 * np.pi, half)
+        away = rng.uniform(2, 8, half) * np.array([np.sin(turn), np.cos(turn)])
+        points[:half] = points[half : 2 * half] + away.T
+    outside = ((points < 0) | (points > extent)).any(axis=1)
+    points[outside] = rng.uniform(0, extent, (int(outside.sum()), 2))
+    return points

@@ -14,6 +14,7 @@ import numpy as np
 from deepspot_scale.errors import SettingsError, did_you_mean
 from deepspot_scale.simulation.broad import broad_image
 from deepspot_scale.simulation.drawing import Truth
+from deepspot_scale.simulation.dynamic import dynamic_image
 from deepspot_scale.simulation.paper import Intensity, paper_image
 
 SPOT_NUMBERS: Final = tuple(range(10, 101, 10))
@@ -49,8 +50,10 @@ SIMULATORS: Final[dict[str, Simulator]] = {
     "var": _paper("var"),
     "paper": Simulator(_either, takes_spots=True, is_8bit=True),
     "broad": Simulator(lambda rng, _, size: broad_image(rng, size)),
+    "dynamic": Simulator(lambda rng, _, size: dynamic_image(rng, size)),
 }
-"""fixed, var: the paper's; paper: one of both, with equal chance; broad: realistic."""
+"""fixed, var: the paper's; paper: one of both, with equal chance; broad: realistic;
+dynamic: realistic, with spots of very different brightness."""
 
 
 def find_simulator(name: str) -> Simulator:

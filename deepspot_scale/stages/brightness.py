@@ -1,7 +1,7 @@
 """The stage *brightness*: the brightness of a field, agreed on by its blocks.
 
-For 8- and 16-bit images the first of its two steps reads nothing. Nothing here knows
-what the scale is used for.
+For 8- and 16-bit images the first step reads nothing, and the noise is measured only
+where a later stage wants it. Nothing here knows what the scale is used for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from deepspot_scale.blockwise.answers import BRIGHTNESS, IMAGE, Brightness
+from deepspot_scale.blockwise.answers import BRIGHTNESS, IMAGE, NOISE, Brightness
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
@@ -34,6 +34,7 @@ Measured = kernel.Range | kernel.Spread
 _MEASURED: Key[Measured] = Key("measured_range")
 _RANGE: Key[kernel.Range] = Key("range")
 _COUNTS: Key[NDArray[np.int64]] = Key("pixel_counts")
+_DIFFERENCES: Key[NDArray[np.int64]] = Key("pixel_differences")
 
 
 @dataclass(frozen=True)
@@ -89,19 +90,23 @@ class Normalisation:
         step = (span.high - span.low) / (kernel.BINS - 1)
         used = np.flatnonzero(counts)
         least, largest = (span.low + float(used[i]) * step for i in (0, -1))
+        fill = kernel.find_fill(counts, span)
         if self.method == "max":
             scale = kernel.Scale(0.0, largest)
         else:
+            imaged = kernel.without(counts, span, fill)
             low, high = (
-                kernel.quantile(counts, span, q) for q in (self.low, self.high)
+                kernel.quantile(imaged, span, q) for q in (self.low, self.high)
             )
             # Where almost all pixels are alike (half of them 0, one in a thousand
             # bright) the quantiles coincide; the largest pixel then sets the scale.
             scale = kernel.Scale(low, high if high > low else largest)
-        return Brightness(scale, least, largest, 0.3 * step)
+        dark = kernel.darkest_pixels(counts, span)
+        median = kernel.quantile(kernel.without(counts, span, dark), span, 0.5)
+        return Brightness(scale, least, largest, 0.3 * step, median, dark, fill)
 
     def work(self) -> Work:
-        """Return the steps to `answers.BRIGHTNESS`."""
+        """Return the steps to `answers.BRIGHTNESS` and `answers.NOISE`."""
         image, check = {IMAGE: 0}, self._check
         span = Step(_MEASURED, self._range, image, settles=_RANGE, finalize=check)
         counts = Step(
@@ -112,7 +117,30 @@ class Normalisation:
             settles=BRIGHTNESS,
             finalize=self._brightness,
         )
-        return Work((span, counts), stacks=True)
+        differences = Step(
+            _DIFFERENCES,
+            _count_differences,
+            {IMAGE: kernel.LAG},
+            agreed=(BRIGHTNESS,),
+            settles=NOISE,
+            finalize=_noise,
+        )
+        return Work((span, counts, differences), stacks=True)
+
+
+def _count_differences(here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
+    core, around = here.block.core, here.pixels(IMAGE, kernel.LAG)
+    # Only what follows the core: a pair is counted where its first pixel is.
+    ahead = tuple(
+        slice(own.start - read.start, None)
+        for own, read in zip(core.spans, around.box.spans, strict=True)
+    )
+    dark = agreed[BRIGHTNESS].darkest
+    return kernel.count_differences(around.values[ahead], core.shape[-2:], dark)
+
+
+def _noise(differences: NDArray[np.int64], _: Answers) -> float:
+    return kernel.measure_noise(differences)
 
 
 class BrightnessOptions(StageOptions):

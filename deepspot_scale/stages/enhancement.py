@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from deepspot_scale.blockwise.answers import BRIGHTNESS, ENHANCED, IMAGE
+from deepspot_scale.blockwise.answers import BRIGHTNESS, ENHANCED, IMAGE, NOISE
 from deepspot_scale.blockwise.batching import BatchedWork
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
+    Key,
     Layer,
     Pixels,
     RunContext,
@@ -30,7 +31,9 @@ from deepspot_scale.blockwise.contract import (
     Work,
 )
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.kernels import contrasts, wavelet
 from deepspot_scale.kernels.binning import bin_pixels, binning_for, unbin_pixels
+from deepspot_scale.kernels.normalisation import NoiseScale, Scale
 from deepspot_scale.networks.caso_resnet import GRID
 from deepspot_scale.networks.engine_types import (
     AUTO,
@@ -42,6 +45,8 @@ from deepspot_scale.networks.engines import find_loader, get_engine, predict_ima
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.plugins import ENGINES, hash_plugin
 
+_CONTRASTS: Key[NDArray[np.int64]] = Key("contrasts")
+_WIDE_SCALE: Key[Scale] = Key("wide_scale")
 KEPT = Layer("enhanced_image", "uint8", keep=True, folder="enhanced")
 """The enhanced plane as it is kept: 255 the brightest."""
 
@@ -58,6 +63,8 @@ class Enhancement:
     """Stride of the network in pixels."""
     binning: int = 1
     """Pixels along each axis that the network sees as one: for wide spots."""
+    by_noise: bool = False
+    """Whether images are scaled by their noise, else by their brightness."""
 
     @classmethod
     def of(cls, engine: EngineChoice, binning: int = 1) -> Enhancement:
@@ -73,13 +80,20 @@ class Enhancement:
         reach = family.halo(weights.architecture)
         # Between the centres of large pixels, one neighbour more decides.
         rim = reach if binning == 1 else reach + family.grid
-        return cls(engine, rim * binning, family.grid * binning, binning)
+        by_noise = family.normalisation == "noise"
+        return cls(engine, rim * binning, family.grid * binning, binning, by_noise)
 
     def prepare(self, here: BlockContext, agreed: Answers) -> NDArray[np.float32]:
         """Return the normalised window, padded to the grid at the field's far edges."""
         window = here.block.window
         counts = here.read(IMAGE, window.grow(0, here.shape))
-        pixels = agreed[BRIGHTNESS].scale(counts)
+        brightness = agreed[BRIGHTNESS]
+        scale: Scale | NoiseScale
+        if self.by_noise:
+            scale = NoiseScale(brightness.median, agreed[NOISE])
+        else:
+            scale = agreed[_WIDE_SCALE]
+        pixels = scale(brightness.fill_in(counts))
         lacking = [(0, n - k) for n, k in zip(window.shape, pixels.shape, strict=True)]
         if np.any(lacking):
             pixels = np.pad(pixels, lacking, mode="edge")
@@ -108,11 +122,47 @@ class Enhancement:
     def work(self, *, keep: bool = False) -> Work:
         """Return the step to `answers.ENHANCED`, and one that keeps it as bytes."""
         batched = BatchedWork(self.prepare, self.predict, self.cut)
-        enhance = Step(ENHANCED, batched, {IMAGE: self.halo}, agreed=(BRIGHTNESS,))
+        scale: Key[Any] = NOISE if self.by_noise else _WIDE_SCALE
+        agreed = (BRIGHTNESS, scale)
+        enhance = Step(ENHANCED, batched, {IMAGE: self.halo}, agreed=agreed)
+        steps = (enhance,) if self.by_noise else (_WIDEN, enhance)
         kept = (Step(KEPT, _as_bytes, {ENHANCED.name: 0}),) if keep else ()
         return Work(
-            (enhance, *kept), grid=self.grid, stacks=True, networks=(self.engine,)
+            (*steps, *kept), grid=self.grid, stacks=True, networks=(self.engine,)
         )
+
+
+def _count_contrasts(here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
+    brightness, core = agreed[BRIGHTNESS], here.block.core
+    around = here.pixels(IMAGE, contrasts.REACH)
+    counts = np.zeros(wavelet.LEVELS + 1, np.int64)
+    cut = core.within(around.box)[-2:]
+    for plane in _planes(brightness.fill_in(around.values)):
+        # As float32, so that the unit is the same for all dtypes.
+        floats = plane.astype(np.float32)
+        image = wavelet.quantise(floats, brightness.low, brightness.high)
+        counts += contrasts.count_contrasts(image, cut)
+    return counts
+
+
+def _widen(counts: NDArray[np.int64], agreed: Answers) -> Scale:
+    """Return the field's scale, wide enough for spots that are no thousandth of it."""
+    brightness, scale = agreed[BRIGHTNESS], agreed[BRIGHTNESS].scale
+    unit = (brightness.high - brightness.low) / wavelet.LEVELS
+    if unit == 0:
+        return scale
+    typical = unit * contrasts.typical_contrast(counts, agreed[NOISE] / unit)
+    return Scale(scale.low, max(scale.high, scale.low + typical))
+
+
+_WIDEN = Step(
+    _CONTRASTS,
+    _count_contrasts,
+    {IMAGE: contrasts.REACH},
+    agreed=(BRIGHTNESS, NOISE),
+    settles=_WIDE_SCALE,
+    finalize=_widen,
+)
 
 
 def _planes(window: NDArray[np.float32]) -> NDArray[np.float32]:

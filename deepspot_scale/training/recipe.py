@@ -30,11 +30,12 @@ class Part(Strict):
     """One source of images, and its patches in every batch."""
 
     source: str
-    """A simulated set (paper, fixed, var, broad), or a folder of annotated images."""
+    """A simulated set (paper, fixed, var, broad, dynamic), or a folder of annotated
+    images."""
     patches: int = Field(ge=1)
     """Patches of it in every batch."""
     spots: tuple[int, int] = (10, 150)
-    """Fewest and most spots of a simulated image; broad draws its own."""
+    """Fewest and most spots of a simulated image; broad and dynamic draw theirs."""
     size: int | None = Field(default=None, ge=16)
     """Edge of a simulated image in pixels; None: 256, or the patch if it is larger."""
 
@@ -97,8 +98,9 @@ class Recipe(Strict):
     """The sources of every batch."""
     patch: int = Field(default=128, ge=16, validate_default=True)
     """Edge of a patch in pixels, a multiple of the network's grid."""
-    target: Literal["black", "image"] = "black"
-    """Background of the stamps; image is the paper's."""
+    target: Literal["black", "image", "sharp"] = "black"
+    """Background of the stamps; image is the paper's; sharp: steeper stamps on black,
+    for networks whose maxima are the spots."""
     augmentation: Augmentation = Augmentation()
     """Random changes of patches."""
     steps: int = Field(default=20_000, ge=1)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from deepspot_scale.errors import FieldError, SettingsError, did_you_mean
 from deepspot_scale.io.image_files import annotated_images
 from deepspot_scale.io.image_files.annotated_images import AnnotatedImage
-from deepspot_scale.kernels.normalisation import Scale, quantile_scale
+from deepspot_scale.kernels.normalisation import SCALES
+from deepspot_scale.networks.families import find_family
 from deepspot_scale.simulation import SIMULATORS, Image, Points
 from deepspot_scale.training.recipe import Recipe
 
@@ -60,6 +61,8 @@ class Simulated:
     """Fewest and most spots of an image of the paper's sets."""
     size: int = 256
     """Edge of an image in pixels."""
+    normalisation: str = "quantile"
+    """A name of `kernels.normalisation.SCALES`."""
 
     @property
     def cuts(self) -> int:
@@ -70,7 +73,8 @@ class Simulated:
         """Simulate one image."""
         n_spots = int(rng.integers(self.spots[0], self.spots[1] + 1))
         truth = SIMULATORS[self.name].draw(rng, n_spots, self.size)
-        return Scene(truth.image, truth.points, quantile_scale(truth.image))
+        scale = SCALES[self.normalisation](truth.image)
+        return Scene(truth.image, truth.points, scale)
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Annotated:
 
     images: tuple[AnnotatedImage, ...]
     """The images to choose from."""
-    scales: tuple[Scale, ...]
+    scales: tuple[Callable[[NDArray[Any]], Image], ...]
     """Normalisation of each image."""
     kept: dict[int, NDArray[Any]]
     """Pixels of the images that are kept in memory, by number."""
@@ -101,7 +105,10 @@ class Annotated:
 
 
 def open_annotated(
-    images: Sequence[AnnotatedImage], edge: int, room: int = KEPT_BYTES
+    images: Sequence[AnnotatedImage],
+    edge: int,
+    room: int = KEPT_BYTES,
+    normalisation: str = "quantile",
 ) -> Annotated:
     """Read every image once, for its scale, and keep up to `room` bytes of pixels.
 
@@ -120,7 +127,7 @@ def open_annotated(
                 f"{image.path} has pixels that are not finite numbers; a network "
                 "cannot learn from them. Replace them, or leave the image out."
             )
-        scales.append(quantile_scale(pixels))
+        scales.append(SCALES[normalisation](pixels))
         if pixels.nbytes <= room:
             kept[number] = pixels
             room -= pixels.nbytes
@@ -178,6 +185,7 @@ def open_sources(recipe: Recipe) -> Sources:
     FieldError
         An image cannot be read or has a point outside it.
     """
+    how = find_family(recipe.family).normalisation
     n_folders = sum(part.source not in SIMULATORS for part in recipe.mixture)
     room = KEPT_BYTES // max(1, n_folders)
     learn: list[Source] = []
@@ -188,14 +196,15 @@ def open_sources(recipe: Recipe) -> Sources:
     for part in recipe.mixture:
         if part.source in SIMULATORS:
             size = part.size or max(256, recipe.patch)
-            simulated = Simulated(part.source, part.spots, size)
+            simulated = Simulated(part.source, part.spots, size, how)
             learn.append(simulated)
             validate.append(simulated)
             continue
         seen, held = _split(_images(part.source), recipe)
-        learn.append(open_annotated(seen, recipe.patch, room))
+        learn.append(open_annotated(seen, recipe.patch, room, how))
         # Held-out images are drawn only once, so none is kept in memory.
-        validate.append(open_annotated(held, recipe.patch, 0) if held else None)
+        kept = open_annotated(held, recipe.patch, 0, how) if held else None
+        validate.append(kept)
         for use, images in (("learn", seen), ("validate", held)):
             table.writerows((part.source, image.name, use) for image in images)
     if recipe.validation.every and not any(validate):

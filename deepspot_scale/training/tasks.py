@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any, Final
 
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.networks.families import CASO_RESNET
+from deepspot_scale.networks.families import CASO_FAST, CASO_RESNET
 from deepspot_scale.training.losses import deepspot_loss
-from deepspot_scale.training.patches import Target, black_target, image_target
+from deepspot_scale.training.patches import TARGETS, Target
 from deepspot_scale.training.recipe import Recipe
 from deepspot_scale.training.scenes import Sources, open_sources
 
@@ -38,7 +38,7 @@ class Task:
 
 
 def _stamps(recipe: Recipe) -> Target:
-    return image_target if recipe.target == "image" else black_target
+    return TARGETS[recipe.target]
 
 
 def _deepspot_loss(recipe: Recipe) -> Loss:
@@ -49,7 +49,7 @@ def _deepspot_loss(recipe: Recipe) -> Loss:
 
 ENHANCE: Final = Task(open_sources, _stamps, _deepspot_loss, score=_deepspot_loss)
 """Every spot becomes equally bright, and the rest black or unchanged."""
-TASKS: Final[dict[str, Task]] = {CASO_RESNET.name: ENHANCE}
+TASKS: Final[dict[str, Task]] = {CASO_RESNET.name: ENHANCE, CASO_FAST.name: ENHANCE}
 """Tasks by the name of the family."""
 
 

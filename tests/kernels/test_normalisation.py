@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from deepspot_scale.kernels import normalisation as kernel
 from deepspot_scale.kernels.normalisation import (
     BINS,
     CLIP,
@@ -146,3 +147,97 @@ def test_narrow_dtypes_need_no_first_look():
     assert exact_range(np.dtype(np.uint16)) == Range(0, BINS - 1)
     assert exact_range(np.dtype(np.int16)) == Range(-(1 << 15), (1 << 15) - 1)
     assert exact_range(np.dtype(np.uint32)) is None
+
+
+# -- noise -----------------------------------------------------------------------------
+
+
+def noisy(sigma, dtype, *, shape=(256, 300), seed=5):
+    values = np.random.default_rng(seed).normal(1000, sigma, shape)
+    whole = np.dtype(dtype).kind in "ui"
+    return (np.rint(values) if whole else values).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "int32", "float32"])
+@pytest.mark.parametrize("sigma", [2.0, 30.0])
+def test_noise_is_that_of_the_camera_whatever_the_dtype(sigma, dtype):
+    found = kernel.noise_scale(noisy(sigma, dtype))
+    assert found.sigma == pytest.approx(sigma, rel=0.03)
+    assert found.median == pytest.approx(1000, abs=0.2 * sigma)
+
+
+def test_noise_below_one_count_is_known_to_a_fraction_of_it():
+    assert kernel.noise_scale(noisy(0.5, "uint16")).sigma == pytest.approx(0.5, rel=0.1)
+    assert kernel.noise_scale(np.full((9, 9), 7, np.uint16)).sigma == 1.0
+
+
+def spoil(image, kind):
+    image = image.copy()
+    if kind == "sites":
+        image[20:180:40, 20:180:40] = 60000
+    elif kind == "dead cell":
+        image[100:150, 100:150] += 20000
+    elif kind == "rim":
+        image[:30] = image[:, -60:] = 0
+    elif kind == "subtracted":
+        image = np.maximum(image.astype(np.int64) - 1000, 0).astype(np.uint16)
+    return image
+
+
+@pytest.mark.parametrize("kind", ["sites", "dead cell", "rim"])
+def test_neither_bright_nor_absent_pixels_move_the_noise(kind):
+    plain = noisy(30, "uint16")
+    expected, found = (kernel.noise_scale(each) for each in (plain, spoil(plain, kind)))
+    assert found.sigma == pytest.approx(expected.sigma, rel=0.03)
+    assert found.median == pytest.approx(expected.median, abs=2)
+
+
+def test_an_image_scaled_by_noise_is_linear_in_it_and_logarithmic_above():
+    scale = kernel.NoiseScale(100.0, 10.0)
+    values = scale(np.array([100, 130, 70, 3100], np.uint16))
+    np.testing.assert_allclose(
+        values, np.arcsinh([0, 1, -1, 100]) / 2, rtol=1e-6, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "float32"])
+def test_blocks_count_the_differences_of_the_whole(dtype):
+    image = noisy(20, dtype, shape=(90, 70))
+    image[:5] = 0
+    total = np.zeros(kernel.BINS, np.int64)
+    for top in range(0, 90, 32):
+        for left in range(0, 70, 48):
+            window = image[top : top + 32 + kernel.LAG, left : left + 48 + kernel.LAG]
+            core = (min(32, 90 - top), min(48, 70 - left))
+            total += kernel.count_differences(window, core, 0.0)
+    whole = kernel.count_differences(image, image.shape, 0.0)
+    np.testing.assert_array_equal(total, whole)
+    assert whole.sum() == 2 * 90 * 70 - 2 * (90 + 70) - (3 * 70 + 5 * 68)
+
+
+def fill_of(image):
+    span = kernel.exact_range(image.dtype) or kernel.measure_spread(image).range
+    return kernel.find_fill(kernel.count_values(image, span), span)
+
+
+def test_pixels_that_were_not_imaged_are_found_by_their_gap():
+    plain = noisy(30, "uint16")
+    assert fill_of(spoil(plain, "rim")) == 0
+    assert fill_of(spoil(plain, "rim").astype(np.float32)) == 0
+    assert fill_of(spoil(plain, "rim") + 100) == 100
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        noisy(30, "uint16"),
+        spoil(noisy(30, "uint16"), "subtracted"),
+        np.random.default_rng(0).integers(0, 3, (99, 99), np.uint8),
+        np.random.default_rng(0).poisson(0.3, (99, 99)).astype(np.uint16),
+        np.zeros((9, 9), np.uint16),
+        np.where(np.eye(20), 900, 0).astype(np.uint16),
+    ],
+    ids=["plain", "subtracted", "three values", "poisson", "black", "few bright"],
+)
+def test_dark_images_were_imaged(image):
+    assert fill_of(image) is None

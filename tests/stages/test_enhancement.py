@@ -240,3 +240,92 @@ def test_another_block_size_changes_at_most_one_spot_in_100_000(precision):
     )
     assert len(small) > 10_000
     assert count_moved(small, large) <= len(small) / 1e5
+
+
+# -- what must not decide about a field's scale ----------------------------------------
+
+LITE = EngineChoice("deepspot-lite", precision="float32")
+
+
+def clean(n, height, shape=(320, 400), *, seed=0):
+    """Counts of `n` equal spots on a clean background, and their places."""
+    rng = np.random.default_rng(seed)
+    places = np.stack(np.meshgrid(*(np.arange(20, m - 20, 24) for m in shape)), -1)
+    points = rng.permutation(places.reshape(-1, 2))[:n] + rng.uniform(-2, 2, (n, 2))
+    heights, sigmas = np.full(n, float(height)), np.full(n, 1.4)
+    light = render_spots(shape, points, heights, sigmas) + rng.normal(100, 10, shape)
+    return np.rint(light).clip(0).astype(np.uint16), points
+
+
+def find_spots(plane, **options):
+    image = as_image(plane)
+    return detect(enhance(image, engine=LITE, **options), raw=image, **options)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 20])
+@pytest.mark.parametrize("height", [500, 5000, 20_000])
+def test_a_few_bright_spots_are_as_many_as_they_are(n, height):
+    plane, points = clean(n, height, seed=n)
+    found = find_spots(plane)
+    assert len(found) == n
+    if n:
+        near = cKDTree(found[["y", "x"]].to_numpy()).query(points)[0]
+        assert near.max() < 1
+
+
+def test_blocks_agree_on_the_scale_of_a_few_bright_spots():
+    plane, _ = clean(12, 5000)
+    blocks = find_spots(plane, block=312)
+    pd.testing.assert_frame_equal(blocks, find_spots(plane), check_exact=True)
+    plane[:40] = 0
+    blocks = find_spots(plane, block=312)
+    pd.testing.assert_frame_equal(blocks, find_spots(plane), check_exact=True)
+
+
+def test_sites_do_not_hide_the_single_molecules():
+    plane, points = clean(30, 300)
+    sites = np.array([[90.0, 90.0], [130.0, 300.0], [250.0, 170.0], [280.0, 333.0]])
+    light = render_spots(plane.shape, sites, np.full(4, 3000.0), np.full(4, 1.6))
+    found = find_spots(np.rint(plane + light).astype(np.uint16))
+    near = cKDTree(found[["y", "x"]].to_numpy()).query(points)[0]
+    assert (near < 2).sum() >= 28
+    assert len(found) <= 36
+
+
+def hide(plane, kind):
+    hidden = np.zeros(plane.shape, bool)
+    if kind == "rim":
+        hidden[:5] = hidden[-5:] = hidden[:, :5] = hidden[:, -5:] = True
+    elif kind == "tile":
+        hidden[200:, 240:] = True
+    else:
+        rows, columns = np.indices(plane.shape)
+        hidden = np.hypot(rows - 160, columns - 200) > 140
+    return np.where(hidden, 0, plane).astype(plane.dtype), hidden
+
+
+@pytest.mark.parametrize("kind", ["rim", "tile", "round"])
+@pytest.mark.parametrize("method", ["enhanced", "raw"])
+def test_pixels_that_were_not_imaged_neither_hide_nor_make_spots(kind, method):
+    plane, points = clean(60, 60)
+    spoilt, hidden = hide(plane, kind)
+
+    def find_places(counts):
+        image = as_image(counts)
+        if method == "raw":
+            found = detect(image, method="raw")
+        else:
+            found = detect(enhance(image, engine=LITE), raw=image)
+        return found[["y", "x"]].to_numpy()
+
+    def imaged(places):
+        return places[~hidden[tuple(np.round(places).astype(int).T)]]
+
+    found = find_places(spoilt)
+    assert len(imaged(found)) == len(found)
+    expected = imaged(find_places(plane))
+    lost = cKDTree(found).query(expected)[0] > 1
+    assert lost.mean() < 0.1
+    assert abs(len(found) - len(expected)) < 0.1 * len(expected)
+    near = cKDTree(found).query(imaged(points))[0]
+    assert (near > 2).sum() <= 3

@@ -65,7 +65,7 @@ def openvino_file(
 
     quantised = kept / f"{exported}-nncf-{version('nncf')}-{quantise.CALIBRATION}"
     making = _Making(quantise.__name__, "quantised", _WITHOUT_INT8)
-    source = (str(network), family.calibration)
+    source = (str(network), family.calibration, family.normalisation)
     return _make_once(quantised, weights, making, source)
 
 

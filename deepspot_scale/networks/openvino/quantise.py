@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspot_scale.kernels.normalisation import quantile_scale
+from deepspot_scale.kernels.normalisation import SCALES
 from deepspot_scale.networks.openvino.library import import_nncf, import_openvino
 from deepspot_scale.simulation.sets import simulate_image
 
@@ -25,16 +25,16 @@ EDGE: Final = 256
 SEED: Final = 0
 
 
-def quantise(source: str, simulator: str, target: str) -> None:
+def quantise(source: str, simulator: str, scale: str, target: str) -> None:
     """Quantise an OpenVINO network for images ``(n, 1, y, x)`` of any size.
 
     `source` and `target` are ``.xml`` files with ``.bin`` files beside them;
-    `simulator` is the name of the simulated set.
+    `simulator` is the name of the simulated set, `scale` that of its normalisation.
     """
     openvino, nncf = import_openvino(), import_nncf()
     network = openvino.Core().read_model(source)
     network.reshape([1, 1, EDGE, EDGE])
-    images = nncf.Dataset([_image(simulator, number) for number in range(N_IMAGES)])
+    images = nncf.Dataset([_image(simulator, scale, n) for n in range(N_IMAGES)])
     # After most layers few values are negative, so the range needs its own middle.
     mixed = nncf.QuantizationPreset.MIXED
     quantised = nncf.quantize(network, images, subset_size=N_IMAGES, preset=mixed)
@@ -42,9 +42,9 @@ def quantise(source: str, simulator: str, target: str) -> None:
     openvino.save_model(quantised, target, compress_to_fp16=False)
 
 
-def _image(simulator: str, number: int) -> NDArray[np.float32]:
+def _image(simulator: str, scale: str, number: int) -> NDArray[np.float32]:
     counts = simulate_image(simulator, SEED, number, size=EDGE).image
-    return quantile_scale(counts)(counts)[None, None]
+    return SCALES[scale](counts)(counts)[None, None]
 
 
 if __name__ == "__main__":

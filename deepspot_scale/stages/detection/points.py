@@ -148,7 +148,8 @@ class _FindPoints:
         # A copy of the block's own: a function that alters it spoils no other block.
         image = np.array(pixels.values, np.float32)
         if self.detector.on == "raw":
-            image = agreed[BRIGHTNESS].scale(pixels.values)
+            brightness = agreed[BRIGHTNESS]
+            image = brightness.scale(brightness.fill_in(pixels.values))
         places = self.detector.points(image).T
         y, x = nearest_pixel(places)
         core = here.block.core

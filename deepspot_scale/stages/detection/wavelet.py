@@ -74,6 +74,11 @@ MOST_UNSURE = 2
 """More unsure spots than these for each sure one are rather texture."""
 
 
+CLEAR_SNR = 10.0
+"""A spot of this SNR is never too faint, whatever outshines it: a transcription site,
+an aggregate."""
+
+
 class FieldPopulation(NamedTuple):
     """What the candidates of a field say about one another."""
 
@@ -328,9 +333,10 @@ def _join(one: FieldPopulation, other: FieldPopulation) -> FieldPopulation:
 def _leave_out(here: BlockContext, agreed: Answers) -> Spots:
     spots, cutoffs = here.answers[CANDIDATES], agreed[CUTOFFS]
     kept = spots.table["intensity"].to_numpy() >= cutoffs.intensity
+    kept |= spots.table["snr"].to_numpy() >= CLEAR_SNR
     kept &= spots.table["enhanced"].to_numpy() >= cutoffs.value
     table = spots.table[kept].reset_index(drop=True)
-    return spots._replace(table=table, n_faint=int((~kept).sum()))
+    return spots._replace(table=table, n_faint=spots.n_faint + int((~kept).sum()))
 
 
 @dataclass(frozen=True)
@@ -340,9 +346,11 @@ class _SurveyStep:
 
     def __call__(self, here: BlockContext, agreed: Answers) -> Survey:
         low, high = 0.0, 1.0
-        if self.detector.on == "raw":
-            low, high = agreed[BRIGHTNESS].low, agreed[BRIGHTNESS].high
         pixels = here.pixels(self.layer, self.detector.halo)
+        if self.detector.on == "raw":
+            brightness = agreed[BRIGHTNESS]
+            low, high = brightness.low, brightness.high
+            pixels = pixels._replace(values=brightness.fill_in(pixels.values))
         return self.detector.survey(pixels, here.block.core, low=low, high=high)
 
 

@@ -551,14 +551,14 @@ def test_detectors_are_found_by_name_or_given():
     assert find_detector(RAW) is RAW
 
 
-def two_populations(n_faint, seed=0):
+def two_populations(n_faint, seed=0, noise=8):
     """An image of 30 spots and `n_faint` of a tenth of their height, and its twin."""
     rng = np.random.default_rng(seed)
     places = np.stack(np.meshgrid(np.arange(12, 240, 16), np.arange(12, 240, 16)), -1)
     points = rng.permutation(places.reshape(-1, 2))[: 30 + n_faint].astype(float)
     heights = np.r_[np.full(30, 400.0), np.full(n_faint, 40.0)]
     light = render_spots((256, 256), points, heights, np.full(len(points), 1.3))
-    raw = (light + 100).astype(np.float32)
+    raw = (light + rng.normal(100, noise, light.shape)).astype(np.float32)
     enhanced = np.zeros((256, 256), np.float32)
     for y, x in points.astype(int):
         enhanced[y - 1 : y + 2, x - 1 : x + 2] = 0.6
@@ -574,6 +574,12 @@ def test_spots_far_fainter_than_the_fields_typical_one_are_left_out(n_faint):
     found = detect(enhanced, raw)
     assert len(found) == 30
     assert found["intensity"].min() > 0.3 * found["intensity"].median()
+
+
+def test_spots_that_stand_out_clearly_are_never_too_faint():
+    """As single molecules beside a few transcription sites do."""
+    enhanced, raw = two_populations(25, noise=1)
+    assert len(detect(enhanced, raw)) == 55
 
 
 def test_many_faint_spots_do_not_become_typical():
