@@ -82,6 +82,8 @@ TESTED_ELSEWHERE = {
     "runs.kept_layers": "layers in exports/test_viewer.py, runs/test_odd_fields.py",
     "runs.progress": "lines in cli/test_progress.py, sums in runs/test_execute.py",
     "runs.status": "bad fields in runs/test_bad_fields.py, the command in test_cli.py",
+    "simulation.backgrounds": "under the spots of simulation/test_broad.py",
+    "simulation.camera": "noise and files in simulation/test_broad.py",
     "simulation.wound_assay": "truth and image agree in test_demo.py",
     "stages.detection.wavelet": "with its stage in stages/detection/test_detect.py",
     "stages.polarity.cell_sums": "with its stage in stages/polarity/test_measure.py",

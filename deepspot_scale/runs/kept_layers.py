@@ -20,7 +20,6 @@ from deepspot_scale.io.ome_zarr.creation import plate_address
 from deepspot_scale.io.ome_zarr.writing import ImageLayout, write_image
 from deepspot_scale.io.plate import Field, open_field, open_plate
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.settings import Settings
 from deepspot_scale.vocabulary import AXES, FieldAddress
 
 
@@ -58,13 +57,13 @@ def open_layer(out: Folder, folder: str, address: FieldAddress) -> Field | None:
 def write_layers(
     task: FieldTask,
     planes: list[PlaneResult],
-    settings: Settings,
+    channels: Sequence[str],
     pipeline: Pipeline,
     out: Folder,
 ) -> None:
     """Write the layers of one field, axes t, c, z, y, x."""
     source = open_field(task.entry)
-    names = [source.channels[source.channel_index(name)] for name in settings.channels]
+    names = [source.channels[source.channel_index(name)] for name in channels]
     for layer in pipeline.layers:
         image = _in_order(
             np.stack([plane.layers[layer.name] for plane in planes]),

@@ -222,7 +222,7 @@ def _write_layers(task: FieldTask, outcome: Any, job: Job) -> Any:
     from deepspot_scale.runs.kept_layers import write_layers
 
     try:
-        write_layers(task, outcome, job.settings, job.pipeline, job.out)
+        write_layers(task, outcome, job.settings.channels, job.pipeline, job.out)
     except Exception as error:  # a full disk must be reported as this field's failure
         return error
     return outcome

@@ -16,6 +16,7 @@ from deepspot_scale.networks.engines import find_loader, get_engine
 from deepspot_scale.networks.families import CASO_RESNET, Family, find_family
 from deepspot_scale.networks.machine_speed import measure_rate
 from deepspot_scale.networks.openvino.cache import openvino_file
+from deepspot_scale.networks.openvino.engine import int8_file
 from deepspot_scale.networks.weights import find_weights, load_weights, write_weights
 from deepspot_scale.stages.enhancement import Enhancement
 from deepspot_scale.testing import check_engine
@@ -159,7 +160,7 @@ def test_a_family_without_calibration_has_no_int8(
 ) -> None:
     pytest.importorskip("nncf")
     with pytest.raises(WeightsError, match="doubler, which names no images"):
-        openvino_file(find_weights(weights), tmp_path / "cache", int8=True)
+        int8_file(find_weights(weights), tmp_path / "cache")
 
 
 def test_a_family_that_is_no_enhancement_does_not_enhance(weights: Path) -> None:

@@ -36,40 +36,26 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("deepspot_scale"))
 
 
-def openvino_file(
-    weights: Weights, folder: Path | None = None, *, int8: bool = False
-) -> Path:
+def openvino_file(weights: Weights, folder: Path | None = None) -> Path:
     """Return the exported network, exporting it if that was not done before.
 
-    `folder` is where exported networks are kept; None: the user's cache folder. With
-    `int8` it is the quantised network (see `quantise`), which needs NNCF.
+    `folder` is where exported networks are kept; None: the user's cache folder.
 
     Raises
     ------
     WeightsError
-        The network could not be exported or quantised.
+        The network could not be exported.
     """
-    kept, family = folder or cache_folder(), weights.family
     exported = f"{weights.sha256[:16]}-openvino-{version('openvino')}-{TRANSLATION}"
-    if code := hash_plugin(family.name, NETWORKS):
+    if code := hash_plugin(weights.family.name, NETWORKS):
         exported += f"-{code[:8]}"
-    network = _make_once(kept / exported, weights, _EXPORT, (str(weights.path),))
-    if not int8:
-        return network
-    if family.calibration is None:
-        raise WeightsError(
-            f"{weights.path} is of the family {family.name}, which names no images to "
-            f"calibrate int8 on; use {_WITHOUT_INT8}"
-        )
-    from deepspot_scale.networks.openvino import quantise
-
-    quantised = kept / f"{exported}-nncf-{version('nncf')}-{quantise.CALIBRATION}"
-    making = _Making(quantise.__name__, "quantised", _WITHOUT_INT8)
-    source = (str(network), family.calibration, family.normalisation)
-    return _make_once(quantised, weights, making, source)
+    place = (folder or cache_folder()) / exported
+    return make_once(place, weights, _EXPORT, (str(weights.path),))
 
 
-class _Making(NamedTuple):
+class Making(NamedTuple):
+    """How a network is made of another one."""
+
     module: str
     """Module that makes the network, run as a program of its own."""
     done: str
@@ -78,12 +64,11 @@ class _Making(NamedTuple):
     """Options that a user can use instead."""
 
 
-_EXPORT = _Making(__name__, "exported to OpenVINO", "--engine keras")
-_WITHOUT_INT8 = "--precision float32"
+_EXPORT = Making(__name__, "exported to OpenVINO", "--engine keras")
 
 
-def _make_once(
-    folder: Path, weights: Weights, making: _Making, source: tuple[str, ...]
+def make_once(
+    folder: Path, weights: Weights, making: Making, source: tuple[str, ...]
 ) -> Path:
     """Return the network in a folder, made from a source if not yet there."""
     target = folder / "net.xml"
@@ -102,7 +87,7 @@ def _make_once(
 
 
 def _make_in_child(
-    weights: Weights, making: _Making, source: tuple[str, ...], target: Path
+    weights: Weights, making: Making, source: tuple[str, ...], target: Path
 ) -> None:
     target.parent.mkdir()
     command = [sys.executable, "-m", making.module, *source, str(target)]

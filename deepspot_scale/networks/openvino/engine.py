@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from deepspot_scale.errors import SettingsError
+from deepspot_scale.errors import SettingsError, WeightsError
 from deepspot_scale.networks.engine_types import Batch, EngineChoice
-from deepspot_scale.networks.openvino.cache import openvino_file
+from deepspot_scale.networks.openvino import quantise
+from deepspot_scale.networks.openvino.cache import Making, make_once, openvino_file
 from deepspot_scale.networks.openvino.library import import_openvino
-from deepspot_scale.networks.weights import find_weights
+from deepspot_scale.networks.weights import Weights, find_weights
 
 PIXELS_PER_CALL = 1 << 14
 """From 128 x 128 px on, the overhead of a call is small compared with its work."""
@@ -72,7 +75,8 @@ def load(choice: EngineChoice) -> OpenVinoEngine:
         raise SettingsError("the openvino engine needs: pip install openvino")
     core = import_openvino().Core()
     precision = _number_format(choice, core.get_property("CPU", _ABILITIES))
-    file = openvino_file(find_weights(choice.model), int8=precision == "int8")
+    make = int8_file if precision == "int8" else openvino_file
+    file = make(find_weights(choice.model))
     hints: dict[str, Any] = {
         # The parts of a quantised network that have no whole numbers stay float32.
         **precision_hint(precision),
@@ -86,12 +90,36 @@ def load(choice: EngineChoice) -> OpenVinoEngine:
     return OpenVinoEngine(core, network, hints, f"openvino {precision} cpu")
 
 
+def int8_file(weights: Weights, folder: Path | None = None) -> Path:
+    """Return the quantised network, made if that was not done before; needs NNCF.
+
+    `folder` is where exported networks are kept; None: the user's cache folder.
+
+    Raises
+    ------
+    WeightsError
+        The network could not be exported or quantised.
+    """
+    family, network = weights.family, openvino_file(weights, folder)
+    if family.calibration is None:
+        raise WeightsError(
+            f"{weights.path} is of the family {family.name}, which names no images to "
+            f"calibrate int8 on; use {_INSTEAD}"
+        )
+    exported = network.parent
+    name = f"{exported.name}-nncf-{version('nncf')}-{quantise.CALIBRATION}"
+    making = Making(quantise.__name__, "quantised", _INSTEAD)
+    source = (str(network), family.calibration, family.normalisation)
+    return make_once(exported.with_name(name), weights, making, source)
+
+
 def precision_hint(number_format: str) -> dict[str, str]:
     """Return OpenVINO's setting for a number format as named in `Engine.name`."""
     bf16 = number_format == "bfloat16"
     return {"INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32"}
 
 
+_INSTEAD = "--precision float32"
 _ABILITIES = "OPTIMIZATION_CAPABILITIES"
 
 

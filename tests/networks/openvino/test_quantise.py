@@ -9,6 +9,7 @@ from deepspot_scale.networks.engine_types import EngineChoice
 from deepspot_scale.networks.engines import find_loader, get_engine
 from deepspot_scale.networks.openvino import engine as openvino_engine
 from deepspot_scale.networks.openvino.cache import openvino_file
+from deepspot_scale.networks.openvino.engine import int8_file
 from deepspot_scale.networks.openvino.quantise import quantise
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.simulation import simulate_image
@@ -45,8 +46,8 @@ def test_whole_numbers_keep_the_contract_of_engines(int8):
 
 def test_quantising_again_gives_the_same_bytes(int8, tmp_path):
     weights = find_weights(INT8.model)
-    source, kept = openvino_file(weights), openvino_file(weights, int8=True)
-    quantise(str(source), "broad", str(tmp_path / "net.xml"))
+    source, kept = openvino_file(weights), int8_file(weights)
+    quantise(str(source), "broad", "quantile", str(tmp_path / "net.xml"))
     again = (tmp_path / "net.bin").read_bytes()
     assert again == kept.with_suffix(".bin").read_bytes()
 
@@ -57,7 +58,7 @@ def test_a_network_that_can_not_be_quantised_says_what_to_use_instead(tmp_path):
     network = openvino_file(weights, tmp_path)
     network.write_text("<net/>")
     with pytest.raises(WeightsError, match=r"not be quantised: .*--precision float32"):
-        openvino_file(weights, tmp_path, int8=True)
+        int8_file(weights, tmp_path)
     assert list(tmp_path.iterdir()) == [network.parent]
 
 
