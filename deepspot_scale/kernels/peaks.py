@@ -18,10 +18,15 @@ from numpy.typing import NDArray
 Index = NDArray[np.int64]
 Real = NDArray[np.float64]
 
+
+def _square(distance: int) -> Index:
+    side = np.arange(-distance, distance + 1)
+    return np.stack(np.meshgrid(side, side, indexing="ij"), -1).reshape(-1, 2)
+
+
 def _offsets(inner: float, outer: float) -> Index:
     """Return the (k, 2) pixels from `inner` to `outer` px away, in raster order."""
-    side = np.arange(-int(outer), int(outer) + 1)
-    around = np.stack(np.meshgrid(side, side, indexing="ij"), -1).reshape(-1, 2)
+    around = _square(int(outer))
     distance = (around**2).sum(axis=1)
     return around[(inner**2 <= distance) & (distance <= outer**2)]
 
@@ -107,6 +112,38 @@ def _objects(pixels: Index, root: Index, width: int) -> Objects:
     np.maximum.at(extent, owner, distance)
     area = np.bincount(owner, minlength=peaks.size)
     return Objects(rows[peaks] - 1, columns[peaks] - 1, area, extent)
+
+
+def highest_near(
+    response: NDArray[np.float32],
+    taken: NDArray[np.bool_],
+    y: Index,
+    x: Index,
+    distance: int,
+) -> tuple[Index, Index]:
+    """Return those of some pixels that are highest, and alone, up to a distance.
+
+    In the square of `distance` pixels to each side no pixel of the (y, x) response is
+    larger, and none is taken; of equal ones the last in raster order is highest.
+    """
+    place, value = y * response.shape[1] + x, response[y, x]
+    for dy, dx in _square(distance):
+        rows = (y + dy).clip(0, response.shape[0] - 1)
+        columns = (x + dx).clip(0, response.shape[1] - 1)
+        other, at = response[rows, columns], rows * response.shape[1] + columns
+        larger = (other > value) | ((other == value) & (at > place))
+        keep = ~(larger | taken[rows, columns])
+        y, x, place, value = y[keep], x[keep], place[keep], value[keep]
+    return y, x
+
+
+def count_near(mask: NDArray[np.bool_], y: Index, x: Index, distance: int) -> Index:
+    """Return how many pixels of a mask lie in the square around each of (n,) pixels."""
+    padded = np.pad(mask, distance)
+    count = np.zeros(y.size, np.int64)
+    for dy, dx in _square(distance):
+        count += padded[y + dy + distance, x + dx + distance]
+    return count
 
 
 class Components(NamedTuple):

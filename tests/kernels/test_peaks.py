@@ -9,6 +9,8 @@ from deepspot_scale.kernels.peaks import (
     RING_REACH,
     climb,
     connect,
+    count_near,
+    highest_near,
     photometry,
     refine,
 )
@@ -99,6 +101,31 @@ def test_components_are_those_of_scipy(given_):
     np.testing.assert_array_equal(
         found.area[found.of_peak], [(labels == number).sum() for number in owner]
     )
+
+
+@few
+@given(masks_and_responses(), st.data())
+def test_highest_pixels_are_those_of_a_loop(given_, data):
+    taken, response = given_
+    distance = data.draw(st.integers(1, 4))
+    y, x = np.nonzero(data.draw(hnp.arrays(bool, response.shape)))
+    place = np.arange(response.size).reshape(response.shape)
+
+    def near(image, row, column):
+        top, left = max(0, row - distance), max(0, column - distance)
+        return image[top : row + distance + 1, left : column + distance + 1].ravel()
+
+    def is_highest(row, column):
+        values, at = near(response, row, column), near(place, row, column)
+        order = list(zip(values, at, strict=True))
+        alone = not near(taken, row, column).any()
+        return alone and max(order)[1] == place[row, column]
+
+    expected = [(r, c) for r, c in zip(y, x, strict=True) if is_highest(r, c)]
+    got = highest_near(response, taken, y, x, distance)
+    assert list(zip(*got, strict=True)) == expected
+    counted = [near(taken, r, c).sum() for r, c in zip(y, x, strict=True)]
+    np.testing.assert_array_equal(count_near(taken, y, x, distance), counted)
 
 
 def test_the_origin_of_a_window_shows_in_no_bit_of_a_place():
@@ -206,9 +233,7 @@ def test_intensity_and_snr_hold_for_spots_of_all_widths_to_3_5_px(sigma, height)
     rng = np.random.default_rng(4)
     places = np.stack(np.meshgrid(np.arange(20, 400, 40), np.arange(20, 400, 40)), -1)
     points = places.reshape(-1, 2) + rng.uniform(-0.5, 0.5, (100, 2))
-    light = render_spots(
-        (400, 400), points, np.full(100, height), np.full(100, sigma)
-    )
+    light = render_spots((400, 400), points, np.full(100, height), np.full(100, sigma))
     image = light + rng.normal(200, 20, light.shape)
     y, x = np.rint(points).astype(int).T
     true = ndimage.uniform_filter(light, 3)[y, x]
@@ -226,7 +251,7 @@ def test_narrow_spots_keep_the_narrow_ring():
     y, x = np.rint(points).astype(int).T
     side = np.arange(-6, 7)
     dy, dx = (each.ravel() for each in np.meshgrid(side, side, indexing="ij"))
-    ring = (4.5**2 <= dy**2 + dx**2) & (dy**2 + dx**2 <= 6.2**2)
+    ring = (dy**2 + dx**2 >= 4.5**2) & (dy**2 + dx**2 <= 6.2**2)
     rows, columns = y + dy[ring][:, None], x + dx[ring][:, None]
     inner = (y > 6) & (x > 6) & (y < 403) & (x < 403)
     background = np.median(image[rows[:, inner], columns[:, inner]], axis=0)
