@@ -106,7 +106,7 @@ class Spots(NamedTuple):
     """Spots left out: far fainter than typical of the field, doubtful, or beside
     pixels that were not imaged."""
     n_crowded: int = 0
-    """Spots kept although below a threshold that the field's many spots raised."""
+    """Clear spots below the field's threshold, whether kept or not."""
 
     def __add__(self, other: object) -> Spots:
         """Put two blocks' spots together."""

@@ -21,14 +21,16 @@ Real = NDArray[np.float64]
 
 def _square(distance: int) -> Index:
     side = np.arange(-distance, distance + 1)
-    return np.stack(np.meshgrid(side, side, indexing="ij"), -1).reshape(-1, 2)
+    square: Index = np.stack(np.meshgrid(side, side, indexing="ij"), -1)
+    return square.reshape(-1, 2)
 
 
 def _offsets(inner: float, outer: float) -> Index:
     """Return the (k, 2) pixels from `inner` to `outer` px away, in raster order."""
     around = _square(int(outer))
     distance = (around**2).sum(axis=1)
-    return around[(inner**2 <= distance) & (distance <= outer**2)]
+    ring: Index = around[(inner**2 <= distance) & (distance <= outer**2)]
+    return ring
 
 
 def _pushed_out(ring: Index, inner: float, outer: float) -> Index:

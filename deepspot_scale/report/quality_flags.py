@@ -56,10 +56,10 @@ FLAGS: Final = {
     "left out": f"{BLANK} spots or more, and more than were kept, were left out as far "
     "fainter than the others or doubtful: --min-relative-intensity 0 and --floor .25 "
     "keep them",
-    "crowded": f"{BLANK} spots or more, and more than half of all, lie below the "
-    "detector's own threshold, which rises with the number of spots in the field; they "
-    "were kept since each stands clear of what is around it, dimmer ones are missing: "
-    "use the network with its own detector (enhanced)",
+    "crowded": f"{BLANK} clear spots or more, and more than half as many as were "
+    "found, lie below the detector's own threshold, which rises with the number of "
+    "spots in a field; where they are the majority they were kept, but dimmer ones are "
+    "missing: use the network with its own detector (enhanced)",
     "border cells": f"more than {BORDER:.0%} of its cells touch the edge of the field, "
     "so they are seen in part: use a larger field or fewer cells",
 }
@@ -165,7 +165,9 @@ def _crowded(done: pd.DataFrame) -> pd.DataFrame:
     many = done["n_crowded"] >= BLANK
     crowded = done[many & (2 * done["n_crowded"] > done["n_spots"])]
     pairs = zip(crowded["n_crowded"], crowded["n_spots"], strict=True)
-    detail = [f"{n} of {of} spots below the threshold" for n, of in pairs]
+    detail = [
+        f"{n} clear spots below the threshold, {of} spots found" for n, of in pairs
+    ]
     return crowded.assign(flag="crowded", detail=detail)
 
 

@@ -115,7 +115,7 @@ def detector_work(detector: Detector, layer: str) -> Work:
     count = Step(LEFT_OUT, _count_left_out, uses=(DETECTED,))
     large = "peaks dropped because their object is too large"
     faint = "spots left out: far too faint for their field, or doubtful"
-    crowded = "clear spots below a threshold that crowding raised, kept"
+    crowded = "clear spots below the threshold; kept if more than those above"
     return Work(
         (*detector.steps(layer), count),
         (

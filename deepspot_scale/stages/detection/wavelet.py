@@ -5,7 +5,8 @@ few pixels that could pass any threshold), then finds the spots whose peak lies 
 block's core, and last leaves out those far fainter than is typical of the field, and
 in fields of hardly any sure spot the doubtful ones. Thresholds that follow from all of
 a field's pixels rise with the number of its spots, until in a crowded field none
-passes; so spots that stand clear of their own surroundings are kept, and counted.
+passes; so spots that stand clear of their own surroundings are counted, and kept where
+they are more than those that pass.
 Presets differ in their thresholds alone. Nothing here knows networks, files or plates.
 
 What decides about a pixel reaches no farther than `halo`, and all sums are of whole
@@ -134,6 +135,10 @@ class Cutoffs(NamedTuple):
 
 SURVEY: Key[Survey] = Key("survey")
 LEVELS: Key[Levels] = Key("levels")
+MEASURED: Key[Spots] = Key("measured_spots")
+"""Spots that pass, and behind them `n_crowded` clear ones that do not."""
+CROWDED: Key[bool] = Key("crowded")
+"""Whether clear spots that do not pass are more than those that pass."""
 CANDIDATES: Key[Spots] = Key("candidates")
 CUTOFFS: Key[Cutoffs] = Key("cutoffs")
 
@@ -165,8 +170,9 @@ class WaveletDetector:
     texture_floor: float = 0.0
     """The floor where more than `MOST_UNSURE` spots are unsure for each sure one."""
     clear_snr: float = 0.0
-    """Spots of this SNR are kept even if they pass the threshold of one scale only, or
-    none on enhanced images, where they must be sure; 0: none is."""
+    """Spots from this SNR on that pass the threshold of one scale only, or none on
+    enhanced images, where they must be sure, are clear: they are counted, and kept
+    where they are more than those that pass; 0: not looked for."""
     binning: int = 1
     """Pixels between the points that make a spot's peak, place, intensity and SNR."""
 
@@ -342,17 +348,7 @@ class WaveletDetector:
                 share=_sums,
                 finalize=self._levels,
             ),
-            Step(
-                CANDIDATES,
-                _CandidateStep(self),
-                {IMAGE: reach(self.binning)},
-                uses=(SURVEY,),
-                agreed=(BRIGHTNESS, LEVELS),
-                settles=CUTOFFS,
-                share=_population,
-                combine=_join,
-                finalize=self._cutoffs,
-            ),
+            *self._candidate_steps(),
             Step(
                 DETECTED,
                 _leave_out,
@@ -360,6 +356,38 @@ class WaveletDetector:
                 agreed=(CUTOFFS,),
                 share=everything,
                 finalize=order_spots,
+            ),
+        )
+
+    def _candidate_steps(self) -> tuple[Step, ...]:
+        measure: dict[str, Any] = {
+            "chunk": _CandidateStep(self),
+            "reads": {IMAGE: reach(self.binning)},
+            "uses": (SURVEY,),
+            "agreed": (BRIGHTNESS, LEVELS),
+        }
+        settle: dict[str, Any] = {
+            "settles": CUTOFFS,
+            "share": _population,
+            "combine": _join,
+            "finalize": self._cutoffs,
+        }
+        if self.clear_snr == 0:
+            return (Step(CANDIDATES, **measure, **settle),)
+        return (
+            Step(
+                MEASURED,
+                **measure,
+                settles=CROWDED,
+                share=_balance,
+                finalize=_is_crowded,
+            ),
+            Step(
+                CANDIDATES,
+                _keep_clear,
+                uses=(MEASURED,),
+                agreed=(CROWDED,),
+                **settle,
             ),
         )
 
@@ -397,6 +425,22 @@ def _spread(survey: Survey, places: NDArray[np.int64], values: Any) -> NDArray[A
     image = np.zeros(survey.box.shape, np.asarray(values).dtype)
     image.ravel()[places] = values
     return image
+
+
+def _balance(spots: Spots) -> NDArray[np.int64]:
+    """Return how many pass, and how many clear ones do not."""
+    return np.array([len(spots.table) - spots.n_crowded, spots.n_crowded])
+
+
+def _is_crowded(balance: NDArray[np.int64], _: Answers) -> bool:
+    return bool(balance[1] > balance[0])
+
+
+def _keep_clear(here: BlockContext, agreed: Answers) -> Spots:
+    spots = here.answers[MEASURED]
+    if agreed[CROWDED]:
+        return spots
+    return spots._replace(table=spots.table.iloc[: len(spots.table) - spots.n_crowded])
 
 
 def _population(spots: Spots) -> FieldPopulation:
@@ -499,8 +543,8 @@ raw
 product
     For raw images, Olivo-Marin's product of three scales.
 
-The last three differ from what they are named after in one point: spots of an SNR from
-`CLEAR_SNR` are kept also where the threshold, raised by the field's own many spots,
-would leave them out. On raw images a spot is a peak of the sum of the two coarsest
-scales in use.
+The last three differ from what they are named after in one point: where more spots of
+an SNR from `CLEAR_SNR` lie below the threshold than above, the field's own many spots
+have raised it, and they are kept. On raw images a spot is a peak of the sum of the two
+coarsest scales in use.
 """
