@@ -216,7 +216,7 @@ def test_a_slip_in_a_class_is_named_and_mended(detector: Any, reason: str) -> No
 
 
 def test_an_image_that_is_one_block_proves_nothing() -> None:
-    with pytest.raises(ContractError, match=r"one block.*more than 56 px"):
+    with pytest.raises(ContractError, match=r"one block.*more than 44 px"):
         check_detector(GOOD, images=[np.zeros((40, 40), np.float32)])
 
 

@@ -38,7 +38,8 @@ def _pushed_out(ring: Index, inner: float, outer: float) -> Index:
     away = np.hypot(*ring.T)
     share = (away - away.min()) / (away.max() - away.min())
     factor = (inner + share * (outer - inner)) / away
-    return np.rint(ring * factor[:, None]).astype(np.int64)
+    farther: Index = np.rint(ring * factor[:, None]).astype(np.int64)
+    return farther
 
 
 _RING = _offsets(4.5, 6.2)

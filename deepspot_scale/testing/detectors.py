@@ -163,8 +163,7 @@ def _check_workers(detector: Detector, image: Image, whole: pd.DataFrame) -> Non
 
 def _check_shift(detector: Detector, image: Image) -> None:
     # In an even frame nothing but the place changes, the field's sums neither.
-    around = _halo(detector) + max(SHIFT) + 1
-    frame = np.pad(image, around, constant_values=image.min())
+    frame = np.pad(image, detector.halo + max(SHIFT) + 1, constant_values=image.min())
     still = _find(detector, frame, "an image in an even frame")
     moved = _find(detector, np.roll(frame, SHIFT, (0, 1)), "a shifted image")
     back = moved.assign(y=moved["y"] - SHIFT[0], x=moved["x"] - SHIFT[1])
@@ -226,7 +225,7 @@ def _check_odd(detector: Detector, image: Image) -> None:
 def _draw(detector: Detector, seed: int) -> Iterator[Image]:
     """Yield images with spots: on every seam, then anywhere."""
     rng = np.random.default_rng(seed)
-    halo = _halo(detector)
+    halo = detector.halo
     shape = 2 * halo + 3 * CORE, 2 * halo + 2 * CORE + 11
     blocks = plan_blocks(shape, block=_edge(detector), halo=halo).blocks
     cores = [block.core for block in blocks]
@@ -247,12 +246,8 @@ def _draw(detector: Detector, seed: int) -> Iterator[Image]:
 
 
 def _edge(detector: Detector) -> int:
-    return 2 * _halo(detector) + CORE
-
-
-def _halo(detector: Detector) -> int:
-    """Return what its steps read around a core: photometry may read farther."""
-    return max(detector.halo, reach())
+    # Photometry may read farther than the detector: a core is left.
+    return max(2 * detector.halo + CORE, 2 * reach() + CORE // 2)
 
 
 def _label(image: Image) -> xr.DataArray:

@@ -97,9 +97,9 @@ class Levels(NamedTuple):
     """Coefficient of the finest scale that noise does not reach."""
 
 
-CLEAR_SNR = 6.0
-"""Least SNR of a spot that is kept below its field's threshold. Of noise, white or
-smoothed, the brightest peak of a field has less than 5."""
+CLEAR_SNR = 8.0
+"""Least SNR of a clear spot. The brightest peak of noise, white or smoothed, has less
+than 7, and that at the field's edge, where the ring repeats pixels."""
 NOISE = IcyThreshold((100.0,))
 """Tells what may be more than noise at the finest scale."""
 SURE = 0.9
@@ -272,7 +272,7 @@ class WaveletDetector:
         core
             The block's core.
         """
-        passed = _passed(survey, levels).all(axis=0)
+        passed = (survey.planes >= np.array(levels.used)[:, None]).all(axis=0)
         mask = _spread(survey, survey.places[passed], True)
         response = _spread(survey, survey.places, survey.response)
         spots = peaks.climb(mask, response)
@@ -291,16 +291,20 @@ class WaveletDetector:
         within two (large) pixels, where nothing passes the threshold, so that no spot
         is found twice. The area is that of the peak's 5x5 (large) pixels.
         """
-        passed = _passed(survey, levels)
-        own = passed.all(axis=0)
         if self.on == "raw":
-            could = passed.any(axis=0) | (survey.finest >= levels.finest)
+            could = survey.finest >= levels.finest
+            for plane, least in zip(survey.planes, levels.used, strict=True):
+                could |= plane >= least
         else:
             could = survey.values >= SURE * wavelet.LEVELS
-        mask = _spread(survey, survey.places[could], True)
-        taken = _spread(survey, survey.places[own], True)
+        index = np.flatnonzero(could)  # few of many: what follows is cheap
+        places = survey.places[index]
+        passes = survey.planes[:, index] >= np.array(levels.used)[:, None]
+        own = passes.all(axis=0)
+        mask = _spread(survey, places, True)
+        taken = _spread(survey, places[own], True)
         response = _spread(survey, survey.places, survey.response)
-        y, x = np.divmod(survey.places[could & ~own], survey.box.shape[1])
+        y, x = np.divmod(places[~own], survey.box.shape[1])
         near = inside(core, y + survey.box.y.start, x + survey.box.x.start)
         y, x = peaks.highest_near(response, taken, y[near], x[near], 2 * self.binning)
         area = peaks.count_near(mask, y, x, 2 * self.binning)
@@ -412,12 +416,6 @@ class WaveletDetector:
 
 def _sums(survey: Survey) -> FieldSums:
     return FieldSums(survey.state, survey.finest_sums)
-
-
-def _passed(survey: Survey, levels: Levels) -> NDArray[np.bool_]:
-    """Return which pixels pass at each scale."""
-    passed: NDArray[np.bool_] = survey.planes >= np.array(levels.used)[:, None]
-    return passed
 
 
 def _spread(survey: Survey, places: NDArray[np.int64], values: Any) -> NDArray[Any]:
