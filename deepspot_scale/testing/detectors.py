@@ -227,7 +227,8 @@ def _draw(detector: Detector, seed: int) -> Iterator[Image]:
     rng = np.random.default_rng(seed)
     halo = detector.halo
     shape = 2 * halo + 3 * CORE, 2 * halo + 2 * CORE + 11
-    blocks = plan_blocks(shape, block=_edge(detector), halo=halo).blocks
+    read = max(halo, reach())
+    blocks = plan_blocks(shape, block=_edge(detector), halo=read).blocks
     cores = [block.core for block in blocks]
     about = ((-0.5, CORE / 2), (CORE / 2, -0.5), (-0.5, -0.5))
     seams = [(core.y.start + y, core.x.start + x) for core in cores for y, x in about]

@@ -86,6 +86,8 @@ class PointDetector:
 
         How wide the spots are that it finds is the function's own affair.
         """
+        if binning == 1:
+            return self
         wider = self.binning * binning
         return replace(self, halo=max(self.halo, reach(wider)), binning=wider)
 

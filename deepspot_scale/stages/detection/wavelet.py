@@ -98,8 +98,8 @@ class Levels(NamedTuple):
 
 
 CLEAR_SNR = 8.0
-"""Least SNR of a clear spot. The brightest peak of noise, white or smoothed, has less
-than 7, and that at the field's edge, where the ring repeats pixels."""
+"""Least SNR of a clear spot. The brightest peak of noise, white or smoothed by 1.5 px,
+has less than 7, and that at the field's edge, where the ring repeats pixels."""
 NOISE = IcyThreshold((100.0,))
 """Tells what may be more than noise at the finest scale."""
 SURE = 0.9
