@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.answers import BRIGHTNESS, IMAGE
@@ -97,9 +98,6 @@ class Levels(NamedTuple):
     """Coefficient of the finest scale that noise does not reach."""
 
 
-CLEAR_SNR = 8.0
-"""Least SNR of a clear spot. The brightest peak of noise, white or smoothed by 1.5 px,
-has less than 7, and that at the field's edge, where the ring repeats pixels."""
 NOISE = IcyThreshold((100.0,))
 """Tells what may be more than noise at the finest scale."""
 SURE = 0.9
@@ -112,7 +110,8 @@ MOST_UNSURE = 2
 
 CLEAR_SNR = 10.0
 """A spot of this SNR is never too faint, whatever outshines it: a transcription site,
-an aggregate."""
+an aggregate. The brightest peak of noise, white or smoothed by 1.5 px, has less than 7,
+and that at the field's edge, where the ring repeats pixels."""
 
 
 class FieldPopulation(NamedTuple):
@@ -483,17 +482,19 @@ class _CandidateStep:
 
     def __call__(self, here: BlockContext, agreed: Answers) -> Spots:
         survey, detector = here.answers[SURVEY], self.detector
-        found = detector.find(survey, agreed[LEVELS], here.block.core)
-        n_own = found.area.size
-        if detector.clear_snr > 0:
-            found += detector.find_clear(survey, agreed[LEVELS], here.block.core)
-        value = _value_at(survey, found)
-        spots = measure_spots(found, value, here, agreed, step=detector.binning)
-        kept = spots.table["snr"].to_numpy() >= detector.clear_snr
-        n_clear = int(kept[n_own:].sum())
-        kept[:n_own] = True
-        table = spots.table[kept].reset_index(drop=True)
-        return spots._replace(table=table, n_crowded=n_clear)
+        levels, core = agreed[LEVELS], here.block.core
+
+        def measure(found: Candidates) -> Spots:
+            value = _value_at(survey, found)
+            return measure_spots(found, value, here, agreed, step=detector.binning)
+
+        own = measure(detector.find(survey, levels, core))
+        if detector.clear_snr == 0:
+            return own
+        beside = measure(detector.find_clear(survey, levels, core)).table
+        clear = beside[beside["snr"] >= detector.clear_snr]
+        table = pd.concat([own.table, clear], ignore_index=True)
+        return own._replace(table=table, n_crowded=len(clear))
 
 
 def _value_at(survey: Survey, found: Candidates) -> NDArray[np.float32]:

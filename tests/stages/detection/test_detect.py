@@ -280,7 +280,7 @@ def test_spots_below_a_threshold_that_crowding_raised_are_counted():
     by_name = replace(PRESETS["raw"], clear_snr=0.0)
     assert len(find(crowded, by_name, 4096).table) == len(points) - found.n_crowded
     # Where as many pass, the threshold holds, and those below are only counted.
-    uneven, points = grid_of_spots(16, 1.0, 300.0, noise=12)
+    uneven, points = grid_of_spots(16, 1.0, 450.0, noise=12)
     bright, n = points[::2], len(points) // 2
     heights, sigmas = np.full(n, 3e4), np.ones(n)
     light = render_spots(uneven.shape, bright, heights, sigmas)
