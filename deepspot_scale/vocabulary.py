@@ -157,7 +157,7 @@ SPOTS = (
     Column("y_um", "float64", "in micrometres, with the image's translation; or NaN"),
     Column("x_um", "float64", "likewise; NaN without a pixel size"),
     Column("enhanced", "float32", "enhanced intensity, 0 to 1: the certainty"),
-    Column("intensity", "float32", "raw 3x3 mean minus local background, counts"),
+    Column("intensity", "float32", "raw 3x3 mean minus background; to sigma 3.5 px"),
     Column("snr", "float32", "intensity over the local noise (robust std of a ring)"),
     Column("area", "int32", "pixels of the detected object"),
     Column("cell", "int64", "label of the cell at the spot; 0: outside all cells"),

@@ -220,9 +220,9 @@ def test_an_image_that_is_one_block_proves_nothing() -> None:
         check_detector(GOOD, images=[np.zeros((40, 40), np.float32)])
 
 
-def test_a_halo_that_photometry_can_not_do_with_is_refused() -> None:
-    with pytest.raises(SettingsError, match="at least 8 px"):
-        PointDetector(peaks, halo=7)
+def test_parts_of_a_point_detector_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(SettingsError, match="at least 0 px"):
+        PointDetector(peaks, halo=-1)
     with pytest.raises(SettingsError, match="on enhanced or raw"):
         PointDetector(peaks, halo=8, on="both")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="find is a function"):

@@ -105,15 +105,16 @@ class Spots(NamedTuple):
     n_faint: int = 0
     """Spots left out: far fainter than typical of the field, doubtful, or beside
     pixels that were not imaged."""
+    n_crowded: int = 0
+    """Clear spots below the field's threshold, whether kept or not."""
 
     def __add__(self, other: object) -> Spots:
         """Put two blocks' spots together."""
         if not isinstance(other, Spots):
             return NotImplemented
         both = pd.concat([self.table, other.table], ignore_index=True)
-        return Spots(
-            both, self.n_dropped + other.n_dropped, self.n_faint + other.n_faint
-        )
+        counts = zip(self[1:], other[1:], strict=True)
+        return Spots(both, *(one + another for one, another in counts))
 
 
 def inside(core: Box, y: NDArray[np.int64], x: NDArray[np.int64]) -> Any:

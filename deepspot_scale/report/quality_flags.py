@@ -56,6 +56,10 @@ FLAGS: Final = {
     "left out": f"{BLANK} spots or more, and more than were kept, were left out as far "
     "fainter than the others or doubtful: --min-relative-intensity 0 and --floor .25 "
     "keep them",
+    "crowded": f"{BLANK} clear spots or more, and more than half as many as were "
+    "found, lie below the detector's own threshold, which rises with the number of "
+    "spots in a field; where they are the majority they were kept, but dimmer ones are "
+    "missing: use the network with its own detector (enhanced)",
     "border cells": f"more than {BORDER:.0%} of its cells touch the edge of the field, "
     "so they are seen in part: use a larger field or fewer cells",
 }
@@ -105,6 +109,7 @@ def flag_fields(
         run.done[run.done["n_spots"] == 0].assign(flag="no spots", detail=""),
         _blank(raw_spots),
         _left_out(run.done),
+        _crowded(run.done),
         _at_border(run.read("cells", ["t", "cell", "touches_border"])),
     ]
     kept = [table[_LINE] for table in tables if len(table)]
@@ -152,6 +157,18 @@ def _left_out(done: pd.DataFrame) -> pd.DataFrame:
     pairs = zip(many["n_faint"], many["n_spots"], strict=True)
     detail = [f"{n} left out, {kept} kept" for n, kept in pairs]
     return many.assign(flag="left out", detail=detail)
+
+
+def _crowded(done: pd.DataFrame) -> pd.DataFrame:
+    if "n_crowded" not in done:  # nothing was detected, or by an earlier version
+        return done.iloc[:0]
+    many = done["n_crowded"] >= BLANK
+    crowded = done[many & (2 * done["n_crowded"] > done["n_spots"])]
+    pairs = zip(crowded["n_crowded"], crowded["n_spots"], strict=True)
+    detail = [
+        f"{n} clear spots below the threshold, {of} spots found" for n, of in pairs
+    ]
+    return crowded.assign(flag="crowded", detail=detail)
 
 
 def _at_border(cells: pd.DataFrame) -> pd.DataFrame:

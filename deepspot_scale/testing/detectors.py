@@ -18,7 +18,12 @@ import pandas as pd
 import xarray as xr
 
 from deepspot_scale.blockwise.geometry import plan_blocks
-from deepspot_scale.blockwise.spots import DETECTED, Detector, require_detector
+from deepspot_scale.blockwise.spots import (
+    DETECTED,
+    Detector,
+    reach,
+    require_detector,
+)
 from deepspot_scale.errors import ContractError, FieldError, SettingsError
 from deepspot_scale.simulation import render_spots
 from deepspot_scale.testing.steps import CORE, Image, check_steps, send_copy
@@ -222,7 +227,8 @@ def _draw(detector: Detector, seed: int) -> Iterator[Image]:
     rng = np.random.default_rng(seed)
     halo = detector.halo
     shape = 2 * halo + 3 * CORE, 2 * halo + 2 * CORE + 11
-    blocks = plan_blocks(shape, block=_edge(detector), halo=halo).blocks
+    read = max(halo, reach())
+    blocks = plan_blocks(shape, block=_edge(detector), halo=read).blocks
     cores = [block.core for block in blocks]
     about = ((-0.5, CORE / 2), (CORE / 2, -0.5), (-0.5, -0.5))
     seams = [(core.y.start + y, core.x.start + x) for core in cores for y, x in about]
@@ -241,7 +247,8 @@ def _draw(detector: Detector, seed: int) -> Iterator[Image]:
 
 
 def _edge(detector: Detector) -> int:
-    return 2 * detector.halo + CORE
+    # Photometry may read farther than the detector: a core is left.
+    return max(2 * detector.halo + CORE, 2 * reach() + CORE // 2)
 
 
 def _label(image: Image) -> xr.DataArray:

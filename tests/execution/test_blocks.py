@@ -53,7 +53,7 @@ def _assert_same(one: PlaneResult, other: PlaneResult) -> None:
         pd.testing.assert_frame_equal(table, other.tables[name], check_exact=True)
         assert len(table) > (0 if name == "quality" else 10)
     assert one.counts == other.counts
-    assert set(one.counts) == {"n_dropped", "n_faint"}
+    assert set(one.counts) == {"n_dropped", "n_faint", "n_crowded"}
 
 
 def test_blocks_on_many_workers_answer_as_one_worker_with_the_network(

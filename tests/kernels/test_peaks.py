@@ -9,6 +9,8 @@ from deepspot_scale.kernels.peaks import (
     RING_REACH,
     climb,
     connect,
+    count_near,
+    highest_near,
     photometry,
     refine,
 )
@@ -101,6 +103,31 @@ def test_components_are_those_of_scipy(given_):
     )
 
 
+@few
+@given(masks_and_responses(), st.data())
+def test_highest_pixels_are_those_of_a_loop(given_, data):
+    taken, response = given_
+    distance = data.draw(st.integers(1, 4))
+    y, x = np.nonzero(data.draw(hnp.arrays(bool, response.shape)))
+    place = np.arange(response.size).reshape(response.shape)
+
+    def near(image, row, column):
+        top, left = max(0, row - distance), max(0, column - distance)
+        return image[top : row + distance + 1, left : column + distance + 1].ravel()
+
+    def is_highest(row, column):
+        values, at = near(response, row, column), near(place, row, column)
+        order = list(zip(values, at, strict=True))
+        alone = not near(taken, row, column).any()
+        return alone and max(order)[1] == place[row, column]
+
+    expected = [(r, c) for r, c in zip(y, x, strict=True) if is_highest(r, c)]
+    got = highest_near(response, taken, y, x, distance)
+    assert list(zip(*got, strict=True)) == expected
+    counted = [near(taken, r, c).sum() for r, c in zip(y, x, strict=True)]
+    np.testing.assert_array_equal(count_near(taken, y, x, distance), counted)
+
+
 def test_the_origin_of_a_window_shows_in_no_bit_of_a_place():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 4000, (60, 70)).astype(np.uint16)
@@ -122,20 +149,38 @@ def test_the_origin_of_a_window_shows_in_no_bit_of_a_place():
 
 
 def slow_photometry(image, y, x, least_noise):
-    """One spot after the other, the border repeated."""
+    """One spot after the other, the border repeated, the ring widened by the rule."""
     pad = RING_REACH
     padded = np.pad(image.astype(np.float64), pad, mode="edge")
     dy, dx = np.mgrid[-pad : pad + 1, -pad : pad + 1]
     distance = np.hypot(dy, dx)
-    ring = (distance >= 4.5) & (distance <= 6.2)
+    flank = (distance >= 2.2) & (distance <= 3.7)
+    narrowest = np.argwhere((distance >= 4.5) & (distance <= 6.2)) - pad
+
+    away = np.hypot(*narrowest.T)
+    limits = away.min(), away.max()
+
+    def ground(window, inner, outer):
+        far = np.interp(away, limits, [inner, outer])
+        at = np.rint(narrowest * (far / away)[:, None]).astype(int) + pad
+        ring = window[at[:, 0], at[:, 1]]
+        background = np.median(ring)
+        noise = 1.4826 * np.median(np.abs(ring - background))
+        return background, max(noise, least_noise)
+
     answer = []
     for row, column in zip(y, x, strict=True):
         window = padded[row : row + 2 * pad + 1, column : column + 2 * pad + 1]
-        background = np.median(window[ring])
-        noise = 1.4826 * np.median(np.abs(window[ring] - background))
-        near = window[pad - 1 : pad + 2, pad - 1 : pad + 2]
-        intensity = near.mean() - background
-        answer.append((intensity, intensity / max(noise, least_noise)))
+        middle = window[pad - 1 : pad + 2, pad - 1 : pad + 2].mean()
+        background, noise = ground(window, *limits)
+        for share, inner, outer in ((0.19, 7, 9), (0.42, 12, 14.3)):
+            light = np.median(window[flank]) - background
+            if light > share * (middle - background) and light > 0.85 * noise:
+                wider = ground(window, inner, outer)
+                if wider[1] <= 1.5 * noise:
+                    background, noise = wider
+        intensity = middle - background
+        answer.append((intensity, intensity / noise))
     return np.array(answer).T
 
 
@@ -180,6 +225,54 @@ def test_intensity_of_a_spot_on_even_ground_is_its_mean_over_nine_pixels():
     intensity, snr = photometry(image, at, at, least_noise=2.0)
     assert intensity[0] == pytest.approx(spot[14:17, 14:17].mean(), rel=1e-3)
     assert snr[0] == pytest.approx(intensity[0] / 2.0)
+
+
+@pytest.mark.parametrize("sigma", [0.8, 1.0, 1.5, 1.8, 2.2, 2.5, 3.0, 3.2, 3.5])
+@pytest.mark.parametrize("height", [200.0, 1000.0, 5000.0])
+def test_intensity_and_snr_hold_for_spots_of_all_widths_to_3_5_px(sigma, height):
+    rng = np.random.default_rng(4)
+    places = np.stack(np.meshgrid(np.arange(20, 400, 40), np.arange(20, 400, 40)), -1)
+    points = places.reshape(-1, 2) + rng.uniform(-0.5, 0.5, (100, 2))
+    light = render_spots((400, 400), points, np.full(100, height), np.full(100, sigma))
+    image = light + rng.normal(200, 20, light.shape)
+    y, x = np.rint(points).astype(int).T
+    true = ndimage.uniform_filter(light, 3)[y, x]
+    intensity, snr = photometry(image, y, x, least_noise=0.3)
+    assert np.median(intensity / true) == pytest.approx(1, abs=0.02)
+    assert np.median(snr / (true / 20)) == pytest.approx(1, abs=0.1)
+
+
+def test_narrow_spots_keep_the_narrow_ring():
+    rng = np.random.default_rng(5)
+    places = np.stack(np.meshgrid(np.arange(10, 400, 16), np.arange(10, 400, 16)), -1)
+    points = places.reshape(-1, 2) + rng.uniform(-0.5, 0.5, (625, 2))
+    light = render_spots((410, 410), points, np.full(625, 1000.0), np.full(625, 1.2))
+    image = light + rng.normal(200, 20, light.shape)
+    y, x = np.rint(points).astype(int).T
+    side = np.arange(-6, 7)
+    dy, dx = (each.ravel() for each in np.meshgrid(side, side, indexing="ij"))
+    ring = (dy**2 + dx**2 >= 4.5**2) & (dy**2 + dx**2 <= 6.2**2)
+    rows, columns = y + dy[ring][:, None], x + dx[ring][:, None]
+    inner = (y > 6) & (x > 6) & (y < 403) & (x < 403)
+    background = np.median(image[rows[:, inner], columns[:, inner]], axis=0)
+    middle = ndimage.uniform_filter(image, 3)[y, x][inner]
+    intensity, _ = photometry(image, y, x, least_noise=0.3)
+    np.testing.assert_allclose(intensity[inner], middle - background, rtol=1e-9)
+
+
+def test_a_ring_full_of_other_spots_is_not_taken():
+    # Spots of 2.5 px on a grid of 12 px: ring three lies on the eight neighbours.
+    rng = np.random.default_rng(6)
+    places = np.stack(np.meshgrid(np.arange(6, 300, 12), np.arange(6, 300, 12)), -1)
+    points = places.reshape(-1, 2).astype(float)
+    n = len(points)
+    light = render_spots((306, 306), points, np.full(n, 1000.0), np.full(n, 2.5))
+    image = light + rng.normal(200, 20, light.shape)
+    inner = ((points > 40) & (points < 260)).all(axis=1)
+    y, x = points[inner].astype(int).T
+    intensity, snr = photometry(image, y, x, least_noise=0.3)
+    assert np.median(intensity) > 0.8 * 890
+    assert np.median(snr) > 0.35 * 890 / 20
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 5), (20, 20)])

@@ -99,6 +99,15 @@ def test_a_field_without_spots_whose_raw_image_has_some_is_blank():
     ]
 
 
+def test_fields_whose_spots_lie_below_the_threshold_are_flagged_as_crowded():
+    run = run_of([30, 30, 50, 40], n_crowded=[15, 19, 26, 20])
+    flags = flag_fields(run, empty_table(QUALITY), NO_RAW)
+    assert flagged(flags) == [("02", "crowded")]
+    assert (
+        flags["detail"].iloc[0] == "26 clear spots below the threshold, 50 spots found"
+    )
+
+
 def test_fields_of_which_most_spots_were_left_out_are_flagged():
     run = run_of([30, 30, 5, 0], n_faint=[30, 31, 19, 20])
     flags = flag_fields(run, empty_table(QUALITY), NO_RAW)

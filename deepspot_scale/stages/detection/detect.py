@@ -73,10 +73,11 @@ def find_detector(
 
 
 class LeftOut(NamedTuple):
-    """How many spots of a field are not in its table."""
+    """How many spots of a field are not in its table, or nearly were not."""
 
     n_dropped: int
     n_faint: int
+    n_crowded: int
 
     def __add__(self, other: object) -> LeftOut:
         """Add what other blocks left out."""
@@ -90,7 +91,7 @@ LEFT_OUT: Key[LeftOut] = Key("left_out")
 
 def _count_left_out(here: BlockContext, _: Answers) -> LeftOut:
     spots = here.answers[DETECTED]
-    return LeftOut(spots.n_dropped, spots.n_faint)
+    return LeftOut(spots.n_dropped, spots.n_faint, spots.n_crowded)
 
 
 def _n_dropped(left_out: LeftOut) -> int:
@@ -99,6 +100,10 @@ def _n_dropped(left_out: LeftOut) -> int:
 
 def _n_faint(left_out: LeftOut) -> int:
     return left_out.n_faint
+
+
+def _n_crowded(left_out: LeftOut) -> int:
+    return left_out.n_crowded
 
 
 def _spot_table(agreed: Answers, plane: PlaneIdentity) -> pd.DataFrame:
@@ -110,12 +115,14 @@ def detector_work(detector: Detector, layer: str) -> Work:
     count = Step(LEFT_OUT, _count_left_out, uses=(DETECTED,))
     large = "peaks dropped because their object is too large"
     faint = "spots left out: far too faint for their field, or doubtful"
+    crowded = "clear spots below the threshold; kept if more than those above"
     return Work(
         (*detector.steps(layer), count),
         (
             Table("spots", SPOTS, (DETECTED,), _spot_table),
             Count("n_dropped", large, LEFT_OUT, _n_dropped),
             Count("n_faint", faint, LEFT_OUT, _n_faint),
+            Count("n_crowded", crowded, LEFT_OUT, _n_crowded),
         ),
     )
 

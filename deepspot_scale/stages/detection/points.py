@@ -64,7 +64,7 @@ class PointDetector:
     be absolute: one taken from the image it is handed would differ from block to
     block."""
     halo: int
-    """Pixels around a point that `find` looks at, at least 8."""
+    """Pixels around a point that `find` looks at."""
     on: Literal["enhanced", "raw"] = "enhanced"
     """The image that is handed over."""
     refine: bool = True
@@ -76,11 +76,8 @@ class PointDetector:
         """Check the parts."""
         if not callable(self.find):
             raise SettingsError(f"find is a function, got {type(self.find).__name__}")
-        if self.halo < reach(self.binning):
-            raise SettingsError(
-                f"the halo is at least {reach(self.binning)} px, which photometry "
-                f"reads; got {self.halo}"
-            )
+        if self.halo < 0:
+            raise SettingsError(f"the halo is at least 0 px, got {self.halo}")
         if self.on not in {"enhanced", "raw"}:
             raise SettingsError(f"a detector is on enhanced or raw, not {self.on!r}")
 
@@ -89,6 +86,8 @@ class PointDetector:
 
         How wide the spots are that it finds is the function's own affair.
         """
+        if binning == 1:
+            return self
         wider = self.binning * binning
         return replace(self, halo=max(self.halo, reach(wider)), binning=wider)
 

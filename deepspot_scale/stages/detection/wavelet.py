@@ -3,7 +3,10 @@
 A detector surveys each block (wavelet sums that make the field's threshold, and the
 few pixels that could pass any threshold), then finds the spots whose peak lies in the
 block's core, and last leaves out those far fainter than is typical of the field, and
-in fields of hardly any sure spot the doubtful ones.
+in fields of hardly any sure spot the doubtful ones. Thresholds that follow from all of
+a field's pixels rise with the number of its spots, until in a crowded field none
+passes; so spots that stand clear of their own surroundings are counted, and kept where
+they are more than those that pass.
 Presets differ in their thresholds alone. Nothing here knows networks, files or plates.
 
 What decides about a pixel reaches no farther than `halo`, and all sums are of whole
@@ -13,9 +16,10 @@ numbers, so the blocks of a field give exactly the spots of the whole field.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.answers import BRIGHTNESS, IMAGE
@@ -64,8 +68,38 @@ class Survey(NamedTuple):
     """(n,) what peaks are peaks of."""
     values: NDArray[np.float32]
     """(n,) the surveyed image, 0..65535."""
+    finest: NDArray[np.float32]
+    """(n,) coefficients at the finest scale, whether in use or not."""
+    finest_sums: NDArray[np.int64]
+    """Mergeable sums of that scale over the core."""
 
 
+class FieldSums(NamedTuple):
+    """What makes the thresholds of a field."""
+
+    state: NDArray[np.int64]
+    """Of the scales in use."""
+    finest: NDArray[np.int64]
+    """Of the finest scale."""
+
+    def __add__(self, other: object) -> FieldSums:
+        """Add the sums of other pixels."""
+        if not isinstance(other, FieldSums):
+            return NotImplemented
+        return FieldSums(self.state + other.state, self.finest + other.finest)
+
+
+class Levels(NamedTuple):
+    """Thresholds of a field."""
+
+    used: list[float]
+    """Least coefficient of each scale in use."""
+    finest: float
+    """Coefficient of the finest scale that noise does not reach."""
+
+
+NOISE = IcyThreshold((100.0,))
+"""Tells what may be more than noise at the finest scale."""
 SURE = 0.9
 """Enhanced value from which on a spot says what is typical of its field."""
 LEAST_SURE = 5
@@ -76,7 +110,8 @@ MOST_UNSURE = 2
 
 CLEAR_SNR = 10.0
 """A spot of this SNR is never too faint, whatever outshines it: a transcription site,
-an aggregate."""
+an aggregate. The brightest peak of noise, white or smoothed by 1.5 px, has less than 7,
+and that at the field's edge, where the ring repeats pixels."""
 
 
 class FieldPopulation(NamedTuple):
@@ -98,8 +133,11 @@ class Cutoffs(NamedTuple):
 
 
 SURVEY: Key[Survey] = Key("survey")
-LEVELS: Key[list[float]] = Key("levels")
-"""Least coefficient of each scale, in this field."""
+LEVELS: Key[Levels] = Key("levels")
+MEASURED: Key[Spots] = Key("measured_spots")
+"""Spots that pass, and behind them `n_crowded` clear ones that do not."""
+CROWDED: Key[bool] = Key("crowded")
+"""Whether clear spots that do not pass are more than those that pass."""
 CANDIDATES: Key[Spots] = Key("candidates")
 CUTOFFS: Key[Cutoffs] = Key("cutoffs")
 
@@ -130,6 +168,10 @@ class WaveletDetector:
     fainter ones that the network is sure of hold half of the light each."""
     texture_floor: float = 0.0
     """The floor where more than `MOST_UNSURE` spots are unsure for each sure one."""
+    clear_snr: float = 0.0
+    """Spots from this SNR on that pass the threshold of one scale only, or none on
+    enhanced images, where they must be sure, are clear: they are counted, and kept
+    where they are more than those that pass; 0: not looked for."""
     binning: int = 1
     """Pixels between the points that make a spot's peak, place, intensity and SNR."""
 
@@ -192,7 +234,10 @@ class WaveletDetector:
         planes = wavelet.planes(image, max(self.scales))
         used = np.stack([planes[scale - 1] for scale in self.scales])
         finest = planes[self.binning.bit_length() - 1 :]
-        fine = finest[0] + finest[1] if len(finest) > 2 else finest[0]
+        if self.on == "raw":  # at finer scales each bump of noise would be a peak
+            response = used[-1] if len(used) == 1 else used[-2] + used[-1]
+        else:
+            response = finest[0] + finest[1] if len(finest) > 2 else finest[0]
         in_core = core.within(pixels.box)
         state = self.threshold.count(used[:, *in_core].reshape(len(self.scales), -1))
         box = core.grow(self.rim, (pixels.box.y.stop, pixels.box.x.stop))
@@ -206,13 +251,15 @@ class WaveletDetector:
             box,
             index,
             used[:, *cut].reshape(len(self.scales), -1)[:, index],
-            fine[cut].ravel()[index],
+            response[cut].ravel()[index],
             image[cut].ravel()[index],
+            finest[0][cut].ravel()[index],
+            NOISE.count(finest[0][in_core].reshape(1, -1)),
         )
 
     # -- second round: the spots -------------------------------------------------
 
-    def find(self, survey: Survey, levels: list[float], core: Box) -> Candidates:
+    def find(self, survey: Survey, levels: Levels, core: Box) -> Candidates:
         """Return the spots whose peak (or centre) lies in the core, before photometry.
 
         Parameters
@@ -220,15 +267,13 @@ class WaveletDetector:
         survey
             The block's survey.
         levels
-            Least coefficient of each scale.
+            Thresholds of the field.
         core
             The block's core.
         """
-        passed = (survey.planes >= np.array(levels)[:, None]).all(axis=0)
-        mask = np.zeros(survey.box.shape, bool)
-        mask.ravel()[survey.places[passed]] = True
-        response = np.zeros(survey.box.shape, np.float32)
-        response.ravel()[survey.places] = survey.response
+        passed = (survey.planes >= np.array(levels.used)[:, None]).all(axis=0)
+        mask = _spread(survey, survey.places[passed], True)
+        response = _spread(survey, survey.places, survey.response)
         spots = peaks.climb(mask, response)
         if self.split == "components":
             return self._components(spots, mask, response, survey.box, core)
@@ -237,6 +282,37 @@ class WaveletDetector:
         large = own & (spots.extent >= self.largest)
         keep = own & ~large
         return Candidates(y[keep], x[keep], None, spots.area[keep], int(large.sum()))
+
+    def find_clear(self, survey: Survey, levels: Levels, core: Box) -> Candidates:
+        """Return peaks in the core beside what passes, that may be clear spots.
+
+        They stand out at one scale, or on enhanced images are sure; and are highest
+        within two (large) pixels, where nothing passes the threshold, so that no spot
+        is found twice. The area is that of the peak's 5x5 (large) pixels.
+        """
+        if self.on == "raw":
+            could = survey.finest >= levels.finest
+            for plane, least in zip(survey.planes, levels.used, strict=True):
+                could |= plane >= least
+        else:
+            could = survey.values >= SURE * wavelet.LEVELS
+        index = np.flatnonzero(could)  # few of many: what follows is cheap
+        places = survey.places[index]
+        passes = survey.planes[:, index] >= np.array(levels.used)[:, None]
+        own = passes.all(axis=0)
+        mask = _spread(survey, places, True)
+        taken = _spread(survey, places[own], True)
+        response = _spread(survey, survey.places, survey.response)
+        y, x = np.divmod(places[~own], survey.box.shape[1])
+        near = inside(core, y + survey.box.y.start, x + survey.box.x.start)
+        y, x = peaks.highest_near(response, taken, y[near], x[near], 2 * self.binning)
+        area = peaks.count_near(mask, y, x, 2 * self.binning)
+        keep = area >= self.min_area
+        y, x = y[keep] + survey.box.y.start, x[keep] + survey.box.x.start
+        centre = None
+        if self.split == "components":
+            centre = np.stack([y, x]).astype(np.float64)
+        return Candidates(y, x, centre, area[keep], 0)
 
     def _components(
         self,
@@ -272,20 +348,10 @@ class WaveletDetector:
                 {layer: self.halo},
                 agreed=(BRIGHTNESS,) if self.on == "raw" else (),
                 settles=LEVELS,
-                share=_state,
+                share=_sums,
                 finalize=self._levels,
             ),
-            Step(
-                CANDIDATES,
-                _CandidateStep(self),
-                {IMAGE: reach(self.binning)},
-                uses=(SURVEY,),
-                agreed=(BRIGHTNESS, LEVELS),
-                settles=CUTOFFS,
-                share=_population,
-                combine=_join,
-                finalize=self._cutoffs,
-            ),
+            *self._candidate_steps(),
             Step(
                 DETECTED,
                 _leave_out,
@@ -296,8 +362,41 @@ class WaveletDetector:
             ),
         )
 
-    def _levels(self, state: NDArray[np.int64], _: Answers) -> list[float]:
-        return self.threshold.levels(state, self.scales)
+    def _candidate_steps(self) -> tuple[Step, ...]:
+        measure: dict[str, Any] = {
+            "chunk": _CandidateStep(self),
+            "reads": {IMAGE: reach(self.binning)},
+            "uses": (SURVEY,),
+            "agreed": (BRIGHTNESS, LEVELS),
+        }
+        settle: dict[str, Any] = {
+            "settles": CUTOFFS,
+            "share": _population,
+            "combine": _join,
+            "finalize": self._cutoffs,
+        }
+        if self.clear_snr == 0:
+            return (Step(CANDIDATES, **measure, **settle),)
+        return (
+            Step(
+                MEASURED,
+                **measure,
+                settles=CROWDED,
+                share=_balance,
+                finalize=_is_crowded,
+            ),
+            Step(
+                CANDIDATES,
+                _keep_clear,
+                uses=(MEASURED,),
+                agreed=(CROWDED,),
+                **settle,
+            ),
+        )
+
+    def _levels(self, sums: FieldSums, _: Answers) -> Levels:
+        (finest,) = NOISE.levels(sums.finest, (self.binning.bit_length(),))
+        return Levels(self.threshold.levels(sums.state, self.scales), finest)
 
     def _cutoffs(self, population: FieldPopulation, _: Answers) -> Cutoffs:
         wary = population.n_unsure > MOST_UNSURE * population.sure.size
@@ -314,8 +413,31 @@ class WaveletDetector:
         return self.least_share * float(ordered[np.searchsorted(light, light[-1] / 2)])
 
 
-def _state(survey: Survey) -> NDArray[np.int64]:
-    return survey.state
+def _sums(survey: Survey) -> FieldSums:
+    return FieldSums(survey.state, survey.finest_sums)
+
+
+def _spread(survey: Survey, places: NDArray[np.int64], values: Any) -> NDArray[Any]:
+    """Return values at places of the survey's box, 0 elsewhere."""
+    image = np.zeros(survey.box.shape, np.asarray(values).dtype)
+    image.ravel()[places] = values
+    return image
+
+
+def _balance(spots: Spots) -> NDArray[np.int64]:
+    """Return how many pass, and how many clear ones do not."""
+    return np.array([len(spots.table) - spots.n_crowded, spots.n_crowded])
+
+
+def _is_crowded(balance: NDArray[np.int64], _: Answers) -> bool:
+    return bool(balance[1] > balance[0])
+
+
+def _keep_clear(here: BlockContext, agreed: Answers) -> Spots:
+    spots = here.answers[MEASURED]
+    if agreed[CROWDED]:
+        return spots
+    return spots._replace(table=spots.table.iloc[: len(spots.table) - spots.n_crowded])
 
 
 def _population(spots: Spots) -> FieldPopulation:
@@ -359,10 +481,20 @@ class _CandidateStep:
     detector: WaveletDetector
 
     def __call__(self, here: BlockContext, agreed: Answers) -> Spots:
-        survey = here.answers[SURVEY]
-        found = self.detector.find(survey, agreed[LEVELS], here.block.core)
-        value = _value_at(survey, found)
-        return measure_spots(found, value, here, agreed, step=self.detector.binning)
+        survey, detector = here.answers[SURVEY], self.detector
+        levels, core = agreed[LEVELS], here.block.core
+
+        def measure(found: Candidates) -> Spots:
+            value = _value_at(survey, found)
+            return measure_spots(found, value, here, agreed, step=detector.binning)
+
+        own = measure(detector.find(survey, levels, core))
+        if detector.clear_snr == 0:
+            return own
+        beside = measure(detector.find_clear(survey, levels, core)).table
+        clear = beside[beside["snr"] >= detector.clear_snr]
+        table = pd.concat([own.table, clear], ignore_index=True)
+        return own._replace(table=table, n_crowded=len(clear))
 
 
 def _value_at(survey: Survey, found: Candidates) -> NDArray[np.float32]:
@@ -383,9 +515,15 @@ PRESETS: dict[str, WaveletDetector] = {
     "enhanced": WaveletDetector(
         (2,), IcyThreshold((np.inf,)), floor=0.25, least_share=0.3, texture_floor=0.5
     ),
-    "paper": WaveletDetector((2, 3), IcyThreshold((20.0, 100.0)), floor=0.1),
-    "raw": WaveletDetector((2, 3), IcyThreshold((100.0, 100.0)), on="raw"),
-    "product": WaveletDetector((1, 2, 3), ProductThreshold(3.0), on="raw"),
+    "paper": WaveletDetector(
+        (2, 3), IcyThreshold((20.0, 100.0)), floor=0.1, clear_snr=CLEAR_SNR
+    ),
+    "raw": WaveletDetector(
+        (2, 3), IcyThreshold((100.0, 100.0)), on="raw", clear_snr=CLEAR_SNR
+    ),
+    "product": WaveletDetector(
+        (1, 2, 3), ProductThreshold(3.0), on="raw", clear_snr=CLEAR_SNR
+    ),
 }
 """Detectors by name.
 
@@ -403,4 +541,9 @@ raw
     For raw images, Icy's threshold at its usual sensitivity.
 product
     For raw images, Olivo-Marin's product of three scales.
+
+The last three differ from what they are named after in one point: where more spots of
+an SNR from `CLEAR_SNR` lie below the threshold than above, the field's own many spots
+have raised it, and they are kept. On raw images a spot is a peak of the sum of the two
+coarsest scales in use.
 """

@@ -41,7 +41,7 @@ RAW = PointDetector(_find, halo=8, on="raw", refine=False)
 
 
 @few
-@given(st.integers(0, 999), st.integers(30, 60), st.booleans(), st.booleans())
+@given(st.integers(0, 999), st.integers(34, 60), st.booleans(), st.booleans())
 def test_blocks_of_any_size_give_the_spots_of_the_whole_field(
     seed: int, block: int, refine: bool, lazy: bool
 ) -> None:
@@ -108,3 +108,4 @@ def test_a_binned_detector_measures_wider_spots_and_reads_as_far() -> None:
     assert wide.binning == 4
     assert wide.halo > RAW.halo
     assert wide.binned(2).binning == 8
+    assert RAW.binned(1) == RAW
