@@ -23,6 +23,7 @@ FAILED = pd.DataFrame(
         "reason": ["", "no labels 'cells'"],
         "n_spots": [7, 0],
         "n_planes": [2, 0],
+        "n_absent": [0, 0],
     }
 )
 

@@ -218,7 +218,15 @@ class WaveletDetector:
 
     # -- first round: the survey -------------------------------------------------
 
-    def survey(self, pixels: Pixels, core: Box, *, low: float, high: float) -> Survey:
+    def survey(
+        self,
+        pixels: Pixels,
+        core: Box,
+        *,
+        low: float,
+        high: float,
+        imaged: NDArray[np.bool_] | None = None,
+    ) -> Survey:
         """Survey one block.
 
         Parameters
@@ -229,6 +237,8 @@ class WaveletDetector:
             The pixels that count for the field's sums.
         low, high
             Range of the image, mapped to whole numbers 0..65535.
+        imaged
+            Which of the pixels were imaged, and count for the sums; None: all.
         """
         image = wavelet.quantise(pixels.values, low, high)
         planes = wavelet.planes(image, max(self.scales))
@@ -239,7 +249,12 @@ class WaveletDetector:
         else:
             response = finest[0] + finest[1] if len(finest) > 2 else finest[0]
         in_core = core.within(pixels.box)
-        state = self.threshold.count(used[:, *in_core].reshape(len(self.scales), -1))
+        counted = used[:, *in_core].reshape(len(self.scales), -1)
+        noise = finest[0][in_core].reshape(1, -1)
+        if imaged is not None:
+            own = imaged[in_core].ravel()
+            counted, noise = counted[:, own], noise[:, own]
+        state = self.threshold.count(counted)
         box = core.grow(self.rim, (pixels.box.y.stop, pixels.box.x.stop))
         cut = box.within(pixels.box)
         could = (used[:, *cut] > 0).all(axis=0)
@@ -254,7 +269,7 @@ class WaveletDetector:
             response[cut].ravel()[index],
             image[cut].ravel()[index],
             finest[0][cut].ravel()[index],
-            NOISE.count(finest[0][in_core].reshape(1, -1)),
+            NOISE.count(noise),
         )
 
     # -- second round: the spots -------------------------------------------------
@@ -467,13 +482,15 @@ class _SurveyStep:
     layer: str
 
     def __call__(self, here: BlockContext, agreed: Answers) -> Survey:
-        low, high = 0.0, 1.0
-        pixels = here.pixels(self.layer, self.detector.halo)
-        if self.detector.on == "raw":
-            brightness = agreed[BRIGHTNESS]
-            low, high = brightness.low, brightness.high
+        pixels, core = here.pixels(self.layer, self.detector.halo), here.block.core
+        if self.detector.on == "enhanced":
+            return self.detector.survey(pixels, core, low=0.0, high=1.0)
+        brightness, imaged = agreed[BRIGHTNESS], None
+        if brightness.fill is not None:
+            imaged = pixels.values != brightness.fill
             pixels = pixels._replace(values=brightness.fill_in(pixels.values))
-        return self.detector.survey(pixels, here.block.core, low=low, high=high)
+        low, high = brightness.low, brightness.high
+        return self.detector.survey(pixels, core, low=low, high=high, imaged=imaged)
 
 
 @dataclass(frozen=True)
