@@ -176,6 +176,7 @@ def _hold_and_run(
     """Hold the run folder, do what is left, and leave with the code that tells how."""
     from deepspot_scale.io.tables import Folder
     from deepspot_scale.runs.lease import hold_run
+    from deepspot_scale.runs.progress import describe_counts
 
     with heed_signals() as asked, hold_run(Folder(out), say=say) as lease:
         prepared = prepare()
@@ -197,6 +198,8 @@ def _hold_and_run(
         f"{end.done} fields done, {end.failed} failed, {end.skipped - before} skipped "
         f"as done before, {before} as failed before, {end.n_spots} spots"
     )
+    for line in describe_counts(prepared.job.pipeline.counts, end.counts):
+        say(f"{line}; by field: fields.parquet")
     if end.absence:
         say(f"warning: {end.absence}")
     typer.echo(report)
@@ -296,6 +299,8 @@ def detect(
             write(found.table)
     begun.replace(out)
     say(f"{len(found.table)} spots in {found.n_images} images")
+    for line in found.left_out:
+        say(line)
     if channels is None and len(found.channels) > 1:
         names = ", ".join(found.channels)
         say(f"of the channels {names} the first was used; others by --channel")

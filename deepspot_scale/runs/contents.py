@@ -97,7 +97,7 @@ OLD = Contents(
     (
         *FIELDS,
         Column("n_dropped", "int64", "peaks dropped: their object is too large"),
-        Column("n_faint", "int64", "spots left out: far too faint, or doubtful"),
+        Column("n_faint", "int64", "spots left out: too faint, doubtful, or cut off"),
     ),
     {},
 )

@@ -57,7 +57,8 @@ def execute_run(
     prepared = replace(prepared, job=replace(prepared.job, token=uuid4().hex))
     job = prepared.job
     total = len(prepared.tasks) + len(prepared.missing)
-    progress = Progress(total, prepared.skipped)
+    counts = {count.name: 0 for count in job.pipeline.counts}
+    progress = Progress(total, prepared.skipped, counts=counts)
     began = time.monotonic()
     on_progress(progress)
     left = [task.entry.address for task in (*prepared.tasks, *prepared.missing)]

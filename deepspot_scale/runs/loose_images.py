@@ -6,6 +6,7 @@ Nothing here knows how a field is processed.
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from deepspot_scale.io.field import open_field
 from deepspot_scale.io.plate import leave_aside, open_plate
 from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.runs.process import FATAL, explain
+from deepspot_scale.runs.progress import describe_counts
 from deepspot_scale.settings import Settings, assemble
 from deepspot_scale.tables import join_tables
 from deepspot_scale.vocabulary import SPOTS
@@ -40,6 +42,8 @@ class ImageSpots:
     """Reason by path."""
     channels: tuple[str, ...]
     """Channels of the image that has the most."""
+    left_out: tuple[str, ...] = ()
+    """What was left out or is doubtful in these images, counted: lines for people."""
 
 
 def detect_images(
@@ -66,14 +70,13 @@ def detect_images(
     """
     pipeline = assemble(settings, device=device)
     tables, names, failed, n_images = [], set[str](), {}, 0
-    channels: tuple[str, ...] = ()
-    given = list(paths)
-    kept = leave_aside([str(path) for path in given], "the files given")
-    for path in (path for path in given if str(path) in kept):
+    channels, counts = tuple[str, ...](), Counter[str]()
+    given = {str(path): path for path in paths}
+    for name in leave_aside(list(given), "the files given"):
         try:
-            entries = open_plate(path).entries
+            entries = open_plate(given[name]).entries
         except (DeepspotError, OSError) as error:
-            failed[str(path)] = explain(error)
+            failed[name] = explain(error)
             continue
         for entry in entries:
             try:
@@ -86,16 +89,21 @@ def detect_images(
                 failed[entry.source] = explain(error)
                 continue
             n_images += 1
+            counts += _sum_counts(planes)
             _warn_of_absent(entry.source, planes)
             # If files in two folders have the same name, the path tells them apart.
-            name = entry.address.path
-            name = entry.source if name in names else name
-            names.add(name)
+            known = entry.address.path in names
+            names.add(image := entry.source if known else entry.address.path)
             spots = join_tables((plane.tables["spots"] for plane in planes), SPOTS)
-            tables.append(spots.assign(field=name))
+            tables.append(spots.assign(field=image))
             on_image(_as_shown(tables[-1]))
     table = _as_shown(join_tables(tables, SPOTS))
-    return ImageSpots(table, n_images, failed, channels)
+    left_out = describe_counts(pipeline.counts, counts)
+    return ImageSpots(table, n_images, failed, channels, tuple(left_out))
+
+
+def _sum_counts(planes: list[PlaneResult]) -> Counter[str]:
+    return sum((Counter(plane.counts) for plane in planes), Counter())
 
 
 def _warn_of_absent(source: str, planes: list[PlaneResult]) -> None:

@@ -5,12 +5,16 @@ Nothing here knows how fields are processed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from deepspot_scale.vocabulary import DONE
+
+if TYPE_CHECKING:
+    from deepspot_scale.blockwise.contract import Count
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Progress:
     """Planes of the fields that are done."""
     n_absent: int = 0
     """Fields done that have chunks which are not stored, or which are not known."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Sums of the numbers that stages count, by column of the table of fields."""
 
     @property
     def absence(self) -> str:
@@ -74,4 +80,11 @@ class Progress:
             rows,
             self.n_images + int(rows["n_planes"].sum()),
             self.n_absent + int((done & (rows["n_absent"] != 0)).sum()),
+            {name: n + int(rows[name].sum()) for name, n in self.counts.items()},
         )
+
+
+def describe_counts(counts: Iterable[Count], sums: Mapping[str, int]) -> list[str]:
+    """Return a line for each number above 0: what was counted, and its column."""
+    found = ((count, sums[count.name]) for count in counts)
+    return [f"{n} {count.meaning} ({count.name})" for count, n in found if n]

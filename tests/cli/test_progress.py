@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepspot_scale.blockwise.contract import RunContext
 from deepspot_scale.cli.progress import describe_progress, show_counts, show_progress
-from deepspot_scale.runs.progress import Progress
+from deepspot_scale.runs.progress import Progress, describe_counts
+from deepspot_scale.stages.detection.detect import DetectOptions, plan_detect
 
 FAILED = pd.DataFrame(
     {
@@ -90,3 +92,14 @@ def test_counts_end_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
         for done in range(4):
             on_count(done, 3)
     assert stream.getvalue().splitlines()[-1] == "3/3 fields"
+
+
+def test_what_was_left_out_is_said_where_there_is_any() -> None:
+    counts = plan_detect(DetectOptions(detector="raw"), RunContext()).gives[1:]
+    sums = {count.name: 0 for count in counts}
+    assert describe_counts(counts, sums) == []
+    rows = FAILED.assign(n_dropped=[0, 0], n_faint=[3, 4], n_crowded=[0, 0])
+    state = Progress(2, 0, counts=sums).after(rows, 1.0).after(rows, 2.0)
+    (line,) = describe_counts(counts, state.counts)
+    assert line.startswith("14 spots left out: ")
+    assert line.endswith("(n_faint)")

@@ -114,7 +114,7 @@ def detector_work(detector: Detector, layer: str) -> Work:
     """Return the work of a detector on a layer, and what it gives."""
     count = Step(LEFT_OUT, _count_left_out, uses=(DETECTED,))
     large = "peaks dropped because their object is too large"
-    faint = "spots left out: far too faint for their field, or doubtful"
+    faint = "spots left out: far too faint for their field, doubtful, or cut off"
     crowded = "clear spots below the threshold; kept if more than those above"
     return Work(
         (*detector.steps(layer), count),
