@@ -22,6 +22,7 @@ from deepspot_scale.cluster.local import threads_per_worker
 from deepspot_scale.evaluation.matching import Score, match_one_to_one
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image, write_labels
+from deepspot_scale.outputs import check_output_folder
 from deepspot_scale.report.page import write_report
 from deepspot_scale.runs.execute import execute_run
 from deepspot_scale.runs.prepare import prepare_run
@@ -188,6 +189,7 @@ def run_demo(
     The new folder `out` then holds plate.zarr, wells.csv, reference.csv, truth.parquet
     and RUN. The same seed gives the same plate; `workers` are worker processes.
     """
+    check_output_folder(out, "--out")
     out.mkdir(parents=True)
     truth = simulate_plate(out / "plate.zarr", seed=seed)
     settings = make_settings(

@@ -15,7 +15,8 @@ import typer
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
 from deepspot_scale.cli.signals import StopRequest, heed_signals
-from deepspot_scale.errors import RunError, SettingsError
+from deepspot_scale.errors import RunError
+from deepspot_scale.outputs import check_output_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,7 +178,9 @@ def _hold_and_run(
     from deepspot_scale.io.tables import Folder
     from deepspot_scale.runs.lease import hold_run
     from deepspot_scale.runs.progress import describe_counts
+    from deepspot_scale.runs.run_folder import check_lasting
 
+    check_lasting(Folder(out))
     with heed_signals() as asked, hold_run(Folder(out), say=say) as lease:
         prepared = prepare()
         end = _execute(prepared, where, lease, asked, performance_report)
@@ -276,10 +279,7 @@ def detect(
 
     settings["quality"] = {"use": False}
     checked = make_settings(channels=tuple(channels or ["0"]), **settings)
-    if not out.absolute().parent.is_dir():
-        raise SettingsError(f"--out: there is no folder {out.absolute().parent}")
-    if out.is_dir():
-        raise SettingsError(f"--out: {out} is a folder; give the CSV in it a name")
+    check_output_file(out, "--out")
     begun = out.with_name(f"{out.name}.partial")
     with begun.open("w", encoding="utf-8", newline="") as file:
 

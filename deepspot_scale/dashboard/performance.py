@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepspot_scale.errors import SettingsError
+from deepspot_scale.outputs import check_output_file
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -21,18 +21,9 @@ logger = logging.getLogger(__name__)
 
 
 def check_report(file: Path | None) -> None:
-    """Check before the run that the file can be written.
-
-    Raises SettingsError if its folder does not exist, or it is a folder itself.
-    """
-    if file is None:
-        return
-    if not file.absolute().parent.is_dir():
-        raise SettingsError(
-            f"--performance-report: there is no folder {file.absolute().parent}"
-        )
-    if file.is_dir():
-        raise SettingsError(f"--performance-report: {file} is a folder; name a file")
+    """Raise SettingsError before the run if the file cannot be written."""
+    if file is not None:
+        check_output_file(file, "--performance-report")
 
 
 @contextmanager

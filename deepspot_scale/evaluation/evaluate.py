@@ -27,6 +27,7 @@ from deepspot_scale.evaluation.scores import detect_array, rescale_counts, score
 from deepspot_scale.evaluation.tables import Scores, worst_images
 from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.networks.weights import find_weights
+from deepspot_scale.outputs import check_output_folder
 from deepspot_scale.plugins import installed_versions
 from deepspot_scale.runs.process import FATAL, explain
 from deepspot_scale.settings import Settings, assemble, make_settings
@@ -87,12 +88,14 @@ def evaluate(
     Raises
     ------
     SettingsError
-        There is no model or no data, or settings contradict each other.
+        There is no model or no data, settings contradict each other, or `out` cannot
+        be written to.
     PlateError, WeightsError, DeviceError
         Data, a model or a device cannot be used.
     RunError
         No image could be measured.
     """
+    check_output_folder(Path(out), "out")
     terms = terms or Terms()
     cases = list_cases(data, terms.sample)
     scores = score_models(models, cases, terms, on_image=on_image)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -84,11 +85,21 @@ class Folder:
                 ) from error
             raise
 
-    def check_writable(self) -> None:
-        """Write a file and remove it again; raises what the store raises."""
-        name = f"{PARTIAL}{uuid.uuid4().hex[:8]}"  # swept if this process is killed
-        self.write(name, b"")
-        self.remove(name)
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the folder is in this process's memory, and gone with it."""
+        return "memory" in _protocols(self._store[0]) or "memory://" in self.url
+
+    def check_writable(self, folders: Iterable[str] = ()) -> None:
+        """Write a file and remove it again, here and in sub-folders that exist.
+
+        Raises what the store raises.
+        """
+        for folder in ("", *filter(self.exists, folders)):
+            name = f"{PARTIAL}{uuid.uuid4().hex[:8]}"  # swept if this process is killed
+            name = f"{folder}/{name}" if folder else name
+            self.write(name, b"")
+            self.remove(name)
 
     def _write(self, name: str, content: bytes) -> None:
         fs, path = self._store[0], self._path(name)

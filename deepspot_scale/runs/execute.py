@@ -30,6 +30,7 @@ from deepspot_scale.runs.lease import hold_run
 from deepspot_scale.runs.prepare import Prepared, Selection, prepare_run
 from deepspot_scale.runs.process import Job, fail_batch, run_batch
 from deepspot_scale.runs.progress import Progress
+from deepspot_scale.runs.run_folder import check_lasting
 from deepspot_scale.runs.summarise import summarise_run
 from deepspot_scale.settings import Settings
 
@@ -84,6 +85,7 @@ def _iter_rows(
     if client is None:
         batches = batch_fields(prepared.tasks, prepared.plate)
         return chain(absent, _run_here(batches, job, stop))
+    check_lasting(job.out)
     networks = job.pipeline.networks
     with cluster_errors():
         n_threads = sum(map(int, client.nthreads().values()))

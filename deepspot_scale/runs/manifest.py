@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from deepspot_scale.io.tables import (
+    PARTIAL,
     Folder,
     read_columns,
     read_table,
@@ -41,7 +42,8 @@ ADDRESS = ["row", "column", "field"]
 def part_name(addresses: list[FieldAddress]) -> str:
     """Return the file name of the part that holds these fields, without ending.
 
-    Lists of fields that differ have names that differ.
+    Lists of fields that differ have names that differ, also on file systems that know
+    no case of letters, or write accents in another way.
 
     Examples
     --------
@@ -51,8 +53,12 @@ def part_name(addresses: list[FieldAddress]) -> str:
     first = addresses[0]
     words = (first.row, first.column, first.field)
     name = "-".join(word.replace("/", "_") for word in words if word)
-    short = name.encode()[:LONGEST].decode(errors="ignore")
+    # A complete file never has the mark of partial ones.
+    short = name.encode()[:LONGEST].decode(errors="ignore").replace(PARTIAL, "_")
     plain = short == name and not _JOINING & set("".join(words))
+    # Of the names that differ in case alone, as B-03-a and b-03-A, one is plain.
+    plain = plain and name.isascii()
+    plain = plain and (first.row.upper(), *map(str.lower, words[1:])) == words
     if len(addresses) == 1 and plain and bool(first.row) == bool(first.column):
         return name
     # Another batch may later start with the same field; it must not overwrite this one.

@@ -19,6 +19,7 @@ from deepspot_scale.errors import RunError, StoreError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.contents import NAME as CONTENTS
 from deepspot_scale.runs.contents import Contents, write_contents
+from deepspot_scale.runs.manifest import ENTRIES
 from deepspot_scale.settings import Settings, read_settings, write_settings
 
 LEASES = "lease"
@@ -50,6 +51,16 @@ def check_place(folder: Folder) -> None:
             )
 
 
+def check_lasting(folder: Folder) -> None:
+    """Raise RunError if a folder is gone with this process, or unseen by others."""
+    with place_errors(folder):
+        if folder.is_in_memory:
+            raise RunError(
+                f"{folder.url} is in the memory of this process alone, and its results "
+                "would be gone with it; give a folder or an object store with --out"
+            )
+
+
 def begin_run(folder: Folder, settings: Settings, contents: Contents) -> None:
     """Make a run folder, or accept one whose settings are the same.
 
@@ -69,7 +80,8 @@ def begin_run(folder: Folder, settings: Settings, contents: Contents) -> None:
                     "read but not continued; use another folder with --out"
                 )
             _refuse(folder, "settings", difference(old.to_dict(), settings.to_dict()))
-            folder.check_writable()
+            # Another user may have begun it, whose sub-folders cannot be written to.
+            folder.check_writable([ENTRIES, *contents.tables])
         else:
             write_contents(folder, contents)
             folder.write("settings.toml", write_settings(settings).encode())

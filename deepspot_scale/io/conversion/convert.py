@@ -28,6 +28,7 @@ from deepspot_scale.io.conversion.plan import (
 )
 from deepspot_scale.io.ome_zarr import metadata, writing
 from deepspot_scale.io.stores import is_url, open_node
+from deepspot_scale.outputs import check_output_folder
 from deepspot_scale.vocabulary import FieldAddress
 
 if TYPE_CHECKING:
@@ -85,9 +86,12 @@ def convert(
     ------
     PlateError
         The names form no plate, the target exists, or some files are bad.
+    SettingsError
+        Nothing can be written where the target is to be.
     """
     conversion = conversion or Conversion()
     place = _check_target(target, overwrite=overwrite)
+    check_output_folder(place.parent, "the plate")
     plan = plan_conversion(Path(folder).resolve(), conversion)
     part = place.with_name(f"{place.name}.part")
     writing.create_plate(
