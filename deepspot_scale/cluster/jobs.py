@@ -1,16 +1,19 @@
-"""Submits the jobs of a queue and reports while none of them has started a worker.
+"""Submits the jobs of a queue, and reports those that have not started a worker.
 
-A cluster of dask-jobqueue comes in; what the queue refuses is an error. Nothing here
-knows which queue it is.
+A cluster of dask-jobqueue comes in; what the queue refuses is an error. To Dask, a job
+that was cancelled, or that died before its worker started, looks like a waiting one;
+the queue is asked where its answer is understood. Nothing here knows what is computed.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +26,13 @@ if TYPE_CHECKING:
 
 FIRST_MESSAGE, NEXT_MESSAGE = 30.0, 300.0
 """Seconds without a worker until the first message, and between later ones."""
+_QUERIES = {
+    "SLURMJob": (("squeue", "--noheader", "--jobs"), r"\A\s*\Z|Invalid job id"),
+    "SGEJob": (("qstat", "-j"), r"do not exist"),
+}
+"""By dask-jobqueue's class: the command about a job, and what it answers when there is
+none any more. An answer that does not say so, such as that of a busy queue, counts as a
+waiting job; of the other queues no answer was tried."""
 
 
 def import_jobqueue() -> ModuleType:
@@ -97,18 +107,29 @@ def report_waiting(
 ) -> Iterator[None]:
     """Report regularly while no worker has started, with the last line of a job's log.
 
-    To Dask, a job that dies before its worker starts looks like a waiting job.
+    Jobs that left the queue without a worker are named, also beside working ones.
     """
     done = threading.Event()
     started = time.time()
 
     def watch() -> None:
+        cluster: Any = client.cluster
+        seen, told = set[str](), set[str]()
         pause = FIRST_MESSAGE
         while not done.wait(pause):
-            if client.scheduler_info(n_workers=1)["workers"]:
-                return
-            minutes = (time.time() - started) / 60
-            say(f"no worker after {minutes:.1f} min: {last_log_line(folder, started)}")
+            workers = client.scheduler_info(n_workers=-1)["workers"].values()
+            seen |= {str(worker["name"]) for worker in workers}
+            if not seen:
+                minutes = (time.time() - started) / 60
+                line = last_log_line(folder, started)
+                say(f"no worker after {minutes:.1f} min: {line}")
+            jobs = list(cluster.workers.items())
+            gone = set(find_gone(job for name, job in jobs if str(name) not in seen))
+            gone -= told
+            del jobs  # held here, they would keep the cluster from closing
+            for number in sorted(gone):
+                say(f"job {number} left the queue without a worker: cancelled or dead")
+            told |= gone
             pause = NEXT_MESSAGE
 
     thread = threading.Thread(target=watch, name="deepspot-waiting", daemon=True)
@@ -118,6 +139,29 @@ def report_waiting(
     finally:
         done.set()
         thread.join()
+
+
+def find_gone(jobs: Iterable[Any]) -> list[str]:
+    """Return the numbers of those submitted jobs that their queue has no more."""
+    return [str(job.job_id) for job in jobs if _is_gone(job)]
+
+
+def _is_gone(job: Any) -> bool:
+    query = _QUERIES.get(type(job).__name__)
+    if query is None or job.job_id is None:
+        return False
+    command, no_job = query
+    try:
+        asked = subprocess.run(
+            [*command, str(job.job_id)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):  # asked again later
+        return False
+    return bool(re.search(no_job, asked.stdout + asked.stderr))
 
 
 def last_log_line(folder: Path, since: float) -> str:

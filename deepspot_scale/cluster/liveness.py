@@ -12,6 +12,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from deepspot_scale.cluster.jobs import find_gone
 from deepspot_scale.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 NO_WORKER_TIMEOUT = 120.0
 """Seconds without any local worker until we give up."""
+LOOK = 30.0
+"""Seconds between two questions to a queue while there is no worker."""
 
 
 @contextmanager
@@ -41,18 +44,33 @@ def watch_workers(
 ) -> Callable[[], None]:
     """Return a function that raises ClusterError once all local workers are lost.
 
-    Jobs in a queue may wait for hours, so their workers are not checked.
+    Jobs in a queue may wait for hours: theirs are lost only when there is no worker
+    and the queue has none of the jobs any more.
     """
     from distributed import Nanny, Status
 
     cluster: Any = client.cluster
     workers = getattr(cluster, "workers", {}).values()
     nannies = [each for each in workers if isinstance(each, Nanny)]
-    last_seen = clock()
+    last_seen = last_look = clock()
+
+    def check_jobs() -> None:
+        nonlocal last_look
+        if not workers or clock() - last_look < LOOK or cluster.scheduler.workers:
+            return
+        last_look = clock()
+        # No name holds a job: a cluster that closes wants them to be gone.
+        if len(gone := find_gone(list(workers))) == len(workers):
+            raise ClusterError(
+                f"no job is left in the queue and no worker came: job "
+                f"{', '.join(gone[:5])} was cancelled, or died at once, see its log; "
+                "finished fields are kept. Give the same command again"
+            )
 
     def check() -> None:
         nonlocal last_seen
         if not nannies:
+            check_jobs()
             return
         gone = all(each.status in {Status.closed, Status.failed} for each in nannies)
         if cluster.scheduler.workers:

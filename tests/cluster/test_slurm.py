@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from deepspot_scale.cluster import jobs
+from deepspot_scale.cluster import jobs, liveness
 from deepspot_scale.cluster.client import open_client
-from deepspot_scale.errors import SettingsError
+from deepspot_scale.errors import ClusterError, SettingsError
 from deepspot_scale.runs.execute import execute_run
 from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.settings import make_settings
@@ -212,6 +212,33 @@ def test_jobs_that_die_too_early_are_told_of_and_need_not_be_waited_for(
         end = execute_run(prepared, client, stop=lambda: bool(said))
     assert "module: command not found" in said[0]
     assert (end.done, end.failed) == (0, 0)
+
+
+def test_jobs_that_are_cancelled_while_they_wait_end_the_run_in_words(
+    slurm: Any,
+    wide_plate: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_until: Callable[..., Any],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jobs, "FIRST_MESSAGE", 1.0)
+    monkeypatch.setattr(jobs, "NEXT_MESSAGE", 1.0)
+    monkeypatch.setattr(liveness, "LOOK", 1.0)
+    lines = 'directives = ["--hold"]\n'  # they wait until somebody releases them
+    (tmp_path / "held.toml").write_text(JOBS + lines)
+    settings = make_settings(channels=("FISH",), enhance=False)
+    prepared = prepare_run(wide_plate, str(tmp_path / "run"), settings)
+    said: list[str] = []
+    with open_client("held.toml", say=said.append) as client:
+        first, second = sorted(slurm.jobs(name="deepspot"), key=int)
+        slurm.call("scancel", first)
+        wait_until(lambda: f"job {first} left the queue" in " ".join(said))
+        assert f"job {second} left" not in " ".join(said)
+        slurm.call("scancel", second)
+        with pytest.raises(ClusterError, match=f"no job is left.*{first}, {second}"):
+            execute_run(prepared, client)
+    assert slurm.jobs(name="deepspot") == []
 
 
 def test_the_script_of_deploy_submits_itself_again_until_the_run_is_done(
