@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import zarr
+from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,6 +96,7 @@ def test_our_own_errors_pass_unchanged() -> None:
     ("source", "below"),
     [
         ("/p.zarr/", "/p.zarr/B/03"),
+        ("/data/a::b.zarr", "/data/a::b.zarr/B/03"),
         ("s3://bucket", "s3://bucket/B/03"),
         ("zip://::file:///p.zip", "zip://B/03::file:///p.zip"),
         ("zip://p.zarr::s3://b/p.zip", "zip://p.zarr/B/03::s3://b/p.zip"),
@@ -108,3 +112,95 @@ def test_a_path_goes_to_that_part_of_a_url_that_has_paths(
 ) -> None:
     assert join(source, "B", "", "03") == below
     assert join(source.rstrip("/")) == source.rstrip("/")
+
+
+class CountingFileSystem(LocalFileSystem):
+    """A store that keeps note of the bytes of chunks that it was asked for."""
+
+    protocol = ("counting",)
+    asked: list[int] = []
+    faults: list[Exception | None] = []
+    """What the next reads of chunks raise."""
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.removeprefix("counting://")))
+
+    def cat_file(self, path: str, *args: object, **kwargs: object) -> bytes:
+        """Read, and note the size of what is not metadata."""
+        content: bytes = super().cat_file(path, *args, **kwargs)
+        if not path.endswith("zarr.json"):
+            self.asked.append(len(content))
+            if self.faults and (fault := self.faults.pop(0)) is not None:
+                raise fault
+        return content
+
+
+fsspec.register_implementation("counting", CountingFileSystem, clobber=True)
+SHARD = np.random.default_rng(0).integers(0, 60000, (256, 256), "uint16")
+INNER = 16
+INDEX_BYTES = 16 * 16 * 16 + 4
+"""Of a shard of 16 x 16 chunks: offset and length of each, and a checksum."""
+
+
+def _shard(folder: Path) -> str:
+    zarr.create_array(
+        folder,
+        data=SHARD,
+        chunks=(INNER, INNER),
+        shards=SHARD.shape,
+        compressors=None,
+    )
+    return str(folder)
+
+
+@pytest.mark.parametrize("scheme", ["counting://", ""])
+@pytest.mark.parametrize(
+    ("window", "n_chunks"),
+    [
+        ((slice(0, 16), slice(0, 16)), 1),
+        ((slice(None), slice(3, 9)), 16),
+        ((slice(20, 30), slice(None)), 16),
+        ((slice(10, 100), slice(10, 100)), 49),
+        ((slice(None), slice(None)), 256),
+    ],
+)
+def test_a_window_of_a_shard_costs_the_bytes_of_its_chunks(
+    tmp_path: Path,
+    scheme: str,
+    window: tuple[slice, slice],
+    n_chunks: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(CountingFileSystem, "asked", asked)
+    array = open_node(f"{scheme}{_shard(tmp_path / 's')}")
+    assert isinstance(array, zarr.Array)
+    np.testing.assert_array_equal(array[window], SHARD[window])
+    if scheme:
+        needed = n_chunks * INNER**2 * 2
+        assert needed < sum(asked) <= needed + INDEX_BYTES
+
+
+@pytest.mark.parametrize("scheme", ["counting://", ""])
+def test_a_shard_that_is_cut_short_is_an_error_with_its_reason(
+    tmp_path: Path, scheme: str
+) -> None:
+    path = _shard(tmp_path / "s")
+    os.truncate(f"{path}/c/0/0", 5000)
+    with (
+        pytest.raises(FieldError, match=r"failed: (?!unhandled errors)"),
+        field_errors("reading"),
+    ):
+        np.asarray(open_node(f"{scheme}{path}")[:, :16])
+
+
+def test_a_chunk_in_a_shard_is_read_again_after_a_lost_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = ConnectionResetError(errno.ECONNRESET, "connection lost")
+    faults = [None, lost]  # the shard's index comes, the first chunk does not
+    monkeypatch.setattr(CountingFileSystem, "faults", faults)
+    array = open_node(f"counting://{_shard(tmp_path / 's')}")
+    np.testing.assert_array_equal(np.asarray(array[:, :16]), SHARD[:, :16])
+    assert not faults
