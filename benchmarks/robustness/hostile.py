@@ -13,18 +13,16 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
-import zarr
 
 from benchmarks.robustness.cases import Answer, Case, Expected, refused, right
 from benchmarks.robustness.scenes import (
-    N_SPOTS,
-    answer_of,
     answer_of_command,
     command,
     run_plate,
@@ -71,42 +69,47 @@ def _edit(group: Path, change: Callable[[dict[str, Any]], object]) -> None:
     file.write_text(json.dumps(block))
 
 
+def _set_well(block: dict[str, Any], word: str) -> None:
+    block["plate"]["wells"][0]["path"] = word
+
+
+def _set_field(block: dict[str, Any], word: str) -> None:
+    block["well"]["images"][0]["path"] = word
+
+
+def _set_level(block: dict[str, Any], word: str) -> None:
+    block["multiscales"][0]["datasets"][0]["path"] = word
+
+
+def _set_label(block: dict[str, Any], word: str) -> None:
+    block["labels"] = [word]
+
+
+_PLACES = {
+    "well": ("", _set_well),
+    "field": ("B/03", _set_field),
+    "level": (ONE, _set_level),
+    "label image": (f"{ONE}/labels", _set_label),
+}
+"""What has a path in metadata: the group of these, and how it is set."""
+
+
 def _paths() -> Iterator[Case]:
     """Yield paths in metadata that lead out."""
     out = "../../../secret.zarr/B/03/0"
     for word in (out, "..", "/etc", "a\\..\\b", "0\0", "", ".", "//x", "C:/x",
                  "file:///etc/passwd"):  # fmt: skip
+        for what, (group, put) in _PLACES.items():
 
-        def well(plate: Path, word: str = word) -> None:
-            def change(block: dict[str, Any]) -> None:
-                block["attributes"]["ome"]["plate"]["wells"][0]["path"] = word
+            def change(
+                plate: Path, word: str = word, group: str = group, put: Any = put
+            ) -> None:
+                _edit(
+                    plate / group, lambda block: put(block["attributes"]["ome"], word)
+                )
 
-            _edit(plate, change)
-
-        def field(plate: Path, word: str = word) -> None:
-            def change(block: dict[str, Any]) -> None:
-                block["attributes"]["ome"]["well"]["images"][0]["path"] = word
-
-            _edit(plate / "B/03", change)
-
-        def level(plate: Path, word: str = word) -> None:
-            def change(block: dict[str, Any]) -> None:
-                (multiscale,) = block["attributes"]["ome"]["multiscales"]
-                multiscale["datasets"][0]["path"] = word
-
-            _edit(plate / ONE, change)
-
-        def label(plate: Path, word: str = word) -> None:
-            def change(block: dict[str, Any]) -> None:
-                block["attributes"]["ome"]["labels"] = [word]
-
-            _edit(plate / ONE / "labels", change)
-
-        for change in (well, field, level):
-            yield _changed(f"the path of a {change.__name__} is {word!r}"[:70], change,
-                           refused("."))  # fmt: skip
-        yield _changed(f"the name of labels is {word!r}"[:70], label, refused("."),
-                       cells=True)  # fmt: skip
+            yield _changed(f"the path of a {what} is {word!r}"[:70], change,
+                           refused("."), cells=what == "label image")  # fmt: skip
 
 
 def _links() -> Iterator[Case]:
@@ -145,25 +148,14 @@ def _move_out(plate: Path, what: str) -> None:
 
 
 def _special() -> Iterator[Case]:
-    def fifo(plate: Path, what: str) -> None:
-        target = plate / what
+    """Yield chunks that are no files."""
+
+    def device(plate: Path) -> None:
+        target = plate / ONE / "0/c/0/0"
         target.unlink()
-        os.mkfifo(target)
-        # A writer that comes at once: a reader that would wait gets nothing.
-        descriptor = os.open(target, os.O_RDWR | os.O_NONBLOCK)
-        os.write(descriptor, b"{}")
-        _OPEN.append(descriptor)
+        target.symlink_to("/dev/null")
 
-    def device(plate: Path, what: str) -> None:
-        target = plate / what
-        target.unlink()
-        target.symlink_to("/dev/zero" if what.endswith("json") else "/dev/null")
-
-    yield _changed("a chunk is a device", partial(device, what=f"{ONE}/0/c/0/0"),
-                   refused("."))  # fmt: skip
-
-
-_OPEN: list[int] = []
+    yield _changed("a chunk is a device", device, refused("."))
 
 
 def _bombs() -> Iterator[Case]:
@@ -288,62 +280,53 @@ class _Mark:
 
 def _code() -> Iterator[Case]:
     """Yield files that would run a program, which is seen by its mark."""
-
-    def unmarked(answer: Answer, mark: Path) -> Answer:
-        return Answer("it ran", answer.told) if mark.exists() else answer
-
-    def pickled(folder: Path) -> Answer:
-        plate = write_plate(folder / "p.zarr", {ONE: scene().image}, version="0.4")
-        array = plate / ONE / "0"
-        document = json.loads((array / ".zarray").read_text())
-        document |= {"compressor": {"id": "pickle", "protocol": 5}}
-        (array / ".zarray").write_text(json.dumps(document))
-        for chunk in array.rglob("[0-9]*"):
-            if chunk.is_file():
-                chunk.write_bytes(pickle.dumps(_Mark(folder / "mark")))
-        return unmarked(spots_of(plate, folder / "run"), folder / "mark")
-
-    def objects(folder: Path) -> Answer:
-        plate = write_plate(folder / "p.zarr", {ONE: scene().image}, version="0.4")
-        array = plate / ONE / "0"
-        document = json.loads((array / ".zarray").read_text())
-        document |= {"dtype": "|O", "filters": [{"id": "pickle"}], "compressor": None}
-        (array / ".zarray").write_text(json.dumps(document))
-        return unmarked(spots_of(plate, folder / "run"), folder / "mark")
-
-    def named(folder: Path, verb: str, what: str) -> Answer:
-        """Name a module beside the run as its detector or stage; look at the run."""
-        plate = write_plate(folder / "p.zarr", {ONE: scene().image}, labels=False)
-        run_plate(plate, folder / "run")
-        trap = f"trap_{verb}_{what}"  # a module is imported once
-        (folder / f"{trap}.py").write_text(
-            f"import os\nos.mkdir({str(folder / 'mark')!r})\ndetector = None\n"
-        )
-        file = folder / "run/settings.toml"
-        text = file.read_text()
-        named = {
-            "detector": text.replace("[detect]", f'[detect]\ndetector = "{trap}:detector"'),
-            "stage": text.replace("stages = []", f'stages = ["{trap}:stage"]'),
-        }
-        file.write_text(named[what])
-        facts = json.loads((folder / "run/provenance.json").read_text())
-        facts["working_folder"] = str(folder)
-        (folder / "run/provenance.json").write_text(json.dumps(facts))
-        here = os.getcwd()
-        try:
-            words = ("--to", "csv") if verb == "export" else ()
-            _, text = command(verb, folder / "run", *words)
-        finally:
-            os.chdir(here)
-        return Answer("it ran" if (folder / "mark").exists() else "not run", (text,))
-
-    yield _case("a chunk that is a pickle", pickled, refused("."))
-    yield _case("an array of pickled objects", objects, refused("."))
+    pickles = {"compressor": {"id": "pickle", "protocol": 5}}
+    objects = {"dtype": "|O", "filters": [{"id": "pickle"}], "compressor": None}
+    for name, change in {
+        "a chunk that is a pickle": pickles,
+        "an array of pickled objects": objects,
+    }.items():
+        yield _case(name, partial(_unpickled, change=change), refused("."))
     for verb in ("status", "retry", "report", "export"):
         for what in ("detector", "stage"):
             yield _case(f"a run that names a module as {what}, {verb}",
-                        partial(named, verb=verb, what=what),
+                        partial(_named, verb=verb, what=what),
                         right("not run"))  # fmt: skip
+
+
+def _unpickled(folder: Path, change: dict[str, Any]) -> Answer:
+    plate = write_plate(folder / "p.zarr", {ONE: scene().image}, version="0.4")
+    array = plate / ONE / "0"
+    document = json.loads((array / ".zarray").read_text())
+    (array / ".zarray").write_text(json.dumps(document | change))
+    for chunk in array.rglob("[0-9]*"):
+        if chunk.is_file():
+            chunk.write_bytes(pickle.dumps(_Mark(folder / "mark")))
+    answer = spots_of(plate, folder / "run")
+    return Answer("it ran", answer.told) if (folder / "mark").exists() else answer
+
+
+def _named(folder: Path, verb: str, what: str) -> Answer:
+    """Name a module beside the run as its detector or stage; look at the run."""
+    plate = write_plate(folder / "p.zarr", {ONE: scene().image}, labels=False)
+    run_plate(plate, folder / "run")
+    trap = f"trap_{verb}_{what}"  # a module is imported once
+    mark = folder / "mark"
+    (folder / f"{trap}.py").write_text(f"import os\nos.mkdir({str(mark)!r})\n")
+    file = folder / "run/settings.toml"
+    text = file.read_text()
+    named = {
+        "detector": ("[detect]", f'[detect]\ndetector = "{trap}:detector"'),
+        "stage": ("stages = []", f'stages = ["{trap}:stage"]'),
+    }
+    file.write_text(text.replace(*named[what]))
+    facts = json.loads((folder / "run/provenance.json").read_text())
+    facts["working_folder"] = str(folder)
+    (folder / "run/provenance.json").write_text(json.dumps(facts))
+    words = ("--to", "csv") if verb == "export" else ()
+    with chdir("."):  # the command may go elsewhere
+        _, text = command(verb, folder / "run", *words)
+    return Answer("it ran" if mark.exists() else "not run", (text,))
 
 
 def _texts() -> Iterator[Case]:
@@ -382,7 +365,7 @@ def _texts() -> Iterator[Case]:
                 for line in file.read_text().splitlines()[1:]
                 for cell in line.split(",")
             ]
-            bare = [c for c in cells if c and c[0] in "=+@\t" or c.startswith("-1+")]
+            bare = [c for c in cells if (c and c[0] in "=+@\t") or c.startswith("-1+")]
             told = (text, *bare[:3])
             return Answer(None if code else ("run" if bare else "defused"), told)
 
@@ -406,7 +389,12 @@ def _files() -> Iterator[Case]:
 
     def header(*tags: tuple[int, int, int, int], after: int = 0) -> bytes:
         body = b"".join(struct.pack("<HHII", *tag) for tag in tags)
-        return b"II*\0" + struct.pack("<IH", 8, len(tags)) + body + struct.pack("<I", after)
+        return (
+            b"II*\0"
+            + struct.pack("<IH", 8, len(tags))
+            + body
+            + struct.pack("<I", after)
+        )
 
     size = (256, 4, 1, 64), (257, 4, 1, 64), (258, 3, 1, 16), (259, 3, 1, 1)
     strip = (262, 3, 1, 1), (273, 4, 1, 8), (278, 4, 1, 64), (279, 4, 1, 8192)
@@ -427,12 +415,17 @@ def _files() -> Iterator[Case]:
         f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi",
                                                           strict=True)
     )  # fmt: skip
-    laughs += "]><OME xmlns='http://www.openmicroscopy.org/Schemas/OME/2016-06'>&i;</OME>"
+    laughs += (
+        "]><OME xmlns='http://www.openmicroscopy.org/Schemas/OME/2016-06'>&i;</OME>"
+    )
     outer = (
         '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/hostname">]>'
         "<OME xmlns='http://www.openmicroscopy.org/Schemas/OME/2016-06'>&a;</OME>"
     )
-    for name, text in {"expands to 10^9 letters": laughs, "reads a file": outer}.items():
+    for name, text in {
+        "expands to 10^9 letters": laughs,
+        "reads a file": outer,
+    }.items():
 
         def described(folder: Path, text: str = text) -> Answer:
             tifffile.imwrite(folder / "a.ome.tif", scene().image, description=text,

@@ -315,7 +315,9 @@ def _direction(folder: Path) -> Answer:
     write_plate(plate, {ONE: np.full((64, 128), 100, np.uint16)}, scale=(0.2, 0.1))
     write_labels(plate / ONE, cells=cells, nuclei=nuclei)
     results = run_plate(plate, folder / "run", cells=True, reference="point:0,0")
-    return answer_of(results, round(float(results.read("cells")["reference_deg"].iloc[0])))
+    return answer_of(
+        results, round(float(results.read("cells")["reference_deg"].iloc[0]))
+    )
 
 
 def _absence() -> Iterator[Case]:

@@ -263,14 +263,18 @@ def _points() -> Iterator[Case]:
     """Yield points and lines about the nucleus at (24, 24), y down, degrees up."""
     for y, x, degrees in ((24, 100, 0), (-50, 24, 90), (24, -9, 180), (90, 24, 270)):
         text = _lines("well,y,x", lambda w, y=y, x=x: f"{w},{y},{x}")
-        yield _reference(f"the point {y}, {x}", text, right(dict.fromkeys(WELLS, degrees)))
+        yield _reference(
+            f"the point {y}, {x}", text, right(dict.fromkeys(WELLS, degrees))
+        )
     text = "\n".join(["well,y,x", *(f"{w},{y},40" for w in WELLS for y in (0, 47))])
     yield _reference("a line to the right", text, right(dict.fromkeys(WELLS, 0)))
     for given, degrees in (
         ("angle:90", 90), ("angle:-90", 270), ("angle:450", 90), ("point:0,24", 90),
         ("line:0,40,47,40", 0),
     ):  # fmt: skip
-        yield _reference(f"by the word {given}", given, right(dict.fromkeys(WELLS, degrees)))
+        yield _reference(
+            f"by the word {given}", given, right(dict.fromkeys(WELLS, degrees))
+        )
     for given in ("angle:left", "angle:", "angle:1,2", "point:3", "point:a,b",
                   "line:1,2", "line:1,2,3", "angle:nan", "arrow:3", "angel:90"):  # fmt: skip
         yield _reference(f"by the word {given}", given, refused("."))

@@ -23,7 +23,7 @@ from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.runs.process import FATAL, explain
 from deepspot_scale.runs.progress import describe_counts
 from deepspot_scale.settings import Settings, assemble
-from deepspot_scale.tables import join_tables
+from deepspot_scale.tables import as_table, join_tables
 from deepspot_scale.vocabulary import SPOTS
 
 DROPPED = ["row", "column", "cell", "nucleus"]
@@ -95,7 +95,7 @@ def detect_images(
             known = entry.address.path in names
             names.add(image := entry.source if known else entry.address.path)
             spots = join_tables((plane.tables["spots"] for plane in planes), SPOTS)
-            tables.append(spots.assign(field=image))
+            tables.append(as_table(spots.assign(field=image), SPOTS))
             on_image(_as_shown(tables[-1]))
     table = _as_shown(join_tables(tables, SPOTS))
     left_out = describe_counts(pipeline.counts, counts)

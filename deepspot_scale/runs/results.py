@@ -41,6 +41,11 @@ from deepspot_scale.vocabulary import (
     same_well,
 )
 
+_SPOT_COUNTS = (
+    *(column for column in SPOTS if column.name in {*ADDRESS, *OCCASION, "channel"}),
+    Column("n_spots", "int64", "spots found"),
+)
+
 
 @dataclass(frozen=True)
 class FieldResult:
@@ -194,9 +199,9 @@ class RunResults:
             for _, table in self.iter_parts("spots", own)
         ]
         if not counts:
-            named = tuple(c for c in SPOTS if c.name in keys)
-            return empty_table(named).assign(n_spots=np.zeros(0, np.int64))
-        return pd.concat(counts, ignore_index=True).rename(columns={"size": "n_spots"})
+            return empty_table(_SPOT_COUNTS)
+        whole = pd.concat(counts, ignore_index=True).rename(columns={"size": "n_spots"})
+        return as_table(whole, _SPOT_COUNTS)
 
     def iter_fields(self) -> Iterator[FieldResult]:
         """Yield the fields that are done, each with its rows of every table."""

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -33,15 +34,14 @@ ALIASES = {"col": "column", "treatment": "condition"}
 def _read(path: str, what: str, known: tuple[str, ...]) -> Sheet:
     """Read a table, columns by their usual names; refuse names that are slips."""
     sheet = read_sheet(path, what, (*known, *ALIASES))
-    table = sheet.table
     for alias, name in ALIASES.items():
-        if alias in table and name in known and name not in table:
-            table.rename(columns={alias: name}, inplace=True)
+        if alias in sheet.names and name in known and name not in sheet.names:
             sheet.warn(f"the column {alias!r} is read as {name!r}")
+            sheet = replace(sheet, table=sheet.table.rename(columns={alias: name}))
     for name in sheet.names:
         if name in known or len(name) < 4:
             continue
-        if near := did_you_mean(name, set(known) - set(table), 0.8):
+        if near := did_you_mean(name, set(known) - set(sheet.names), 0.8):
             raise SettingsError(f"{path}: the column {name!r} is not known.{near}")
     return sheet
 

@@ -27,7 +27,7 @@ from deepspot_scale.statistics import bootstrap, groups, null_models, sector_ind
 from deepspot_scale.statistics.bootstrap import Interval
 from deepspot_scale.statistics.null_models import Bins, Concentrations
 from deepspot_scale.statistics.sector_index import CellBins, SectorIndex, stream
-from deepspot_scale.tables import empty_table
+from deepspot_scale.tables import as_table, empty_table
 from deepspot_scale.vocabulary import MEASURES, N_BINS, OCCASION, POLARITY, Column
 
 Line = dict[str, Any]
@@ -205,9 +205,7 @@ def finish_table(
     table = pd.DataFrame(lines, columns=list(empty.columns))
     families = table[within] if within else pd.Series("", index=table.index)
     table["p_adjusted"] = table.groupby(families)["p_value"].transform(_adjusted)
-    return table.astype(
-        {c.name: c.dtype for c in declared if c.dtype not in {"string", "bins"}}
-    )
+    return as_table(table, declared)
 
 
 def _adjusted(p: pd.Series) -> pd.Series:

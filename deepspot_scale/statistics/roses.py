@@ -45,11 +45,9 @@ def measure_roses(
         if len(used) > 1:
             names = group.names | {"n_cells": len(used)}
             tables.append(_petals(bins, n, index, group.key).assign(**names))
-    return (
-        as_table(pd.concat(tables, ignore_index=True), ROSES)
-        if tables
-        else empty_table(ROSES)
-    )
+    if not tables:
+        return empty_table(ROSES)
+    return as_table(pd.concat(tables, ignore_index=True), ROSES)
 
 
 def _petals(

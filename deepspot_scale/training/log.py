@@ -6,7 +6,6 @@ trained.
 
 from __future__ import annotations
 
-import io
 from typing import NamedTuple
 
 import pandas as pd
@@ -59,10 +58,9 @@ def read_log(folder: Folder) -> list[Row]:
     whole, _, _ = text.rpartition("\n")
     if not whole:
         return []
-    table = pd.read_csv(io.StringIO(whole), float_precision="round_trip")
     return [
-        Row(int(s), float(a), None if pd.isna(v) else float(v), float(r), float(t))
-        for s, a, v, r, t in table.itertuples(index=False)
+        Row(int(s), float(a), float(v) if v else None, float(r), float(t))
+        for s, a, v, r, t in (line.split(",") for line in whole.splitlines()[1:])
     ]
 
 

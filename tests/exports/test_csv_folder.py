@@ -20,8 +20,14 @@ WORDS = dict.fromkeys(
 )
 
 
+# pandas 3 reads every digit, and warns of being asked to.
+EXACT: dict[str, Any] = (
+    {"float_precision": "round_trip"} if pd.__version__ < "3" else {}
+)
+
+
 def read(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path, dtype=WORDS, float_precision="round_trip")
+    table = pd.read_csv(path, dtype=WORDS, **EXACT)
     return table.fillna(dict.fromkeys(WORDS, ""))
 
 
