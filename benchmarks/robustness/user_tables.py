@@ -276,7 +276,8 @@ def _points() -> Iterator[Case]:
             f"by the word {given}", given, right(dict.fromkeys(WELLS, degrees))
         )
     for given in ("angle:left", "angle:", "angle:1,2", "point:3", "point:a,b",
-                  "line:1,2", "line:1,2,3", "angle:nan", "arrow:3", "angel:90"):  # fmt: skip
+                  "line:1,2", "line:1,2,3", "angle:nan", "arrow:3",
+                  "angel:90"):  # fmt: skip
         yield _reference(f"by the word {given}", given, refused("."))
 
 

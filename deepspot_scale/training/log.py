@@ -6,6 +6,7 @@ trained.
 
 from __future__ import annotations
 
+import io
 from typing import NamedTuple
 
 import pandas as pd

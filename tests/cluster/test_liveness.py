@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import CancelledError
+from pathlib import Path
 from types import SimpleNamespace
 
 import dask
@@ -11,7 +13,9 @@ from distributed import LocalCluster, Nanny, Status
 from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 
+from deepspot_scale.cluster.jobs import find_gone
 from deepspot_scale.cluster.liveness import (
+    LOOK,
     NO_WORKER_TIMEOUT,
     cluster_errors,
     watch_workers,
@@ -91,6 +95,54 @@ def test_the_timeout_counts_from_the_last_worker_seen() -> None:
     check()
     clock.now += 1
     with pytest.raises(ClusterError, match="all workers are gone"):
+        check()
+
+
+class SLURMJob:
+    """One of dask-jobqueue's: only its number is read."""
+
+    def __init__(self, number: str | None) -> None:
+        self.job_id = number
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A queue's program, which answers with the file of the job's number."""
+    program = tmp_path / "squeue"
+    program.write_text(
+        f'#!/bin/sh\ntest -e "{tmp_path}/$3" || {{ echo busy >&2; exit 1; }}\n'
+        f'cat "{tmp_path}/$3"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    return tmp_path
+
+
+def test_a_job_counts_as_gone_only_where_the_queue_says_so(queue: Path) -> None:
+    (queue / "1").write_text("1 short deepspot PENDING")
+    (queue / "2").write_text("")
+    (queue / "3").write_text("slurm_load_jobs error: Invalid job id specified")
+    jobs = [SLURMJob(number) for number in ("1", "2", "3", "4", None)]
+    assert find_gone([*jobs, SimpleNamespace(job_id="5")]) == ["2", "3"]
+
+
+def test_a_run_ends_once_the_queue_has_no_job_and_no_worker_is_there(
+    queue: Path,
+) -> None:
+    clock, client = _Clock(), _client()
+    client.cluster.workers.update({"a": SLURMJob("1"), "b": SLURMJob("2")})
+    check = watch_workers(client, clock=clock)
+    (queue / "1").write_text("")
+    (queue / "2").write_text("2 short deepspot PENDING")
+    clock.now += LOOK
+    check()
+    (queue / "2").write_text("")
+    check()  # not asked again so soon
+    clock.now += LOOK
+    client.cluster.scheduler.workers["one"] = None
+    check()
+    client.cluster.scheduler.workers.clear()
+    with pytest.raises(ClusterError, match=r"no job is left in the queue.*1, 2"):
         check()
 
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import ClassVar
 
 import fsspec
 import numpy as np
@@ -118,8 +119,8 @@ class CountingFileSystem(LocalFileSystem):
     """A store that keeps note of the bytes of chunks that it was asked for."""
 
     protocol = ("counting",)
-    asked: list[int] = []
-    faults: list[Exception | None] = []
+    asked: ClassVar[list[int]] = []
+    faults: ClassVar[list[Exception | None]] = []
     """What the next reads of chunks raise."""
 
     @classmethod

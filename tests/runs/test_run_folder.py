@@ -12,7 +12,11 @@ from fsspec.implementations.local import LocalFileSystem
 from deepspot_scale.errors import RunError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.contents import Contents, read_contents
-from deepspot_scale.runs.run_folder import begin_run, open_provenance
+from deepspot_scale.runs.run_folder import (
+    begin_run,
+    check_lasting,
+    open_provenance,
+)
 from deepspot_scale.settings import assemble, make_settings, write_settings
 
 SETTINGS = make_settings(channels=("FISH",))
@@ -58,6 +62,8 @@ class ClosedFileSystem(LocalFileSystem):
 
     protocol = ("closed",)
     refusal: Exception | None = None
+    below: str = ""
+    """Paths with this text are refused."""
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
@@ -65,7 +71,7 @@ class ClosedFileSystem(LocalFileSystem):
 
     def pipe_file(self, path: str, value: bytes, *args: object, **rest: object) -> None:
         """Write, or refuse to."""
-        if self.refusal is not None:
+        if self.refusal is not None and self.below in path:
             raise self.refusal
         super().pipe_file(path, value, *args, **rest)
 
@@ -94,6 +100,32 @@ def test_a_store_that_cannot_be_written_to_is_refused_before_the_work(
     monkeypatch.setattr(ClosedFileSystem, "refusal", refusal)
     with pytest.raises(RunError, match=f"cannot be used as run folder: .*{reason}"):
         begin_run(folder, SETTINGS, CONTENTS)
+
+
+@pytest.mark.parametrize("below", ["/manifest/", "/spots/", "/cells/"])
+def test_a_run_whose_sub_folder_belongs_to_somebody_else_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    folder = Folder(f"closed://{tmp_path}/run")
+    begin_run(folder, SETTINGS, CONTENTS)
+    for name in ("manifest", "spots", "cells"):
+        (tmp_path / "run" / name).mkdir()
+    begin_run(folder, SETTINGS, CONTENTS)
+    refusal = PermissionError(13, "Permission denied")
+    monkeypatch.setattr(ClosedFileSystem, "refusal", refusal)
+    monkeypatch.setattr(ClosedFileSystem, "below", below)
+    with pytest.raises(RunError, match=r"cannot be used as run folder: .*denied"):
+        begin_run(folder, SETTINGS, CONTENTS)
+
+
+@pytest.mark.parametrize("url", ["memory://run", "simplecache::memory://run"])
+def test_what_is_gone_with_the_process_is_no_run_folder_of_a_command(url: str) -> None:
+    with pytest.raises(RunError, match=r"memory of this process alone.*--out"):
+        check_lasting(Folder(url))
+
+
+def test_a_folder_on_a_disk_lasts(folder: Folder) -> None:
+    check_lasting(folder)
 
 
 def test_a_zip_file_is_no_run_folder(tmp_path: Path) -> None:
