@@ -87,6 +87,15 @@ def table_of(
     return pd.DataFrame(made)
 
 
+def rows_with(table: pd.DataFrame, values: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Return which rows have all of these values, by column."""
+    # To compare a table with a tuple means another thing from one pandas to the next.
+    same = np.ones(len(table), bool)
+    for name, value in values.items():
+        same &= (table[name] == value).to_numpy(bool)
+    return same
+
+
 def as_table(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
     """Return `frame` with exactly these columns, in this order and these dtypes."""
     import pandas as pd

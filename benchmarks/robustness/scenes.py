@@ -10,7 +10,7 @@ import io
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ import deepspot_scale as ds
 from benchmarks.robustness.cases import Answer
 from deepspot_scale.cli import main
 from deepspot_scale.evaluation.matching import match_one_to_one
-from deepspot_scale.runs.manifest import ADDRESS, addresses_of
+from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.simulation import render_spots
+from deepspot_scale.tables import rows_with
 from deepspot_scale.vocabulary import FIELDS
 
 EDGE = 96
@@ -210,7 +211,7 @@ def spots_of(
     spots = results.read("spots", ["y", "x"])
     counts = {}
     for address in addresses_of(results.done):
-        own = (spots[list(ADDRESS)] == list(astuple(address))).all(axis=1)
+        own = rows_with(spots, asdict(address))
         places = spots.loc[own, ["y", "x"]]
         score = match_one_to_one(places, points, 1.0)
         counts[address.path] = (score.n_matched, score.n_found - score.n_matched)

@@ -24,6 +24,7 @@ from deepspot_scale.runs.kept_layers import open_layer
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages.enhancement import KEPT
+from deepspot_scale.tables import rows_with
 from deepspot_scale.vocabulary import PROJECTED
 
 ENHANCED: Final = KEPT.stored_name
@@ -204,9 +205,8 @@ def _jpeg(picture: NDArray[np.uint8]) -> str:
     return base64.b64encode(data.tobytes()).decode()
 
 
-def _on(table: pd.DataFrame, plane: _Plane) -> pd.Series:
-    on_plane: pd.Series = (table[list(plane._fields)] == list(plane)).all(axis=1)
-    return on_plane
+def _on(table: pd.DataFrame, plane: _Plane) -> NDArray[np.bool_]:
+    return rows_with(table, plane._asdict())
 
 
 def _first_plane(spots: pd.DataFrame, field: Field, settings: Settings) -> _Plane:

@@ -17,6 +17,7 @@ from deepspot_scale.report.html import several_occasions
 from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.groups import FIELD
+from deepspot_scale.tables import rows_with
 from deepspot_scale.vocabulary import DONE, FieldAddress
 
 
@@ -87,7 +88,7 @@ def _fill(
     reason: str, address: FieldAddress, polarity: pd.Series, flags: pd.DataFrame
 ) -> str:
     key = (address.row, address.column, address.field)
-    own = flags[(flags[FIELD] == list(key)).all(axis=1)]
+    own = flags[rows_with(flags, dict(zip(FIELD, key, strict=True)))]
     why = ", ".join(own["flag"]) or "the least sharp"
     value = f"{polarity[key]:.2f}" if key in polarity.index else ""
     return reason.format(why=why, value=value)

@@ -5,7 +5,7 @@ Spots and label images come in, tables go out. Nothing here knows plates or file
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +46,7 @@ from deepspot_scale.kernels.pixel_shape import pixel_shape
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.stages.assignment import look_up
 from deepspot_scale.stages.polarity.measure import PolarityMeasure
-from deepspot_scale.tables import join_tables
+from deepspot_scale.tables import join_tables, rows_with
 from deepspot_scale.vocabulary import CELLS, FieldAddress, PlaneIdentity
 
 if TYPE_CHECKING:
@@ -185,10 +185,7 @@ def _of_field(
         return spots, _planes_with_spots(spots)
     address = planes[0].address
     if address.field and all(each.field for each in fields):
-        own = (spots[_FIELD] == (address.row, address.column, address.field)).all(
-            axis=1
-        )
-        return spots[own], planes
+        return spots[rows_with(spots, asdict(address))], planes
     _check_one_field(fields)
     if not address.field and fields:
         planes = [replace(plane, address=fields[0]) for plane in planes]
@@ -201,7 +198,7 @@ def _by_plane(
     """Return the planes with their spots; FieldError if a spot is in none of them."""
     keys = ["t", "channel", "z"]
     found = [
-        (plane, spots[(spots[keys] == (plane.t, plane.channel, plane.z)).all(axis=1)])
+        (plane, spots[rows_with(spots, {key: getattr(plane, key) for key in keys})])
         for plane in planes
     ]
     n_left = len(spots) - sum(len(own) for _, own in found)
