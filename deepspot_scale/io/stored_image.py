@@ -7,6 +7,7 @@ knows plates, labels or metadata.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
-from deepspot_scale.io.limits import MAX_AXIS
+from deepspot_scale.io.limits import MAX_AXIS, MAX_PIXELS, MAX_PLANE
 from deepspot_scale.io.stores import field_errors
 from deepspot_scale.vocabulary import AXES
 
@@ -111,6 +112,13 @@ class StoredImage:
             raise FieldError(
                 f"{self.source}: expected 1 to {MAX_AXIS} pixels along each axis, "
                 f"found the shape {self.shape}. The metadata are damaged."
+            )
+        # Planning the blocks of such a plane would take all memory.
+        n_plane, n_all = math.prod(self.shape[-2:]), math.prod(self.shape)
+        if n_plane > MAX_PLANE or n_all > MAX_PIXELS:
+            raise FieldError(
+                f"{self.source} says that it has the shape {self.shape}, "
+                f"{n_all:.3g} pixels; no microscope gives that. It is damaged."
             )
         if self.dtype.kind not in "uif":
             raise FieldError(

@@ -76,6 +76,8 @@ def test_axes_out_of_order_are_refused(axes: str) -> None:
         ({"shape": PIXELS.shape[1:]}, "expected an array with the axes tczyx"),
         ({"shape": (0, 3, 7, 8, 9)}, "expected 1 to"),
         ({"shape": (2, 3, 7, 8, 2**32)}, "expected 1 to"),
+        ({"shape": (1, 1, 1, 2**31, 2**31)}, "no microscope gives that"),
+        ({"shape": (2**20, 1, 1, 2**12, 2**12)}, "no microscope gives that"),
         ({"dtype": np.dtype("complex64")}, "expected integers or floats"),
     ],
 )
