@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from deepspot_scale.errors import PlateError, RunError, SettingsError, did_you_mean
