@@ -70,7 +70,8 @@ def test_tables_of_a_run_have_the_declared_types(
     tables += [(table, SUMMARIES[name]) for name, table in run.summaries.items()]
     for field in run.iter_fields():
         tables += [(table, declared[name]) for name, table in field.tables.items()]
-    tables.append((run.count_spots(), (Column("n_spots", "int64", ""),)))
+    counted = (*SPOTS, Column("n_spots", "int64", ""))
+    tables.append((run.count_spots(), counted))
     for table, columns in tables:
         assert len(table)
         _check(table, columns)
