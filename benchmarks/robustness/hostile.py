@@ -350,7 +350,7 @@ def _texts() -> Iterator[Case]:
             return Answer(code if not _is_order(text, word) else "an order")
 
         yield _case(f"a channel called {word}, in the page", page, right(0))
-    for word in ("=1+1", "+1", "-1+1", "@SUM(1)", "\t=1", "=cmd|' /C x'!A0"):
+    for word in ("=1+1", "+1+A1", "-1+1", "@SUM(1)", "\t=1", "=cmd|' /C x'!A0"):
 
         def sheet(folder: Path, word: str = word) -> Answer:
             plate = write_plate(

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -208,7 +209,9 @@ def _sizes() -> Iterator[Case]:
         yield _plate(f"flat, {shape[0]} x {shape[1]} pixels", none, flat)
     for value in (0, 7, 65535):
         flat = np.full((EDGE, EDGE), value, np.uint16)
-        yield _plate(f"every pixel {value}", none, flat)
+        # Zarr stores no chunk that is all fill value, which may as well be lost.
+        lost = "not stored" if value == 0 else ""
+        yield _plate(f"every pixel {value}", replace(none, refused=lost), flat)
     cut = scene().image[:, :60]
     inside = scene().points[:, 1] < 54
     near = (scene().points[:, 1] < 64).sum()
@@ -433,9 +436,9 @@ def _contents() -> Iterator[Case]:
                     partial(_crowded, image=full, points=grid, detector=detector),
                     right("found or told"))  # fmt: skip
     image = scene().image.copy()
-    image[:6] = 0
+    image[:3] = 0
     lower = scene().points
-    yield _field("a black rim of 6 px", image, lower)
+    yield _field("a black rim of 3 px", image, lower)
     bar = scene().image.copy()
     bar[90:94, 60:90] = 65535
     yield _field("a burnt-in bar", bar, lower, Expected({ONE: ALL}, refused="."))

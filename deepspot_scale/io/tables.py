@@ -215,7 +215,9 @@ def _read_arrow(folder: Folder, name: str, columns: list[str] | None = None) -> 
 def read_columns(folder: Folder, name: str, columns: list[str]) -> pd.DataFrame:
     """Read some columns of a table; the others are not decoded."""
     frame: pd.DataFrame = _read_arrow(folder, name, columns).to_pandas()
-    return frame
+    kinds = frame.dtypes.items()
+    text = [each for each, kind in kinds if isinstance(kind, pd.StringDtype)]
+    return frame.astype(dict.fromkeys(text, object))  # as in every other table
 
 
 def read_tables(
