@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError
+from deepspot_scale.io.ome_zarr.layout import covers_evenly
 from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_image
 from deepspot_scale.io.ome_zarr.zarr_images import open_image_node, open_level
 from deepspot_scale.io.stored_image import StoredImage, Window
@@ -149,6 +150,13 @@ def open_labels(
             "Write labels without c, and with t as in the image."
         )
     both = of, (stored, found, level)
+    silent = _grids("x", of[1], found, level) is None
+    if silent and not covers_evenly(stored.shape, image.shape):
+        raise FieldError(
+            f"labels {name} have {stored.shape[-2:]} pixels and the image "
+            f"{image.shape[-2:]}, which do not fit at one resolution, and no metadata "
+            "say otherwise. Write labels of the whole image."
+        )
     index = [_axis_index(name, axis, *both) for axis in "yx"]
     misfit = _misfit(*both) if image.size("z") > 1 and stored.size("z") > 1 else ""
     return LabelImage(stored, index[0], index[1], misfit)

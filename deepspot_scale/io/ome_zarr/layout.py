@@ -134,6 +134,15 @@ def label_layout(
     )
 
 
+def covers_evenly(labels: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    """Return whether labels (..., y, x) can cover an image at one resolution.
+
+    Odd sizes that were halved may be one coarse pixel longer or shorter.
+    """
+    coarser = image[-1] / labels[-1]
+    return abs(image[-2] - coarser * labels[-2]) <= max(1.0, coarser)
+
+
 def label_listing(
     listing: ImageListing, image: zarr.Array[Any], layout: ImageLayout
 ) -> ImageListing:

@@ -20,6 +20,7 @@ from deepspot_scale.io.ome_zarr import metadata, metadata_blocks, pyramid
 from deepspot_scale.io.ome_zarr.creation import create_plate
 from deepspot_scale.io.ome_zarr.layout import (
     ImageLayout,
+    covers_evenly,
     label_layout,
     label_listing,
     listing_of,
@@ -147,7 +148,8 @@ def write_labels(
     FieldError
         The image is missing or its metadata are damaged.
     SettingsError
-        Name, dtype or axes are not valid for labels.
+        Name, dtype or axes are not valid for labels, or they are of another form than
+        the image.
     """
     if not (is_safe_path(name) and "/" not in name):
         raise SettingsError(f"labels need a name such as cells, not {name!r}")
@@ -162,6 +164,12 @@ def write_labels(
     version = _version_at(source_text(target), address)
     image_listing = _read_listing(image_group)
     image = _open_finest(image_group, image_listing)
+    if not covers_evenly(labels.shape, image.shape):
+        raise SettingsError(
+            f"labels of {labels.shape[-2:]} pixels cannot cover an image of "
+            f"{image.shape[-2:]} at one resolution along y and x; write labels of the "
+            "whole image"
+        )
     layout = label_layout(image_listing, image, labels, axes)
     listing = label_listing(image_listing, image, layout)
     group = join(image_group, "labels", name)

@@ -355,6 +355,20 @@ def test_labels_must_be_integers_of_zero_or_more(small: Path) -> None:
         write_labels(small, FIRST, "../cells", np.ones((90, 131), "u4"))
 
 
+@pytest.mark.parametrize("shape", [(45, 66), (45, 65), (180, 262), (30, 44)])
+def test_labels_may_be_finer_or_coarser(small: Path, shape: tuple[int, int]) -> None:
+    write_labels(small, FIRST, "cells", np.ones(shape, "uint8"))
+    assert (open_plate(small).open(FIRST.path).read_labels("cells") == 1).all()
+
+
+@pytest.mark.parametrize("shape", [(45, 131), (90, 66), (90, 120), (131, 90)])
+def test_labels_of_a_part_of_the_image_are_refused(
+    small: Path, shape: tuple[int, int]
+) -> None:
+    with pytest.raises(SettingsError, match="whole image"):
+        write_labels(small, FIRST, "cells", np.ones(shape, "uint8"))
+
+
 def test_labels_of_an_image_that_is_not_written_are_refused(tmp_path: Path) -> None:
     create_plate(tmp_path / "p", [FIRST])
     with pytest.raises(FieldError, match="Create it first"):
