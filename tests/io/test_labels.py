@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -121,3 +122,31 @@ def test_a_plane_that_the_labels_lack_is_an_error() -> None:
     labels = _labels(np.ones((2, 4, 4), np.uint8), "zyx", (4, 4))
     with pytest.raises(FieldError, match="2 planes, fewer than the image"):
         labels.read(0, (slice(0, 4), slice(0, 4)), 2)
+
+
+@pytest.mark.parametrize(("shape", "fits"), [((15, 20), True), ((15, 40), False)])
+def test_labels_without_a_scale_must_have_the_images_form(
+    tmp_path: Path, shape: tuple[int, int], fits: bool
+) -> None:
+    """Stretched along one axis only, they would lie on other cells."""
+    where = FieldAddress("B", "03", "0")
+    plate, image = tmp_path / "p.zarr", np.ones((30, 40), "uint16")
+    create_plate(plate, [where])
+    write_image(plate, where, image, ImageLayout("yx", image.shape, image.dtype))
+    write_labels(plate, where, "cells", np.ones((30, 40), "uint8"))
+    zarr.create_array(
+        f"{plate}/{where.path}/labels/cells/0",
+        data=np.ones(shape, "uint8"),
+        overwrite=True,
+    )
+    for document in Path(plate, where.path).rglob("zarr.json"):
+        text = json.loads(document.read_text())
+        for each in text["attributes"].get("ome", {}).get("multiscales", []):
+            each["datasets"] = [{"path": "0"}]
+        document.write_text(json.dumps(text))
+    field = open_plate(plate).open(where.path)
+    if fits:
+        assert (field.read_labels("cells") == 1).all()
+    else:
+        with pytest.raises(FieldError, match="one resolution"):
+            field.read_labels("cells")
