@@ -241,7 +241,8 @@ def test_a_worker_that_lives_on_reads_a_plate_that_was_written_again(
     def measure() -> Any:
         (entry,) = open_plate(place).entries
         (plane,) = dask.compute(*defer_field(FieldTask(entry), settings, pipeline))
-        # Certainty and area depend on the range of the dtype.
+        # Certainty and area depend on the range of the dtype, and so may the pixel that
+        # is highest, where intensity and SNR are measured.
         return plane.tables["spots"][["y", "x", "intensity", "snr", "cell"]]
 
     write_plate(place, {"B/03/0": _as(scene, np.int32)})
@@ -250,7 +251,9 @@ def test_a_worker_that_lives_on_reads_a_plate_that_was_written_again(
     write_plate(place, {"B/03/0": _as(scene, dtype)}, chunk=50)
     second = measure()
     assert len(first)
-    pd.testing.assert_frame_equal(first, second, rtol=1e-4)
+    places = ["y", "x", "cell"]
+    pd.testing.assert_frame_equal(first[places], second[places], rtol=1e-4)
+    pd.testing.assert_frame_equal(first, second, rtol=0.05)
 
 
 def _as(scene: Any, dtype: Any) -> Any:
