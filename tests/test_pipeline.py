@@ -23,12 +23,13 @@ def _names(**settings: Any) -> list[str]:
 
 def test_only_what_was_asked_for_is_assembled() -> None:
     brightness = {"measured_range", "pixel_counts"}
-    found = {"survey", "candidates", "detected", "left_out", "assigned"}
+    found = {"survey", "candidates", "measured_spots", "detected", "left_out"}
+    found |= {"assigned"}
     spots_only = {*brightness, *found, "quality_sums"}
     assert set(_names(enhance=False)) == spots_only
     assert set(_names(enhance=False, quality=False)) == spots_only - {"quality_sums"}
-    scaled = {"pixel_differences", "contrasts", "enhanced", "measured_spots"}
-    assert set(_names()) == spots_only | scaled
+    scaled = {"pixel_differences", "contrasts", "enhanced"}
+    assert set(_names()) == (spots_only | scaled) - {"measured_spots"}
     cells = set(_names(cells="c")) - set(_names())
     assert cells == {"cell_shapes", "spot_sums"}
     assert set(_names(cells="c", polarity=False)) == set(_names())
