@@ -109,9 +109,11 @@ MOST_UNSURE = 2
 
 
 CLEAR_SNR = 10.0
-"""A spot of this SNR is never too faint, whatever outshines it: a transcription site,
-an aggregate. The brightest peak of noise, white or smoothed by 1.5 px, has less than 7,
-and that at the field's edge, where the ring repeats pixels."""
+"""A spot of this SNR is no noise. The brightest peak of noise, white or smoothed by 1.5
+px, has less than 7, and that at the field's edge, where the ring repeats pixels."""
+FEW = 3
+"""Where more than so many clear spots are too faint for each one that is not, the few
+are sites or aggregates, and the many are the field's molecules."""
 
 
 class FieldPopulation(NamedTuple):
@@ -121,6 +123,8 @@ class FieldPopulation(NamedTuple):
     """(n,), intensities of those that the network is sure of."""
     n_unsure: int
     """The others."""
+    clear: NDArray[np.float32]
+    """(m,), intensities of those with an SNR from `CLEAR_SNR`."""
 
 
 class Cutoffs(NamedTuple):
@@ -130,6 +134,8 @@ class Cutoffs(NamedTuple):
     """Least intensity."""
     value: float
     """Least enhanced value."""
+    with_clear: bool
+    """Whether clear spots are kept whatever their intensity."""
 
 
 SURVEY: Key[Survey] = Key("survey")
@@ -415,9 +421,10 @@ class WaveletDetector:
 
     def _cutoffs(self, population: FieldPopulation, _: Answers) -> Cutoffs:
         wary = population.n_unsure > MOST_UNSURE * population.sure.size
-        return Cutoffs(
-            self._least_intensity(population.sure), self.texture_floor if wary else 0.0
-        )
+        least, clear = self._least_intensity(population.sure), population.clear
+        n_bright = int((clear >= least).sum())
+        few = clear.size - n_bright > FEW * n_bright
+        return Cutoffs(least, self.texture_floor if wary else 0.0, few)
 
     def _least_intensity(self, sure: NDArray[np.float32]) -> float:
         if self.least_share == 0 or sure.size < LEAST_SURE:
@@ -457,20 +464,24 @@ def _keep_clear(here: BlockContext, agreed: Answers) -> Spots:
 
 def _population(spots: Spots) -> FieldPopulation:
     sure = spots.table["enhanced"].to_numpy() >= SURE
-    return FieldPopulation(
-        spots.table["intensity"].to_numpy()[sure], int((~sure).sum())
-    )
+    clear = spots.table["snr"].to_numpy() >= CLEAR_SNR
+    intensity = spots.table["intensity"].to_numpy()
+    return FieldPopulation(intensity[sure], int((~sure).sum()), intensity[clear])
 
 
 def _join(one: FieldPopulation, other: FieldPopulation) -> FieldPopulation:
-    sure = np.concatenate([one.sure, other.sure])
-    return FieldPopulation(sure, one.n_unsure + other.n_unsure)
+    sure, clear = (
+        np.concatenate(pair)
+        for pair in ((one.sure, other.sure), (one.clear, other.clear))
+    )
+    return FieldPopulation(sure, one.n_unsure + other.n_unsure, clear)
 
 
 def _leave_out(here: BlockContext, agreed: Answers) -> Spots:
     spots, cutoffs = here.answers[CANDIDATES], agreed[CUTOFFS]
     kept = spots.table["intensity"].to_numpy() >= cutoffs.intensity
-    kept |= spots.table["snr"].to_numpy() >= CLEAR_SNR
+    if cutoffs.with_clear:
+        kept |= spots.table["snr"].to_numpy() >= CLEAR_SNR
     kept &= spots.table["enhanced"].to_numpy() >= cutoffs.value
     table = spots.table[kept].reset_index(drop=True)
     return spots._replace(table=table, n_faint=spots.n_faint + int((~kept).sum()))
