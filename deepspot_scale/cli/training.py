@@ -66,6 +66,9 @@ def train(
     resume: Annotated[
         bool, typer.Option(help="Continue the training in the folder.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option(min=0, help="Processes that draw images; 0: threads do.")
+    ] = 0,
 ) -> None:
     """Train a network on your own images, simulated ones, or both.
 
@@ -83,7 +86,10 @@ def train(
             )
             say(f"step {row.step}/{recipe.steps}: loss {row.loss:.5f}{validation}")
 
-    typer.echo(str(train_network(recipe, out, resume=resume, on_step=on_step)))
+    weights = train_network(
+        recipe, out, resume=resume, on_step=on_step, processes=processes
+    )
+    typer.echo(str(weights))
 
 
 @app.command()

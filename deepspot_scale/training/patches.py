@@ -7,9 +7,16 @@ after an interruption sees the same batches. Nothing here knows networks.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import (
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from functools import partial
+from multiprocessing import get_context
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +27,7 @@ from deepspot_scale.training.scenes import Source
 STAMP = np.array([[200, 230, 200], [230, 255, 230], [200, 230, 200]]) / 255
 SHARP_STAMP = np.array([[0.3, 0.55, 0.3], [0.55, 1.0, 0.55], [0.3, 0.55, 0.3]])
 """A normal distribution of sigma 0.9 px: spots two pixels apart stay apart."""
+T = TypeVar("T")
 Batch = tuple[Image, Image]
 """Images (n, *space, channels) and their targets."""
 
@@ -187,18 +195,65 @@ def draw_validation(shares: Sequence[BatchShare], *, seed: int) -> Batch:
     return draw_patches(shares, np.random.default_rng(apart))
 
 
-def iter_ahead(
-    draw: Callable[[int], Batch], steps: range, *, threads: int = 1
-) -> Generator[Batch]:
-    """Yield ``draw(step)`` in the order of the steps, drawn ahead in threads.
+class _Drawing(NamedTuple):
+    shares: Sequence[BatchShare]
+    seed: int
 
-    Close the generator; otherwise it waits for batches that nobody takes.
+
+_own: list[_Drawing] = []
+"""What a process draws from; it is sent once, not with each step."""
+
+
+def _take_shares(shares: Sequence[BatchShare], seed: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    _own[:] = [_Drawing(shares, seed)]
+
+
+def _draw_own(step: int) -> Batch:
+    return draw_batch(_own[0].shares, seed=_own[0].seed, step=step)
+
+
+def iter_batches(
+    shares: Sequence[BatchShare],
+    steps: range,
+    *,
+    seed: int,
+    threads: int = 1,
+    processes: int = 0,
+) -> Generator[Batch]:
+    """Yield the batches of some steps, drawn ahead in threads, or in processes.
+
+    They are the same either way. Close the generator; otherwise it waits for batches
+    that nobody takes.
     """
-    pool = ThreadPoolExecutor(threads)
-    pending: list[Future[Batch]] = []
+    if not processes:
+        draw = partial(draw_batch, shares, seed=seed)
+        yield from iter_ahead(
+            lambda step: draw(step=step), steps, ThreadPoolExecutor(threads), threads
+        )
+        return
+    pool = ProcessPoolExecutor(
+        processes,
+        mp_context=get_context("spawn"),
+        initializer=_take_shares,
+        initargs=(shares, seed),
+    )
+    yield from iter_ahead(_draw_own, steps, pool, processes)
+
+
+def iter_ahead(
+    draw: Callable[[int], T], steps: range, pool: Executor, workers: int
+) -> Generator[T]:
+    """Yield ``draw(step)`` in the order of the steps, drawn ahead by a pool.
+
+    Close the generator, which ends the pool.
+    """
+    pending: list[Future[T]] = []
     try:
         for position in range(len(steps)):
-            ahead = min(len(steps), position + threads + 2)
+            ahead = min(len(steps), position + workers + 2)
             while position + len(pending) < ahead:
                 pending.append(pool.submit(draw, steps[position + len(pending)]))
             yield pending.pop(0).result()

@@ -1,4 +1,5 @@
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from deepspot_scale.training.patches import (
     draw_validation,
     image_target,
     iter_ahead,
+    iter_batches,
     stamp_target,
 )
 from deepspot_scale.training.scenes import Scene, Simulated
@@ -164,12 +166,13 @@ def test_validation_patches_are_those_of_no_step():
 def test_batches_come_in_the_order_of_their_steps(threads):
     for start in (0, 4, 6):
         steps = range(start, 6)
-        assert list(iter_ahead(lambda step: step, steps, threads=threads)) == [*steps]
+        pool = ThreadPoolExecutor(threads)
+        assert list(iter_ahead(lambda step: step, steps, pool, threads)) == [*steps]
 
 
 def test_batches_that_are_given_up_leave_no_thread():
     before = threading.active_count()
-    batches = iter_ahead(lambda step: draw_batch(SHARES, seed=0, step=step), range(9))
+    batches = iter_batches(SHARES, range(9), seed=0)
     next(batches)
     batches.close()
     assert threading.active_count() == before
@@ -181,7 +184,16 @@ def test_an_error_of_a_drawing_thread_reaches_the_training():
             raise OSError("disk gone")
         return step
 
-    batches = iter_ahead(draw, range(9))
+    batches = iter_ahead(draw, range(9), ThreadPoolExecutor(1), 1)
     assert next(batches) == 0
     with pytest.raises(OSError, match="disk gone"):
         next(batches)
+
+
+def test_processes_draw_what_threads_draw():
+    in_threads, in_processes = (
+        list(iter_batches(SHARES, range(3, 7), seed=2, processes=n)) for n in (0, 2)
+    )
+    for one, other in zip(in_threads, in_processes, strict=True):
+        for image, twin in zip(one, other, strict=True):
+            np.testing.assert_array_equal(image, twin)
