@@ -20,7 +20,9 @@ from benchmarks.throughput.runs import NO_WORK, WITH_CELLS, prepare
 from benchmarks.throughput.standins import Resting, identity
 from deepspot_scale.execution.field import run_field, run_fields
 from deepspot_scale.io.plate import open_plate
-from deepspot_scale.networks.caso_resnet import Architecture, build
+from deepspot_scale.networks import caso_fast
+from deepspot_scale.networks.caso_resnet import Architecture
+from deepspot_scale.networks.families import CASO_FAST, CASO_RESNET
 from deepspot_scale.testing import check_engine
 
 
@@ -104,12 +106,21 @@ def test_rows_are_drawn(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_counted_work_is_that_of_the_layers_that_are_built() -> None:
+UPS = ((7, 3, 2), (4, 3, 2), (5, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("family", "uneven"),
+    [
+        (CASO_RESNET, Architecture(blocks=2, stems=(3, 4, 5), filters=6, up=UPS)),
+        (CASO_FAST, caso_fast.Architecture(3, 5, 4, (1, 2))),
+    ],
+    ids=["caso_resnet", "caso_fast"],
+)
+def test_counted_work_is_that_of_the_layers_that_are_built(family, uneven) -> None:
     keras = pytest.importorskip("keras")
-    ups = ((7, 3, 2), (4, 3, 2), (5, 2, 3))
-    uneven = Architecture(blocks=2, stems=(3, 4, 5), filters=6, up=ups)
     given = keras.Input((64, 64, 1))
-    model = keras.models.clone_model(build(uneven), input_tensors=given)
+    model = keras.models.clone_model(family.build(uneven), input_tensors=given)
     products = 0
     for layer in model.layers:
         if not hasattr(layer, "kernel"):
@@ -118,4 +129,7 @@ def test_counted_work_is_that_of_the_layers_that_are_built() -> None:
         sides = (layer.input.shape[1:3], layer.output.shape[1:3])
         products += np.prod(min(sides)) * np.prod(layer.kernel.shape)
     assert flops_per_pixel(uneven) == 2 * products / 64**2
+
+
+def test_the_published_network_has_336_000_operations_a_pixel() -> None:
     assert flops_per_pixel(Architecture()) == 336_720
