@@ -103,7 +103,9 @@ class Normalisation:
             scale = kernel.Scale(low, high if high > low else largest)
         dark = kernel.darkest_pixels(counts, span)
         median = kernel.quantile(kernel.without(counts, span, dark), span, 0.5)
-        return Brightness(scale, least, largest, 0.3 * step, median, dark, fill)
+        # Of 12 bits that are stored as 16, each value is a multiple of 16.
+        apart = step * float(np.diff(used).min() if used.size > 1 else 1)
+        return Brightness(scale, least, largest, 0.3 * apart, median, dark, fill)
 
     def work(self) -> Work:
         """Return the steps to `answers.BRIGHTNESS` and `answers.NOISE`."""

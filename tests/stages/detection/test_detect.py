@@ -762,3 +762,16 @@ def test_blocks_agree_on_what_is_too_faint():
     assert counted.n_faint == find(raw.to_numpy(), detector, 2560).n_faint
     kept = find(raw.to_numpy(), replace(detector, least_share=0.0), 2560)
     assert counted.n_faint == len(kept.table) - len(counted.table)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(3, 500), (16, 0)])
+def test_counts_in_larger_steps_have_the_same_snr(gain, offset):
+    """As 12 bits that are stored as 16; the ring of most spots has no noise at all."""
+    enhanced, raw = two_populations(20, noise=0.2)
+    whole = raw.round().astype(np.uint16)
+    once, more = (
+        detect(enhanced, counts.astype(np.uint16), min_relative_intensity=0)
+        for counts in (whole, whole * gain + offset)
+    )
+    np.testing.assert_allclose(more["snr"], once["snr"], rtol=1e-5)
+    np.testing.assert_allclose(more["intensity"], gain * once["intensity"], rtol=1e-5)
