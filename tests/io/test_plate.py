@@ -300,10 +300,12 @@ def test_coarse_labels_begin_with_the_image_by_corner_or_centre(
 
 
 def test_a_cut_out_of_labels_lies_where_it_was_cut_out(plate_folder: Path) -> None:
-    write_labels(plate_folder, B03, "cut", CELLS[10:30, 20:65])
-    _transform(
-        plate_folder / "B/03/0/labels/cut", **SIZE, translation=(0.2 * 10, 0.1 * 20)
-    )
+    write_labels(plate_folder, B03, "cut", CELLS)
+    group, cut = plate_folder / "B/03/0/labels/cut", CELLS[10:30, 20:65]
+    stored = zarr.open_array(group / "0", mode="r+")
+    stored.resize(cut.shape)
+    stored[...] = cut
+    _transform(group, **SIZE, translation=(0.2 * 10, 0.1 * 20))
     expected = np.zeros_like(CELLS)
     expected[10:30, 20:65] = CELLS[10:30, 20:65]
     found = open_plate(plate_folder).open("B/03/0").read_labels("cut")
