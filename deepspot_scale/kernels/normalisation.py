@@ -184,6 +184,9 @@ LEAST_SHARE = 0.01
 those that do are not left over from pixels that were not imaged."""
 LEAST_FILL = 16
 """Fewer darkest pixels than these are dead pixels of the camera."""
+LEAST_IMAGED = 0.25
+"""If fewer pixels than this share are brighter, the darkest ones are the background of
+an image that was cleaned, and spots lie right on it."""
 NOISE_CLIP = (-4.0, 7.0)
 """Range of an image scaled by noise: a 16-bit image without noise reaches 6."""
 
@@ -205,10 +208,11 @@ def find_fill(counts: NDArray[np.int64], span: Range) -> float | None:
 
     They are all alike, and darker than the others by a gap: wider than three steps
     between values, and than those are from their first hundredth to their third
-    quarter. None: there are none.
+    quarter. None: there are none, or the image is black but for some pixels.
     """
     used = np.flatnonzero(counts)
-    if used.size < 2 or counts[used[0]] < LEAST_FILL:
+    n_dark, total = int(counts[used[0]]) if used.size > 1 else 0, int(counts.sum())
+    if not LEAST_FILL <= n_dark <= (1 - LEAST_IMAGED) * total:
         return None
     darkest, next_one = _value(span, used[0]), _value(span, used[1])
     others = without(counts, span, darkest)

@@ -236,8 +236,17 @@ def test_pixels_that_were_not_imaged_are_found_by_their_gap():
         np.random.default_rng(0).poisson(0.3, (99, 99)).astype(np.uint16),
         np.zeros((9, 9), np.uint16),
         np.where(np.eye(20), 900, 0).astype(np.uint16),
+        np.where(noisy(30, "uint16") > 1030, noisy(30, "uint16"), 0),
     ],
-    ids=["plain", "subtracted", "three values", "poisson", "black", "few bright"],
+    ids=[
+        "plain",
+        "subtracted",
+        "three values",
+        "poisson",
+        "black",
+        "few bright",
+        "cleaned",
+    ],
 )
 def test_dark_images_were_imaged(image):
     assert fill_of(image) is None
