@@ -80,7 +80,7 @@ class PacedFileSystem(LocalFileSystem):
     def mv(self, path1: str, path2: str, **options: Any) -> Any:
         """Rename; an entry of the manifest makes its fields count."""
         n_fields = 0
-        if "/manifest/" in path2:
+        if "/manifest/" in path2 and path2.endswith(".parquet"):
             with open(path1, "rb") as file:
                 n_fields = pq.read_metadata(io.BytesIO(file.read())).num_rows
         answer = super().mv(path1, path2, **options)
