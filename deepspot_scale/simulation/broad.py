@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from deepspot_scale.simulation.backgrounds import draw_background, fine_texture
 from deepspot_scale.simulation.camera import draw_camera, store
@@ -28,6 +27,7 @@ from deepspot_scale.simulation.drawing import (
     log_uniform,
     render_spots,
     scatter,
+    without_brighter,
 )
 
 Real = NDArray[np.float64]
@@ -89,11 +89,7 @@ def _apart(spots: _Spots) -> NDArray[np.bool_]:
     """Return which spots have no brighter one nearer than `LEAST_DISTANCE`."""
     sigma = np.sqrt(spots.sigmas.prod(axis=1))
     near = LEAST_DISTANCE * float(sigma.mean()) if len(sigma) else 0.0
-    pairs = KDTree(spots.points).query_pairs(near, output_type="ndarray")
-    first_is_fainter = spots.heights[pairs[:, 0]] < spots.heights[pairs[:, 1]]
-    apart = np.ones(len(sigma), bool)
-    apart[np.where(first_is_fainter, pairs[:, 0], pairs[:, 1])] = False
-    return apart
+    return without_brighter(spots.points, spots.heights, near)
 
 
 def _margin(spots: _Spots, below: Image, grained: bool) -> tuple[Real, Real]:

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 from scipy.special import ndtr
 
 Image = NDArray[np.float32]
@@ -173,3 +174,14 @@ def scatter(rng: np.random.Generator, shape: tuple[int, int], n: int) -> Points:
     outside = ((points < 0) | (points > extent)).any(axis=1)
     points[outside] = rng.uniform(0, extent, (int(outside.sum()), 2))
     return points
+
+
+def without_brighter(
+    points: Points, heights: NDArray[np.float64], near: float
+) -> NDArray[np.bool_]:
+    """Return which of n spots have no brighter one within `near` pixels; (n,)."""
+    pairs = KDTree(points).query_pairs(near, output_type="ndarray")
+    first_is_fainter = heights[pairs[:, 0]] < heights[pairs[:, 1]]
+    apart = np.ones(len(heights), bool)
+    apart[np.where(first_is_fainter, pairs[:, 0], pairs[:, 1])] = False
+    return apart

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from deepspot_scale.simulation.backgrounds import draw_background, fine_texture
 from deepspot_scale.simulation.camera import draw_camera, subtract_background
@@ -27,6 +26,7 @@ from deepspot_scale.simulation.drawing import (
     log_uniform,
     render_spots,
     scatter,
+    without_brighter,
 )
 
 Real = NDArray[np.float64]
@@ -218,13 +218,9 @@ def _pixel_share(spots: _Spots) -> Real:
 
 def _apart(spots: _Spots) -> NDArray[np.bool_]:
     """Return which spots have no brighter one nearer than `LEAST_DISTANCE`."""
-    apart = np.ones(len(spots.heights), bool)
-    if len(apart):
-        near = max(2.0, LEAST_DISTANCE * float(spots.width.mean()))
-        pairs = KDTree(spots.points).query_pairs(near, output_type="ndarray")
-        first_is_fainter = spots.heights[pairs[:, 0]] < spots.heights[pairs[:, 1]]
-        apart[np.where(first_is_fainter, pairs[:, 0], pairs[:, 1])] = False
-    return apart
+    mean = float(spots.width.mean()) if len(spots.heights) else 0.0
+    near = max(2.0, LEAST_DISTANCE * mean)
+    return without_brighter(spots.points, spots.heights, near)
 
 
 # -- file ------------------------------------------------------------------------------

@@ -195,24 +195,23 @@ def draw_validation(shares: Sequence[BatchShare], *, seed: int) -> Batch:
     return draw_patches(shares, np.random.default_rng(apart))
 
 
-class _Drawing(NamedTuple):
-    shares: Sequence[BatchShare]
-    seed: int
+_own: list[Callable[[int], Batch]] = []
+"""How a process draws a step's batch; it is sent once, not with each step."""
 
 
-_own: list[_Drawing] = []
-"""What a process draws from; it is sent once, not with each step."""
-
-
-def _take_shares(shares: Sequence[BatchShare], seed: int) -> None:
+def _take(draw: Callable[[int], Batch]) -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    _own[:] = [_Drawing(shares, seed)]
+    _own[:] = [draw]
 
 
 def _draw_own(step: int) -> Batch:
-    return draw_batch(_own[0].shares, seed=_own[0].seed, step=step)
+    return _own[0](step)
+
+
+def _draw_step(shares: Sequence[BatchShare], seed: int, step: int) -> Batch:
+    return draw_batch(shares, seed=seed, step=step)
 
 
 def iter_batches(
@@ -228,17 +227,15 @@ def iter_batches(
     They are the same either way. Close the generator; otherwise it waits for batches
     that nobody takes.
     """
+    draw = partial(_draw_step, shares, seed)
     if not processes:
-        draw = partial(draw_batch, shares, seed=seed)
-        yield from iter_ahead(
-            lambda step: draw(step=step), steps, ThreadPoolExecutor(threads), threads
-        )
+        yield from iter_ahead(draw, steps, ThreadPoolExecutor(threads), threads)
         return
     pool = ProcessPoolExecutor(
         processes,
         mp_context=get_context("spawn"),
-        initializer=_take_shares,
-        initargs=(shares, seed),
+        initializer=_take,
+        initargs=(draw,),
     )
     yield from iter_ahead(_draw_own, steps, pool, processes)
 
