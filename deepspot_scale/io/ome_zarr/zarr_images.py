@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import BytesCodec, Crc32cCodec, Endian, ShardingCodec
+from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
 
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io.limits import check_array, check_stored
@@ -96,13 +96,18 @@ def _index_bytes(array: zarr.Array[Any]) -> int | None:
     if not isinstance(codec, ShardingCodec):
         return None
     kinds = [type(each) for each in codec.index_codecs]
-    order = getattr(codec.index_codecs[0], "endian", None)
-    if kinds not in ([BytesCodec], [BytesCodec, Crc32cCodec]) or order != Endian.little:
+    order = _word(getattr(codec.index_codecs[0], "endian", None))
+    if kinds not in ([BytesCodec], [BytesCodec, Crc32cCodec]) or order != "little":
         return None
     pairs = zip(array.shards, array.chunks, strict=True)
     size = 16 * math.prod(shard // chunk for shard, chunk in pairs)
     size += 4 * (len(kinds) - 1)
-    return size if codec.index_location.value == "end" else -size
+    return size if _word(codec.index_location) == "end" else -size
+
+
+def _word(value: object) -> object:
+    """Return an option of a codec, which is an enum up to Zarr 3.2 and then text."""
+    return getattr(value, "value", value)
 
 
 def _array(node: Node, source: str, trust: Trust) -> zarr.Array[Any]:
