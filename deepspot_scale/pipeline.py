@@ -110,6 +110,7 @@ def assemble_stages(
                 told,
                 layers=told.layers.union(made),
                 answers=told.answers.union(given),
+                networks=(*told.networks, *work.networks),
             )
     labels = [name for name in LABELS.values() if name in context.layers]
     return plan_pipeline(

@@ -160,6 +160,9 @@ SPOTS = (
     Column("intensity", "float32", "raw 3x3 mean minus background; to sigma 3.5 px"),
     Column("snr", "float32", "intensity over the local noise (robust std of a ring)"),
     Column("area", "int32", "pixels of the detected object"),
+    Column("probability", "float32", "that it is a spot of its field; NaN: not judged"),
+    Column("molecules", "float32", "intensity over the field's median; NaN: not told"),
+    Column("site", "bool", "whether it stands for several molecules"),
     Column("cell", "int64", "label of the cell at the spot; 0: outside all cells"),
     Column("nucleus", "int64", "label of the nucleus at the spot; 0: none"),
 )

@@ -192,6 +192,9 @@ def _table(area: NDArray[np.int64], *measured: NDArray[Any]) -> pd.DataFrame:
         "intensity": intensity.astype(np.float32),
         "snr": snr.astype(np.float32),
         "area": area.astype(np.int32),
+        "probability": np.full(area.size, np.nan, np.float32),
+        "molecules": np.full(area.size, np.nan, np.float32),
+        "site": np.zeros(area.size, bool),
         "cell": np.zeros(area.size, np.int64),
         "nucleus": np.zeros(area.size, np.int64),
     }

@@ -1,4 +1,4 @@
-"""The commands that train and score models: simulate, train, tune, evaluate.
+"""The commands on models: simulate, train, tune, fit-judge, evaluate.
 
 Nothing here knows how images are drawn or networks are trained.
 """
@@ -123,6 +123,38 @@ def tune(
         table = search(settings, client, on_trial=on_trial)
     typer.echo(table.to_string(index=False))
     typer.echo(str(Path(settings.out) / "best.toml"))
+
+
+@app.command()
+def fit_judge(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Shipped model or weights file.", autocompletion=complete_model
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Weights file to write.")],
+    fields: Annotated[
+        int, typer.Option(min=1, help="Simulated fields to learn from.")
+    ] = 3000,
+    seed: Seed = 0,
+) -> None:
+    """Fit what tells spots from a field's other dots, for a model of your own.
+
+    Example: deepspot-scale fit-judge MODEL/weights.safetensors --out judged.safetensors
+    """
+    from deepspot_scale.cli.progress import show_counts
+    from deepspot_scale.evaluation.judging import fit_judge as fit
+
+    with show_counts("fields") as progress:
+        written = fit(
+            model,
+            out,
+            fields=fields,
+            seed=seed,
+            on_field=lambda n: progress(n, fields),
+        )
+    typer.echo(str(written))
 
 
 @app.command()

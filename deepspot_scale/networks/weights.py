@@ -2,7 +2,8 @@
 
 A weights file is a safetensors file of arrays and a little text, so reading one runs no
 code from it. The text names the family (without a name it is caso_resnet) and holds the
-architecture; the arrays are in the order of the network's own list. Shipped models are
+architecture; the arrays are in the order of the network's own list. Arrays of a judge
+may stand beside them, which tells spots from other dots of a field. Shipped models are
 listed in ``models.json`` with their SHA-256 and are part of the package. Nothing here
 knows how a network is run.
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepspot_scale.errors import WeightsError, did_you_mean
+from deepspot_scale.kernels.populations import Judge
 from deepspot_scale.networks.engine_types import DEFAULT_MODEL
 from deepspot_scale.networks.families import CASO_RESNET, Family, find_family
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     import keras
 
 SHIPPED = Path(__file__).parent / "models"
+_JUDGE = "judge."
+"""Begins the names of the judge's arrays."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def _read_text(path: Path) -> dict[str, str]:
         raise WeightsError(f"{path} is no whole safetensors file: {error}") from error
 
 
-def write_weights(
+def write_weights(  # noqa: PLR0913 - arrays, and what is known of them
     path: Path,
     arrays: Sequence[np.ndarray[Any, np.dtype[Any]]],
     architecture: Any,
@@ -114,10 +118,12 @@ def write_weights(
     family: Family = CASO_RESNET,
     dtype: str = "float32",
     about: dict[str, str] | None = None,
+    judge: Judge | None = None,
 ) -> None:
     """Write the arrays of ``model.get_weights()`` with their architecture to one file.
 
-    `dtype` ``"float16"`` halves the file; batch statistics then keep three digits.
+    `dtype` ``"float16"`` halves the file; batch statistics then keep three digits. The
+    judge is one that was fitted to what this network answers.
     """
     from safetensors.numpy import save_file
 
@@ -125,6 +131,8 @@ def write_weights(
         f"{number:04d}": np.ascontiguousarray(array, dtype)
         for number, array in enumerate(arrays)
     }
+    if judge is not None:
+        stored |= {_JUDGE + name: values for name, values in judge.arrays().items()}
     text = {"family": family.name, "architecture": json.dumps(architecture.to_dict())}
     save_file(stored, path, metadata={**text, **(about or {})})
 
@@ -134,7 +142,34 @@ def read_arrays(weights: Weights) -> list[np.ndarray[Any, np.dtype[Any]]]:
     from safetensors.numpy import load_file
 
     stored = load_file(weights.path)
-    return [stored[key].astype(np.float32) for key in sorted(stored)]
+    own = sorted(key for key in stored if not key.startswith(_JUDGE))
+    return [stored[key].astype(np.float32) for key in own]
+
+
+def read_judge(weights: Weights) -> Judge | None:
+    """Return the judge of a model, or None where it has none.
+
+    Raises
+    ------
+    WeightsError
+        Its arrays are no judge of this version.
+    """
+    from safetensors import safe_open
+
+    with safe_open(weights.path, framework="numpy") as file:
+        arrays = {
+            name.removeprefix(_JUDGE): file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118 - the file is no dictionary
+            if name.startswith(_JUDGE)
+        }
+    if not arrays:
+        return None
+    try:
+        return Judge.from_arrays(arrays)
+    except (KeyError, ValueError) as error:
+        raise WeightsError(
+            f"{weights.path} has a judge of spots that this version cannot use: {error}"
+        ) from error
 
 
 def load_weights(model: keras.Model, weights: Weights) -> None:

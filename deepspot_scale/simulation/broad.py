@@ -7,8 +7,8 @@ by a simulated camera, then processed and stored as by imaging pipelines:
 
 The truth contains the spots that a person could see: well above noise and texture, and
 not much fainter than the image's other spots. Much fainter spots are drawn but not part
-of the truth. Spots in between are not drawn, because ambiguous images do not help
-training.
+of the truth; those that stand out of noise are told apart, as grains. Spots in between
+are not drawn, because ambiguous images do not help training.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ LEAST_DISTANCE = 1.5
 """Least distance of spots in sigma; of two nearer ones the fainter is not drawn."""
 LEAST_FOR_GRAINS = 10
 """Least number of spots in an image with grains: fewer define no typical height."""
+MOST_FLANK = 0.8
+"""Most light of spots at the centre of a grain that stands out, as a share of its own
+height."""
 
 
 class _Spots(NamedTuple):
@@ -54,6 +57,12 @@ class _Spots(NamedTuple):
     """(n, 2), pixels."""
     heights: Real
     """(n,), photons."""
+
+    def only(self, chosen: NDArray[np.bool_]) -> _Spots:
+        return _Spots(*(values[chosen] for values in self))
+
+    def with_others(self, others: _Spots) -> _Spots:
+        return _Spots(*map(np.concatenate, zip(self, others, strict=True)))
 
 
 def broad_image(rng: np.random.Generator, size: int = 256) -> Truth:
@@ -75,14 +84,21 @@ def broad_image(rng: np.random.Generator, size: int = 256) -> Truth:
     snr, margin = _margin(spots, below, camera.grained)
     apart = _apart(spots)
     drawn = apart & ((margin >= 1) | (margin < DOUBTFUL))
-    kept = _Spots(*(values[drawn] for values in spots))
-    photons = light + render_spots(shape, kept.points, kept.heights, kept.sigmas)
     true = apart & (margin >= 1)
+    photons = light + _render(shape, spots.only(drawn))
+    seen, faint = spots.only(true), spots.only(drawn & ~true)
     if true.sum() >= LEAST_FOR_GRAINS and rng.random() < 0.5:
-        photons += _grains(rng, shape, _Spots(*(values[true] for values in spots)))
+        grains = _grains(rng, shape, seen)
+        photons += _render(shape, grains)
+        faint = faint.with_others(grains)
     counts = camera.expose(rng, np.asarray(photons, np.float32))
     width = np.sqrt(spots.sigmas.prod(axis=1))
-    return Truth(store(rng, counts), spots.points[true], snr[true], width[true])
+    clear = faint.points[_stand_out(faint, seen, below, camera.grained)]
+    return Truth(store(rng, counts), seen.points, snr[true], width[true], clear)
+
+
+def _render(shape: tuple[int, int], spots: _Spots) -> Image:
+    return render_spots(shape, spots.points, spots.heights, spots.sigmas)
 
 
 def _apart(spots: _Spots) -> NDArray[np.bool_]:
@@ -94,26 +110,45 @@ def _apart(spots: _Spots) -> NDArray[np.bool_]:
 
 def _margin(spots: _Spots, below: Image, grained: bool) -> tuple[Real, Real]:
     """Return each spot's SNR, and its smallest ratio to a limit."""
+    snr, own = _own_margin(spots, below, grained)
+    typical = float(np.median(spots.heights)) if len(snr) else 1.0
+    return snr, np.minimum(own, spots.heights / typical / LEAST_SHARE)
+
+
+def _own_margin(spots: _Spots, below: Image, grained: bool) -> tuple[Real, Real]:
+    """Return each spot's SNR, and its smallest ratio to a limit of its own."""
     rows, columns = np.round(spots.points).astype(np.int64).T
     snr = spots.heights / below[rows, columns]
     width = np.sqrt(spots.sigmas.prod(axis=1))
-    typical = float(np.median(spots.heights)) if len(snr) else 1.0
     limits = (
         snr / (LEAST_GRAINED_SNR if grained else LEAST_SNR),
         snr * width * np.sqrt(np.pi) / LEAST_MATCHED_SNR,
-        spots.heights / typical / LEAST_SHARE,
     )
     return snr, np.min(limits, axis=0)
 
 
-def _grains(rng: np.random.Generator, shape: tuple[int, int], spots: _Spots) -> Image:
+def _stand_out(
+    faint: _Spots, spots: _Spots, below: Image, grained: bool
+) -> NDArray[np.bool_]:
+    """Return which faint spots stand out of the noise, and of brighter ones' light."""
+    if len(faint.points) == 0:
+        return np.zeros(0, bool)
+    rows, columns = np.round(faint.points).astype(np.int64).T
+    flank = _render(below.shape, spots)[rows, columns]
+    both = faint.with_others(spots)
+    clear = _own_margin(faint, below, grained)[1] >= 1
+    clear &= flank <= MOST_FLANK * faint.heights
+    return np.asarray(clear & _apart(both)[: len(faint.points)])
+
+
+def _grains(rng: np.random.Generator, shape: tuple[int, int], spots: _Spots) -> _Spots:
     """Dim grains everywhere, with a small share of a spot's height."""
     n = int(log_uniform(rng, 0.2, 5) * len(spots.points))
     points = rng.uniform(0, np.array(shape) - 1, (n, 2))
     share = log_uniform(rng, 0.02, 0.15, n)
     heights = float(np.median(spots.heights)) * share
     sigmas = np.sqrt(spots.sigmas.prod(axis=1)).mean() * rng.uniform(0.5, 1.3, n)
-    return render_spots(shape, points, heights, sigmas)
+    return _Spots(points, np.stack([sigmas, sigmas], axis=1), heights)
 
 
 def _spots(

@@ -6,7 +6,7 @@ source of randomness. Nothing here knows what kind of image is drawn.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
@@ -33,6 +33,9 @@ class Truth:
     of background texture at the scale of spots."""
     sigma: NDArray[np.float64]
     """(n,), geometric mean of each spot's standard deviations, in pixels."""
+    grains: Points = field(default_factory=lambda: np.zeros((0, 2)))
+    """(m, d), dots that stand out of noise and texture as spots do, but are none: a
+    second, far fainter population."""
 
 
 def render_spots(
@@ -137,9 +140,12 @@ def _gradient_noise(
     value = np.zeros(shape, np.float32)
     for dy, weight_y in ((0, 1 - fade_y), (1, fade_y)):
         for dx, weight_x in ((0, 1 - fade_x), (1, fade_x)):
-            corner = np.ix_(row + dy, column + dx)
-            slope = along_y[corner] * (y - dy) + along_x[corner] * (x - dx)
-            value += weight_y * weight_x * slope
+            # One axis after the other is several times faster than both at once.
+            rows, columns = row + dy, column + dx
+            slope = along_y.take(rows, 0).take(columns, 1) * (y - dy)
+            slope += along_x.take(rows, 0).take(columns, 1) * (x - dx)
+            slope *= weight_y * weight_x
+            value += slope
     return np.float32(np.sqrt(2)) * value
 
 

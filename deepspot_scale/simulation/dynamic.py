@@ -5,7 +5,8 @@ is true by itself if it stands out of the noise and texture around it, be it the
 one of its image or a hundred times fainter than the brightest. Beside spots there is
 what misleads a scale of brightness: sites of many molecules, dead cells, burnt-in bars,
 hot pixels, black rims and missing tiles. Ambiguous spots, near a limit or on
-the flank of a brighter one, are not drawn.
+the flank of a brighter one, are not drawn. On request there are grains: a second
+population, as many times fainter than the spots as grains of autofluorescence are.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ Real = NDArray[np.float64]
 
 NARROWEST, WIDEST = 0.8, 3.5
 """Range of the standard deviation of a spot in pixels."""
-LEAST_SNR, LEAST_GRAINED_SNR = 3.0, 4.5
+LEAST_SNR, LEAST_GRAINED_SNR = 2.5, 4.0
 """Least SNR of a true spot; the second value if the noise is grained."""
-LEAST_MATCHED_SNR = 6.0
+LEAST_MATCHED_SNR = 5.5
 """Least SNR of a true spot after its matched filter: snr x sigma x sqrt(pi)."""
 MOST_FLANK = 0.8
 """Most light of other spots at a spot's centre, as a share of its own height."""
@@ -43,6 +44,8 @@ DOUBTFUL = 0.6
 """Ambiguous spots, from this share of a limit up to the limit, are not drawn."""
 LEAST_DISTANCE = 1.7
 """Least distance of spots in sigma, and at least 2 px; the fainter is not drawn."""
+LEAST_FOR_GRAINS, MOST_SPREAD = 20, 0.6
+"""Images with grains have so many spots, whose heights' logarithms deviate no more."""
 
 
 class _Spots(NamedTuple):
@@ -55,17 +58,22 @@ class _Spots(NamedTuple):
     def only(self, chosen: NDArray[np.bool_]) -> _Spots:
         return _Spots(*(values[chosen] for values in self))
 
+    def with_others(self, others: _Spots) -> _Spots:
+        return _Spots(*map(np.concatenate, zip(self, others, strict=True)))
+
     @property
     def width(self) -> Real:
         return np.asarray(np.sqrt(self.sigmas.prod(axis=1)))
 
 
-def dynamic_image(rng: np.random.Generator, size: int = 256) -> Truth:
+def dynamic_image(
+    rng: np.random.Generator, size: int = 256, *, grains: float = 0.0
+) -> Truth:
     """Simulate one image of the set *dynamic*.
 
     Spots: sigma 0.8 to 3.5 px; none, a few, or up to 3000 per 512 px image; SNR from
     below the limit to several hundred, in one image over up to two decades. The image
-    is square.
+    is square. `grains` is the chance of grains where the spots are many and alike.
     """
     shape = (size, size)
     sigma = float(log_uniform(rng, NARROWEST, WIDEST))
@@ -79,10 +87,17 @@ def dynamic_image(rng: np.random.Generator, size: int = 256) -> Truth:
     snr, margin = _margin(spots, below, noise, camera.grained)
     drawn = _apart(spots) & ((margin >= 1) | (margin < DOUBTFUL))
     spots, snr, true = spots.only(drawn), snr[drawn], margin[drawn] >= 1
-    photons = light + render_spots(shape, spots.points, spots.heights, spots.sigmas)
+    seen, faint = spots.only(true), spots.only(np.zeros(len(true), bool))
+    if grains and rng.random() < grains and _are_alike(seen):
+        faint = _grains(rng, shape, seen)
+        faint = faint.only(~_at(hidden, faint.points))
+    both = faint.with_others(spots)
+    clear = (_margin(both, below, noise, camera.grained)[1] >= 1) & _apart(both)
+    photons = light + render_spots(shape, both.points, both.heights, both.sigmas)
     counts = camera.expose(rng, np.asarray(photons, np.float32))
     stored = _store(rng, counts, float(np.median(noise)), hidden)
-    return Truth(stored, spots.points[true], snr[true], spots.width[true])
+    stand_out = faint.points[clear[: len(faint.heights)]]
+    return Truth(stored, seen.points, snr[true], seen.width, stand_out)
 
 
 def _at(values: NDArray[Any], points: Points) -> NDArray[Any]:
@@ -221,6 +236,25 @@ def _apart(spots: _Spots) -> NDArray[np.bool_]:
     mean = float(spots.width.mean()) if len(spots.heights) else 0.0
     near = max(2.0, LEAST_DISTANCE * mean)
     return without_brighter(spots.points, spots.heights, near)
+
+
+def _are_alike(spots: _Spots) -> bool:
+    enough = len(spots.heights) >= LEAST_FOR_GRAINS
+    return enough and float(np.log(spots.heights).std()) <= MOST_SPREAD
+
+
+def _grains(rng: np.random.Generator, shape: tuple[int, int], spots: _Spots) -> _Spots:
+    """Return a second population: far fainter, often many more, with a gap between."""
+    most = 0.02 * shape[0] * shape[1]
+    n = int(min(float(log_uniform(rng, 0.3, 15)) * len(spots.heights), most))
+    points = scatter(rng, shape, n)
+    typical = float(log_uniform(rng, 0.02, 0.2))
+    share = typical * np.exp(rng.normal(0, rng.uniform(0.1, 0.8), n))
+    ordinary = float(np.quantile(spots.heights, 0.1) / np.median(spots.heights))
+    share = np.minimum(share, 0.5 * ordinary)
+    width = float(spots.width.mean()) * rng.uniform(0.6, 1.4)
+    sigmas = np.clip(width * np.exp(rng.normal(0, 0.15, (n, 2))), 0.7, WIDEST)
+    return _Spots(points, sigmas, float(np.median(spots.heights)) * share)
 
 
 # -- file ------------------------------------------------------------------------------

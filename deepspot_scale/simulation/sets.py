@@ -45,15 +45,36 @@ def _paper(intensity: Intensity) -> Simulator:
     )
 
 
+_MOST_TRIES = 12
+"""Images that are drawn for one with grains: few have many spots that are alike."""
+
+
+def _field(rng: np.random.Generator, n_spots: int, size: int) -> Truth:
+    kind = rng.random()
+    if kind < 0.4:
+        return dynamic_image(rng, size)
+    if kind < 0.65:
+        for _ in range(_MOST_TRIES):
+            truth = dynamic_image(rng, size, grains=1.0)
+            if len(truth.grains):
+                break
+        return truth
+    if kind < 0.85:
+        return broad_image(rng, size)
+    return _either(rng, n_spots, size)
+
+
 SIMULATORS: Final[dict[str, Simulator]] = {
     "fixed": _paper("fixed"),
     "var": _paper("var"),
     "paper": Simulator(_either, takes_spots=True, is_8bit=True),
     "broad": Simulator(lambda rng, _, size: broad_image(rng, size)),
     "dynamic": Simulator(lambda rng, _, size: dynamic_image(rng, size)),
+    "fields": Simulator(_field, takes_spots=True),
 }
 """fixed, var: the paper's; paper: one of both, with equal chance; broad: realistic;
-dynamic: realistic, with spots of very different brightness."""
+dynamic: realistic, with spots of very different brightness; fields: any of these, and
+often grains beside the spots."""
 
 
 def find_simulator(name: str) -> Simulator:

@@ -36,6 +36,11 @@ class Part(Strict):
     """Patches of it in every batch."""
     spots: tuple[int, int] = (10, 150)
     """Fewest and most spots of a simulated image; broad and dynamic draw theirs."""
+    cuts: int = Field(default=3, ge=1)
+    """Most patches cut from one simulated image: drawing it costs more than that."""
+    grains: bool = False
+    """Whether grains that stand out of noise count as spots: for a network that only
+    says what is a dot, and leaves to the field which dots are its spots."""
     size: int | None = Field(default=None, ge=16)
     """Edge of a simulated image in pixels; None: 256, or the patch if it is larger."""
 

@@ -63,18 +63,20 @@ class Simulated:
     """Edge of an image in pixels."""
     normalisation: str = "quantile"
     """A name of `kernels.normalisation.SCALES`."""
-
-    @property
-    def cuts(self) -> int:
-        """Three patches: drawing an image costs more than cutting it."""
-        return 3
+    cuts: int = 3
+    """Most patches to cut from one image."""
+    grains: bool = False
+    """Whether grains count as spots."""
 
     def draw(self, rng: np.random.Generator) -> Scene:
         """Simulate one image."""
         n_spots = int(rng.integers(self.spots[0], self.spots[1] + 1))
         truth = SIMULATORS[self.name].draw(rng, n_spots, self.size)
         scale = SCALES[self.normalisation](truth.image)
-        return Scene(truth.image, truth.points, scale)
+        points = truth.points
+        if self.grains:
+            points = np.concatenate([points, truth.grains])
+        return Scene(truth.image, points, scale)
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,9 @@ def open_sources(recipe: Recipe) -> Sources:
     for part in recipe.mixture:
         if part.source in SIMULATORS:
             size = part.size or max(256, recipe.patch)
-            simulated = Simulated(part.source, part.spots, size, how)
+            simulated = Simulated(
+                part.source, part.spots, size, how, part.cuts, part.grains
+            )
             learn.append(simulated)
             validate.append(simulated)
             continue

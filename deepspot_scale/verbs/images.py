@@ -193,7 +193,8 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
     block
         Largest edge of a block in pixels; the answer does not depend on it.
     floor
-        Least certainty of a spot (its column ``enhanced``), 0 to 1; None: the
+        Least probability of a spot (its column ``probability``), or where the image's
+        model judges none its least certainty (``enhanced``), 0 to 1; None: the
         detector's own.
     min_relative_intensity
         Least intensity of a spot as a share of the field's typical one, 0: none is
@@ -225,7 +226,10 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
     [[20.0, 30.0]]
     """
     detector = find_detector(
-        method or "enhanced", floor=floor, min_relative_intensity=min_relative_intensity
+        method or "enhanced",
+        floor=floor,
+        min_relative_intensity=min_relative_intensity,
+        model=getattr(image, "attrs", {}).get(_ENHANCED_BY),
     ).binned(binning_for(spot_sigma))
     if raw is not None and detector.on == "raw":
         # The range that is measured in raw counts would not be that of `image`.

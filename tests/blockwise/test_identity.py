@@ -27,6 +27,9 @@ def spots(n, seed=0):
             "intensity": rng.random(n, dtype=np.float32),
             "snr": rng.random(n, dtype=np.float32),
             "area": rng.integers(1, 9, n),
+            "probability": rng.random(n, dtype=np.float32),
+            "molecules": rng.random(n, dtype=np.float32),
+            "site": rng.random(n) < 0.1,
             "cell": np.zeros(n, np.int64),
             "nucleus": np.zeros(n, np.int64),
         }

@@ -1,4 +1,4 @@
-"""The commands simulate, train, tune and evaluate call what Python users call."""
+"""simulate, train, tune, fit-judge and evaluate call what Python users call."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from deepspot_scale.io.image_files.annotated_images import read_annotated
+from deepspot_scale.networks.weights import find_weights, read_judge
 from deepspot_scale.simulation import simulate_image
 
 DONE, OTHER, USAGE = 0, 1, 2
@@ -69,3 +70,19 @@ def test_evaluate_refuses_an_unknown_model_before_it_writes(
     assert ended.code == OTHER
     assert "Did you mean 'deepspot'?" in ended.err
     assert not (tmp_path / "out/report.html").exists()
+
+
+def test_fit_judge_writes_the_model_with_a_judge(
+    command: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "judged.safetensors"
+    ended = command("fit-judge", "deepspot-fast", "--out", out, "--fields", 2)
+    assert (ended.code, ended.out) == (DONE, f"{out}\n"), ended.err
+    assert "2/2 fields" in ended.err
+    assert read_judge(find_weights(out)) is not None
+
+
+def test_fit_judge_refuses_an_unknown_model(command: Command, tmp_path: Path) -> None:
+    ended = command("fit-judge", "deepsopt", "--out", tmp_path / "a.safetensors")
+    assert ended.code == OTHER
+    assert "Did you mean 'deepspot'?" in ended.err

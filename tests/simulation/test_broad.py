@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -116,3 +117,18 @@ def test_the_seed_decides_everything():
     for a, b in zip(vars(first).values(), vars(second).values(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(other.image, first.image)
+
+
+def test_faint_dots_that_stand_out_are_told_apart_from_the_spots():
+    truths = [broad_image(np.random.default_rng(seed), 256) for seed in range(80)]
+    shown = [truth for truth in truths if len(truth.grains)]
+    assert len(shown) > 4
+    brighter = []
+    for truth in shown:
+        pairs = np.concatenate([truth.points, truth.grains])
+        away = np.hypot(*(pairs[:, None] - pairs[None]).T) + 99 * np.eye(len(pairs))
+        assert away.min() >= 1
+        rows, columns = np.round(truth.grains).astype(int).T
+        around = cv2.medianBlur(truth.image, 5)
+        brighter.extend((truth.image > around)[rows, columns])
+    assert np.mean(brighter) > 0.6

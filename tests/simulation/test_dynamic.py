@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from deepspot_scale.simulation import Truth
 from deepspot_scale.simulation.dynamic import (
+    LEAST_FOR_GRAINS,
     LEAST_MATCHED_SNR,
     LEAST_SNR,
     WIDEST,
@@ -76,3 +77,23 @@ def test_true_spots_were_imaged():
         bright = truth.snr > 8
         assert (truth.image[rows, columns][bright] > 0).all()
     assert black > 3
+
+
+def test_grains_are_a_second_population_far_fainter_than_the_spots():
+    shown = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        truth = dynamic_image(rng, 160, grains=1.0)
+        plain = dynamic_image(np.random.default_rng(seed), 160)
+        assert len(plain.grains) == 0
+        if len(truth.grains) == 0:
+            continue
+        shown += 1
+        assert len(truth.points) >= LEAST_FOR_GRAINS
+        above = truth.image - np.median(truth.image)
+        light = [
+            np.median(above[tuple(np.round(points).astype(int).T)])
+            for points in (truth.points, truth.grains)
+        ]
+        assert light[1] < 0.6 * light[0]
+    assert shown >= 5

@@ -31,7 +31,8 @@ def spot_table(y, x, **plane):
     n = len(y)
     zero = np.zeros(n)
     columns = {"y": y, "x": x, "cell": zero, "nucleus": zero, "area": np.ones(n)}
-    columns |= {"enhanced": zero, "intensity": zero, "snr": zero}
+    columns |= dict.fromkeys(("enhanced", "intensity", "snr"), zero)
+    columns |= {"probability": zero, "molecules": zero, "site": zero > 0}
     return identify(pd.DataFrame(columns), PlaneIdentity(**plane), SPOTS)
 
 

@@ -33,6 +33,22 @@ def test_a_simulated_image_has_as_many_spots_as_asked_for():
     assert numbers == {3, 4, 5}
 
 
+def test_grains_are_spots_only_for_a_recipe_that_says_so():
+    mixture = {"source": "broad", "patches": 1, "cuts": 7, "size": 256}
+    plain, dots = (
+        open_sources(make_recipe(mixture=[mixture | more], patch=128)).learn[0]
+        for more in ({}, {"grains": True})
+    )
+    assert plain.cuts == dots.cuts == 7
+    numbers = []
+    for seed in range(40):
+        pair = [s.draw(np.random.default_rng(seed)).points for s in (plain, dots)]
+        np.testing.assert_array_equal(pair[0], pair[1][: len(pair[0])])
+        numbers.append(len(pair[1]) - len(pair[0]))
+    assert max(numbers) > 0
+    assert numbers.count(0) > 20
+
+
 def test_an_annotated_image_comes_with_its_points_and_its_own_scale(annotated_folder):
     source = annotated(recipe_of(annotated_folder("real", [(40, 24)] * 3)))
     scene = source.draw(np.random.default_rng(0))

@@ -29,8 +29,13 @@ from deepspot_scale.blockwise.identity import identify
 from deepspot_scale.blockwise.spots import DETECTED, Detector, require_detector
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.binning import binning_for
+from deepspot_scale.networks.weights import find_weights, read_judge
 from deepspot_scale.plugins import DETECTORS, hash_plugin, load_plugin
-from deepspot_scale.stages.detection.wavelet import PRESETS, WaveletDetector
+from deepspot_scale.stages.detection.wavelet import (
+    PRESETS,
+    WaveletDetector,
+    judged_detector,
+)
 from deepspot_scale.vocabulary import SPOTS, PlaneIdentity
 
 
@@ -39,6 +44,7 @@ def find_detector(
     *,
     floor: float | None = None,
     min_relative_intensity: float | None = None,
+    model: str | None = None,
 ) -> Detector:
     """Return a detector by the name of its preset or plug-in, or as it is.
 
@@ -48,9 +54,14 @@ def find_detector(
         Name or detector.
     floor, min_relative_intensity
         Instead of its own, see `DetectOptions`.
+    model
+        Name or path of the model that gave the enhanced image. Where it brings a judge
+        of spots, the preset ``enhanced`` asks it.
 
     Raises
     ------
+    WeightsError
+        No such model.
     SettingsError
         No preset or plug-in of that name, an object that is no detector, or numbers
         for one that has none.
@@ -60,6 +71,11 @@ def find_detector(
         detector = require_detector(method)
     elif method in PRESETS:
         detector = PRESETS[method]
+        judge = None
+        if model is not None and method == "enhanced":
+            judge = read_judge(find_weights(model))
+        if judge is not None:
+            detector = judged_detector(judge)
     else:
         detector = require_detector(load_plugin(method, DETECTORS, known=PRESETS))
     if floor is None and min_relative_intensity is None:
@@ -139,7 +155,8 @@ class DetectOptions(StageOptions):
         default=None,
         ge=0,
         le=1,
-        description="Least certainty of a spot: lower finds more.",
+        description="Least probability of a spot, or where the model judges none its "
+        "least certainty: lower finds more.",
     )
     min_relative_intensity: float | None = Field(
         default=None,
@@ -161,10 +178,12 @@ def plan_detect(options: DetectOptions, context: RunContext) -> Work:
     """
     enhanced = ENHANCED.name in context.layers
     name = options.detector or ("enhanced" if enhanced else "raw")
+    models = [engine.model for engine in context.networks]
     detector = find_detector(
         name,
         floor=options.floor,
         min_relative_intensity=options.min_relative_intensity,
+        model=models[-1] if enhanced and models else None,
     ).binned(binning_for(context.spot_sigma))
     if (detector.on == "enhanced") != enhanced:
         # No spot would pass: the range would be that of other pixels.

@@ -2,11 +2,10 @@
 
 A detector surveys each block (wavelet sums that make the field's threshold, and the
 few pixels that could pass any threshold), then finds the spots whose peak lies in the
-block's core, and last leaves out those far fainter than is typical of the field, and
-in fields of hardly any sure spot the doubtful ones. Thresholds that follow from all of
-a field's pixels rise with the number of its spots, until in a crowded field none
-passes; so spots that stand clear of their own surroundings are counted, and kept where
-they are more than those that pass.
+block's core. Which of these are spots of their field is the last step, in `decisions`.
+Thresholds that follow from all of a field's pixels rise with the number of its spots,
+until in a crowded field none passes; so spots that stand clear of their own
+surroundings are counted, and kept where they are more than those that pass.
 Presets differ in their thresholds alone. Nothing here knows networks, files or plates.
 
 What decides about a pixel reaches no farther than `halo`, and all sums are of whole
@@ -29,25 +28,30 @@ from deepspot_scale.blockwise.contract import (
     Key,
     Pixels,
     Step,
-    everything,
 )
 from deepspot_scale.blockwise.geometry import Box
 from deepspot_scale.blockwise.spots import (
-    DETECTED,
     Candidates,
     Spots,
     inside,
     measure_spots,
     nearest_pixel,
-    order_spots,
     reach,
 )
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels import peaks, wavelet
+from deepspot_scale.kernels.populations import Judge
 from deepspot_scale.kernels.thresholds import (
     IcyThreshold,
     ProductThreshold,
     Threshold,
+)
+from deepspot_scale.stages.detection.decisions import (
+    CANDIDATES,
+    CLEAR_SNR,
+    SURE,
+    FieldRules,
+    Populations,
 )
 
 Planes = NDArray[np.float32]
@@ -100,52 +104,12 @@ class Levels(NamedTuple):
 
 NOISE = IcyThreshold((100.0,))
 """Tells what may be more than noise at the finest scale."""
-SURE = 0.9
-"""Enhanced value from which on a spot says what is typical of its field."""
-LEAST_SURE = 5
-"""Fewer sure spots than these say nothing: then none is too faint."""
-MOST_UNSURE = 2
-"""More unsure spots than these for each sure one are rather texture."""
-
-
-CLEAR_SNR = 10.0
-"""A spot of this SNR is no noise. The brightest peak of noise, white or smoothed by 1.5
-px, has less than 7, and that at the field's edge, where the ring repeats pixels."""
-FEW = 3
-"""Where more than so many clear spots are too faint for each one that is not, the few
-are sites or aggregates, and the many are the field's molecules."""
-
-
-class FieldPopulation(NamedTuple):
-    """What the candidates of a field say about one another."""
-
-    sure: NDArray[np.float32]
-    """(n,), intensities of those that the network is sure of."""
-    n_unsure: int
-    """The others."""
-    clear: NDArray[np.float32]
-    """(m,), intensities of those with an SNR from `CLEAR_SNR`."""
-
-
-class Cutoffs(NamedTuple):
-    """What a field's candidates must have to be spots."""
-
-    intensity: float
-    """Least intensity."""
-    value: float
-    """Least enhanced value."""
-    with_clear: bool
-    """Whether clear spots are kept whatever their intensity."""
-
-
 SURVEY: Key[Survey] = Key("survey")
 LEVELS: Key[Levels] = Key("levels")
 MEASURED: Key[Spots] = Key("measured_spots")
 """Spots that pass, and behind them `n_crowded` clear ones that do not."""
 CROWDED: Key[bool] = Key("crowded")
 """Whether clear spots that do not pass are more than those that pass."""
-CANDIDATES: Key[Spots] = Key("candidates")
-CUTOFFS: Key[Cutoffs] = Key("cutoffs")
 
 
 @dataclass(frozen=True)
@@ -173,7 +137,11 @@ class WaveletDetector:
     """Least intensity of a spot as a share of the field's typical one: brighter and
     fainter ones that the network is sure of hold half of the light each."""
     texture_floor: float = 0.0
-    """The floor where more than `MOST_UNSURE` spots are unsure for each sure one."""
+    """The floor of a field of hardly any sure spot, see `FieldRules`."""
+    judge: Judge | None = None
+    """Gives candidates their probability; None: the rules of the last two decide."""
+    least_probability: float = 0.5
+    """Least probability of a spot where there is a judge."""
     clear_snr: float = 0.0
     """Spots from this SNR on that pass the threshold of one scale only, or none on
     enhanced images, where they must be sure, are clear: they are counted, and kept
@@ -211,7 +179,9 @@ class WaveletDetector:
     ) -> WaveletDetector:
         """Return the detector with a user's own numbers, where there are any."""
         answer = self
-        if floor is not None:  # also in wary fields: it was asked for
+        if floor is not None and self.judge is not None:
+            answer = replace(answer, least_probability=floor)
+        elif floor is not None:  # also in wary fields: it was asked for
             answer = replace(answer, floor=floor, texture_floor=0.0)
         if least_share is not None:
             answer = replace(answer, least_share=least_share)
@@ -373,15 +343,15 @@ class WaveletDetector:
                 finalize=self._levels,
             ),
             *self._candidate_steps(),
-            Step(
-                DETECTED,
-                _leave_out,
-                uses=(CANDIDATES,),
-                agreed=(CUTOFFS,),
-                share=everything,
-                finalize=order_spots,
-            ),
+            *self.decision.steps(),
         )
+
+    @property
+    def decision(self) -> FieldRules | Populations:
+        """Which candidates of a field are its spots."""
+        if self.judge is None:
+            return FieldRules(self.least_share, self.texture_floor)
+        return Populations(self.judge, self.least_probability, self.least_share)
 
     def _candidate_steps(self) -> tuple[Step, ...]:
         measure: dict[str, Any] = {
@@ -390,12 +360,7 @@ class WaveletDetector:
             "uses": (SURVEY,),
             "agreed": (BRIGHTNESS, LEVELS),
         }
-        settle: dict[str, Any] = {
-            "settles": CUTOFFS,
-            "share": _population,
-            "combine": _join,
-            "finalize": self._cutoffs,
-        }
+        settle = self.decision.settled
         if self.clear_snr == 0:
             return (Step(CANDIDATES, **measure, **settle),)
         return (
@@ -418,21 +383,6 @@ class WaveletDetector:
     def _levels(self, sums: FieldSums, _: Answers) -> Levels:
         (finest,) = NOISE.levels(sums.finest, (self.binning.bit_length(),))
         return Levels(self.threshold.levels(sums.state, self.scales), finest)
-
-    def _cutoffs(self, population: FieldPopulation, _: Answers) -> Cutoffs:
-        wary = population.n_unsure > MOST_UNSURE * population.sure.size
-        least, clear = self._least_intensity(population.sure), population.clear
-        n_bright = int((clear >= least).sum())
-        few = clear.size - n_bright > FEW * n_bright
-        return Cutoffs(least, self.texture_floor if wary else 0.0, few)
-
-    def _least_intensity(self, sure: NDArray[np.float32]) -> float:
-        if self.least_share == 0 or sure.size < LEAST_SURE:
-            return -np.inf
-        # By light, not by number: many faint grains do not become what is typical.
-        ordered = np.sort(np.maximum(sure, 0).astype(np.float64))
-        light = np.cumsum(ordered)
-        return self.least_share * float(ordered[np.searchsorted(light, light[-1] / 2)])
 
 
 def _sums(survey: Survey) -> FieldSums:
@@ -460,31 +410,6 @@ def _keep_clear(here: BlockContext, agreed: Answers) -> Spots:
     if agreed[CROWDED]:
         return spots
     return spots._replace(table=spots.table.iloc[: len(spots.table) - spots.n_crowded])
-
-
-def _population(spots: Spots) -> FieldPopulation:
-    sure = spots.table["enhanced"].to_numpy() >= SURE
-    clear = spots.table["snr"].to_numpy() >= CLEAR_SNR
-    intensity = spots.table["intensity"].to_numpy()
-    return FieldPopulation(intensity[sure], int((~sure).sum()), intensity[clear])
-
-
-def _join(one: FieldPopulation, other: FieldPopulation) -> FieldPopulation:
-    sure, clear = (
-        np.concatenate(pair)
-        for pair in ((one.sure, other.sure), (one.clear, other.clear))
-    )
-    return FieldPopulation(sure, one.n_unsure + other.n_unsure, clear)
-
-
-def _leave_out(here: BlockContext, agreed: Answers) -> Spots:
-    spots, cutoffs = here.answers[CANDIDATES], agreed[CUTOFFS]
-    kept = spots.table["intensity"].to_numpy() >= cutoffs.intensity
-    if cutoffs.with_clear:
-        kept |= spots.table["snr"].to_numpy() >= CLEAR_SNR
-    kept &= spots.table["enhanced"].to_numpy() >= cutoffs.value
-    table = spots.table[kept].reset_index(drop=True)
-    return spots._replace(table=table, n_faint=spots.n_faint + int((~kept).sum()))
 
 
 @dataclass(frozen=True)
@@ -557,9 +482,10 @@ PRESETS: dict[str, WaveletDetector] = {
 
 enhanced
     The default on enhanced images: bumps of the wavelet at s = 2 that the network is
-    certain of. Infinite sensitivity: no threshold from the field, which would rise
-    with the number of spots in it until few pass (F1 .69 against .87, one to one,
-    on 40 images of `artificial.broad_image`).
+    certain of; those of `judged_detector` where its model brings a judge. Infinite
+    sensitivity: no threshold from the field, which would rise with the number of spots
+    in it until few pass (F1 .69 against .87, one to one, on 40 images of
+    `artificial.broad_image`).
 paper
     The paper's one setting, "scale 3, sensitivity 20 and scale 7, sensitivity 100".
     Icy labels scales by their size in pixels (1, 3, 7, 13), so these are s = 2 and 3.
@@ -575,3 +501,16 @@ an SNR from `CLEAR_SNR` lie below the threshold than above, the field's own many
 have raised it, and they are kept. On raw images a spot is a peak of the sum of the two
 coarsest scales in use.
 """
+
+
+CANDIDATE_FLOOR = 0.05
+"""Least certainty of what a judge is asked about."""
+CANDIDATE_DETECTOR = replace(
+    PRESETS["enhanced"], floor=CANDIDATE_FLOOR, least_share=0.0, texture_floor=0.0
+)
+"""Keeps all that a judge is asked about."""
+
+
+def judged_detector(judge: Judge) -> WaveletDetector:
+    """Return the detector on enhanced images whose candidates a judge decides about."""
+    return replace(CANDIDATE_DETECTOR, judge=judge)

@@ -66,7 +66,8 @@ def spot_table(points, **plane):
     y, x = np.reshape(points, (-1, 2)).T
     zero = np.zeros(len(y))
     columns = {"y": y, "x": x, "cell": zero, "nucleus": zero, "area": zero + 1}
-    columns |= {"enhanced": zero, "intensity": zero, "snr": zero}
+    columns |= dict.fromkeys(("enhanced", "intensity", "snr"), zero)
+    columns |= {"probability": zero, "molecules": zero, "site": zero > 0}
     return identify(pd.DataFrame(columns), PlaneIdentity(**plane), SPOTS)
 
 
