@@ -40,6 +40,8 @@ class KnownImage(NamedTuple):
     """(n,), NaN where it is not known."""
     sigma: NDArray[np.float64]
     """(n,), in pixels, NaN where it is not known."""
+    uncounted: NDArray[np.float64] = np.zeros((0, 2))
+    """(k, 2), objects of which it does not count whether they are found."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,9 @@ def _simulate(
     name: str, seed: int, number: int, spots: int | None, size: int
 ) -> KnownImage:
     truth = simulate_image(name, seed, number, spots=spots, size=size)
-    return KnownImage(truth.image, truth.points, truth.snr, truth.sigma)
+    return KnownImage(
+        truth.image, truth.points, truth.snr, truth.sigma, truth.uncounted
+    )
 
 
 def _paper_sets(sample: Sample) -> Iterator[Case]:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from deepspot_scale.blockwise.answers import IMAGE, PIXEL, REFERENCE
 from deepspot_scale.blockwise.contract import Answers
@@ -81,6 +82,7 @@ def score_image(
         `tables.SPOT_SCORES` without names: true spots in their order, then false
         detections.
     """
+    found = _without_uncounted(found, known.uncounted)
     pairs = matching.pair_one_to_one(found.points, known.points)
     spots = _spot_rows(found, known, pairs)
     true = spots[spots["kind"] != FALSE]
@@ -109,6 +111,17 @@ def score_image(
         "false_density": (single.n_found - single.n_matched) / area,
     }
     return row, spots
+
+
+UNCOUNTED: Final = 8.0
+"""Pixels around an object that does not count in which nothing found counts."""
+
+
+def _without_uncounted(found: Detected, places: NDArray[np.float64]) -> Detected:
+    if len(places) == 0 or len(found.points) == 0:
+        return found
+    kept = KDTree(places).query(found.points)[0] > UNCOUNTED
+    return found._replace(points=found.points[kept], certainty=found.certainty[kept])
 
 
 def _shares(score: Score, rule: str) -> dict[str, float]:

@@ -41,6 +41,7 @@ _FINE_WEIGHT = 4096.0
 """The same of weights."""
 _MOST, _MOST_WEIGHT = 64.0, 16.0
 """Largest feature or hidden number, and largest weight."""
+_EXACT_DIGITS = 9
 _SURE = 12.0
 """Logits beyond this, of either sign, are all the same."""
 
@@ -114,7 +115,8 @@ N_FEATURES = N_OWN + N_CLASSES * (len(_EDGES) - 1) + N_CLASSES + 1
 def _octaves(values: NDArray[Any], low: float, high: float) -> Real:
     with np.errstate(divide="ignore", invalid="ignore"):
         octaves = np.log2(np.maximum(values.astype(np.float64), 0))
-    return np.asarray(np.clip(octaves, low, high))
+    # A power of two is a whole number whichever loop of a library computes it.
+    return np.asarray(np.clip(np.round(octaves, _EXACT_DIGITS), low, high))
 
 
 def _rounded(values: Real, fine: float = _FINE, most: float = _MOST) -> Real:

@@ -36,6 +36,8 @@ class Truth:
     grains: Points = field(default_factory=lambda: np.zeros((0, 2)))
     """(m, d), dots that stand out of noise and texture as spots do, but are none: a
     second, far fainter population."""
+    uncounted: Points = field(default_factory=lambda: np.zeros((0, 2)))
+    """(k, d), objects of which it does not count whether they are found."""
 
 
 def render_spots(

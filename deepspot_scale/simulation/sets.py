@@ -16,6 +16,12 @@ from deepspot_scale.simulation.broad import broad_image
 from deepspot_scale.simulation.drawing import Truth
 from deepspot_scale.simulation.dynamic import dynamic_image
 from deepspot_scale.simulation.paper import Intensity, paper_image
+from deepspot_scale.simulation.trials import (
+    decades_image,
+    singles_image,
+    sites_image,
+    sparse_image,
+)
 
 SPOT_NUMBERS: Final = tuple(range(10, 101, 10))
 """Spots per image in the paper's ten sets of each kind."""
@@ -29,6 +35,8 @@ class Simulator:
     """Draws an image from chance, the number of spots and the edge in pixels."""
     takes_spots: bool = False
     """Whether the image has that number of spots; else it draws its own."""
+    twin: str = ""
+    """Set of the same chance: image by image, both draw the same numbers first."""
     is_8bit: bool = False
     """Whether counts are the integers 0 to 255; else they are any numbers."""
 
@@ -71,10 +79,15 @@ SIMULATORS: Final[dict[str, Simulator]] = {
     "broad": Simulator(lambda rng, _, size: broad_image(rng, size)),
     "dynamic": Simulator(lambda rng, _, size: dynamic_image(rng, size)),
     "fields": Simulator(_field, takes_spots=True),
+    "sparse": Simulator(lambda rng, _, size: sparse_image(rng, size)),
+    "sites": Simulator(lambda rng, _, size: sites_image(rng, size)),
+    "singles": Simulator(lambda rng, _, size: singles_image(rng, size), twin="sites"),
+    "decades": Simulator(lambda rng, _, size: decades_image(rng, size)),
 }
 """fixed, var: the paper's; paper: one of both, with equal chance; broad: realistic;
 dynamic: realistic, with spots of very different brightness; fields: any of these, and
-often grains beside the spots."""
+often grains beside the spots. Trials: sparse, few spots; sites, single RNAs beside
+brighter things; singles, the same without these; decades, an SNR from 4 to 100."""
 
 
 def find_simulator(name: str) -> Simulator:
@@ -110,5 +123,7 @@ def simulate_image(
     n_spots = SPOT_NUMBERS[number % len(SPOT_NUMBERS)] if spots is None else spots
     # From seed and number alone, all sets would have spots at the same positions, and
     # training with the same seed would have seen them.
-    rng = np.random.default_rng((seed, number, n_spots, *name.encode()))
-    return find_simulator(name).draw(rng, n_spots, size)
+    simulator = find_simulator(name)
+    word = simulator.twin or name
+    rng = np.random.default_rng((seed, number, n_spots, *word.encode()))
+    return simulator.draw(rng, n_spots, size)
