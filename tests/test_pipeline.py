@@ -28,8 +28,10 @@ def test_only_what_was_asked_for_is_assembled() -> None:
     spots_only = {*brightness, *found, "quality_sums"}
     assert set(_names(enhance=False)) == spots_only
     assert set(_names(enhance=False, quality=False)) == spots_only - {"quality_sums"}
-    scaled = {"pixel_differences", "contrasts", "enhanced"}
-    assert set(_names()) == (spots_only | scaled) - {"measured_spots"}
+    plain = (spots_only | {"pixel_differences", "enhanced"}) - {"measured_spots"}
+    by_noise = {"tile_medians", "deviations"}
+    assert set(_names(model="deepspot")) == plain | {"contrasts"}
+    assert set(_names(model="deepspot-fast")) >= plain | by_noise
     cells = set(_names(cells="c")) - set(_names())
     assert cells == {"cell_shapes", "spot_sums"}
     assert set(_names(cells="c", polarity=False)) == set(_names())
@@ -51,12 +53,18 @@ def test_the_order_is_that_in_which_each_can_be_made() -> None:
 
 
 def test_no_step_of_any_stage_is_lost() -> None:
-    settings = make_settings(channels=("0",), cells="c", nuclei="n", keep_enhanced=True)
     layers = frozenset({"image", "cells", "nuclei", "enhanced"})
     context = RunContext(layers, frozenset({"detected", "assigned"}))
-    works = [stage.plan(settings.options[stage.name], context) for stage in STAGES]
-    declared = [step.gives.name for work in works if work for step in work.steps]
-    assert sorted(_names(cells="c", nuclei="n", keep_enhanced=True)) == sorted(declared)
+    declared, planned = set[str](), set[str]()
+    for model in ("deepspot", "deepspot-fast"):  # they scale an image in their own ways
+        own = {"model": model, "keep_enhanced": True, "cells": "c", "nuclei": "n"}
+        settings = make_settings(channels=("0",), **own)
+        works = [stage.plan(settings.options[stage.name], context) for stage in STAGES]
+        declared |= {step.gives.name for work in works if work for step in work.steps}
+        names = _names(**own)
+        assert len(set(names)) == len(names)
+        planned |= set(names)
+    assert planned >= declared
     assert assemble(settings).stages == tuple(stage.name for stage in STAGES)
 
 

@@ -60,3 +60,7 @@ class Brightness(NamedTuple):
 BRIGHTNESS: Key[Brightness] = Key("brightness")
 NOISE: Key[float] = Key("noise")
 """Standard deviation of a field's noise, counts."""
+BACKGROUND: Key[NDArray[np.float32]] = Key("background")
+"""Medians of a field's tiles, see `kernels.background`, counts."""
+JOINT_NOISE: Key[float] = Key("joint_noise")
+"""Standard deviation of a field's noise, or of its texture, counts."""

@@ -16,6 +16,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from deepspot_scale.kernels.background import surface, tile_medians
+
 BINS = 1 << 16
 _EXACT_COUNT = 1 << 24
 """Largest count that is exact in OpenCV's histograms, which are float32."""
@@ -152,8 +154,13 @@ class Scale:
     low: float
     high: float
 
-    def __call__(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Return float32 of the same shape, clipped to `CLIP`; 0 if low equals high."""
+    def __call__(
+        self, values: NDArray[np.generic], start: tuple[int, int] = (0, 0)
+    ) -> NDArray[np.float32]:
+        """Return float32 of the same shape, clipped to `CLIP`; 0 if low equals high.
+
+        It is the same everywhere in the field, wherever the values `start`.
+        """
         width = self.high - self.low
         factor = 1.0 / width if width > 0 else 0.0
         scaled = values.astype(np.float32)
@@ -285,23 +292,29 @@ def _key(far: NDArray[np.float32]) -> NDArray[Any]:
     return np.ascontiguousarray(far).view(np.uint32) >> 15
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NoiseScale:
-    """Maps raw counts to asinh((value - median) / (3 sigma)) / 2.
+    """Maps raw counts to asinh((value - background) / (3 sigma)) / 2.
 
     Linear within the noise, logarithmic far above it: neither a few bright pixels nor
     many of them move the scale of the others.
     """
 
-    median: float
-    """Counts."""
+    medians: NDArray[np.float32]
+    """(..., rows, columns) of the background's tiles in counts, of the whole field."""
     sigma: float
-    """Standard deviation of the noise in counts, above 0."""
+    """Standard deviation of noise or texture in counts, above 0, see `joint_noise`."""
 
-    def __call__(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Return float32 of the same shape, clipped to `NOISE_CLIP`."""
+    def __call__(
+        self, values: NDArray[np.generic], start: tuple[int, int] = (0, 0)
+    ) -> NDArray[np.float32]:
+        """Return float32 of the same shape (..., y, x), clipped to `NOISE_CLIP`.
+
+        `start` is the row and column of the first pixel in the field.
+        """
         scaled = values.astype(np.float32)
-        scaled -= np.float32(self.median)
+        height, width = values.shape[-2:]
+        scaled -= surface(self.medians, start, (height, width))
         scaled *= np.float32(1 / (3 * self.sigma))
         np.arcsinh(scaled, out=scaled)
         scaled *= np.float32(0.5)
@@ -325,14 +338,56 @@ def measure_noise(differences: NDArray[np.int64]) -> float:
     return max(float(np.interp(below[-1] / 2, below, edges)) / _MAD, rounding)
 
 
+TEXTURE_SHARE = 0.5
+"""Where an image deviates from its background by more than noise over this share, it
+has a texture, out of which spots have to stand too."""
+_NORMAL_MEDIAN = 0.6744897501960817
+"""Median of the size of a normal number, in standard deviations."""
+
+
+def count_deviations(
+    values: NDArray[np.generic], medians: NDArray[np.float32], start: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Count every second pixel along y and x by its distance from the background.
+
+    Parameters
+    ----------
+    values
+        (..., y, x).
+    medians
+        As in `NoiseScale`.
+    start
+        Row and column of the first pixel in the field: even ones are counted.
+    """
+    height, width = values.shape[-2:]
+    # One row and column more would be cut off again.
+    odd: tuple[Any, ...] = (..., *(slice(n % 2, None, 2) for n in start))
+    background = surface(medians, start, (height, width))[odd]
+    far = np.abs(values[odd].astype(np.float32) - background)
+    return np.bincount(_key(far).ravel(), minlength=BINS)
+
+
+def joint_noise(noise: float, deviations: NDArray[np.int64]) -> float:
+    """Return the standard deviation out of which a spot has to stand, in counts.
+
+    It is that of the noise, or `TEXTURE_SHARE` of the image's deviation from its
+    background if that is more, as by the median of `count_deviations`.
+    """
+    below = np.cumsum(deviations)
+    key = int(np.searchsorted(below, below[-1] / 2))
+    median = float(np.array(key << 15, np.uint32).view(np.float32))
+    return max(noise, TEXTURE_SHARE * median / _NORMAL_MEDIAN)
+
+
 def noise_scale(values: NDArray[np.generic]) -> NoiseScale:
     """Return the scale by noise of a whole array (..., y, x)."""
     span = exact_range(values.dtype) or measure_spread(values).without_wild()
     counts = count_values(values, span)
     dark = darkest_pixels(counts, span)
     differences = count_differences(values, values.shape[-2:], dark)
-    median = quantile(without(counts, span, dark), span, 0.5)
-    return NoiseScale(median, measure_noise(differences))
+    medians = tile_medians(values)
+    deviations = count_deviations(values, medians, (0, 0))
+    return NoiseScale(medians, joint_noise(measure_noise(differences), deviations))
 
 
 SCALES: Final[dict[str, Callable[[NDArray[Any]], Scale | NoiseScale]]] = {

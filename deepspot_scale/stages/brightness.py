@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from deepspot_scale.blockwise.answers import BRIGHTNESS, IMAGE, NOISE, Brightness
+from deepspot_scale.blockwise.answers import (
+    BACKGROUND,
+    BRIGHTNESS,
+    IMAGE,
+    JOINT_NOISE,
+    NOISE,
+    Brightness,
+)
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
@@ -24,8 +31,10 @@ from deepspot_scale.blockwise.contract import (
     Step,
     Work,
 )
+from deepspot_scale.blockwise.geometry import Box, Span
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels import normalisation as kernel
+from deepspot_scale.kernels.background import TILE, first_tile, tile_medians
 
 LARGEST = 1e30
 """Counts. float32 holds up to 3e38, and its normal numbers down to 1e-38."""
@@ -34,6 +43,10 @@ Measured = kernel.Range | kernel.Spread
 _MEASURED: Key[Measured] = Key("measured_range")
 _RANGE: Key[kernel.Range] = Key("range")
 _COUNTS: Key[NDArray[np.int64]] = Key("pixel_counts")
+_Tiles = tuple[tuple[tuple[int, ...], NDArray[np.float32]], ...]
+"""Place of the first tile in the field's tiles, and medians (..., rows, columns)."""
+_TILES: Key[_Tiles] = Key("tile_medians")
+_DEVIATIONS: Key[NDArray[np.int64]] = Key("deviations")
 _DIFFERENCES: Key[NDArray[np.int64]] = Key("pixel_differences")
 
 
@@ -108,7 +121,7 @@ class Normalisation:
         return Brightness(scale, least, largest, 0.3 * apart, median, dark, fill)
 
     def work(self) -> Work:
-        """Return the steps to `answers.BRIGHTNESS` and `answers.NOISE`."""
+        """Return the steps to the answers that begin with `BRIGHTNESS`."""
         image, check = {IMAGE: 0}, self._check
         span = Step(_MEASURED, self._range, image, settles=_RANGE, finalize=check)
         counts = Step(
@@ -127,7 +140,23 @@ class Normalisation:
             settles=NOISE,
             finalize=_noise,
         )
-        return Work((span, counts, differences), stacks=True)
+        tiles = Step(
+            _TILES,
+            _measure_tiles,
+            {IMAGE: TILE},
+            agreed=(BRIGHTNESS,),
+            settles=BACKGROUND,
+            finalize=_lay_tiles,
+        )
+        deviations = Step(
+            _DEVIATIONS,
+            _count_deviations,
+            image,
+            agreed=(BRIGHTNESS, NOISE, BACKGROUND),
+            settles=JOINT_NOISE,
+            finalize=_joint_noise,
+        )
+        return Work((span, counts, differences, tiles, deviations), stacks=True)
 
 
 def _count_differences(here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
@@ -143,6 +172,53 @@ def _count_differences(here: BlockContext, agreed: Answers) -> NDArray[np.int64]
 
 def _noise(differences: NDArray[np.int64], _: Answers) -> float:
     return kernel.measure_noise(differences)
+
+
+def _measure_tiles(here: BlockContext, agreed: Answers) -> _Tiles:
+    """Return the tiles that begin in the core: first tile, then medians."""
+    core = here.block.core
+    first, last = (
+        [first_tile(pixel) for pixel in ends]
+        for ends in zip(*core.spans[-2:], strict=True)
+    )
+    shape = tuple(n - k for k, n in zip(first, last, strict=True))
+    origin = (*(span.start for span in core.spans[:-2]), *first)
+    if 0 in shape:
+        return ()
+    around = here.pixels(IMAGE, TILE)
+    ends = [
+        min((n + k) * TILE, length)
+        for k, n, length in zip(first, shape, here.shape[-2:], strict=True)
+    ]
+    box = Box(
+        (
+            *core.spans[:-2],
+            *(Span(k * TILE, end) for k, end in zip(first, ends, strict=True)),
+        ),
+        core.axes,
+    )
+    pixels = around.values[box.within(around.box)]
+    return ((origin, tile_medians(agreed[BRIGHTNESS].fill_in(pixels))),)
+
+
+def _lay_tiles(tiles: _Tiles, _: Answers) -> NDArray[np.float32]:
+    """Return the medians of all tiles of the field, each in its place."""
+    ends = [np.add(origin, values.shape) for origin, values in tiles]
+    field = np.empty(np.max(ends, axis=0), np.float32)
+    for (origin, values), end in zip(tiles, ends, strict=True):
+        field[tuple(map(slice, origin, end))] = values
+    return field
+
+
+def _count_deviations(here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
+    core, pixels = here.block.core, here.pixels(IMAGE).values
+    medians = agreed[BACKGROUND][core.slices[:-2]]
+    start = core.y.start, core.x.start
+    return kernel.count_deviations(agreed[BRIGHTNESS].fill_in(pixels), medians, start)
+
+
+def _joint_noise(deviations: NDArray[np.int64], agreed: Answers) -> float:
+    return kernel.joint_noise(agreed[NOISE], deviations)
 
 
 class BrightnessOptions(StageOptions):

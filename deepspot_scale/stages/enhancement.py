@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from deepspot_scale.blockwise.answers import BRIGHTNESS, ENHANCED, IMAGE, NOISE
+from deepspot_scale.blockwise.answers import (
+    BACKGROUND,
+    BRIGHTNESS,
+    ENHANCED,
+    IMAGE,
+    JOINT_NOISE,
+    NOISE,
+)
 from deepspot_scale.blockwise.batching import BatchedWork
 from deepspot_scale.blockwise.contract import (
     Answers,
@@ -86,14 +93,17 @@ class Enhancement:
     def prepare(self, here: BlockContext, agreed: Answers) -> NDArray[np.float32]:
         """Return the normalised window, padded to the grid at the field's far edges."""
         window = here.block.window
-        counts = here.read(IMAGE, window.grow(0, here.shape))
+        inside = window.grow(0, here.shape)
+        counts = here.read(IMAGE, inside)
         brightness = agreed[BRIGHTNESS]
         scale: Scale | NoiseScale
         if self.by_noise:
-            scale = NoiseScale(brightness.median, agreed[NOISE])
+            medians = agreed[BACKGROUND][inside.slices[:-2]]
+            scale = NoiseScale(medians, agreed[JOINT_NOISE])
         else:
             scale = agreed[_WIDE_SCALE]
-        pixels = scale(brightness.fill_in(counts))
+        start = (window.y.start, window.x.start)
+        pixels = scale(brightness.fill_in(counts), start)
         lacking = [(0, n - k) for n, k in zip(window.shape, pixels.shape, strict=True)]
         if np.any(lacking):
             pixels = np.pad(pixels, lacking, mode="edge")
@@ -122,8 +132,8 @@ class Enhancement:
     def work(self, *, keep: bool = False) -> Work:
         """Return the step to `answers.ENHANCED`, and one that keeps it as bytes."""
         batched = BatchedWork(self.prepare, self.predict, self.cut)
-        scale: Key[Any] = NOISE if self.by_noise else _WIDE_SCALE
-        agreed = (BRIGHTNESS, scale)
+        scale = (JOINT_NOISE, BACKGROUND) if self.by_noise else (_WIDE_SCALE,)
+        agreed: tuple[Key[Any], ...] = (BRIGHTNESS, *scale)
         enhance = Step(ENHANCED, batched, {IMAGE: self.halo}, agreed=agreed)
         steps = (enhance,) if self.by_noise else (_WIDEN, enhance)
         kept = (Step(KEPT, _as_bytes, {ENHANCED.name: 0}),) if keep else ()

@@ -140,7 +140,7 @@ def cut_patches(
     for _ in range(n):
         corner = [int(rng.integers(0, m - cut.edge + 1)) for m in image.shape[:d]]
         window = tuple(slice(start, start + cut.edge) for start in corner)
-        plain = scene.scale(image[window])
+        plain = scene.scaled(image[window], corner)
         patch = plain * np.exp(rng.uniform(-cut.gain, cut.gain))
         patch = patch + rng.uniform(-cut.offset, cut.offset)
         if cut.noise:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -29,6 +29,13 @@ KEPT_BYTES = 1 << 30
 """Bytes of annotated images kept in memory in all; others are read each time."""
 
 
+class Scaling(Protocol):
+    """Normalises a window of an image as the whole image is."""
+
+    def __call__(self, values: NDArray[Any], start: tuple[int, int] = ...) -> Image:
+        """Return the values (..., y, x); `start` is the first row and column."""
+
+
 class Scene(NamedTuple):
     """One image and what is known of it."""
 
@@ -36,8 +43,17 @@ class Scene(NamedTuple):
     """(*space), or (*space, channels), in any counts."""
     points: Points
     """(n, d), the true spots; d is the number of axes of space."""
-    scale: Callable[[NDArray[Any]], Image]
+    scale: Scaling
     """The normalisation of the whole image."""
+
+    def scaled(self, window: NDArray[Any], corner: Sequence[int]) -> Image:
+        """Return a window (*space, channels) of the image, normalised as all of it.
+
+        `corner` is the window's first pixel in the image.
+        """
+        start = (int(corner[-2]), int(corner[-1]))
+        channels_first = np.moveaxis(window, -1, 0)
+        return np.moveaxis(self.scale(channels_first, start), 0, -1)
 
 
 class Source(Protocol):
@@ -85,7 +101,7 @@ class Annotated:
 
     images: tuple[AnnotatedImage, ...]
     """The images to choose from."""
-    scales: tuple[Callable[[NDArray[Any]], Image], ...]
+    scales: tuple[Scaling, ...]
     """Normalisation of each image."""
     kept: dict[int, NDArray[Any]]
     """Pixels of the images that are kept in memory, by number."""

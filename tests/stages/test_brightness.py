@@ -4,14 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from deepspot_scale.blockwise.answers import BRIGHTNESS
+from deepspot_scale.blockwise.answers import BACKGROUND, BRIGHTNESS, JOINT_NOISE
 from deepspot_scale.blockwise.geometry import plan_blocks
 from deepspot_scale.blockwise.graphs import defer_rounds
 from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.blockwise.planning import plan_pipeline
 from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError
-from deepspot_scale.kernels.normalisation import quantile_scale
+from deepspot_scale.kernels.background import tile_medians
+from deepspot_scale.kernels.normalisation import noise_scale, quantile_scale
 from deepspot_scale.stages.brightness import Normalisation
 
 few = settings(max_examples=25, deadline=None)
@@ -44,6 +45,32 @@ def test_blocks_agree_on_the_brightness_of_the_whole_field(image, block):
     whole = measure(image, method=method)
     assert measure(image, method=method, block=block) == whole
     assert measure(image, method=method, block=block, lazy=True) == whole
+
+
+@few
+@given(
+    st.tuples(st.integers(1, 110), st.integers(1, 110)),
+    st.sampled_from(["uint8", "uint16", "int32", "float32"]),
+    st.sampled_from([(5,), (20, 7), (33, 40), (64, 128)]),
+    st.booleans(),
+)
+def test_blocks_agree_on_background_and_noise(shape, dtype, block, lazy):
+    values = np.random.default_rng(shape).normal(120, 20, shape)
+    image = np.rint(values).clip(1, 250).astype(dtype)
+    wanted = (BACKGROUND, JOINT_NOISE)
+    works = {"brightness": Normalisation().work()}
+    pipeline = plan_pipeline(works, wanted=wanted)
+    blocks = plan_blocks(image.shape, block=max(block), halo=1)
+    read = read_whole({"image": image})
+    if lazy:
+        deferred, _ = defer_rounds(pipeline, blocks, lambda _: read)
+        answers = deferred.compute(scheduler="synchronous")
+    else:
+        answers = reduce_rounds(pipeline, blocks, read)
+    np.testing.assert_array_equal(answers[BACKGROUND], tile_medians(image))
+    alone = noise_scale(image)
+    np.testing.assert_array_equal(answers[BACKGROUND], alone.medians)
+    assert answers[JOINT_NOISE] == alone.sigma
 
 
 @few
