@@ -10,7 +10,7 @@ from deepspot_scale.networks.engines import find_loader, get_engine
 from deepspot_scale.networks.openvino import engine as openvino_engine
 from deepspot_scale.networks.openvino.cache import openvino_file
 from deepspot_scale.networks.openvino.engine import int8_file
-from deepspot_scale.networks.openvino.quantise import quantise
+from deepspot_scale.networks.openvino.quantise import quantise, require_alike
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.simulation import simulate_image
 from deepspot_scale.testing import check_engine
@@ -50,6 +50,28 @@ def test_quantising_again_gives_the_same_bytes(int8, tmp_path):
     quantise(str(source), "broad", "quantile", str(tmp_path / "net.xml"))
     again = (tmp_path / "net.bin").read_bytes()
     assert again == kept.with_suffix(".bin").read_bytes()
+
+
+def test_a_network_whose_whole_numbers_differ_is_refused(int8):
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    kept = int8_file(find_weights(INT8.model))
+    good, plain = (
+        core.read_model(file)
+        for file in (kept, openvino_file(find_weights(FLOAT.model)))
+    )
+    for network in (good, plain):
+        network.reshape([1, 1, 64, 64])
+    truth = simulate_image("var", 5, 0, spots=10, size=64)
+    images = [quantile_scale(truth.image)(truth.image)[None, None]]
+    require_alike(core, plain, good, images)
+    # As if every answer had saturated: a quarter too low.
+    low = openvino.opset13.multiply(
+        plain.outputs[0].get_node().input_value(0), np.float32(0.6)
+    )
+    worse = openvino.Model([low], plain.get_parameters())
+    with pytest.raises(ValueError, match=r"whole numbers its bright answers differ"):
+        require_alike(core, plain, worse, images)
 
 
 def test_a_network_that_can_not_be_quantised_says_what_to_use_instead(tmp_path):
