@@ -17,6 +17,7 @@ from deepspot_scale.errors import SettingsError
 from deepspot_scale.pipeline import STAGES
 from deepspot_scale.settings import (
     RUN_FIELDS,
+    assemble,
     find_sources,
     iter_flat_names,
     load_settings,
@@ -266,3 +267,11 @@ def test_a_stage_of_ones_own_has_a_table_that_is_read_without_its_code(
     with pytest.raises(SettingsError, match=r"rate\.floor: "):
         make_settings(**named, rate_floor=7)
     assert find_sources(settings)["stage rating_stage:stage"]["sha256"]
+
+
+def test_a_brightness_scale_that_a_model_does_not_use_is_refused():
+    wanted = {"channels": ("FISH",), "normalisation": "max"}
+    assemble(make_settings(**wanted, model="deepspot"))
+    assemble(make_settings(**wanted, model="deepspot-fast", enhance=False))
+    with pytest.raises(SettingsError, match="deepspot-fast scales an image by its noi"):
+        assemble(make_settings(**wanted, model="deepspot-fast"))

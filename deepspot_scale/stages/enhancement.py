@@ -213,6 +213,18 @@ class EnhanceOptions(StageOptions):
     )
 
 
+def check_normalisation(model: str, usual: bool) -> None:
+    """Raise SettingsError where a brightness scale would have no effect on a model.
+
+    `usual` says whether the scale is the one that nobody asked for.
+    """
+    if not usual and find_weights(model).family.normalisation == "noise":
+        raise SettingsError(
+            f"{model} scales an image by its noise, so another brightness scale would "
+            "change nothing; leave normalisation out, or use the model deepspot"
+        )
+
+
 def choose_engine(options: EnhanceOptions, context: RunContext) -> EngineChoice:
     """Return how the network is run."""
     return EngineChoice(

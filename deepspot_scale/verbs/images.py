@@ -52,7 +52,7 @@ from deepspot_scale.stages.brightness import (
     Normalisation,
 )
 from deepspot_scale.stages.detection.detect import detector_work, find_detector
-from deepspot_scale.stages.enhancement import Enhancement
+from deepspot_scale.stages.enhancement import Enhancement, check_normalisation
 from deepspot_scale.stages.quality import QualityOptions, plan_quality
 from deepspot_scale.vocabulary import PlaneIdentity
 
@@ -109,7 +109,8 @@ def enhance(
     FieldError
         No image, or pixels that are not finite (when computed).
     SettingsError
-        The block is too small for the network's halo, or the spots are too wide.
+        The block is too small for the network's halo, the spots are too wide, or a
+        `normalisation` for a model that scales by noise.
 
     References
     ----------
@@ -125,6 +126,7 @@ def enhance(
     """
     image = check_image(image)
     method = Enhancement.of(engine or EngineChoice(model), binning_for(spot_sigma))
+    check_normalisation(method.engine.model, normalisation == Normalisation())
     works = {"brightness": normalisation.work(), "enhance": method.work()}
     pipeline = plan_pipeline(works, wanted=(ENHANCED,), block=block)
     planes = [

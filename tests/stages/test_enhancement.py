@@ -329,3 +329,9 @@ def test_pixels_that_were_not_imaged_neither_hide_nor_make_spots(kind, method):
     assert abs(len(found) - len(expected)) < 0.1 * len(expected)
     near = cKDTree(found).query(imaged(points))[0]
     assert (near > 2).sum() <= 3
+
+
+def test_a_scale_that_a_model_does_not_use_is_refused_by_the_verb_too():
+    image = as_image(np.full((64, 64), 7, np.uint16))
+    with pytest.raises(SettingsError, match="would change nothing"):
+        enhance(image, model="deepspot-fast", normalisation=Normalisation("max"))
