@@ -273,7 +273,7 @@ def _distance(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
             far = np.abs(one.astype(np.float64) - other.astype(np.float64))
             return far.astype(np.float32)
     if one.dtype.kind == "u":
-        return np.asarray(np.where(one > other, one - other, other - one))
+        return np.asarray(np.maximum(one, other) - np.minimum(one, other))
     return np.abs(one.astype(np.int32) - other.astype(np.int32)).astype(np.uint16)
 
 
