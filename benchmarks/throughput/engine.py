@@ -18,7 +18,7 @@ from benchmarks.throughput.flops import flops_per_pixel
 from benchmarks.throughput.machine import best_seconds, peak_bytes, product_flops
 from benchmarks.throughput.plates import draw_field
 from benchmarks.throughput.rows import Row, work_rates
-from deepspot_scale.kernels.normalisation import quantile_scale
+from deepspot_scale.kernels.normalisation import SCALES
 from deepspot_scale.networks.engine_types import Engine, EngineChoice
 from deepspot_scale.networks.engines import get_engine
 from deepspot_scale.networks.weights import find_weights
@@ -29,10 +29,10 @@ PATCH = 256
 """Edge of the authors' patches."""
 
 
-def field_pixels(size: int) -> NDArray[np.float32]:
-    """Return a normalised field of size x size pixels."""
+def field_pixels(size: int, normalisation: str) -> NDArray[np.float32]:
+    """Return a field of size x size pixels, normalised as a family of networks asks."""
     counts = draw_field(size)[0]
-    return quantile_scale(counts)(counts)
+    return SCALES[normalisation](counts)(counts)
 
 
 def time_engine(
@@ -40,9 +40,10 @@ def time_engine(
 ) -> Iterator[Row]:
     """Yield one row for each static shape that fits into a field of `size`."""
     engine = get_engine(choice)
-    pixels = field_pixels(size)
+    weights = find_weights(choice.model)
+    pixels = field_pixels(size, weights.family.normalisation)
     limit = product_flops(engine.name) if limit is None else limit
-    per_pixel = flops_per_pixel(find_weights(choice.model).architecture)
+    per_pixel = flops_per_pixel(weights.architecture)
     for edge in [edge for edge in EDGES if edge <= size]:
         batch = np.ascontiguousarray(pixels[None, :edge, :edge, None])
         seconds, cpu = best_seconds(lambda b=batch: engine.predict(b), repeats)
@@ -113,13 +114,21 @@ def _bigfish(counts: NDArray[Any]) -> Callable[[], Any] | str:
 
 
 def _ufish(counts: NDArray[Any], weights: Path | None) -> Callable[[], Any] | str:
-    if weights is None:
-        return "no network given (--ufish FILE.onnx)"
-    if find_spec("onnxruntime") is None:
-        return "not installed (pip install onnxruntime)"
+    """Return its network in ONNX Runtime, with its own scaling and maxima."""
+    lacking = [name for name in ("ufish", "onnxruntime") if find_spec(name) is None]
+    if lacking:
+        return f"not installed (pip install {' '.join(lacking)})"
     import onnxruntime
+    from ufish.utils.img import scale_image
+    from ufish.utils.spot_calling import call_spots_local_maxima
 
-    session = onnxruntime.InferenceSession(os.fspath(weights))
+    package = Path(str(find_spec("ufish").origin)).parent
+    file = weights or next((package / "model" / "weights").glob("*.onnx"))
+    session = onnxruntime.InferenceSession(os.fspath(file))
     name = session.get_inputs()[0].name
-    image = (counts / counts.max()).astype(np.float32)[None, None]
-    return lambda: session.run(None, {name: image})
+
+    def find() -> Any:
+        image = scale_image(counts).astype(np.float32)[None, None]
+        return call_spots_local_maxima(session.run(None, {name: image})[0][0, 0])
+
+    return find
