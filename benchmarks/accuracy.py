@@ -31,6 +31,7 @@ from deepspot_scale.evaluation.tables import (
     summarise,
 )
 from deepspot_scale.evaluation.text import markdown_table
+from deepspot_scale.networks.engine_types import DEFAULT_MODEL
 from deepspot_scale.settings import make_settings
 
 SIMULATED = ("paper-sets", "broad", "empty", "sites", "singles", "decades")
@@ -110,6 +111,8 @@ def _precision(scores: Scores) -> float:
 
 def _loss_by_sites(scores: Scores) -> float:
     f1 = scores.images.pivot_table("f1_one_to_one", "image", "data", aggfunc="first")
+    if not {"sites", "singles"} <= set(f1.columns):
+        return math.nan
     return float((f1["singles"] - f1["sites"]).mean())
 
 
@@ -237,7 +240,7 @@ def _score(options: argparse.Namespace) -> Scores:
             fields = list_cases(["sparse"], replace(simulated, size=size))
             cases += fields[turn :: len(SPARSE_SIZES)]
     terms = Terms(settings, sample=simulated, rescaled=options.bars)
-    return score_models(options.model or ["deepspot"], cases, terms)
+    return score_models(options.model or [DEFAULT_MODEL], cases, terms)
 
 
 def _keep(rows: Sequence[dict[str, Any]], scores: Scores, out: Path | None) -> None:

@@ -27,7 +27,7 @@ def test_a_rehearsal_leaves_rows_and_weights(tmp_path: Path) -> None:
     pytest.importorskip("keras")
     command = [sys.executable, "-m", "benchmarks.gpu", "--tiny", "--out", str(tmp_path)]
     subprocess.run(
-        [*command, "--model", "deepspot-lite", "--minutes", ".1"], check=True
+        [*command, "--model", "deepspot-fast", "--minutes", ".1"], check=True
     )
     lines = (tmp_path / "rows.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
@@ -35,5 +35,5 @@ def test_a_rehearsal_leaves_rows_and_weights(tmp_path: Path) -> None:
     assert rows[1]["largest"] < 1e-4
     assert rows[2]["steps"] >= 1
     assert len(rows) == 5  # the bare network and whole runs
-    trained = find_weights(tmp_path / "deepspot-lite.safetensors")
-    assert trained.architecture == find_weights("deepspot-lite").architecture
+    trained = find_weights(tmp_path / "deepspot-fast.safetensors")
+    assert trained.architecture == find_weights("deepspot-fast").architecture

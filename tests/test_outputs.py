@@ -89,7 +89,7 @@ def test_a_conversion_is_refused_before_an_image_is_read(place: Path) -> None:
 
 def test_an_evaluation_is_refused_before_data_are_looked_for(place: Path) -> None:
     with pytest.raises(SettingsError, match=r"out: .*cannot be written"):
-        evaluate(["deepspot-lite"], ["no such data"], place / "file/out")
+        evaluate(["deepspot"], ["no such data"], place / "file/out")
 
 
 def test_the_demo_is_refused_before_it_simulates(place: Path) -> None:

@@ -100,11 +100,12 @@ def test_a_stage_that_is_not_used_or_has_nothing_to_do_gives_no_work() -> None:
 
 
 def test_the_halo_is_that_of_network_and_detector_together() -> None:
-    with_network = assemble(make_settings(channels=("0",)))
     without = assemble(make_settings(channels=("0",), enhance=False))
-    assert without.halo == _margin(PRESETS["raw"].halo)
-    assert with_network.halo == _margin(128 + PRESETS["enhanced"].halo)
-    assert (with_network.grid, without.grid) == (8, 1)
+    assert (without.halo, without.grid) == (_margin(PRESETS["raw"].halo), 1)
+    for model, halo, grid in (("deepspot", 128, 8), ("deepspot-fast", 88, 4)):
+        with_network = assemble(make_settings(channels=("0",), model=model))
+        assert with_network.halo == _margin(halo + PRESETS["enhanced"].halo)
+        assert with_network.grid == grid
 
 
 def _margin(pixels: int) -> dict[str, int]:

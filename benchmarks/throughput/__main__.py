@@ -24,7 +24,7 @@ from benchmarks.throughput.rows import Row, keep, work_rates
 from benchmarks.throughput.runs import NO_WORK, STANDINS, WITH_CELLS, time_run
 from deepspot_scale.cluster.client import open_client
 from deepspot_scale.cluster.worker import ENVIRONMENT
-from deepspot_scale.networks.engine_types import EngineChoice
+from deepspot_scale.networks.engine_types import DEFAULT_MODEL, EngineChoice
 from deepspot_scale.networks.engines import get_engine
 from deepspot_scale.networks.weights import find_weights
 
@@ -255,7 +255,7 @@ def run_plots(options: Options) -> None:
 
 
 NETWORK: dict[str, dict[str, Any]] = {
-    "--model": {"default": "deepspot"},
+    "--model": {"default": DEFAULT_MODEL},
     "--engine": {"default": "auto"},
     "--precision": {"default": "auto"},
     "--device": {"default": "auto"},
@@ -275,7 +275,7 @@ COMMANDS: dict[Callable[[Options], None], dict[str, dict[str, Any]]] = {
         "--tiny": {"type": int, "nargs": "*", "default": [1000, 5000, 20000]},
     },
     run_growth: {
-        "--model": {"default": "deepspot"},
+        "--model": {"default": DEFAULT_MODEL},
         "--numbers": {"type": int, "nargs": "*", "default": [1, 4, 16, 64]},
         "--sizes": {"type": int, "nargs": "*", "default": [4096, 8192, 32768]},
         "--mosaic-engine": {"default": "no network"},

@@ -19,6 +19,7 @@ from deepspot_scale.execution.planes import plane_box
 from deepspot_scale.io.absent_chunks import name_absent
 from deepspot_scale.io.lost_labels import Absent
 from deepspot_scale.io.plate import Field, Plate, open_plate
+from deepspot_scale.networks.engine_types import DEFAULT_MODEL
 from deepspot_scale.networks.machine_speed import kept_rate, measure_rate
 from deepspot_scale.runs.contents import Contents
 from deepspot_scale.runs.estimate import Plan, plan_run
@@ -41,7 +42,7 @@ def describe_plate(
     channels: tuple[str, ...] = (),
     *,
     enhance: bool = True,
-    model: str = "deepspot",
+    model: str = DEFAULT_MODEL,
     block: int = DEFAULT_BLOCK,
     trust: Iterable[str] = (),
 ) -> Iterator[str]:

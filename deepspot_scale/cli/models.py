@@ -11,6 +11,7 @@ import typer
 
 from deepspot_scale.cli.application import app, say
 from deepspot_scale.cli.options import complete_model
+from deepspot_scale.networks.engine_types import DEFAULT_MODEL
 
 models = typer.Typer(
     no_args_is_help=True,
@@ -44,7 +45,7 @@ def describe(
         typer.Argument(
             help="Shipped model, or a weights file.", autocompletion=complete_model
         ),
-    ] = "deepspot",
+    ] = DEFAULT_MODEL,
 ) -> None:
     """Describe a model: its file, its layers, its training.
 

@@ -21,6 +21,7 @@ from deepspot_scale.cli.options import (
     TrustWords,
 )
 from deepspot_scale.errors import PlateError
+from deepspot_scale.networks.engine_types import DEFAULT_MODEL
 
 
 @app.command()
@@ -79,7 +80,7 @@ def info(
     plate: Annotated[str, typer.Argument(help="Plate, image or folder of images.")],
     channels: Channels = None,
     enhance: Enhance = True,
-    model: Model = "deepspot",
+    model: Model = DEFAULT_MODEL,
     block: Block = DEFAULT_BLOCK,
     trust: TrustWords = None,
 ) -> None:

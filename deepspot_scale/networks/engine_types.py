@@ -16,7 +16,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 Device = Literal["auto", "cpu", "gpu"]
 Batch = NDArray[np.float32]
 AUTO = "auto"
-DEFAULT_MODEL = "deepspot"
+DEFAULT_MODEL = "deepspot-fast"
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def enhance(
     >>> import numpy as np
     >>> counts = np.random.default_rng(0).poisson(100, (64, 96)).astype(np.uint16)
     >>> image = xr.DataArray(counts, dims=("y", "x"))
-    >>> enhance(image, engine=EngineChoice("deepspot-lite")).shape
+    >>> enhance(image, model="deepspot-fast").shape
     (64, 96)
     """
     image = check_image(image)

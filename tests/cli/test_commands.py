@@ -82,7 +82,7 @@ def test_shells_complete_commands_options_and_names() -> None:
     assert "--spot-sigma" in complete("run", "--sp")
     assert complete("run", "--detector", "pa") == ["paper"]
     assert complete("run", "--project", "m") == ["max", "mean"]
-    models = ["deepspot", "deepspot-fast", "deepspot-lite"]
+    models = ["deepspot", "deepspot-fast"]
     assert complete("models", "describe", "deep") == models
     assert complete("export", "RUN", "--to", "cs") == ["csv"]
 
@@ -108,7 +108,7 @@ def test_models_are_listed_described_and_verified(command: Command) -> None:
     listed = command("models", "list")
     assert listed.code == DONE
     assert listed.out.startswith("deepspot: ")
-    described = command("models", "describe")
+    described = command("models", "describe", "deepspot")
     digest = shipped_models()["deepspot"]["sha256"]
     assert f"sha256: {digest}" in described.out
     assert "blocks: 10" in described.out

@@ -18,7 +18,7 @@ from deepspot_scale.stages.brightness import Normalisation
 from deepspot_scale.stages.enhancement import KEPT, Enhancement
 from deepspot_scale.verbs.images import detect, enhance
 
-FLOAT = EngineChoice(precision="float32")
+FLOAT = EngineChoice("deepspot", precision="float32")
 
 
 def field(shape, n, seed=0):
@@ -124,7 +124,7 @@ def test_gain_and_offset_of_the_camera_do_not_matter():
 def test_unfit_requests_are_named_errors():
     image = as_image(field((40, 56), 3)[0])
     with pytest.raises(SettingsError, match="leaves no core inside a halo of 128 px"):
-        enhance(image, block=256)
+        enhance(image, engine=FLOAT, block=256)
     with pytest.raises(WeightsError, match="no model"):
         enhance(image, model="best")
     with pytest.raises(FieldError, match="DataArray"):
@@ -244,7 +244,7 @@ def test_another_block_size_changes_at_most_one_spot_in_100_000(precision):
 
 # -- what must not decide about a field's scale ----------------------------------------
 
-LITE = EngineChoice("deepspot-lite", precision="float32")
+FAST = EngineChoice("deepspot-fast", precision="float32")
 
 
 def clean(n, height, shape=(320, 400), *, seed=0):
@@ -259,7 +259,7 @@ def clean(n, height, shape=(320, 400), *, seed=0):
 
 def find_spots(plane, **options):
     image = as_image(plane)
-    return detect(enhance(image, engine=LITE, **options), raw=image, **options)
+    return detect(enhance(image, engine=FAST, **options), raw=image, **options)
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 20])
@@ -315,7 +315,7 @@ def test_pixels_that_were_not_imaged_neither_hide_nor_make_spots(kind, method):
         if method == "raw":
             found = detect(image, method="raw")
         else:
-            found = detect(enhance(image, engine=LITE), raw=image)
+            found = detect(enhance(image, engine=FAST), raw=image)
         return found[["y", "x"]].to_numpy()
 
     def imaged(places):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepspot_scale.errors import SettingsError, WeightsError
-from deepspot_scale.kernels.normalisation import quantile_scale
+from deepspot_scale.kernels.normalisation import noise_scale
 from deepspot_scale.networks.engine_types import EngineChoice
 from deepspot_scale.networks.engines import find_loader, get_engine
 from deepspot_scale.networks.openvino import engine as openvino_engine
@@ -15,8 +15,8 @@ from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.simulation import simulate_image
 from deepspot_scale.testing import check_engine
 
-INT8 = EngineChoice("deepspot-lite", engine="openvino", precision="int8")
-FLOAT = EngineChoice("deepspot-lite", engine="openvino", precision="float32")
+INT8 = EngineChoice("deepspot-fast", engine="openvino", precision="int8")
+FLOAT = EngineChoice("deepspot-fast", engine="openvino", precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def int8():
 
 def test_whole_numbers_find_what_single_precision_finds(int8):
     truth = simulate_image("var", 5, 0, spots=40, size=256)
-    batch = quantile_scale(truth.image)(truth.image)[None, ..., None]
+    batch = noise_scale(truth.image)(truth.image)[None, ..., None]
     expected, found = get_engine(FLOAT).predict(batch), int8.predict(batch)
     assert int8.name == "openvino int8 cpu"
     difference = np.abs(found - expected)
@@ -47,7 +47,7 @@ def test_whole_numbers_keep_the_contract_of_engines(int8):
 def test_quantising_again_gives_the_same_bytes(int8, tmp_path):
     weights = find_weights(INT8.model)
     source, kept = openvino_file(weights), int8_file(weights)
-    quantise(str(source), "broad", "quantile", str(tmp_path / "net.xml"))
+    quantise(str(source), "dynamic", "noise", str(tmp_path / "net.xml"))
     again = (tmp_path / "net.bin").read_bytes()
     assert again == kept.with_suffix(".bin").read_bytes()
 
@@ -63,7 +63,7 @@ def test_a_network_whose_whole_numbers_differ_is_refused(int8):
     for network in (good, plain):
         network.reshape([1, 1, 64, 64])
     truth = simulate_image("var", 5, 0, spots=10, size=64)
-    images = [quantile_scale(truth.image)(truth.image)[None, None]]
+    images = [noise_scale(truth.image)(truth.image)[None, None]]
     require_alike(core, plain, good, images)
     # As if every answer had saturated: a quarter too low.
     low = openvino.opset13.multiply(
