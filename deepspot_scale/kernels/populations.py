@@ -35,6 +35,8 @@ N_CLASSES = len(CERTAINTIES) + 1
 N_BINS = _PER_OCTAVE * (_HIGHEST - _LOWEST)
 _EDGES = (-64, -20, -15, -11, -8, -5, -3, -1, 2, 4, 6, 9, 12, 16, 21, 64)
 """Differences of contrast, in steps of a bin, at which groups of other dots begin."""
+LARGEST = 1 << 22
+"""Pixels: a larger field is judged as one of so many that is made up alike."""
 _FINE = 256.0
 """Features and hidden numbers are multiples of one part in so many."""
 _FINE_WEIGHT = 4096.0
@@ -56,7 +58,7 @@ class Dots(NamedTuple):
     noise."""
     snr: NDArray[np.floating[Any]]
     """(n,), intensity in standard deviations of the noise around it."""
-    area: NDArray[np.integer[Any]]
+    area: NDArray[Any]
     """(n,), pixels of the object."""
 
     @property
@@ -76,7 +78,7 @@ class Dots(NamedTuple):
         counts = np.bincount(places, minlength=N_CLASSES * N_BINS)
         return counts.astype(np.int64).reshape(N_CLASSES, N_BINS)
 
-    def features(self, counts: NDArray[np.int64], n_pixels: int) -> Real:
+    def features(self, counts: NDArray[np.int64], n_pixels: float) -> Real:
         """Return the (n, `N_FEATURES`) numbers that a judge sees.
 
         Parameters
@@ -101,9 +103,10 @@ class Dots(NamedTuple):
         np.cumsum(counts, axis=1, out=sums[:, 1:])
         ends = np.clip(np.arange(N_BINS)[:, None] + np.array(_EDGES), 0, N_BINS)
         groups = np.diff(sums[:, ends], axis=2).transpose(1, 0, 2)
-        others = np.log2(1.0 + groups.reshape(N_BINS, -1))[self._bin]
-        totals = np.log2(1.0 + counts.sum(axis=1))
-        field = np.append(totals, np.log2(n_pixels))
+        part = min(1.0, LARGEST / n_pixels)
+        others = np.log2(1.0 + part * groups.reshape(N_BINS, -1))[self._bin]
+        totals = np.log2(1.0 + part * counts.sum(axis=1))
+        field = np.append(totals, np.log2(part * n_pixels))
         together = [own, others, np.broadcast_to(field, (len(own), field.size))]
         return _rounded(np.concatenate(together, axis=1))
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspot_scale.kernels.populations import (
+    LARGEST,
     N_BINS,
     N_CLASSES,
     N_FEATURES,
@@ -102,6 +103,14 @@ def test_a_dot_is_known_by_how_many_are_how_much_brighter():
     for row, at, n in ((0, near, 11), (0, above, 1), (-1, near, 1), (-1, below, 11)):
         assert of_class[row, -1, at] == pytest.approx(np.log2(1 + n), abs=1 / 256)
         assert (of_class[row, -1] > 0).sum() == 2
+
+
+def test_a_field_of_any_size_is_judged_as_a_large_one_of_its_kind():
+    dots = some_dots(500)
+    counts = dots.counts()
+    large = dots.features(64 * counts, LARGEST)
+    larger = dots.features(64 * 256 * counts, 256 * LARGEST)
+    np.testing.assert_array_equal(large, larger)
 
 
 def test_dots_without_light_or_noise_have_finite_numbers():

@@ -179,6 +179,8 @@ class Populations:
     """Least probability of a spot."""
     least_share: float = 0.0
     """Least intensity of a spot as a share of the field's typical one."""
+    binning: int = 1
+    """Pixels along each axis that the judge counts as one: for wide spots."""
 
     @property
     def settled(self) -> dict[str, Any]:
@@ -188,7 +190,7 @@ class Populations:
     def steps(self) -> tuple[Step, ...]:
         """Return the steps from the candidates to the spots."""
         return (
-            Step(_COUNTS, _count_dots, uses=(CANDIDATES,), agreed=(NOISE,)),
+            Step(_COUNTS, self._count, uses=(CANDIDATES,), agreed=(NOISE,)),
             Step(
                 _JUDGED,
                 self._judge,
@@ -209,10 +211,19 @@ class Populations:
             ),
         )
 
+    def _count(self, here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
+        return self._dots(here.answers[CANDIDATES], agreed).counts()
+
+    def _dots(self, spots: Spots, agreed: Answers) -> Dots:
+        names = ("enhanced", "intensity", "snr", "area")
+        enhanced, intensity, snr, area = (spots.table[n].to_numpy() for n in names)
+        area = area / self.binning**2
+        return Dots(enhanced, intensity / agreed[NOISE], snr, area)
+
     def _judge(self, here: BlockContext, agreed: Answers) -> Spots:
         spots = here.answers[CANDIDATES]
-        dots = _dots(spots, agreed)
-        n_pixels = here.shape[-2] * here.shape[-1]
+        dots = self._dots(spots, agreed)
+        n_pixels = here.shape[-2] * here.shape[-1] / self.binning**2
         features = dots.features(agreed[_COUNTS], n_pixels)
         table = spots.table.assign(probability=self.judge.probability(features))
         return _only(spots._replace(table=table), table["probability"] >= self.least)
@@ -226,16 +237,6 @@ class Populations:
         if self.least_share == 0 or np.isnan(typical.intensity):
             return spots
         return _only(spots, intensity >= self.least_share * typical.intensity)
-
-
-def _dots(spots: Spots, agreed: Answers) -> Dots:
-    columns = (spots.table[name] for name in ("enhanced", "intensity", "snr", "area"))
-    enhanced, intensity, snr, area = (column.to_numpy() for column in columns)
-    return Dots(enhanced, intensity / agreed[NOISE], snr, area)
-
-
-def _count_dots(here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
-    return _dots(here.answers[CANDIDATES], agreed).counts()
 
 
 def _only(spots: Spots, kept: Any) -> Spots:

@@ -351,7 +351,9 @@ class WaveletDetector:
         """Which candidates of a field are its spots."""
         if self.judge is None:
             return FieldRules(self.least_share, self.texture_floor)
-        return Populations(self.judge, self.least_probability, self.least_share)
+        return Populations(
+            self.judge, self.least_probability, self.least_share, self.binning
+        )
 
     def _candidate_steps(self) -> tuple[Step, ...]:
         measure: dict[str, Any] = {
