@@ -53,9 +53,9 @@ FLAGS: Final = {
     "no spots": "no spot was found",
     "enhancement blank": f"no spot was found in the enhanced image, but {BLANK} or "
     "more in the raw one: try --no-enhance, another model or --spot-sigma",
-    "left out": f"{BLANK} spots or more, and more than were kept, were left out as far "
-    "fainter than the others or doubtful: --min-relative-intensity 0 and --floor .25 "
-    "keep them",
+    "left out": f"{BLANK} dots or more, and more than were kept, were left out as not "
+    "of the field's spots: far fainter than the others, or doubtful; a lower --floor "
+    "keeps more of them",
     "crowded": f"{BLANK} clear spots or more, and more than half as many as were "
     "found, lie below the detector's own threshold, which rises with the number of "
     "spots in a field; where they are the majority they were kept, but dimmer ones are "
