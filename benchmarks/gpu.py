@@ -6,7 +6,8 @@
 First the answers of the GPU are compared with those of the CPU, in float32 without
 TensorFloat-32. Then each model is trained on from its shipped weights in
 mixed_bfloat16, as many steps as fit into its share of the time. Last, whole runs are
-timed. OUT gets `rows.jsonl` and the weights, each complete as soon as it is there.
+timed. OUT gets `rows.jsonl` and the weights, each complete as soon as it is there. They
+have no judge yet: `deepspot-scale fit-judge` gives them one, on any machine.
 """
 
 from __future__ import annotations
@@ -32,8 +33,19 @@ from deepspot_scale.simulation import simulate_image
 from deepspot_scale.training.recipe import Recipe, make_recipe
 from deepspot_scale.training.trainer import train
 
-MIXTURES = {"caso_resnet": ("broad", "paper"), "caso_fast": ("dynamic", "paper")}
-"""Sets to learn from, by family: two patches of the first for each of the second."""
+MIXTURES: dict[str, list[dict[str, Any]]] = {
+    "caso_resnet": [
+        {"source": "broad", "patches": 2},
+        {"source": "paper", "patches": 1},
+    ],
+    "caso_fast": [
+        {"source": "dynamic", "patches": 4, "cuts": 5},
+        {"source": "broad", "patches": 3, "cuts": 5, "grains": True},
+        {"source": "paper", "patches": 2, "cuts": 4},
+    ],
+}
+"""Sets to learn from, by family; a batch has the patches some times over."""
+BATCH = 96
 WARM, TIMED = 6, 12
 """Steps before the rate is measured, which compile, and steps that are timed."""
 SHARE_OF_TRAINING = 0.6
@@ -86,16 +98,16 @@ def compare(model: str, size: int) -> dict[str, Any]:
 def recipe_for(model: str, steps: int, *, tiny: bool) -> Recipe:
     """Return the recipe of a training that goes on from a shipped model."""
     weights = find_weights(model)
-    first, second = MIXTURES[weights.family.name]
-    n, edge = (1, 32) if tiny else (32, 128)
+    parts, edge = MIXTURES[weights.family.name], 32 if tiny else 128
+    whole = sum(part["patches"] for part in parts)
+    n = 1 if tiny else BATCH // whole
     return make_recipe(
         family=weights.family.name,
         architecture=weights.architecture.to_dict(),
         start_from=model,
         target="sharp" if weights.family.name == "caso_fast" else "black",
         mixture=[
-            {"source": first, "patches": 2 * n, "size": 2 * edge},
-            {"source": second, "patches": n, "size": 2 * edge},
+            {**part, "patches": n * part["patches"], "size": 2 * edge} for part in parts
         ],
         patch=edge,
         steps=steps,

@@ -19,7 +19,7 @@ def test_every_shipped_model_can_be_trained_on(model: str, tiny: bool) -> None:
     recipe, weights = recipe_for(model, 5, tiny=tiny), find_weights(model)
     assert recipe.architecture == weights.architecture
     assert recipe.start_from == model
-    assert recipe.batch == (3 if tiny else 96)
+    assert recipe.batch < 10 if tiny else 90 <= recipe.batch <= 96
 
 
 @pytest.mark.cluster
