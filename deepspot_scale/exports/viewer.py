@@ -34,6 +34,8 @@ Layer = tuple[Any, dict[str, Any], str]
 _SPOT_SIZE = 7
 """Diameter of a ring about a spot, in pixels; the spot inside stays visible."""
 _MEASURES = ["enhanced", "intensity", "snr", "area", "cell", "nucleus"]
+_JUDGED = ["probability", "molecules", "site"]
+"""Measures that earlier runs do not have."""
 
 
 def field_layers(
@@ -123,6 +125,7 @@ def _spot_layers(
     spots: pd.DataFrame, axes: list[str], scale: tuple[float, ...]
 ) -> list[Layer]:
     layers: list[Layer] = []
+    measures = [*_MEASURES, *(name for name in _JUDGED if name in spots)]
     for channel, rows in spots.groupby("channel", sort=False):
         look = {
             "name": f"{channel}, spots",
@@ -130,7 +133,7 @@ def _spot_layers(
             "size": _SPOT_SIZE,
             "symbol": "ring",
             "face_color": "orange",
-            "features": rows[_MEASURES].reset_index(drop=True),
+            "features": rows[measures].reset_index(drop=True),
         }
         layers.append((rows[axes].to_numpy(np.float64), look, "points"))
     return layers

@@ -92,8 +92,9 @@ def _columns(listed: list[list[str]]) -> tuple[Column, ...]:
     return tuple(Column(*each) for each in listed)
 
 
+_LATER = {"probability", "molecules", "site"}
 OLD = Contents(
-    {"spots": SPOTS, "cells": CELLS},
+    {"spots": tuple(c for c in SPOTS if c.name not in _LATER), "cells": CELLS},
     (
         *FIELDS,
         Column("n_dropped", "int64", "peaks dropped: their object is too large"),
