@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from deepspot_scale.blockwise.answers import IMAGE, LABELS, PIXEL, REFERENCE
+from deepspot_scale.blockwise.answers import ENHANCED, IMAGE, LABELS, PIXEL, REFERENCE
 from deepspot_scale.blockwise.contract import (
     Key,
     Layer,
@@ -26,9 +26,13 @@ from deepspot_scale.errors import SettingsError
 from deepspot_scale.plugins import STAGES as GROUP
 from deepspot_scale.plugins import load_plugin
 from deepspot_scale.stages.assignment import ASSIGN
-from deepspot_scale.stages.brightness import MEASURE_BRIGHTNESS
+from deepspot_scale.stages.brightness import MEASURE_BRIGHTNESS, BrightnessOptions
 from deepspot_scale.stages.detection.detect import DETECT
-from deepspot_scale.stages.enhancement import ENHANCE
+from deepspot_scale.stages.enhancement import (
+    ENHANCE,
+    EnhanceOptions,
+    check_normalisation,
+)
 from deepspot_scale.stages.polarity.measure import POLARITY
 from deepspot_scale.stages.quality import MEASURE_QUALITY
 
@@ -73,6 +77,21 @@ def _load_stage(name: str) -> Stage:
     return stage
 
 
+def _enhanced_by(work: Work) -> str | None:
+    """Return the model of the work that gives the enhanced image."""
+    if all(step.gives.name != ENHANCED.name for step in work.steps):
+        return None
+    models = (getattr(engine, "model", None) for engine in work.networks)
+    return next((model for model in models if isinstance(model, str)), None)
+
+
+def _check_scale(choices: Mapping[Stage, StageOptions]) -> None:
+    """Raise SettingsError for a brightness scale that the model does not use."""
+    enhance, brightness = choices.get(ENHANCE), choices.get(MEASURE_BRIGHTNESS)
+    if isinstance(enhance, EnhanceOptions) and enhance.use and brightness is not None:
+        check_normalisation(enhance.model, brightness == BrightnessOptions())
+
+
 def assemble_stages(
     choices: Mapping[Stage, StageOptions],
     context: RunContext,
@@ -98,6 +117,7 @@ def assemble_stages(
     SettingsError, WeightsError
         Options that do not fit, or stages that do not go together.
     """
+    _check_scale(choices)
     works: dict[str, Work] = {}
     told = context
     for stage, options in choices.items():
@@ -110,7 +130,7 @@ def assemble_stages(
                 told,
                 layers=told.layers.union(made),
                 answers=told.answers.union(given),
-                networks=(*told.networks, *work.networks),
+                enhanced_by=_enhanced_by(work) or told.enhanced_by,
             )
     labels = [name for name in LABELS.values() if name in context.layers]
     return plan_pipeline(

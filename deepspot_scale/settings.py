@@ -27,12 +27,10 @@ from deepspot_scale.networks.weights import shipped_models
 from deepspot_scale.pipeline import STAGES, assemble_stages, find_stages
 from deepspot_scale.plugins import DETECTORS, ENGINES, hash_plugin, is_own_code
 from deepspot_scale.plugins import STAGES as GROUP
-from deepspot_scale.stages.brightness import BrightnessOptions
 from deepspot_scale.stages.detection.detect import DetectOptions
 from deepspot_scale.stages.enhancement import (
     ENHANCE,
     EnhanceOptions,
-    check_normalisation,
 )
 
 Options = TypeVar("Options", bound=StageOptions)
@@ -328,10 +326,6 @@ def assemble(settings: Settings, *, device: str = "auto", threads: int = 0) -> P
     choices = {
         stage: settings.options[stage.name] for stage in find_stages(settings.stages)
     }
-    enhance = settings.of(EnhanceOptions)
-    if enhance.use:
-        usual = settings.of(BrightnessOptions) == BrightnessOptions()
-        check_normalisation(enhance.model, usual)
     labels = {name for name in LABELS.values() if getattr(settings, name) is not None}
     context = RunContext(
         frozenset({"image", *labels}),

@@ -141,6 +141,6 @@ def test_unknown_names_are_refused() -> None:
 
 
 def test_a_block_without_a_core_is_refused() -> None:
-    pipeline = assemble(make_settings(channels=("0",), block=256))
+    pipeline = assemble(make_settings(channels=("0",), block=160))
     with pytest.raises(SettingsError, match="at least"):
         pipeline.blocks((1000, 1000))

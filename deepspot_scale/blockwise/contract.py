@@ -253,8 +253,8 @@ class RunContext:
     """Layers that are stored, or given by an earlier stage."""
     answers: frozenset[str] = frozenset()
     """Names of the answers that earlier stages give."""
-    networks: tuple[Any, ...] = ()
-    """Engines of earlier stages."""
+    enhanced_by: str | None = None
+    """Model of the earlier stage that gives the enhanced image."""
     spot_sigma: float | None = None
     """Standard deviation of the spots in pixels, where the user gave it."""
     device: Any = "auto"

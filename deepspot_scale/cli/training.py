@@ -26,7 +26,8 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
 def simulate(
     out: Annotated[Path, typer.Argument(help="New folder to write.")],
     set_name: Annotated[
-        str, typer.Option("--set", help="fixed, var, paper (either) or broad.")
+        str,
+        typer.Option("--set", help="fixed, var, paper (either), broad, dynamic..."),
     ] = "broad",
     images: Annotated[int, typer.Option(min=1, help="How many images.")] = 400,
     spots: Annotated[

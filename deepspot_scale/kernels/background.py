@@ -18,16 +18,20 @@ Real = NDArray[np.float32]
 
 TILE: Final = 32
 """Edge of a tile in pixels: several spots wide, and less than most cells."""
-_STEP: Final = 2
-"""Every second pixel along y and x stands for its neighbours."""
+_SAMPLES: Final = 16
+"""Pixels along each edge of a tile that stand for their neighbours."""
+_LEAST: Final = 16
+"""Of fewer pixels that were imaged nothing is known of a tile."""
 
 
-def first_tile(pixel: int) -> int:
+def first_tile(pixel: int, tile: int = TILE) -> int:
     """Return the first tile that begins at a pixel or after it."""
-    return -(-pixel // TILE)
+    return -(-pixel // tile)
 
 
-def tile_medians(values: NDArray[Any]) -> Real:
+def tile_medians(
+    values: NDArray[Any], *, tile: int = TILE, fill: float | None = None
+) -> Real:
     """Return the median of each tile.
 
     Parameters
@@ -35,40 +39,79 @@ def tile_medians(values: NDArray[Any]) -> Real:
     values
         (..., y, x), from a tile's first pixel on; the last tiles may be cut off, as
         they are at the field's far edges.
+    tile
+        Edge of a tile in pixels, a multiple of 16.
+    fill
+        Value of pixels that were not imaged, and do not count.
 
     Returns
     -------
     ndarray
         (..., rows, columns), float32; of an even number of pixels the larger middle
-        one.
+        one. NaN where hardly any pixel was imaged, see `complete_tiles`.
     """
-    thin = values[..., ::_STEP, ::_STEP]
-    edge = TILE // _STEP
-    rows, columns = (-(-n // edge) for n in thin.shape[-2:])
+    step = tile // _SAMPLES
+    thin = values[..., ::step, ::step]
+    rows, columns = (-(-n // _SAMPLES) for n in thin.shape[-2:])
     medians = np.empty((*values.shape[:-2], rows, columns), np.float32)
-    whole_rows, whole_columns = (n // edge for n in thin.shape[-2:])
-    cut = thin[..., : whole_rows * edge, : whole_columns * edge]
-    parts = cut.reshape(*cut.shape[:-2], whole_rows, edge, whole_columns, edge)
+    whole_rows, whole_columns = (n // _SAMPLES for n in thin.shape[-2:])
+    cut = thin[..., : whole_rows * _SAMPLES, : whole_columns * _SAMPLES]
+    parts = cut.reshape(*cut.shape[:-2], whole_rows, _SAMPLES, whole_columns, _SAMPLES)
     tiles = parts.swapaxes(-3, -2)
     if tiles.size:
-        flat = tiles.reshape(*tiles.shape[:-2], edge * edge)
-        medians[..., :whole_rows, :whole_columns] = _median(flat)
+        flat = tiles.reshape(*tiles.shape[:-2], _SAMPLES**2)
+        medians[..., :whole_rows, :whole_columns] = _medians(flat, fill)
     for row in range(rows):
         for column in range(columns):
             if row < whole_rows and column < whole_columns:
                 continue
-            y, x = (slice(n * edge, (n + 1) * edge) for n in (row, column))
+            y, x = (slice(n * _SAMPLES, (n + 1) * _SAMPLES) for n in (row, column))
             part = thin[..., y, x]
-            medians[..., row, column] = _median(part.reshape(*part.shape[:-2], -1))
+            flat = part.reshape(*part.shape[:-2], -1)
+            medians[..., row, column] = _medians(flat, fill)
     return medians
 
 
-def _median(values: NDArray[Any]) -> NDArray[Any]:
+def _medians(values: NDArray[Any], fill: float | None) -> Real:
+    """Return the medians along the last axis, without the value `fill`."""
     middle = values.shape[-1] // 2
-    return np.asarray(np.partition(values, middle, axis=-1)[..., middle])
+    found = np.partition(values, middle, axis=-1)[..., middle].astype(np.float32)
+    if fill is None:
+        return np.asarray(found)
+    absent = values == fill
+    for place in np.argwhere(absent.any(axis=-1)):
+        at = tuple(place)
+        seen = np.sort(values[at][~absent[at]])
+        known = seen.size >= min(_LEAST, values.shape[-1])
+        found[at] = seen[seen.size // 2] if known else np.nan
+    return np.asarray(found)
 
 
-def surface(medians: Real, start: tuple[int, int], shape: tuple[int, int]) -> Real:
+def complete_tiles(medians: Real, otherwise: float) -> Real:
+    """Return medians of all tiles of a field, NaN replaced by that of the nearest tile.
+
+    `medians` are (..., rows, columns); `otherwise` is taken in a plane of only NaN.
+    """
+    lacking = np.isnan(medians)
+    if not lacking.any():
+        return medians
+    from scipy import ndimage
+
+    whole = medians.reshape(-1, *medians.shape[-2:]).copy()
+    for plane, absent in zip(whole, lacking.reshape(whole.shape), strict=True):
+        if absent.all():
+            plane[:] = otherwise
+        elif absent.any():
+            rows, columns = ndimage.distance_transform_edt(
+                absent, return_distances=False, return_indices=True
+            )
+            plane[:] = plane[rows, columns]
+    return whole.reshape(medians.shape)
+
+
+def surface(
+    medians: Real, start: tuple[int, int], shape: tuple[int, int], *, tile: int = TILE
+) -> Real:
     """Return the background of a window of a field.
 
     Parameters
@@ -79,31 +122,30 @@ def surface(medians: Real, start: tuple[int, int], shape: tuple[int, int]) -> Re
         Row and column of the window's first pixel in the field.
     shape
         Height and width of the window.
+    tile
+        Edge of a tile in pixels.
 
     Returns
     -------
     ndarray
         (..., *shape), float32. Beyond the outermost tiles' centres it is theirs.
     """
-    off = np.arange(start[0], start[0] + shape[0]) - TILE // 2
-    above, share = off // TILE, _SHARES[off % TILE]
+    shares = ((np.arange(tile) + 0.5) / tile).astype(np.float32)
+    off = np.arange(start[0], start[0] + shape[0]) - tile // 2
+    above, share = off // tile, shares[off % tile]
     upper, lower = (
         medians[..., np.clip(above + k, 0, medians.shape[-2] - 1), :] for k in (0, 1)
     )
     rows = upper + (lower - upper) * share[:, None]
     # Along x whole segments between two centres are made, and then cut.
-    first = (start[1] - TILE // 2) // TILE
-    last = (start[1] + shape[1] - 1 - TILE // 2) // TILE
+    first = (start[1] - tile // 2) // tile
+    last = (start[1] + shape[1] - 1 - tile // 2) // tile
     tiles = np.arange(first, last + 1)
     left, right = (
         rows[..., np.clip(tiles + k, 0, medians.shape[-1] - 1)] for k in (0, 1)
     )
-    slope = right - left
-    segments = slope[..., None] * _SHARES
+    segments = (right - left)[..., None] * shares
     segments += left[..., None]
     whole = segments.reshape(*segments.shape[:-2], -1)
-    begin = start[1] - (first * TILE + TILE // 2)
+    begin = start[1] - (first * tile + tile // 2)
     return np.asarray(whole[..., begin : begin + shape[1]])
-
-
-_SHARES: Final = ((np.arange(TILE) + 0.5) / TILE).astype(np.float32)

@@ -16,7 +16,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspot_scale.kernels.background import surface, tile_medians
+from deepspot_scale.kernels.background import (
+    TILE,
+    complete_tiles,
+    surface,
+    tile_medians,
+)
 
 BINS = 1 << 16
 _EXACT_COUNT = 1 << 24
@@ -304,6 +309,10 @@ class NoiseScale:
     """(..., rows, columns) of the background's tiles in counts, of the whole field."""
     sigma: float
     """Standard deviation of noise or texture in counts, above 0, see `joint_noise`."""
+    fill: float | None = None
+    """Value of pixels that were not imaged, which become 0: background."""
+    tile: int = TILE
+    """Edge of a tile in pixels."""
 
     def __call__(
         self, values: NDArray[np.generic], start: tuple[int, int] = (0, 0)
@@ -314,11 +323,30 @@ class NoiseScale:
         """
         scaled = values.astype(np.float32)
         height, width = values.shape[-2:]
-        scaled -= surface(self.medians, start, (height, width))
+        scaled -= surface(self.medians, start, (height, width), tile=self.tile)
         scaled *= np.float32(1 / (3 * self.sigma))
         np.arcsinh(scaled, out=scaled)
         scaled *= np.float32(0.5)
+        if self.fill is not None:
+            scaled[values == self.fill] = 0
         return np.clip(scaled, *NOISE_CLIP, out=scaled)
+
+    def count_deviations(
+        self, values: NDArray[np.generic], start: tuple[int, int]
+    ) -> NDArray[np.int64]:
+        """Count every second pixel along y and x by its distance from the background.
+
+        Values are (..., y, x), `start` is as above: even rows and columns of the field
+        are counted, if they were imaged, by the leading bits of float32.
+        """
+        height, width = values.shape[-2:]
+        even: tuple[Any, ...] = (..., *(slice(n % 2, None, 2) for n in start))
+        background = surface(self.medians, start, (height, width), tile=self.tile)
+        thin = values[even]
+        far = np.abs(thin.astype(np.float32) - background[even])
+        if self.fill is not None:
+            far = far[thin != self.fill]
+        return np.bincount(_key(far).ravel(), minlength=BINS)
 
 
 def measure_noise(differences: NDArray[np.int64]) -> float:
@@ -345,33 +373,11 @@ _NORMAL_MEDIAN = 0.6744897501960817
 """Median of the size of a normal number, in standard deviations."""
 
 
-def count_deviations(
-    values: NDArray[np.generic], medians: NDArray[np.float32], start: tuple[int, int]
-) -> NDArray[np.int64]:
-    """Count every second pixel along y and x by its distance from the background.
-
-    Parameters
-    ----------
-    values
-        (..., y, x).
-    medians
-        As in `NoiseScale`.
-    start
-        Row and column of the first pixel in the field: even ones are counted.
-    """
-    height, width = values.shape[-2:]
-    # One row and column more would be cut off again.
-    odd: tuple[Any, ...] = (..., *(slice(n % 2, None, 2) for n in start))
-    background = surface(medians, start, (height, width))[odd]
-    far = np.abs(values[odd].astype(np.float32) - background)
-    return np.bincount(_key(far).ravel(), minlength=BINS)
-
-
 def joint_noise(noise: float, deviations: NDArray[np.int64]) -> float:
     """Return the standard deviation out of which a spot has to stand, in counts.
 
     It is that of the noise, or `TEXTURE_SHARE` of the image's deviation from its
-    background if that is more, as by the median of `count_deviations`.
+    background if that is more, as by the median of `NoiseScale.count_deviations`.
     """
     below = np.cumsum(deviations)
     key = int(np.searchsorted(below, below[-1] / 2))
@@ -385,9 +391,12 @@ def noise_scale(values: NDArray[np.generic]) -> NoiseScale:
     counts = count_values(values, span)
     dark = darkest_pixels(counts, span)
     differences = count_differences(values, values.shape[-2:], dark)
-    medians = tile_medians(values)
-    deviations = count_deviations(values, medians, (0, 0))
-    return NoiseScale(medians, joint_noise(measure_noise(differences), deviations))
+    fill = find_fill(counts, span)
+    median = quantile(without(counts, span, dark), span, 0.5)
+    medians = complete_tiles(tile_medians(values, fill=fill), median)
+    scale = NoiseScale(medians, measure_noise(differences), fill)
+    deviations = scale.count_deviations(values, (0, 0))
+    return replace(scale, sigma=joint_noise(scale.sigma, deviations))
 
 
 SCALES: Final[dict[str, Callable[[NDArray[Any]], Scale | NoiseScale]]] = {

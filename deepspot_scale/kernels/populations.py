@@ -35,13 +35,13 @@ N_CLASSES = len(CERTAINTIES) + 1
 N_BINS = _PER_OCTAVE * (_HIGHEST - _LOWEST)
 _EDGES = (-64, -20, -15, -11, -8, -5, -3, -1, 2, 4, 6, 9, 12, 16, 21, 64)
 """Differences of contrast, in steps of a bin, at which groups of other dots begin."""
-LARGEST = 1 << 22
-"""Pixels: a larger field is judged as one of so many that is made up alike."""
+SMALLEST, LARGEST = 1 << 16, 1 << 22
+"""Pixels: smaller and larger fields are judged as one of so many, made up alike."""
 _FINE = 256.0
 """Features and hidden numbers are multiples of one part in so many."""
 _FINE_WEIGHT = 4096.0
 """The same of weights."""
-_MOST, _MOST_WEIGHT = 64.0, 16.0
+_MOST, _MOST_WEIGHT = 64.0, 64.0
 """Largest feature or hidden number, and largest weight."""
 _EXACT_DIGITS = 9
 _SURE = 12.0
@@ -103,7 +103,7 @@ class Dots(NamedTuple):
         np.cumsum(counts, axis=1, out=sums[:, 1:])
         ends = np.clip(np.arange(N_BINS)[:, None] + np.array(_EDGES), 0, N_BINS)
         groups = np.diff(sums[:, ends], axis=2).transpose(1, 0, 2)
-        part = min(1.0, LARGEST / n_pixels)
+        part = min(max(n_pixels, SMALLEST), LARGEST) / n_pixels
         others = np.log2(1.0 + part * groups.reshape(N_BINS, -1))[self._bin]
         totals = np.log2(1.0 + part * counts.sum(axis=1))
         field = np.append(totals, np.log2(part * n_pixels))
@@ -139,7 +139,8 @@ class Judge:
     def of(cls, weights: Sequence[Any], biases: Sequence[Any]) -> Judge:
         """Return a judge whose numbers are rounded so that its sums are exact.
 
-        Raises ValueError for layers that do not fit together.
+        Raises ValueError for layers that do not fit together, and for numbers too large
+        for exact sums.
         """
         sizes = [N_FEATURES, *(np.shape(bias)[0] for bias in biases)]
         expected = list(pairwise(sizes))
@@ -148,6 +149,9 @@ class Judge:
                 f"a judge has layers from {N_FEATURES} numbers to one, not "
                 f"{[np.shape(matrix) for matrix in weights]}"
             )
+        most = max(float(np.abs(each).max()) for each in (*weights, *biases))
+        if not most <= _MOST_WEIGHT:
+            raise ValueError(f"a judge's numbers reach {_MOST_WEIGHT:g}, not {most:g}")
         return cls(
             tuple(_weights(matrix) for matrix in weights),
             tuple(_weights(bias) for bias in biases),
@@ -161,7 +165,7 @@ class Judge:
         ):
             if number:
                 hidden = np.maximum(hidden, 0)
-            # Products have 30 bits, and a hundred of them fewer than 53.
+            # Products have 32 bits, and a hundred of them fewer than 53.
             hidden = _rounded(hidden @ matrix + bias)
         return hidden[:, 0]
 

@@ -5,6 +5,8 @@ Nothing here knows how dots were found, or what their features mean.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,9 @@ HIDDEN = (48, 24)
 _BATCH = 2048
 _RATE = 3e-3
 _DECAY = 1e-5
+_COMPARED, _MOST_ROUNDING = 2000, 0.25
+"""Dots on which rounded numbers are compared, and their largest difference in log
+odds."""
 _LEAST_SPREAD = 0.1
 """Features that hardly differ are not blown up."""
 
@@ -41,6 +46,11 @@ def fit_layers(
         Times that each dot is seen.
     seed
         Of first weights and order.
+
+    Raises
+    ------
+    ValueError
+        The fit has numbers too large for exact sums.
     """
     import keras
 
@@ -72,4 +82,23 @@ def fit_layers(
     # The first layer takes features as they are.
     biases[0] = biases[0] - (mean / spread) @ matrices[0]
     matrices[0] = matrices[0] / spread[:, None]
-    return Judge.of(matrices, biases)
+    judge = Judge.of(matrices, biases)
+    _require_same(judge, network, features[:_COMPARED], mean, spread)
+    return judge
+
+
+def _require_same(
+    judge: Judge,
+    network: Any,
+    features: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    spread: NDArray[np.float32],
+) -> None:
+    """Raise ValueError if the judge's rounded numbers decide otherwise."""
+    exact = network.predict((features - mean) / spread, verbose=0)[:, 0]
+    far = np.abs(judge.logit(features.astype(np.float64)) - exact).max()
+    if not far <= _MOST_ROUNDING:
+        raise ValueError(
+            f"rounded to exact sums, a judge's log odds differ by {far:.2g}; fit it "
+            "to more fields"
+        )

@@ -55,7 +55,7 @@ FLAGS: Final = {
     "more in the raw one: try --no-enhance, another model or --spot-sigma",
     "left out": f"{BLANK} dots or more, and more than were kept, were left out as not "
     "of the field's spots: far fainter than the others, or doubtful; a lower --floor "
-    "keeps more of them",
+    "keeps more of them, and with a model that has no judge --min-relative-intensity 0",
     "crowded": f"{BLANK} clear spots or more, and more than half as many as were "
     "found, lie below the detector's own threshold, which rises with the number of "
     "spots in a field; where they are the majority they were kept, but dimmer ones are "

@@ -37,6 +37,8 @@ class Simulator:
     """Whether the image has that number of spots; else it draws its own."""
     twin: str = ""
     """Set of the same chance: image by image, both draw the same numbers first."""
+    has_uncounted: bool = False
+    """Whether there are objects of which it does not count if they are found."""
     is_8bit: bool = False
     """Whether counts are the integers 0 to 255; else they are any numbers."""
 
@@ -78,9 +80,9 @@ SIMULATORS: Final[dict[str, Simulator]] = {
     "paper": Simulator(_either, takes_spots=True, is_8bit=True),
     "broad": Simulator(lambda rng, _, size: broad_image(rng, size)),
     "dynamic": Simulator(lambda rng, _, size: dynamic_image(rng, size)),
-    "fields": Simulator(_field, takes_spots=True),
+    "fields": Simulator(_field),
     "sparse": Simulator(lambda rng, _, size: sparse_image(rng, size)),
-    "sites": Simulator(lambda rng, _, size: sites_image(rng, size)),
+    "sites": Simulator(lambda rng, _, size: sites_image(rng, size), has_uncounted=True),
     "singles": Simulator(lambda rng, _, size: singles_image(rng, size), twin="sites"),
     "decades": Simulator(lambda rng, _, size: decades_image(rng, size)),
 }

@@ -38,7 +38,8 @@ def _apart(
     rng: np.random.Generator, size: int, n: int, taken: Points | None = None
 ) -> Points:
     """Return up to n points, none near another, a taken one or the image's edge."""
-    points = rng.uniform(_RIM, size - 1 - _RIM, (4 * n, 2))
+    rim = min(_RIM, size // 4)
+    points = rng.uniform(rim, size - 1 - rim, (4 * n, 2))
     if taken is not None and len(taken) and len(points):
         away = KDTree(taken).query(points)[0]
         points = points[away >= 2 * _FAR]
@@ -130,7 +131,8 @@ def _others(rng: np.random.Generator, size: int) -> Points:
     hot = rng.integers(0, size, (int(rng.integers(0, 7)), 2)).astype(np.float64)
     if rng.random() < 0.5:
         hot[:, 0] = rng.choice([0, size - 1])
-    return _joined(rng.uniform(20, size - 21, (1, 2)), hot)
+    rim = min(20, size // 3)
+    return _joined(rng.uniform(rim, size - 1 - rim, (1, 2)), hot)
 
 
 def _aggregate(shape: tuple[int, int], centre: Points, height: float) -> Image:

@@ -34,7 +34,13 @@ from deepspot_scale.blockwise.contract import (
 from deepspot_scale.blockwise.geometry import Box, Span
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels import normalisation as kernel
-from deepspot_scale.kernels.background import TILE, first_tile, tile_medians
+from deepspot_scale.kernels.background import (
+    TILE,
+    complete_tiles,
+    first_tile,
+    tile_medians,
+)
+from deepspot_scale.kernels.binning import binning_for
 
 LARGEST = 1e30
 """Counts. float32 holds up to 3e38, and its normal numbers down to 1e-38."""
@@ -120,8 +126,12 @@ class Normalisation:
         apart = step * float(np.diff(used).min() if used.size > 1 else 1)
         return Brightness(scale, least, largest, 0.3 * apart, median, dark, fill)
 
-    def work(self) -> Work:
-        """Return the steps to the answers that begin with `BRIGHTNESS`."""
+    def work(self, binning: int = 1) -> Work:
+        """Return the steps to the answers that begin with `BRIGHTNESS`.
+
+        `binning` is the number of pixels along each axis that a network sees as one:
+        the tiles of the background are wider for wide spots.
+        """
         image, check = {IMAGE: 0}, self._check
         span = Step(_MEASURED, self._range, image, settles=_RANGE, finalize=check)
         counts = Step(
@@ -140,17 +150,18 @@ class Normalisation:
             settles=NOISE,
             finalize=_noise,
         )
+        background = _Background(TILE * binning)
         tiles = Step(
             _TILES,
-            _measure_tiles,
-            {IMAGE: TILE},
+            background.measure,
+            {IMAGE: background.tile},
             agreed=(BRIGHTNESS,),
             settles=BACKGROUND,
-            finalize=_lay_tiles,
+            finalize=background.lay,
         )
         deviations = Step(
             _DEVIATIONS,
-            _count_deviations,
+            background.deviate,
             image,
             agreed=(BRIGHTNESS, NOISE, BACKGROUND),
             settles=JOINT_NOISE,
@@ -174,47 +185,47 @@ def _noise(differences: NDArray[np.int64], _: Answers) -> float:
     return kernel.measure_noise(differences)
 
 
-def _measure_tiles(here: BlockContext, agreed: Answers) -> _Tiles:
-    """Return the tiles that begin in the core: first tile, then medians."""
-    core = here.block.core
-    first, last = (
-        [first_tile(pixel) for pixel in ends]
-        for ends in zip(*core.spans[-2:], strict=True)
-    )
-    shape = tuple(n - k for k, n in zip(first, last, strict=True))
-    origin = (*(span.start for span in core.spans[:-2]), *first)
-    if 0 in shape:
-        return ()
-    around = here.pixels(IMAGE, TILE)
-    ends = [
-        min((n + k) * TILE, length)
-        for k, n, length in zip(first, shape, here.shape[-2:], strict=True)
-    ]
-    box = Box(
-        (
-            *core.spans[:-2],
-            *(Span(k * TILE, end) for k, end in zip(first, ends, strict=True)),
-        ),
-        core.axes,
-    )
-    pixels = around.values[box.within(around.box)]
-    return ((origin, tile_medians(agreed[BRIGHTNESS].fill_in(pixels))),)
+@dataclass(frozen=True)
+class _Background:
+    """Steps to the background, and to what deviates from it."""
 
+    tile: int
 
-def _lay_tiles(tiles: _Tiles, _: Answers) -> NDArray[np.float32]:
-    """Return the medians of all tiles of the field, each in its place."""
-    ends = [np.add(origin, values.shape) for origin, values in tiles]
-    field = np.empty(np.max(ends, axis=0), np.float32)
-    for (origin, values), end in zip(tiles, ends, strict=True):
-        field[tuple(map(slice, origin, end))] = values
-    return field
+    def measure(self, here: BlockContext, agreed: Answers) -> _Tiles:
+        """Return the tiles that begin in the core: first tile, then medians."""
+        core, tile = here.block.core, self.tile
+        first, last = (
+            [first_tile(pixel, tile) for pixel in ends]
+            for ends in zip(*core.spans[-2:], strict=True)
+        )
+        if any(k == n for k, n in zip(first, last, strict=True)):
+            return ()
+        spans = (
+            Span(k * tile, min(n * tile, length))
+            for k, n, length in zip(first, last, here.shape[-2:], strict=True)
+        )
+        box = Box((*core.spans[:-2], *spans), core.axes)
+        around = here.pixels(IMAGE, tile)
+        pixels, fill = around.values[box.within(around.box)], agreed[BRIGHTNESS].fill
+        origin = (*(span.start for span in core.spans[:-2]), *first)
+        return ((origin, tile_medians(pixels, tile=tile, fill=fill)),)
 
+    def lay(self, tiles: _Tiles, agreed: Answers) -> NDArray[np.float32]:
+        """Return the medians of all tiles of the field, each in its place."""
+        ends = [np.add(origin, values.shape) for origin, values in tiles]
+        field = np.empty(np.max(ends, axis=0), np.float32)
+        for (origin, values), end in zip(tiles, ends, strict=True):
+            field[tuple(map(slice, origin, end))] = values
+        return complete_tiles(field, agreed[BRIGHTNESS].median)
 
-def _count_deviations(here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
-    core, pixels = here.block.core, here.pixels(IMAGE).values
-    medians = agreed[BACKGROUND][core.slices[:-2]]
-    start = core.y.start, core.x.start
-    return kernel.count_deviations(agreed[BRIGHTNESS].fill_in(pixels), medians, start)
+    def deviate(self, here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
+        """Count the core's pixels by their distance from the background."""
+        core, pixels = here.block.core, here.pixels(IMAGE).values
+        medians = agreed[BACKGROUND][core.slices[:-2]]
+        scale = kernel.NoiseScale(
+            medians, agreed[NOISE], agreed[BRIGHTNESS].fill, self.tile
+        )
+        return scale.count_deviations(pixels, (core.y.start, core.x.start))
 
 
 def _joint_noise(deviations: NDArray[np.int64], agreed: Answers) -> float:
@@ -231,9 +242,10 @@ class BrightnessOptions(StageOptions):
     )
 
 
-def plan_brightness(options: BrightnessOptions, _: RunContext) -> Work:
+def plan_brightness(options: BrightnessOptions, context: RunContext) -> Work:
     """Return the stage's work."""
-    return Normalisation(options.normalisation).work()
+    binning = binning_for(context.spot_sigma)
+    return Normalisation(options.normalisation).work(binning)
 
 
 MEASURE_BRIGHTNESS = Stage("brightness", BrightnessOptions, plan_brightness)

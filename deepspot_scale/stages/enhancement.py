@@ -39,6 +39,7 @@ from deepspot_scale.blockwise.contract import (
 )
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels import contrasts, wavelet
+from deepspot_scale.kernels.background import TILE
 from deepspot_scale.kernels.binning import bin_pixels, binning_for, unbin_pixels
 from deepspot_scale.kernels.normalisation import NoiseScale, Scale
 from deepspot_scale.networks.caso_resnet import GRID
@@ -96,14 +97,13 @@ class Enhancement:
         inside = window.grow(0, here.shape)
         counts = here.read(IMAGE, inside)
         brightness = agreed[BRIGHTNESS]
-        scale: Scale | NoiseScale
         if self.by_noise:
             medians = agreed[BACKGROUND][inside.slices[:-2]]
-            scale = NoiseScale(medians, agreed[JOINT_NOISE])
+            tile = TILE * self.binning
+            scale = NoiseScale(medians, agreed[JOINT_NOISE], brightness.fill, tile)
+            pixels = scale(counts, (window.y.start, window.x.start))
         else:
-            scale = agreed[_WIDE_SCALE]
-        start = (window.y.start, window.x.start)
-        pixels = scale(brightness.fill_in(counts), start)
+            pixels = agreed[_WIDE_SCALE](brightness.fill_in(counts))
         lacking = [(0, n - k) for n, k in zip(window.shape, pixels.shape, strict=True)]
         if np.any(lacking):
             pixels = np.pad(pixels, lacking, mode="edge")

@@ -61,7 +61,8 @@ def write_simulated_set(  # noqa: PLR0913 - where, what, how many, by what chanc
         last, so a folder that has this file is whole.
     name
         ``fixed`` or ``var``, the paper's sets; ``paper``, one of these two at random
-        for each image; or ``broad``, images as from many microscopes.
+        for each image; ``broad``, images as from many microscopes; or another name
+        of `simulation.SIMULATORS`.
     images
         Number of images, 1 or more. Image i depends only on the set, its options, the
         seed and i, so a longer set begins with the shorter one.
@@ -78,7 +79,7 @@ def write_simulated_set(  # noqa: PLR0913 - where, what, how many, by what chanc
     Raises
     ------
     SettingsError
-        The set does not exist, or a number is out of range.
+        The set does not exist or cannot be written, or a number is out of range.
     RunError
         The folder is not empty or cannot be written to.
 
@@ -95,6 +96,11 @@ def write_simulated_set(  # noqa: PLR0913 - where, what, how many, by what chanc
         raise SettingsError(
             f"The set {name!r} draws its own number of spots for each image, but "
             f"spots={spots} was given. Leave it out, or choose another set."
+        )
+    if simulator.has_uncounted:
+        raise SettingsError(
+            f"The set {name!r} has objects of which it does not count whether they are "
+            "found, which a folder cannot say; evaluate models on it by its name."
         )
     _check_numbers(images=images, spots=spots, size=size, seed=seed)
     _make_folder(out)

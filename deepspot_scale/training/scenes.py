@@ -145,7 +145,8 @@ def open_annotated(
                 f"{image.path} has pixels that are not finite numbers; a network "
                 "cannot learn from them. Replace them, or leave the image out."
             )
-        scales.append(SCALES[normalisation](pixels))
+        whole = mirror_up(pixels, image.points, edge)[0]
+        scales.append(SCALES[normalisation](whole))
         if pixels.nbytes <= room:
             kept[number] = pixels
             room -= pixels.nbytes

@@ -40,11 +40,12 @@ from deepspot_scale.blockwise.lifting import (
 )
 from deepspot_scale.blockwise.planning import Pipeline, plan_pipeline
 from deepspot_scale.blockwise.spots import Detector
-from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.errors import FieldError, SettingsError, WeightsError
 from deepspot_scale.kernels.binning import binning_for
 from deepspot_scale.kernels.pixel_shape import pixel_shape
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.networks.engine_types import DEFAULT_MODEL, EngineChoice
+from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.pipeline import assemble_stages
 from deepspot_scale.stages.brightness import (
     MEASURE_BRIGHTNESS,
@@ -77,10 +78,11 @@ def enhance(
     block: int = DEFAULT_BLOCK,
     spot_sigma: float | None = None,
 ) -> xr.DataArray:
-    """Make every spot equally bright with the CASO-ResNet.
+    """Make every spot equally bright, by a network.
 
-    Each plane is normalised by its own quantiles and enhanced in blocks of one
-    static shape, with true neighbours as halo (patchwise overlap-and-trim).
+    Each plane is scaled by its own noise or brightness, as the model asks, and enhanced
+    in blocks of one static shape, with true neighbours as halo (patchwise
+    overlap-and-trim).
 
     Parameters
     ----------
@@ -127,7 +129,8 @@ def enhance(
     image = check_image(image)
     method = Enhancement.of(engine or EngineChoice(model), binning_for(spot_sigma))
     check_normalisation(method.engine.model, normalisation == Normalisation())
-    works = {"brightness": normalisation.work(), "enhance": method.work()}
+    brightness = normalisation.work(method.binning)
+    works = {"brightness": brightness, "enhance": method.work()}
     pipeline = plan_pipeline(works, wanted=(ENHANCED,), block=block)
     planes = [
         lift_plane(pipeline, {IMAGE: plane}).layers[ENHANCED.name]
@@ -173,6 +176,7 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
     raw: xr.DataArray | None = None,
     *,
     method: str | Detector | None = None,
+    model: str | None = None,
     block: int = DEFAULT_BLOCK,
     floor: float | None = None,
     min_relative_intensity: float | None = None,
@@ -192,6 +196,11 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
         Preset (enhanced, paper, raw, product), plug-in, or a detector. None: enhanced,
         for an image that `enhance` gave or that has `raw` beside it; for another one
         it has to be said, since raw pixels in [0, 1] look the same.
+    model
+        Model that gave the image; None: the one of its attribute ``enhanced_by``. With
+        `raw` beside it, the model's judge decides which dots are spots (columns
+        ``probability``, ``molecules``, ``site``); without a model, or without raw
+        counts, rules do.
     block
         Largest edge of a block in pixels; the answer does not depend on it.
     floor
@@ -215,6 +224,8 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
         Images of different shapes, raw counts where an enhanced image is expected
         (floats: when computed), neither a method, nor `raw`, nor the image's attribute
         ``enhanced_by``, or pixels that are not finite (when computed).
+    WeightsError
+        The model that gave the image is not to be found.
     SettingsError
         No such method, a block too small for it, `raw` beside a method for raw
         images, or numbers out of range.
@@ -231,7 +242,7 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
         method or "enhanced",
         floor=floor,
         min_relative_intensity=min_relative_intensity,
-        model=getattr(image, "attrs", {}).get(_ENHANCED_BY),
+        model=_judging_model(image, raw, model),
     ).binned(binning_for(spot_sigma))
     if raw is not None and detector.on == "raw":
         # The range that is measured in raw counts would not be that of `image`.
@@ -265,6 +276,22 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
         for (index, p), (_, c) in pairs
     ]
     return _gather(pipeline, planes)
+
+
+def _judging_model(image: Any, raw: Any, model: str | None) -> str | None:
+    """Return the model whose judge can be asked: it needs raw counts."""
+    if raw is None:
+        return None
+    named = getattr(image, "attrs", {}).get(_ENHANCED_BY)
+    if model is not None or named is None:
+        return model
+    try:
+        return str(find_weights(named).path)
+    except WeightsError as error:
+        raise WeightsError(
+            f"the image says that {named} enhanced it, and: {error}. Name the model by "
+            "model=, or take the attribute enhanced_by away for a decision by rules"
+        ) from error
 
 
 def _only_read(

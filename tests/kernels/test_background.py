@@ -4,7 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
-from deepspot_scale.kernels.background import TILE, first_tile, surface, tile_medians
+from deepspot_scale.kernels.background import (
+    TILE,
+    complete_tiles,
+    first_tile,
+    surface,
+    tile_medians,
+)
 
 few = settings(max_examples=30, deadline=None)
 sizes = st.integers(1, 150)
@@ -63,6 +69,27 @@ def test_a_window_has_the_surface_of_the_whole_field(y, x, height, width, seed):
     whole = surface(medians, (0, 0), (256, 256))
     got = surface(medians, (y, x), (height, width))
     np.testing.assert_array_equal(got, whole[y : y + height, x : x + width])
+
+
+def test_pixels_that_were_not_imaged_do_not_count():
+    image = np.full((96, 96), 100, np.uint16)
+    image[:, 50:] = 0
+    image[:32, 50:60] = 40
+    medians = tile_medians(image, fill=0)
+    # The second tile of each row is half imaged; the third not at all.
+    assert medians[:, :2].tolist() == [[100, 100]] * 3
+    assert np.isnan(medians[:, 2]).all()
+    assert (complete_tiles(medians, 7) == 100).all()
+    assert (complete_tiles(np.full((2, 3), np.nan, np.float32), 7) == 7).all()
+
+
+def test_wider_tiles_have_the_medians_of_thinner_samples():
+    image = some((256, 192))
+    wide = tile_medians(image, tile=64)
+    np.testing.assert_array_equal(wide, tile_medians(image[::2, ::2]))
+    whole = surface(wide, (0, 0), image.shape, tile=64)
+    part = surface(wide, (17, 33), (100, 90), tile=64)
+    np.testing.assert_array_equal(part, whole[17:117, 33:123])
 
 
 @pytest.mark.parametrize(("pixel", "tile"), [(0, 0), (1, 1), (32, 1), (33, 2)])

@@ -217,14 +217,36 @@ def test_a_texture_far_above_the_noise_counts_as_noise():
 def test_blocks_count_the_deviations_of_the_whole(dtype):
     image = noisy(20, "float32", shape=(90, 70)).clip(0, 250).astype(dtype)
     medians = tile_medians(image)
-    whole = kernel.count_deviations(image, medians, (0, 0))
-    assert whole.sum() == 45 * 35
+    image[40:, 50:] = 0  # not imaged
+    scale = kernel.NoiseScale(medians, 9.0, fill=0.0)
+    whole = scale.count_deviations(image, (0, 0))
+    assert whole.sum() == 45 * 35 - 25 * 10
     total = np.zeros(kernel.BINS, np.int64)
     for top in range(0, 90, 31):
         for left in range(0, 70, 47):
             window = image[top : top + 31, left : left + 47]
-            total += kernel.count_deviations(window, medians, (top, left))
+            total += scale.count_deviations(window, (top, left))
     np.testing.assert_array_equal(total, whole)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
+def test_what_was_not_imaged_is_background_and_moves_no_scale(share):
+    rng = np.random.default_rng(2)
+    smooth = cv2.GaussianBlur(rng.normal(0, 1, (320, 320)), (0, 0), 3.0)
+    ramp = np.linspace(3000, 3500, 320)[:, None]
+    image = np.rint(ramp + 80 / smooth.std() * smooth + rng.normal(0, 5, (320, 320)))
+    whole, hidden = image.astype(np.uint16), image.astype(np.uint16)
+    hidden[:, : round(share * 320)] = 0
+    expected, found = kernel.noise_scale(whole), kernel.noise_scale(hidden)
+    assert found.fill == 0
+    assert found.sigma == pytest.approx(expected.sigma, rel=0.1)
+    scaled = found(hidden)
+    assert (scaled[hidden == 0] == 0).all()
+    # Beside the rim, as far as half a tile, the background is that of what is there.
+    beside = np.s_[:, round(share * 320) :]
+    off = scaled[beside] - expected(whole)[beside]
+    assert np.abs(off[:, :32].mean(axis=1)).max() < 0.6
+    assert np.abs(off[:, 80:]).max(initial=0) < 0.2
 
 
 def test_on_a_bright_cell_a_spot_is_as_high_as_beside_it():

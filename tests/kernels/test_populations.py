@@ -11,6 +11,7 @@ from deepspot_scale.kernels.populations import (
     N_BINS,
     N_CLASSES,
     N_FEATURES,
+    SMALLEST,
     Dots,
     Judge,
 )
@@ -91,11 +92,11 @@ def test_a_dot_is_known_by_how_many_are_how_much_brighter():
     contrast = np.r_[np.full(11, 8.0), 128.0]
     sure = np.full(12, 0.9, np.float32)
     dots = Dots(sure, contrast, contrast, np.full(12, 9))
-    features = dots.features(dots.counts(), 4096)
+    features = dots.features(dots.counts(), 1 << 16)
     assert features.shape == (12, N_FEATURES)
     own, others, field = np.split(features, [4, -N_CLASSES - 1], axis=1)
     assert own[-1].tolist() == pytest.approx([np.log(9), 7, 7, np.log2(9)], abs=1 / 256)
-    assert field[0].tolist() == pytest.approx([0] * 4 + [np.log2(13), 12], abs=1 / 256)
+    assert field[0].tolist() == pytest.approx([0] * 4 + [np.log2(13), 16], abs=1 / 256)
     of_class = others.reshape(12, N_CLASSES, -1)
     assert (of_class[:, :-1] == 0).all()
     n_groups = of_class.shape[2]
@@ -111,6 +112,18 @@ def test_a_field_of_any_size_is_judged_as_a_large_one_of_its_kind():
     large = dots.features(64 * counts, LARGEST)
     larger = dots.features(64 * 256 * counts, 256 * LARGEST)
     np.testing.assert_array_equal(large, larger)
+    small = dots.features(16 * counts, SMALLEST)
+    np.testing.assert_array_equal(small, dots.features(counts, SMALLEST / 16))
+
+
+def test_numbers_that_have_no_exact_sums_are_refused():
+    matrix = np.zeros((N_FEATURES, 1))
+    matrix[3] = 65
+    with pytest.raises(ValueError, match="numbers reach 64, not 65"):
+        Judge.of([matrix], [np.zeros(1)])
+    matrix[3] = np.nan
+    with pytest.raises(ValueError, match="not nan"):
+        Judge.of([matrix], [np.zeros(1)])
 
 
 def test_dots_without_light_or_noise_have_finite_numbers():

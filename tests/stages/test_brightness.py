@@ -11,7 +11,6 @@ from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.blockwise.planning import plan_pipeline
 from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError
-from deepspot_scale.kernels.background import tile_medians
 from deepspot_scale.kernels.normalisation import noise_scale, quantile_scale
 from deepspot_scale.stages.brightness import Normalisation
 
@@ -57,6 +56,7 @@ def test_blocks_agree_on_the_brightness_of_the_whole_field(image, block):
 def test_blocks_agree_on_background_and_noise(shape, dtype, block, lazy):
     values = np.random.default_rng(shape).normal(120, 20, shape)
     image = np.rint(values).clip(1, 250).astype(dtype)
+    image[: shape[0] // 3, : shape[1] // 2] = 0  # at times not imaged
     wanted = (BACKGROUND, JOINT_NOISE)
     works = {"brightness": Normalisation().work()}
     pipeline = plan_pipeline(works, wanted=wanted)
@@ -67,7 +67,6 @@ def test_blocks_agree_on_background_and_noise(shape, dtype, block, lazy):
         answers = deferred.compute(scheduler="synchronous")
     else:
         answers = reduce_rounds(pipeline, blocks, read)
-    np.testing.assert_array_equal(answers[BACKGROUND], tile_medians(image))
     alone = noise_scale(image)
     np.testing.assert_array_equal(answers[BACKGROUND], alone.medians)
     assert answers[JOINT_NOISE] == alone.sigma

@@ -217,8 +217,9 @@ class Populations:
     def _dots(self, spots: Spots, agreed: Answers) -> Dots:
         names = ("enhanced", "intensity", "snr", "area")
         enhanced, intensity, snr, area = (spots.table[n].to_numpy() for n in names)
-        area = area / self.binning**2
-        return Dots(enhanced, intensity / agreed[NOISE], snr, area)
+        # In large pixels, as the judge learned: their noise is as many times lower.
+        contrast, snr = self.binning * intensity / agreed[NOISE], self.binning * snr
+        return Dots(enhanced, contrast, snr, area / self.binning**2)
 
     def _judge(self, here: BlockContext, agreed: Answers) -> Spots:
         spots = here.answers[CANDIDATES]

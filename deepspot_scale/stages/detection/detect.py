@@ -178,12 +178,11 @@ def plan_detect(options: DetectOptions, context: RunContext) -> Work:
     """
     enhanced = ENHANCED.name in context.layers
     name = options.detector or ("enhanced" if enhanced else "raw")
-    models = [engine.model for engine in context.networks]
     detector = find_detector(
         name,
         floor=options.floor,
         min_relative_intensity=options.min_relative_intensity,
-        model=models[-1] if enhanced and models else None,
+        model=context.enhanced_by if enhanced else None,
     ).binned(binning_for(context.spot_sigma))
     if (detector.on == "enhanced") != enhanced:
         # No spot would pass: the range would be that of other pixels.
