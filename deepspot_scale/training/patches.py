@@ -6,6 +6,8 @@ after an interruption sees the same batches. Nothing here knows networks.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import (
     Executor,
@@ -15,7 +17,7 @@ from concurrent.futures import (
 )
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -204,6 +206,15 @@ def _take(draw: Callable[[int], Batch]) -> None:
 
     cv2.setNumThreads(1)
     _own[:] = [draw]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process once the training has ended, also if it was killed."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _draw_own(step: int) -> Batch:

@@ -1,8 +1,11 @@
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -197,3 +200,27 @@ def test_processes_draw_what_threads_draw():
     for one, other in zip(in_threads, in_processes, strict=True):
         for image, twin in zip(one, other, strict=True):
             np.testing.assert_array_equal(image, twin)
+
+
+@pytest.mark.timeout(90)
+def test_processes_end_with_a_training_that_is_killed(tmp_path):
+    script = tmp_path / "training.py"
+    script.write_text(
+        "from deepspot_scale.training.patches import *\n"
+        "from deepspot_scale.training.scenes import Simulated\n"
+        "if __name__ == '__main__':\n"
+        "    share = BatchShare(Simulated('var', (3, 9), 32), 2, PatchSettings(16))\n"
+        "    batches = iter_batches((share,), range(10**6), seed=0, processes=1)\n"
+        "    next(batches)\n"
+        "    print('drawn', flush=True)\n"
+        "    import time; time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE) as training:
+        assert training.stdout is not None
+        assert training.stdout.readline() == b"drawn\n"
+        family = psutil.Process(training.pid).children(recursive=True)
+        assert family
+        training.kill()
+    gone, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive
+    assert gone
