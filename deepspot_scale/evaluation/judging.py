@@ -25,7 +25,12 @@ from deepspot_scale.evaluation.matching import pair_one_to_one
 from deepspot_scale.kernels.populations import Dots, Judge
 from deepspot_scale.networks.engine_types import EngineChoice
 from deepspot_scale.networks.judge_fit import fit_layers
-from deepspot_scale.networks.weights import find_weights, read_arrays, write_weights
+from deepspot_scale.networks.weights import (
+    find_weights,
+    read_arrays,
+    stored_dtype,
+    write_weights,
+)
 from deepspot_scale.outputs import check_output_file
 from deepspot_scale.simulation import Points, simulate_image
 from deepspot_scale.stages.brightness import Normalisation
@@ -169,6 +174,7 @@ def fit_judge(
         arrays,
         weights.architecture,
         family=weights.family,
+        dtype=stored_dtype(weights),
         about=about,
         judge=judge,
     )

@@ -354,16 +354,11 @@ def measure_noise(differences: NDArray[np.int64]) -> float:
 
     It is at least that of rounding to the least difference; 1 if all pixels are alike.
     """
-    keys = np.flatnonzero(differences)
-    values = (keys.astype(np.uint32) << 15).view(np.float32).astype(np.float64)
+    values = _values(np.flatnonzero(differences))
     rounding = 0.29 * float(values[values > 0].min(initial=np.inf))
     if not np.isfinite(rounding):
         return 1.0
-    # Each value stands for all that were rounded to it, so that the noise of whole
-    # numbers is known better than to half a count.
-    edges = np.concatenate([values[:1], (values[1:] + values[:-1]) / 2, values[-1:]])
-    below = np.concatenate([[0], np.cumsum(differences[keys])])
-    return max(float(np.interp(below[-1] / 2, below, edges)) / _MAD, rounding)
+    return max(_median_size(differences) / _MAD, rounding)
 
 
 TEXTURE_SHARE = 0.5
@@ -379,10 +374,26 @@ def joint_noise(noise: float, deviations: NDArray[np.int64]) -> float:
     It is that of the noise, or `TEXTURE_SHARE` of the image's deviation from its
     background if that is more, as by the median of `NoiseScale.count_deviations`.
     """
-    below = np.cumsum(deviations)
-    key = int(np.searchsorted(below, below[-1] / 2))
-    median = float(np.array(key << 15, np.uint32).view(np.float32))
-    return max(noise, TEXTURE_SHARE * median / _NORMAL_MEDIAN)
+    if not deviations.any():
+        return noise
+    return max(noise, TEXTURE_SHARE * _median_size(deviations) / _NORMAL_MEDIAN)
+
+
+def _median_size(counts: NDArray[np.int64]) -> float:
+    """Return the median of sizes that were counted by the leading bits of float32.
+
+    Each value stands for all that were rounded to it, so that the median of whole
+    numbers is known better than to half a count.
+    """
+    keys = np.flatnonzero(counts)
+    values = _values(keys)
+    edges = np.concatenate([values[:1], (values[1:] + values[:-1]) / 2, values[-1:]])
+    below = np.concatenate([[0], np.cumsum(counts[keys])])
+    return float(np.interp(below[-1] / 2, below, edges))
+
+
+def _values(keys: NDArray[np.int64]) -> NDArray[np.float64]:
+    return (keys.astype(np.uint32) << 15).view(np.float32).astype(np.float64)
 
 
 def noise_scale(values: NDArray[np.generic]) -> NoiseScale:

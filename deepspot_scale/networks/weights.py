@@ -146,6 +146,14 @@ def read_arrays(weights: Weights) -> list[np.ndarray[Any, np.dtype[Any]]]:
     return [stored[key].astype(np.float32) for key in own]
 
 
+def stored_dtype(weights: Weights) -> str:
+    """Return the dtype in which the network's arrays are stored."""
+    from safetensors import safe_open
+
+    with safe_open(weights.path, framework="numpy") as file:
+        return str(file.get_tensor(min(file.keys())).dtype)
+
+
 def read_judge(weights: Weights) -> Judge | None:
     """Return the judge of a model, or None where it has none.
 

@@ -13,6 +13,7 @@ from deepspot_scale.networks.weights import (
     find_weights,
     read_arrays,
     read_judge,
+    stored_dtype,
     write_weights,
 )
 from deepspot_scale.simulation import simulate_image
@@ -36,6 +37,8 @@ def test_the_network_of_a_judged_model_stays_as_it_was(judged):
     before, after = find_weights(MODEL), find_weights(judged)
     assert after.architecture == before.architecture
     assert after.about["judge"] == "fitted to 6 fields, seed 1"
+    assert stored_dtype(after) == stored_dtype(before) == "float32"
+    assert stored_dtype(find_weights("deepspot")) == "float16"
     for one, other in zip(read_arrays(before), read_arrays(after), strict=True):
         np.testing.assert_array_equal(one, other)
 
