@@ -98,9 +98,10 @@ def altered(batch):
     ],
 )
 def test_an_engine_that_breaks_a_rule_is_told_which(load, reason):
-    check_engine(Plain)
+    choice = EngineChoice("deepspot")
+    check_engine(Plain, choice)
     with pytest.raises(ContractError, match=reason):
-        check_engine(load)
+        check_engine(load, choice)
 
 
 def test_an_engine_that_alters_what_it_is_given_is_told_so():

@@ -24,7 +24,7 @@ from deepspot_scale.kernels.normalisation import SCALES
 from deepspot_scale.networks.openvino.library import import_nncf, import_openvino
 from deepspot_scale.simulation.sets import simulate_image
 
-CALIBRATION: Final = 2
+CALIBRATION: Final = 3
 """Version of `quantise`; raised when the same network is quantised otherwise."""
 N_IMAGES: Final = 24
 EDGE: Final = 256
