@@ -28,7 +28,8 @@ def test_only_what_was_asked_for_is_assembled() -> None:
     spots_only = {*brightness, *found, "quality_sums"}
     assert set(_names(enhance=False)) == spots_only
     assert set(_names(enhance=False, quality=False)) == spots_only - {"quality_sums"}
-    plain = (spots_only | {"pixel_differences", "enhanced"}) - {"measured_spots"}
+    network = {"pixel_differences", "enhanced", "candidate_counts", "judged"}
+    plain = (spots_only | network) - {"measured_spots"}
     by_noise = {"tile_medians", "deviations"}
     assert set(_names(model="deepspot")) == plain | {"contrasts"}
     assert set(_names(model="deepspot-fast")) >= plain | by_noise

@@ -7,7 +7,7 @@ file. The fields are of the set *fields*. Nothing here knows how a judge decides
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from deepspot_scale.blockwise.spots import DETECTED
 from deepspot_scale.evaluation.matching import pair_one_to_one
 from deepspot_scale.kernels.populations import Dots, Judge
 from deepspot_scale.networks.engine_types import EngineChoice
-from deepspot_scale.networks.judge_fit import fit_layers
+from deepspot_scale.networks.judge_fit import calibrate, fit_layers
 from deepspot_scale.networks.weights import (
     find_weights,
     read_arrays,
@@ -48,6 +48,8 @@ MOST_DOTS = 250
 LARGER = (1, 4, 16)
 """Each field also stands for larger ones, whose counts are up to so many times its
 own."""
+HELD_OUT = 10
+"""One field of so many calibrates the judge."""
 _FEWER = 0.6
 """A field's dots together count as the power 1 - `_FEWER` of their number."""
 
@@ -104,26 +106,39 @@ def know_dots(
     return KnownDots(dots, image.size, is_spot, len(points) - int(is_spot.sum()))
 
 
-def learn_judge(fields: list[KnownDots], *, seed: int = 0) -> Judge:
-    """Return the judge that is fitted to the dots of some fields."""
+def learn_judge(fields: Sequence[KnownDots], *, seed: int = 0) -> Judge:
+    """Return the judge that is fitted to the dots of some fields, and calibrated.
+
+    Every tenth field is left out of the fit; it says how often a probability is right.
+    """
     rng = np.random.default_rng(seed)
+    apart = list(fields[HELD_OUT - 1 :: HELD_OUT])
+    own = [f for n, f in enumerate(fields, 1) if n % HELD_OUT] if apart else fields
     features, labels, weights = [], [], []
-    for field in fields:
+    for field in own:
         n = len(field.is_spot)
         for low, high in zip((1, *LARGER[:-1]), LARGER, strict=True):
             factor = int(np.exp(rng.uniform(np.log(low), np.log(high))))
-            counts = field.dots.counts() * factor
-            rows = field.dots.features(counts, field.n_pixels * factor)
             chosen = rng.permutation(n)[:MOST_DOTS]
-            features.append(rows[chosen].astype(np.float32))
+            features.append(_features(field, factor)[chosen].astype(np.float32))
             labels.append(field.is_spot[chosen])
             weights.append(np.full(len(chosen), max(len(chosen), 1) ** -_FEWER))
-    return fit_layers(
+    judge = fit_layers(
         np.concatenate(features),
         np.concatenate(labels),
         np.concatenate(weights).astype(np.float32),
         seed=seed,
     )
+    if not apart:
+        return judge
+    unseen = np.concatenate([_features(field, 1) for field in apart])
+    return calibrate(judge, unseen, np.concatenate([each.is_spot for each in apart]))
+
+
+def _features(field: KnownDots, factor: int) -> NDArray[np.float64]:
+    """Return the features of the dots in a field that is larger by a factor."""
+    counts = field.dots.counts() * factor
+    return field.dots.features(counts, field.n_pixels * factor)
 
 
 def fit_judge(

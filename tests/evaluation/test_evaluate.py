@@ -67,7 +67,8 @@ def detected(points: list[tuple[float, float]], size: int = 64) -> Detected:
 def test_the_spots_scored_are_those_that_detect_finds(
     folder: Path, *, enhance: bool
 ) -> None:
-    settings = make_settings(channels=("0",), enhance=enhance)
+    named = {"enhance": enhance, "model": "deepspot"}
+    settings = make_settings(channels=("0",), **named)
     scores = score_models(["deepspot"], list_cases([folder], Sample()), Terms(settings))
     found = scores.spots[scores.spots["kind"] != "missed"]
     table = detect_images(sorted(folder.glob("*.tif")), settings).table

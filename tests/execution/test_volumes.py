@@ -251,7 +251,7 @@ def test_a_stage_of_volumes_reads_what_the_network_makes_plane_by_plane(
     monkeypatch.syspath_prepend(tmp_path)
     image = xr.DataArray(_volume(), dims=("z", "y", "x"))
     stages = {
-        ENHANCE: EnhanceOptions(engine="copying_planes:load"),
+        ENHANCE: EnhanceOptions(engine="copying_planes:load", model="deepspot"),
         PEAKS: PeaksOptions(layer=ENHANCED.name),
     }
     found = apply(stages, image)

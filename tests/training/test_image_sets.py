@@ -21,7 +21,15 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("name", SIMULATORS)
+def test_a_set_whose_objects_do_not_all_count_is_not_written(tmp_path):
+    with pytest.raises(SettingsError, match="evaluate models on it by its name"):
+        write_simulated_set(tmp_path / "set", "sites", images=2, size=SIZE)
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, each in SIMULATORS.items() if not each.has_uncounted]
+)
 def test_what_is_written_reads_as_the_same_truth(tmp_path, name):
     out = write_simulated_set(tmp_path / "set", name, images=6, size=SIZE, seed=3)
     found = read_annotated(out).images

@@ -53,7 +53,7 @@ class Places:
         self.points = rng.uniform(0, np.subtract(shape, 1), (40, len(shape)))
 
     def draw(self, rng):
-        return Scene(self.image, self.points, lambda image: image)
+        return Scene(self.image, self.points, lambda image, _=(0, 0): image)
 
 
 def finer_target(patch):
