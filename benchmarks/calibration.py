@@ -119,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, nargs="?", default=None)
     parser.add_argument("--model", action="append", required=True)
-    parser.add_argument("--fields", type=int, default=300)
+    parser.add_argument("--fields", type=int, default=600)
     parser.add_argument("--seed", type=int, default=FRESH_SEED)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
