@@ -78,7 +78,8 @@ def run_endtoend(options: Options) -> None:
             rows = list(engine.time_engine(choice, size, repeats=1, limit=limit))
             bare.append(engine.fastest(rows))
             if options.authors:
-                theirs = get_engine(EngineChoice(engine="keras", precision="float32"))
+                paper = EngineChoice("deepspot", engine="keras", precision="float32")
+                theirs = get_engine(paper)
                 patch = draw_field(size)[0][:512, :512]
                 call = engine.authors_way(theirs, patch)
                 seconds, cpu = best_seconds(call, 1)

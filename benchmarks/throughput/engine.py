@@ -88,7 +88,7 @@ def time_peers(size: int, ufish: Path | None) -> Iterator[Row | str]:
 
 def _authors(counts: NDArray[Any]) -> Callable[[], Any]:
     """Float32 TensorFlow on patches of 256 px, each by its own maximum."""
-    choice = EngineChoice(engine="keras", precision="float32")
+    choice = EngineChoice("deepspot", engine="keras", precision="float32")
     return authors_way(get_engine(choice), counts)
 
 
