@@ -57,6 +57,10 @@ def run_engine(options: Options) -> None:
         keep(row, options.out)
 
 
+PAPERS_WAY = EngineChoice("deepspot", engine="keras", precision="float32")
+"""How the paper's authors run their network."""
+
+
 def run_stages(options: Options) -> None:
     """Time each stage of one field with cells."""
     for row in stages.time_stages(options.size, **_settings(options)):
@@ -78,8 +82,7 @@ def run_endtoend(options: Options) -> None:
             rows = list(engine.time_engine(choice, size, repeats=1, limit=limit))
             bare.append(engine.fastest(rows))
             if options.authors:
-                paper = EngineChoice("deepspot", engine="keras", precision="float32")
-                theirs = get_engine(paper)
+                theirs = get_engine(PAPERS_WAY)
                 patch = draw_field(size)[0][:512, :512]
                 call = engine.authors_way(theirs, patch)
                 seconds, cpu = best_seconds(call, 1)
