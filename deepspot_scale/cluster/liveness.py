@@ -61,9 +61,11 @@ def watch_workers(
         last_look = clock()
         # No name holds a job: a cluster that closes wants them to be gone.
         if len(gone := find_gone(list(workers))) == len(workers):
+            # By number: sets of jobs have no order.
+            names = sorted(gone, key=lambda job: (len(job), job))
             raise ClusterError(
                 f"no job is left in the queue and no worker came: job "
-                f"{', '.join(gone[:5])} was cancelled, or died at once, see its log; "
+                f"{', '.join(names[:5])} was cancelled, or died at once, see its log; "
                 "finished fields are kept. Give the same command again"
             )
 
