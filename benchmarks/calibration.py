@@ -22,15 +22,13 @@ from numpy.typing import NDArray
 
 from deepspot_scale.evaluation.datasets import FRESH_SEED
 from deepspot_scale.evaluation.judging import (
-    SET,
-    SIZES,
-    SPOTS,
     CandidateFinder,
+    draw_field,
     know_dots,
 )
 from deepspot_scale.io.image_files.annotated_images import read_annotated
 from deepspot_scale.networks.weights import find_weights, read_judge
-from deepspot_scale.simulation import Points, simulate_image
+from deepspot_scale.simulation import Points
 
 N_BINS = 10
 MOST_ERROR = 0.03
@@ -41,9 +39,7 @@ Known = tuple[NDArray[Any], Points]
 def draw_fields(n: int, seed: int) -> Iterator[Known]:
     """Yield simulated fields of the set that judges are fitted to, of another seed."""
     for number in range(n):
-        rng = np.random.default_rng((seed, number))
-        n_spots, size = int(rng.integers(*SPOTS)), int(rng.choice(SIZES))
-        truth = simulate_image(SET, seed, number, spots=n_spots, size=size)
+        truth = draw_field(seed, number)
         yield truth.image, truth.points
 
 

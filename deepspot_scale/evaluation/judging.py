@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.answers import ENHANCED, IMAGE, NOISE
@@ -32,8 +31,9 @@ from deepspot_scale.networks.weights import (
     write_weights,
 )
 from deepspot_scale.outputs import check_output_file
-from deepspot_scale.simulation import Points, simulate_image
+from deepspot_scale.simulation import Points, Truth, simulate_image
 from deepspot_scale.stages.brightness import Normalisation
+from deepspot_scale.stages.detection.decisions import dots_of
 from deepspot_scale.stages.detection.detect import detector_work
 from deepspot_scale.stages.detection.wavelet import CANDIDATE_DETECTOR
 from deepspot_scale.stages.enhancement import Enhancement
@@ -89,13 +89,6 @@ class CandidateFinder:
         return dots_of(table, answers[NOISE]), table[["y", "x"]].to_numpy(np.float64)
 
 
-def dots_of(table: pd.DataFrame, noise: float) -> Dots:
-    """Return the dots of a table of spots, in a field of this noise in counts."""
-    names = ("enhanced", "intensity", "snr", "area")
-    enhanced, intensity, snr, area = (table[name].to_numpy() for name in names)
-    return Dots(enhanced, intensity / noise, snr, area)
-
-
 def know_dots(
     finder: CandidateFinder, image: NDArray[np.generic], points: Points
 ) -> KnownDots:
@@ -104,6 +97,13 @@ def know_dots(
     is_spot = np.zeros(len(places), bool)
     is_spot[pair_one_to_one(places, points)[:, 0]] = True
     return KnownDots(dots, image.size, is_spot, len(points) - int(is_spot.sum()))
+
+
+def draw_field(seed: int, number: int) -> Truth:
+    """Simulate one field of the kinds that judges are fitted to."""
+    rng = np.random.default_rng((seed, number))
+    n_spots, size = int(rng.integers(*SPOTS)), int(rng.choice(SIZES))
+    return simulate_image(SET, seed, number, spots=n_spots, size=size)
 
 
 def learn_judge(fields: Sequence[KnownDots], *, seed: int = 0) -> Judge:
@@ -176,9 +176,7 @@ def fit_judge(
     weights, finder = find_weights(model), CandidateFinder.of(model)
     known = []
     for number in range(fields):
-        rng = np.random.default_rng((seed, number))
-        n_spots, size = int(rng.integers(*SPOTS)), int(rng.choice(SIZES))
-        truth = simulate_image(SET, seed, number, spots=n_spots, size=size)
+        truth = draw_field(seed, number)
         known.append(know_dots(finder, truth.image, truth.points))
         on_field(number + 1)
     judge = learn_judge(known, seed=seed)

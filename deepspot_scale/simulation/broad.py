@@ -13,8 +13,6 @@ are not drawn, because ambiguous images do not help training.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,10 +20,9 @@ from deepspot_scale.simulation.backgrounds import draw_background, fine_texture
 from deepspot_scale.simulation.camera import draw_camera, store
 from deepspot_scale.simulation.drawing import (
     Image,
-    Points,
+    Spots,
     Truth,
     log_uniform,
-    render_spots,
     scatter,
     without_brighter,
 )
@@ -51,20 +48,6 @@ MOST_FLANK = 0.8
 height."""
 
 
-class _Spots(NamedTuple):
-    points: Points
-    sigmas: Real
-    """(n, 2), pixels."""
-    heights: Real
-    """(n,), photons."""
-
-    def only(self, chosen: NDArray[np.bool_]) -> _Spots:
-        return _Spots(*(values[chosen] for values in self))
-
-    def with_others(self, others: _Spots) -> _Spots:
-        return _Spots(*map(np.concatenate, zip(self, others, strict=True)))
-
-
 def broad_image(rng: np.random.Generator, size: int = 256) -> Truth:
     """Simulate one image of the set *broad*.
 
@@ -85,11 +68,11 @@ def broad_image(rng: np.random.Generator, size: int = 256) -> Truth:
     apart = _apart(spots)
     drawn = apart & ((margin >= 1) | (margin < DOUBTFUL))
     true = apart & (margin >= 1)
-    photons = light + _render(shape, spots.only(drawn))
+    photons = light + spots.only(drawn).render(shape)
     seen, faint = spots.only(true), spots.only(drawn & ~true)
     if true.sum() >= LEAST_FOR_GRAINS and rng.random() < 0.5:
         grains = _grains(rng, shape, seen)
-        photons += _render(shape, grains)
+        photons += grains.render(shape)
         faint = faint.with_others(grains)
     counts = camera.expose(rng, np.asarray(photons, np.float32))
     width = np.sqrt(spots.sigmas.prod(axis=1))
@@ -97,63 +80,57 @@ def broad_image(rng: np.random.Generator, size: int = 256) -> Truth:
     return Truth(store(rng, counts), seen.points, snr[true], width[true], clear)
 
 
-def _render(shape: tuple[int, int], spots: _Spots) -> Image:
-    return render_spots(shape, spots.points, spots.heights, spots.sigmas)
-
-
-def _apart(spots: _Spots) -> NDArray[np.bool_]:
+def _apart(spots: Spots) -> NDArray[np.bool_]:
     """Return which spots have no brighter one nearer than `LEAST_DISTANCE`."""
-    sigma = np.sqrt(spots.sigmas.prod(axis=1))
-    near = LEAST_DISTANCE * float(sigma.mean()) if len(sigma) else 0.0
+    near = LEAST_DISTANCE * float(spots.width.mean()) if len(spots.heights) else 0.0
     return without_brighter(spots.points, spots.heights, near)
 
 
-def _margin(spots: _Spots, below: Image, grained: bool) -> tuple[Real, Real]:
+def _margin(spots: Spots, below: Image, grained: bool) -> tuple[Real, Real]:
     """Return each spot's SNR, and its smallest ratio to a limit."""
     snr, own = _own_margin(spots, below, grained)
     typical = float(np.median(spots.heights)) if len(snr) else 1.0
     return snr, np.minimum(own, spots.heights / typical / LEAST_SHARE)
 
 
-def _own_margin(spots: _Spots, below: Image, grained: bool) -> tuple[Real, Real]:
+def _own_margin(spots: Spots, below: Image, grained: bool) -> tuple[Real, Real]:
     """Return each spot's SNR, and its smallest ratio to a limit of its own."""
     rows, columns = np.round(spots.points).astype(np.int64).T
     snr = spots.heights / below[rows, columns]
-    width = np.sqrt(spots.sigmas.prod(axis=1))
     limits = (
         snr / (LEAST_GRAINED_SNR if grained else LEAST_SNR),
-        snr * width * np.sqrt(np.pi) / LEAST_MATCHED_SNR,
+        snr * spots.width * np.sqrt(np.pi) / LEAST_MATCHED_SNR,
     )
     return snr, np.min(limits, axis=0)
 
 
 def _stand_out(
-    faint: _Spots, spots: _Spots, below: Image, grained: bool
+    faint: Spots, spots: Spots, below: Image, grained: bool
 ) -> NDArray[np.bool_]:
     """Return which faint spots stand out of the noise, and of brighter ones' light."""
     if len(faint.points) == 0:
         return np.zeros(0, bool)
     rows, columns = np.round(faint.points).astype(np.int64).T
-    flank = _render(below.shape, spots)[rows, columns]
+    flank = spots.render(below.shape)[rows, columns]
     both = faint.with_others(spots)
     clear = _own_margin(faint, below, grained)[1] >= 1
     clear &= flank <= MOST_FLANK * faint.heights
     return np.asarray(clear & _apart(both)[: len(faint.points)])
 
 
-def _grains(rng: np.random.Generator, shape: tuple[int, int], spots: _Spots) -> _Spots:
+def _grains(rng: np.random.Generator, shape: tuple[int, int], spots: Spots) -> Spots:
     """Dim grains everywhere, with a small share of a spot's height."""
     n = int(log_uniform(rng, 0.2, 5) * len(spots.points))
     points = rng.uniform(0, np.array(shape) - 1, (n, 2))
     share = log_uniform(rng, 0.02, 0.15, n)
     heights = float(np.median(spots.heights)) * share
-    sigmas = np.sqrt(spots.sigmas.prod(axis=1)).mean() * rng.uniform(0.5, 1.3, n)
-    return _Spots(points, np.stack([sigmas, sigmas], axis=1), heights)
+    sigmas = spots.width.mean() * rng.uniform(0.5, 1.3, n)
+    return Spots(points, np.stack([sigmas, sigmas], axis=1), heights)
 
 
 def _spots(
     rng: np.random.Generator, shape: tuple[int, int], sigma: float, noise: float
-) -> _Spots:
+) -> Spots:
     area = shape[0] * shape[1]
     density = 0 if rng.random() < 0.07 else log_uniform(rng, 4, 3000) * area / 512**2
     n = int(rng.poisson(min(density, 0.06 * area / sigma**2)))
@@ -166,4 +143,4 @@ def _spots(
         most = np.clip(WIDEST / sigmas.max(axis=1), 1.0, 2.0)
         wider = np.where(rng.random(n) < 0.3, rng.uniform(1.0, most), 1.0)
         sigmas, heights = sigmas * wider[:, None], heights / wider**2
-    return _Spots(points, sigmas, heights)
+    return Spots(points, sigmas, heights)

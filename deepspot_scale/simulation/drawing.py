@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -67,6 +67,34 @@ def render_spots(
         window = canvas[tuple(slice(n, n + 2 * pad + 1) for n in first)]
         window += reduce(np.multiply.outer, profiles, height)
     return canvas[tuple(slice(pad, pad + n) for n in shape)].astype(np.float32)
+
+
+class Spots(NamedTuple):
+    """Gaussian spots to be drawn."""
+
+    points: Points
+    """(n, 2), pixels."""
+    sigmas: NDArray[np.float64]
+    """(n, 2), pixels."""
+    heights: NDArray[np.float64]
+    """(n,), photons."""
+
+    def only(self, chosen: NDArray[np.bool_]) -> Spots:
+        """Return some of them."""
+        return Spots(*(values[chosen] for values in self))
+
+    def with_others(self, others: Spots) -> Spots:
+        """Return these, then others."""
+        return Spots(*map(np.concatenate, zip(self, others, strict=True)))
+
+    @property
+    def width(self) -> NDArray[np.float64]:
+        """(n,), geometric mean of the standard deviations, pixels."""
+        return np.asarray(np.sqrt(self.sigmas.prod(axis=1)))
+
+    def render(self, shape: tuple[int, ...]) -> Image:
+        """Return the image that has them alone, see `render_spots`."""
+        return render_spots(shape, self.points, self.heights, self.sigmas)
 
 
 def smooth_noise(

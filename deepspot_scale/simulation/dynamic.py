@@ -11,7 +11,7 @@ population, as many times fainter than the spots as grains of autofluorescence a
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,10 +22,10 @@ from deepspot_scale.simulation.camera import draw_camera, subtract_background
 from deepspot_scale.simulation.drawing import (
     Image,
     Points,
+    Spots,
     Truth,
     ellipse,
     log_uniform,
-    render_spots,
     scatter,
     without_brighter,
 )
@@ -46,24 +46,6 @@ LEAST_DISTANCE = 1.7
 """Least distance of spots in sigma, and at least 2 px; the fainter is not drawn."""
 LEAST_FOR_GRAINS, MOST_SPREAD = 20, 0.6
 """Images with grains have so many spots, whose heights' logarithms deviate no more."""
-
-
-class _Spots(NamedTuple):
-    points: Points
-    sigmas: Real
-    """(n, 2), pixels."""
-    heights: Real
-    """(n,), photons."""
-
-    def only(self, chosen: NDArray[np.bool_]) -> _Spots:
-        return _Spots(*(values[chosen] for values in self))
-
-    def with_others(self, others: _Spots) -> _Spots:
-        return _Spots(*map(np.concatenate, zip(self, others, strict=True)))
-
-    @property
-    def width(self) -> Real:
-        return np.asarray(np.sqrt(self.sigmas.prod(axis=1)))
 
 
 def dynamic_image(
@@ -93,7 +75,7 @@ def dynamic_image(
         faint = faint.only(~_at(hidden, faint.points))
     both = faint.with_others(spots)
     clear = (_margin(both, below, noise, camera.grained)[1] >= 1) & _apart(both)
-    photons = light + render_spots(shape, both.points, both.heights, both.sigmas)
+    photons = light + both.render(shape)
     counts = camera.expose(rng, np.asarray(photons, np.float32))
     stored = _store(rng, counts, float(np.median(noise)), hidden)
     stand_out = faint.points[clear[: len(faint.heights)]]
@@ -173,7 +155,7 @@ def _hidden(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.bool
 
 def _spots(
     rng: np.random.Generator, shape: tuple[int, int], sigma: float, noise: float
-) -> _Spots:
+) -> Spots:
     area = shape[0] * shape[1]
     kind = rng.random()
     if kind < 0.12:
@@ -201,17 +183,17 @@ def _spots(
         molecules = log_uniform(rng, 4, 60, n)
         heights = np.where(sites, np.median(heights) * molecules, heights)
         sigmas = sigmas * np.where(sites, rng.uniform(1.0, 1.5, n), 1.0)[:, None]
-    return _Spots(points, np.clip(sigmas, 0.7, WIDEST), heights)
+    return Spots(points, np.clip(sigmas, 0.7, WIDEST), heights)
 
 
 def _margin(
-    spots: _Spots, below: Image, noise: Image, grained: bool
+    spots: Spots, below: Image, noise: Image, grained: bool
 ) -> tuple[Real, Real]:
     """Return each spot's SNR, and its smallest ratio to a limit.
 
     The light of other spots is a flank to stand out of, and brings shot noise.
     """
-    drawn = render_spots(below.shape, spots.points, spots.heights, spots.sigmas)
+    drawn = spots.render(below.shape)
     own = spots.heights
     others = np.maximum(_at(drawn, spots.points) - own * _pixel_share(spots), 0)
     shot = np.sqrt(np.maximum(others, 0))
@@ -224,26 +206,26 @@ def _margin(
     return snr, np.min(limits, axis=0)
 
 
-def _pixel_share(spots: _Spots) -> Real:
+def _pixel_share(spots: Spots) -> Real:
     """Return what a spot's nearest pixel has of its height."""
     off = (spots.points - np.round(spots.points)) / spots.sigmas
     blur = 1 / np.sqrt(1 + 1 / (12 * spots.sigmas**2))
     return np.asarray(np.exp(-0.5 * (off**2).sum(axis=1)) * blur.prod(axis=1))
 
 
-def _apart(spots: _Spots) -> NDArray[np.bool_]:
+def _apart(spots: Spots) -> NDArray[np.bool_]:
     """Return which spots have no brighter one nearer than `LEAST_DISTANCE`."""
     mean = float(spots.width.mean()) if len(spots.heights) else 0.0
     near = max(2.0, LEAST_DISTANCE * mean)
     return without_brighter(spots.points, spots.heights, near)
 
 
-def _are_alike(spots: _Spots) -> bool:
+def _are_alike(spots: Spots) -> bool:
     enough = len(spots.heights) >= LEAST_FOR_GRAINS
     return enough and float(np.log(spots.heights).std()) <= MOST_SPREAD
 
 
-def _grains(rng: np.random.Generator, shape: tuple[int, int], spots: _Spots) -> _Spots:
+def _grains(rng: np.random.Generator, shape: tuple[int, int], spots: Spots) -> Spots:
     """Return a second population: far fainter, often many more, with a gap between."""
     most = 0.02 * shape[0] * shape[1]
     n = int(min(float(log_uniform(rng, 0.3, 15)) * len(spots.heights), most))
@@ -254,7 +236,7 @@ def _grains(rng: np.random.Generator, shape: tuple[int, int], spots: _Spots) -> 
     share = np.minimum(share, 0.5 * ordinary)
     width = float(spots.width.mean()) * rng.uniform(0.6, 1.4)
     sigmas = np.clip(width * np.exp(rng.normal(0, 0.15, (n, 2))), 0.7, WIDEST)
-    return _Spots(points, sigmas, float(np.median(spots.heights)) * share)
+    return Spots(points, sigmas, float(np.median(spots.heights)) * share)
 
 
 # -- file ------------------------------------------------------------------------------

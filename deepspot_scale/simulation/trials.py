@@ -104,7 +104,9 @@ def _singles(rng: np.random.Generator, size: int, *, beside: bool) -> Truth:
     sites = _apart(rng, size, int(rng.integers(1, 9)))
     molecules = log_uniform(rng, 5, 50, len(sites))
     hidden = _others(rng, size) if rng.random() < 0.5 else np.zeros((0, 2))
-    points = _apart(rng, size, int(rng.integers(20, 300)), _joined(sites, hidden))
+    points = _apart(
+        rng, size, int(rng.integers(20, 300)), np.concatenate([sites, hidden])
+    )
     typical = noise * float(log_uniform(rng, 6, 25))
     heights = typical * np.exp(rng.normal(0, 0.2, len(points)))
     light = 150 + render_spots(shape, points, heights, np.full(len(points), sigma))
@@ -117,13 +119,9 @@ def _singles(rng: np.random.Generator, size: int, *, beside: bool) -> Truth:
         counts += _arrive(rng, more)
         rows, columns = np.round(hidden[1:]).astype(np.int64).T
         counts[rows, columns] = 100 * typical
-    others = _joined(sites, hidden) if beside else np.zeros((0, 2))
+    others = np.concatenate([sites, hidden]) if beside else np.zeros((0, 2))
     total = float(np.hypot(noise, np.sqrt(150 / 2)))
     return _truth(_store(counts), points, heights, total, sigma, others)
-
-
-def _joined(*parts: Points) -> Points:
-    return np.concatenate(parts)
 
 
 def _others(rng: np.random.Generator, size: int) -> Points:
@@ -132,7 +130,7 @@ def _others(rng: np.random.Generator, size: int) -> Points:
     if rng.random() < 0.5:
         hot[:, 0] = rng.choice([0, size - 1])
     rim = min(20, size // 3)
-    return _joined(rng.uniform(rim, size - 1 - rim, (1, 2)), hot)
+    return np.concatenate([rng.uniform(rim, size - 1 - rim, (1, 2)), hot])
 
 
 def _aggregate(shape: tuple[int, int], centre: Points, height: float) -> Image:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.answers import NOISE
@@ -215,11 +216,7 @@ class Populations:
         return self._dots(here.answers[CANDIDATES], agreed).counts()
 
     def _dots(self, spots: Spots, agreed: Answers) -> Dots:
-        names = ("enhanced", "intensity", "snr", "area")
-        enhanced, intensity, snr, area = (spots.table[n].to_numpy() for n in names)
-        # In large pixels, as the judge learned: their noise is as many times lower.
-        contrast, snr = self.binning * intensity / agreed[NOISE], self.binning * snr
-        return Dots(enhanced, contrast, snr, area / self.binning**2)
+        return dots_of(spots.table, agreed[NOISE], self.binning)
 
     def _judge(self, here: BlockContext, agreed: Answers) -> Spots:
         spots = here.answers[CANDIDATES]
@@ -238,6 +235,18 @@ class Populations:
         if self.least_share == 0 or np.isnan(typical.intensity):
             return spots
         return _only(spots, intensity >= self.least_share * typical.intensity)
+
+
+def dots_of(table: pd.DataFrame, noise: float, binning: int = 1) -> Dots:
+    """Return what a judge sees of the candidates in a table, in a field of this noise.
+
+    The noise is in counts, of single pixels; `binning` is as in `Populations`.
+    """
+    names = ("enhanced", "intensity", "snr", "area")
+    enhanced, intensity, snr, area = (table[name].to_numpy() for name in names)
+    # In large pixels, as the judge learned: their noise is as many times lower.
+    contrast, snr = binning * intensity / noise, binning * snr
+    return Dots(enhanced, contrast, snr, area / binning**2)
 
 
 def _only(spots: Spots, kept: Any) -> Spots:
