@@ -89,11 +89,16 @@ class LabelImage:
         span = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
         labels = self.stored.plane(index, z, span)
         labels = check_label_values(labels, f"labels at {self.stored.source}")
-        labels = labels[np.ix_(rows - rows[0], columns - columns[0])]
+        if not (_are_consecutive(rows) and _are_consecutive(columns)):
+            labels = labels[np.ix_(rows - rows[0], columns - columns[0])]
         if labels.shape == answer.shape:
             return labels
         answer[np.ix_(*there)] = labels
         return answer
+
+
+def _are_consecutive(index: NDArray[np.int64]) -> bool:
+    return bool((np.diff(index) == 1).all())
 
 
 def nearest_index(n_image: int, n_labels: int, ratio: float) -> NDArray[np.int64]:

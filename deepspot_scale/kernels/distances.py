@@ -1,8 +1,8 @@
 """Distances of a cell's pixels from its nucleus and from its edge.
 
-Label images of a window come in; whole numbers of 1/64 pixel go out, so that their sums
-do not depend on the order. The distance is to the nearest pixel of the cell's nucleus,
-or to the nearest pixel outside the cell; pixels beyond the window are neither.
+Masks of one cell come in; whole numbers of 1/64 pixel go out, so that their sums do not
+depend on the order. The distance is to the nearest pixel of the cell's nucleus,
+or to the nearest pixel outside the cell; pixels beyond the box are neither.
 Distances are limited to `REACH` pixels along the shorter side of a pixel: a window with
 that margin around a pixel gives the same result as the whole field. Where pixels are
 not square, distances are in square pixels of the same area. Nothing here knows blocks
@@ -11,14 +11,12 @@ or spots.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.kernels.pixel_shape import PixelShape
-from deepspot_scale.kernels.regions import Region
 
 REACH: Final = 512
 """Largest distance in pixels, more than the radius of nearly all cells."""
@@ -32,58 +30,61 @@ _OF_SQUARE: Final = np.rint(np.sqrt(np.arange(REACH**2 + 1)) * PARTS).astype(np.
 
 
 class CellDistances(NamedTuple):
-    """Distances of a window's pixels in 1/64 pixel; 0 outside cells."""
+    """Distances of the pixels of a cell's box, in 1/64 pixel."""
 
     to_edge: Distances
+    """0 outside the cell."""
     to_nucleus: Distances
+    """Known inside the cell; the largest distance if it has no nucleus."""
 
 
 def measure_distances(
-    cells: NDArray[np.integer],
-    nuclei: NDArray[np.integer] | None,
-    regions: Iterable[Region],
+    inside: NDArray[np.bool_],
+    nucleus: NDArray[np.bool_] | None,
     pixel: PixelShape = PixelShape(),
 ) -> CellDistances:
-    """Return the distances of the pixels of the cells in `regions`; others are 0.
+    """Return the distances in one cell.
 
-    Any label of `nuclei` inside a cell is that cell's nucleus. None: no nuclei;
-    distances to them are the largest. Both label images are (y, x) of the window.
+    Parameters
+    ----------
+    inside
+        (y, x), the cell's pixels, with a margin of one pixel that does not belong to
+        it, except where the window of known labels ends.
+    nucleus
+        The pixels of its nucleus; None: no nucleus.
+    pixel
+        Shape of a pixel.
     """
-    answer = CellDistances(*np.zeros((2, *cells.shape), np.uint16))
-    for label, found in regions:
-        # One pixel more to each side; numpy cuts a box at the window's far edges.
-        box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in found)
-        inside = cells[box] == label
-        np.copyto(answer.to_edge[box], _distances_from(~inside, pixel), where=inside)
-        nucleus = np.zeros_like(inside)
-        if nuclei is not None:
-            nucleus = inside & (nuclei[box] > 0)
-        np.copyto(answer.to_nucleus[box], _distances_from(nucleus, pixel), where=inside)
-    return answer
+    most = int(REACH * PARTS * min(pixel))
+    to_edge = _distances_in(inside, pixel, most)
+    if nucleus is None or not nucleus.any():
+        return CellDistances(to_edge, np.full(inside.shape, most, np.uint16))
+    return CellDistances(to_edge, _distances_in(~nucleus, pixel, most))
 
 
-def _distances_from(target: NDArray[np.bool_], pixel: PixelShape) -> Distances:
-    """Return the distance of each pixel from the nearest pixel of the target."""
+def _distances_in(free: NDArray[np.bool_], pixel: PixelShape, most: int) -> Distances:
+    """Return the distance of each free pixel from the nearest that is not; else 0."""
     import cv2
 
-    most = int(REACH * PARTS * min(pixel))
-    if not target.any():
-        return np.full(target.shape, most, np.uint16)
+    if free.all():
+        return np.full(free.shape, most, np.uint16)
     if pixel != PixelShape():
-        return _oblong_distances_from(target, pixel, most)
-    outside = (~target).astype(np.uint8)
-    distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        return _oblong_distances_in(free, pixel, most)
+    bytes_ = np.ascontiguousarray(free).view(np.uint8)
+    square = cv2.distanceTransform(bytes_, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     # Squared distances are integers: rounding removes the error of float32.
-    squares = np.minimum(np.rint(distance * distance), REACH**2).astype(np.int32)
-    return np.asarray(_OF_SQUARE[squares], np.uint16)
+    np.multiply(square, square, out=square)
+    np.rint(square, out=square)
+    np.minimum(square, REACH**2, out=square)
+    return np.asarray(_OF_SQUARE[square.astype(np.int32)], np.uint16)
 
 
-def _oblong_distances_from(
-    target: NDArray[np.bool_], pixel: PixelShape, most: int
+def _oblong_distances_in(
+    free: NDArray[np.bool_], pixel: PixelShape, most: int
 ) -> Distances:
     from scipy import ndimage
 
-    distance = ndimage.distance_transform_edt(~target, sampling=pixel)
+    distance = ndimage.distance_transform_edt(free, sampling=pixel)
     # Pixels that are equally far may differ in the last digits, by the window's origin.
     parts = np.rint(np.round(distance * PARTS, _EXACT_DIGITS))
     return np.asarray(np.minimum(parts, most), np.uint16)

@@ -7,9 +7,9 @@ cells, nuclei or blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,6 @@ Region = tuple[int, tuple[slice, slice]]
 """A label and its bounding box, rows and columns."""
 DENSE_LABELS = 1 << 22
 """Below this labels are counted in a dense table; larger ones are sorted."""
-LISTED_LABELS = 1 << 16
-"""Below this scipy lists every label; larger ones are renumbered first."""
 _LARGEST = 2**63 - 1
 """Largest label that tables can hold: they store int64."""
 
@@ -73,38 +71,75 @@ def number_labels(values: NDArray[np.integer]) -> tuple[Integers, Integers]:
     return labels.astype(np.int64), inverse.astype(np.int64)
 
 
-def _is_dense(values: NDArray[np.integer], most: int = DENSE_LABELS) -> bool:
-    """Return whether all values are from 0 to below `most`."""
-    return bool(values.size) and int(values.min()) >= 0 and int(values.max()) < most
+def _is_dense(values: NDArray[np.integer]) -> bool:
+    """Return whether all values are from 0 to below `DENSE_LABELS`."""
+    if not values.size:
+        return False
+    return int(values.min()) >= 0 and int(values.max()) < DENSE_LABELS
 
 
-def find_regions(labels: NDArray[np.integer]) -> list[Region]:
-    """Return each label but 0, ascending, with its bounding box."""
-    from scipy import ndimage
+class Runs(NamedTuple):
+    """The pixels of labelled regions as runs along the rows of an image.
 
-    if _is_dense(labels, LISTED_LABELS):
-        found = ndimage.find_objects(labels)
-        return [(label, box) for label, box in enumerate(found, 1) if box is not None]
-    keys, place = number_labels(labels)
-    # Numbered from 1 in the order of labels; 0 is background.
-    ranks = np.where(keys != 0, np.cumsum(keys != 0), 0).astype(np.int32)
-    boxes = ndimage.find_objects(ranks[place].reshape(labels.shape))
-    return [(int(key), box) for key, box in zip(keys[keys != 0], boxes, strict=True)]
+    Runs are grouped by label, and in the order of their pixels within one.
+    """
+
+    labels: Integers
+    """(k,), ascending, without 0."""
+    first: Integers
+    """(k + 1,), index of each label's first run; the last is the number of runs."""
+    row: Integers
+    """(n,)"""
+    start: Integers
+    """(n,), first column."""
+    stop: Integers
+    """(n,), one more than the last column."""
+
+    def sums(self, values: Sequence[Integers]) -> Integers:
+        """Return the (k, m) sums by label of m numbers of each run, exact in int64."""
+        if not self.labels.size:
+            return np.zeros((0, len(values)), np.int64)
+        columns = [np.add.reduceat(each, self.first[:-1]) for each in values]
+        return np.stack(columns, axis=1)
+
+    def regions(self) -> list[Region]:
+        """Return each label with its bounding box."""
+        if not self.labels.size:
+            return []
+        first, last = self.first[:-1], self.first[1:] - 1
+        top, bottom = self.row[first], self.row[last] + 1
+        left = np.minimum.reduceat(self.start, first)
+        right = np.maximum.reduceat(self.stop, first)
+        ends = (each.tolist() for each in (self.labels, top, bottom, left, right))
+        return [
+            (label, (slice(y0, y1), slice(x0, x1)))
+            for label, y0, y1, x0, x1 in zip(*ends, strict=True)
+        ]
+
+    def pixels(self, place: int) -> tuple[Integers, Integers]:
+        """Return rows and columns of the pixels of label number `place`, in order."""
+        own = slice(self.first[place], self.first[place + 1])
+        start, lengths = self.start[own], self.stop[own] - self.start[own]
+        ends = np.cumsum(lengths)
+        before = start - (ends - lengths)
+        columns = np.arange(ends[-1]) + np.repeat(before, lengths)
+        return np.repeat(self.row[own], lengths), columns
 
 
-def iter_regions(
-    labels: NDArray[np.integer],
-) -> Iterator[tuple[int, tuple[slice, slice], NDArray[np.bool_]]]:
-    """Yield each label but 0, ascending, with its bounding box and its mask there."""
-    for label, box in find_regions(labels):
-        yield label, box, labels[box] == label
-
-
-def count_along(mask: NDArray[np.bool_]) -> tuple[Integers, Integers]:
-    """Return how many pixels of a mask lie in each row and in each column."""
-    import cv2
-
-    bytes_ = mask.view(np.uint8)
-    rows = cv2.reduce(bytes_, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
-    columns = cv2.reduce(bytes_, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)
-    return rows.ravel().astype(np.int64), columns.ravel().astype(np.int64)
+def find_runs(labels: NDArray[np.integer]) -> Runs:
+    """Return the runs of all labels but 0 of a (y, x) image."""
+    width = labels.shape[1]
+    flat = np.ascontiguousarray(labels).ravel()
+    begins = np.empty(flat.shape, bool)
+    np.not_equal(flat[1:], flat[:-1], out=begins[1:])
+    begins[:: max(width, 1)] = True
+    begin = np.flatnonzero(begins)
+    length = np.diff(begin, append=flat.size)
+    values = flat[begin]
+    begin, length, values = (each[values != 0] for each in (begin, length, values))
+    order = np.argsort(values, kind="stable")
+    begin, length, values = begin[order], length[order], values[order]
+    first = np.flatnonzero(np.diff(values, prepend=0) != 0)
+    row, start = np.divmod(begin, max(width, 1))
+    own = values[first].astype(np.int64)
+    return Runs(own, np.append(first, values.size), row, start, start + length)

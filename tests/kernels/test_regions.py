@@ -7,8 +7,7 @@ from hypothesis.extra import numpy as hnp
 from deepspot_scale.kernels.regions import (
     DENSE_LABELS,
     LabelSums,
-    count_along,
-    iter_regions,
+    find_runs,
     no_labels,
     number_labels,
 )
@@ -57,37 +56,49 @@ def test_numbers_lead_back_to_the_labels(values):
 
 @few
 @given(images)
-def test_regions_are_the_pixels_of_each_label_in_the_least_box(image):
-    found = list(iter_regions(image))
-    assert [label for label, _, _ in found] == [k for k in np.unique(image) if k]
-    for label, box, mask in found:
-        np.testing.assert_array_equal(mask, image[box] == label)
+def test_regions_are_the_least_boxes_of_each_label(image):
+    found = find_runs(image).regions()
+    assert [label for label, _ in found] == [k for k in np.unique(image) if k]
+    for label, box in found:
+        mask = image[box] == label
         assert mask.sum() == (image == label).sum()
         assert mask.any(axis=0)[[0, -1]].all()
         assert mask.any(axis=1)[[0, -1]].all()
 
 
+@few
+@given(images)
+def test_runs_have_the_pixels_of_each_label_in_order(image):
+    runs = find_runs(image)
+    for place, label in enumerate(runs.labels):
+        rows, columns = np.nonzero(image == label)
+        np.testing.assert_array_equal(runs.pixels(place), (rows, columns))
+    lengths = runs.stop - runs.start
+    sums = runs.sums([lengths, lengths * runs.row])
+    expected = [
+        ((image == label).sum(), np.nonzero(image == label)[0].sum())
+        for label in runs.labels
+    ]
+    np.testing.assert_array_equal(sums, np.reshape(expected, (-1, 2)))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64, np.int8])
 def test_every_dtype_of_labels_gives_the_same_regions(dtype):
-    found = list(iter_regions(np.array([[3, 0], [3, 7]], dtype)))
-    assert [(label, mask.tolist()) for label, _, mask in found] == [
-        (3, [[True], [True]]),
-        (7, [[True]]),
+    runs = find_runs(np.array([[3, 0], [3, 7]], dtype))
+    assert runs.regions() == [
+        (3, (slice(0, 2), slice(0, 1))),
+        (7, (slice(1, 2), slice(1, 2))),
     ]
 
 
-def test_an_image_without_labels_has_no_regions():
-    assert list(iter_regions(np.zeros((4, 5), np.uint16))) == []
+@pytest.mark.parametrize("shape", [(4, 5), (0, 5), (4, 0)])
+def test_an_image_without_labels_has_no_regions(shape):
+    runs = find_runs(np.zeros(shape, np.uint16))
+    assert runs.regions() == []
+    assert runs.sums([runs.row, runs.start]).shape == (0, 2)
 
 
-@few
-@given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2)))
-def test_pixels_are_counted_along_rows_and_columns(mask):
-    for n, axis in zip(count_along(mask), (1, 0), strict=True):
-        np.testing.assert_array_equal(n, mask.sum(axis=axis))
-
-
-def test_rows_longer_than_a_byte_counts_are_counted():
-    in_rows, in_columns = count_along(np.ones((2, 70_000), bool))
-    assert in_rows.tolist() == [70_000, 70_000]
-    assert set(in_columns.tolist()) == {2}
+def test_a_run_ends_with_its_row():
+    runs = find_runs(np.full((2, 3), 5))
+    assert (runs.row.tolist(), runs.start.tolist()) == ([0, 1], [0, 0])
+    assert runs.stop.tolist() == [3, 3]

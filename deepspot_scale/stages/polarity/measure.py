@@ -37,6 +37,7 @@ from deepspot_scale.kernels.dispersion import measure_dispersion
 from deepspot_scale.kernels.distances import REACH
 from deepspot_scale.kernels.regions import LabelSums
 from deepspot_scale.kernels.sectors import resultant
+from deepspot_scale.stages.polarity.cell_places import sum_places
 from deepspot_scale.stages.polarity.cell_sums import (
     Cells,
     CellShapes,
@@ -44,7 +45,6 @@ from deepspot_scale.stages.polarity.cell_sums import (
     locate_cells,
     ratio,
     sum_outlines,
-    sum_places,
 )
 from deepspot_scale.vocabulary import CELLS, N_BINS, PlaneIdentity
 

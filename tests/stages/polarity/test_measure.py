@@ -273,9 +273,9 @@ def test_distances_are_the_same_when_cells_are_larger_than_their_reach(
 ):
     with pytest.MonkeyPatch.context() as patch:
         stage = "stages.polarity"
-        for module in (f"{stage}.cell_sums", f"{stage}.measure", "kernels.distances"):
+        for module in (f"{stage}.cell_places", f"{stage}.measure", "kernels.distances"):
             patch.setattr(f"deepspot_scale.{module}.REACH", 4)
-        for module in ("cell_sums", "measure"):
+        for module in ("cell_places", "measure"):
             patch.setattr(f"deepspot_scale.{stage}.{module}.SLACK", 1)
         cells, nuclei, points = scene(seed)
         expected = measure(cells, nuclei, points, WOUND, size)
