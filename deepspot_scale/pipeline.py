@@ -11,7 +11,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from deepspot_scale.blockwise.answers import ENHANCED, IMAGE, LABELS, PIXEL, REFERENCE
+from deepspot_scale.blockwise.answers import (
+    ENHANCED,
+    IMAGE,
+    LABELS,
+    PIXEL,
+    REFERENCE,
+    STEP,
+)
 from deepspot_scale.blockwise.contract import (
     Key,
     Layer,
@@ -35,8 +42,10 @@ from deepspot_scale.stages.enhancement import (
 )
 from deepspot_scale.stages.polarity.measure import POLARITY
 from deepspot_scale.stages.quality import MEASURE_QUALITY
+from deepspot_scale.stages.volume import VOLUME
 
 STAGES: tuple[Stage, ...] = (
+    VOLUME,
     MEASURE_BRIGHTNESS,
     ENHANCE,
     DETECT,
@@ -131,13 +140,14 @@ def assemble_stages(
                 layers=told.layers.union(made),
                 answers=told.answers.union(given),
                 enhanced_by=_enhanced_by(work) or told.enhanced_by,
+                image=work.image or told.image,
             )
     labels = [name for name in LABELS.values() if name in context.layers]
     return plan_pipeline(
         works,
         images=(IMAGE,),
         labels=labels,
-        given=(REFERENCE, PIXEL),
+        given=(REFERENCE, PIXEL, STEP),
         wanted=wanted,
         block=block,
     )

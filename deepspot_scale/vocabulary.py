@@ -124,6 +124,10 @@ class PlaneIdentity:
     """(y, x) of the first pixel's centre; of a cut-out not 0."""
     acquisition: int = 0
     """Number of the plate's acquisition; 0 when not stated."""
+    z_step_um: float | None = None
+    """Distance of planes in micrometres; None when unknown."""
+    z_origin_um: float = 0.0
+    """Of the first plane."""
 
 
 class Column(NamedTuple):
@@ -151,9 +155,12 @@ PLANE = (
 )
 
 SPOTS = (
-    *PLANE,
+    *PLANE[:-1],
+    Column("plane", "int32", "plane, from 0; -1 when all planes were taken together"),
+    Column("z", "float64", "position in planes; without depth, the plane or -1"),
     Column("y", "float64", "position in pixels; the first pixel's centre is 0"),
     Column("x", "float64", "position in pixels"),
+    Column("z_um", "float64", "depth in micrometres; NaN without depth or z spacing"),
     Column("y_um", "float64", "in micrometres, with the image's translation; or NaN"),
     Column("x_um", "float64", "likewise; NaN without a pixel size"),
     Column("enhanced", "float32", "enhanced intensity, 0 to 1: the certainty"),

@@ -15,6 +15,7 @@ from deepspot_scale.blockwise.contract import Key, Layer
 from deepspot_scale.kernels.normalisation import Scale
 from deepspot_scale.kernels.pixel_shape import PixelShape
 from deepspot_scale.kernels.references import Reference
+from deepspot_scale.kernels.volumes import SpotWidths
 
 IMAGE = "image"
 """The stored layer of raw counts."""
@@ -22,6 +23,13 @@ LABELS = {"cell": "cells", "nucleus": "nuclei"}
 """Stored layers of labels, by the column of the spot table that they fill."""
 ENHANCED = Layer("enhanced", "float32")
 """The layer in which every spot is equally bright, in [0, 1]."""
+AVERAGED = Layer("averaged", "float32")
+"""A stack averaged along z by half a spot: what stages of volumes take for the image.
+Counts."""
+WIDTHS: Key[SpotWidths] = Key("spot_widths")
+"""How wide the spots of a stack are."""
+STEP: Key[float | None] = Key("z_step_um")
+"""Distance of a stack's planes in micrometres; None: not known."""
 REFERENCE: Key[Reference | None] = Key("reference")
 """Where "toward" is in this field; given by the user."""
 PIXEL: Key[PixelShape] = Key("pixel_shape")

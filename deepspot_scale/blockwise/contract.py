@@ -237,6 +237,8 @@ class Work:
     themselves."""
     networks: tuple[Any, ...] = ()
     """Engines that workers load before their first field."""
+    image: str | None = None
+    """Layer that later stages take for the image; None: they keep theirs."""
 
 
 class StageOptions(Strict):
@@ -253,6 +255,9 @@ class RunContext:
     """Layers that are stored, or given by an earlier stage."""
     answers: frozenset[str] = frozenset()
     """Names of the answers that earlier stages give."""
+    image: str = "image"
+    """Layer in which brightness is measured and spots are found: the stored image, or
+    one that an earlier stage makes of it."""
     enhanced_by: str | None = None
     """Model of the earlier stage that gives the enhanced image."""
     spot_sigma: float | None = None

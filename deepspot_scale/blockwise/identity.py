@@ -15,7 +15,12 @@ import xarray as xr
 
 from deepspot_scale.errors import FieldError
 from deepspot_scale.tables import empty_table, join_tables, table_of
-from deepspot_scale.vocabulary import Column, FieldAddress, PlaneIdentity
+from deepspot_scale.vocabulary import (
+    PROJECTED,
+    Column,
+    FieldAddress,
+    PlaneIdentity,
+)
 
 MICROMETRES = frozenset(
     {"um", "\u00b5m", "\u03bcm", "micrometer", "micrometre", "micron"}
@@ -40,6 +45,8 @@ def plane_identity(image: xr.DataArray, index: dict[str, int]) -> PlaneIdentity:
     def number(axis: str) -> int:
         if axis in index:
             return index[axis]
+        if axis == "z" and axis in here.dims:
+            return PROJECTED
         value = here.coords.get(axis)
         whole = value is not None and value.ndim == 0 and value.dtype.kind in "ui"
         return int(value) if whole and value is not None else 0
@@ -56,7 +63,20 @@ def plane_identity(image: xr.DataArray, index: dict[str, int]) -> PlaneIdentity:
         (size_y, size_x) if known else None,
         (origin_y, origin_x) if known else (0.0, 0.0),
         int(image.attrs.get("acquisition", 0)),
+        *_depth_um(image),
     )
+
+
+def _depth_um(image: xr.DataArray) -> tuple[float | None, float]:
+    """Return step and origin of z in micrometres, by its coordinates."""
+    places = image.coords.get("z")
+    units = places.attrs.get("units") if places is not None else None
+    if places is None or places.ndim != 1 or places.size < 2:
+        return None, 0.0
+    if units not in MICROMETRES:
+        return None, 0.0
+    origin = float(places[0])
+    return (float(places[-1]) - origin) / (places.size - 1), origin
 
 
 def _axis_um(image: xr.DataArray, axis: str) -> tuple[float, float]:
@@ -135,11 +155,18 @@ def identify(
         return empty_table(tuple(columns))
     size_y, size_x = plane.pixel_size_um or (np.nan, np.nan)
     values = {str(name): table[name].to_numpy() for name in table}
+    depth = values.pop("z", None)
     for name, value in plane_columns(plane).items():
         same = np.empty(len(table), object if isinstance(value, str) else np.int64)
         same[:] = value
         values[name] = same
     if "y" in values:
+        values["plane"], values["z_um"] = values["z"], np.full(len(table), np.nan)
+        if depth is None:
+            values["z"] = values["z"].astype(np.float64)
+        else:
+            step = np.nan if plane.z_step_um is None else plane.z_step_um
+            values["z"], values["z_um"] = depth, depth * step + plane.z_origin_um
         values["y_um"] = values["y"] * size_y + plane.origin_um[0]
         values["x_um"] = values["x"] * size_x + plane.origin_um[1]
     if "area" in values:
@@ -158,8 +185,8 @@ def in_reading_order(table: pd.DataFrame) -> pd.DataFrame:
     """
     if table.empty:
         return table.reset_index(drop=True)
-    order = ("y", "x", "enhanced", "intensity", "area")
-    keys = [table[name].to_numpy() for name in reversed(order)]
+    order = ("z", "y", "x", "enhanced", "intensity", "area")
+    keys = [table[name].to_numpy() for name in reversed(order) if name in table]
     return table.take(np.lexsort(keys)).reset_index(drop=True)
 
 

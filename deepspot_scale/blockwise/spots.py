@@ -7,6 +7,7 @@ knows how they are found.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -163,7 +164,8 @@ def measure_spots(
         wide spots. `reach` tells how far around the core is read.
     """
     if found.area.size == 0:
-        return Spots(_table(found.area, *[np.zeros(0)] * 5), found.n_dropped)
+        empty = [np.zeros(0)] * 5
+        return Spots(spot_table(found.area, empty[:2], *empty[2:]), found.n_dropped)
     box = here.block.core.grow(reach(step), here.shape)
     raw, brightness = here.read(IMAGE, box), agreed[BRIGHTNESS]
     y, x = found.y - box.y.start, found.x - box.x.start
@@ -179,15 +181,21 @@ def measure_spots(
         at_y, at_x = peaks.refine(raw, y, x, origin, step=step)
     else:
         at_y, at_x = found.centre
-    table = _table(found.area, at_y, at_x, value, intensity, snr)
+    table = spot_table(found.area, (at_y, at_x), value, intensity, snr)
     return Spots(table, found.n_dropped, n_cut)
 
 
-def _table(area: NDArray[np.int64], *measured: NDArray[Any]) -> pd.DataFrame:
-    at_y, at_x, value, intensity, snr = measured
-    columns = {
-        "y": at_y,
-        "x": at_x,
+def spot_table(
+    area: NDArray[np.int64],
+    places: Sequence[NDArray[np.float64]],
+    value: NDArray[Any],
+    intensity: NDArray[Any],
+    snr: NDArray[Any],
+) -> pd.DataFrame:
+    """Return the table of a block's spots, at (y, x) or (z, y, x) of the field."""
+    axes = "zyx"[-len(places) :]
+    columns: dict[str, Any] = {
+        **dict(zip(axes, places, strict=True)),
         "enhanced": value.astype(np.float32),
         "intensity": intensity.astype(np.float32),
         "snr": snr.astype(np.float32),

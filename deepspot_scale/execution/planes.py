@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepspot_scale.blockwise.answers import IMAGE, LABELS, PIXEL, REFERENCE
+from deepspot_scale.blockwise.answers import IMAGE, LABELS, PIXEL, REFERENCE, STEP
 from deepspot_scale.blockwise.contract import Answers
 from deepspot_scale.blockwise.geometry import Box, whole_box
 from deepspot_scale.blockwise.planning import Pipeline
@@ -123,7 +123,8 @@ class FieldTask:
                 )
             reference = reference[plane.t]
         pixel = pixel_shape(source.pixel_size_um)
-        return Answers({REFERENCE.name: reference, PIXEL.name: pixel})
+        step = source.image.spacing_um.get("z")
+        return Answers({REFERENCE.name: reference, PIXEL.name: pixel, STEP.name: step})
 
 
 @lru_cache(maxsize=8)
@@ -146,6 +147,9 @@ class OpenReader(NamedTuple):
         further = box.axes[:-2]
         if not further:
             return self._read(name, self.plane, box.slices)
+        if name != IMAGE and further == "z" and self._is_flat(name):
+            plane = self._read(name, self.plane._replace(z=0), box.slices[-2:])
+            return np.broadcast_to(plane, box.shape)
         planes = [
             self._read(
                 name,
@@ -166,6 +170,10 @@ class OpenReader(NamedTuple):
         stored = dict(self.labels)[name]
         of_plane: int | Literal["max"] = z if isinstance(z, int) else "max"
         return self.source.read_labels(stored, t=t, z=of_plane, window=rows_columns)  # type: ignore[arg-type]  # likewise
+
+    def _is_flat(self, name: str) -> bool:
+        """Return whether the labels have one plane, which goes with all others."""
+        return self.source.open_labels(dict(self.labels)[name]).n_z == 1
 
     def has(self, name: str) -> bool:
         """Return whether the image or labels of this name were asked for."""
@@ -318,6 +326,8 @@ def plane_result(
         source.pixel_size_um,
         source.image.origin_um,
         acquisition=source.acquisition,
+        z_step_um=source.image.spacing_um.get("z"),
+        z_origin_um=source.image.begin_um.get("z", 0.0),
     )
     return PlaneResult(
         {table.name: table.make(answers, identity) for table in pipeline.tables},

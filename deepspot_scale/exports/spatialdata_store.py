@@ -125,7 +125,7 @@ def _placed(frame: _Frame) -> dict[str, Any]:
 
 def _points(spots: pd.DataFrame, frame: _Frame) -> Any:
     models = load_library("spatialdata.models", EXTRA)
-    table = spots.drop(columns=_DROPPED).rename(columns={"z": "plane"})
+    table = spots.drop(columns=_DROPPED).rename(columns={"z": "depth"})
     table = table.assign(
         y=spots["y"] + 0.5,
         x=spots["x"] + 0.5,

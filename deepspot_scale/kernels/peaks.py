@@ -276,6 +276,15 @@ def _summit(before: Real, at: Real, after: Real) -> Real:
     return np.where(bend > 0, np.clip(offset, -0.5, 0.5), 0.0)
 
 
+def mean_near(image: NDArray[np.generic], y: Index, x: Index, *, step: int = 1) -> Real:
+    """Return the mean of the 3x3 pixels at each of (n,) pixels of a (y, x) image."""
+    near = _gather(np.ascontiguousarray(image), y, x, _NEIGHBOURS, step)
+    total = np.zeros(y.size)
+    for values in near:
+        total += values
+    return total / len(near)
+
+
 def photometry(
     image: NDArray[np.generic], y: Index, x: Index, *, least_noise: float, step: int = 1
 ) -> tuple[Real, Real]:
@@ -291,11 +300,7 @@ def photometry(
     its ring, the next one is taken.
     """
     image = np.ascontiguousarray(image)
-    near = _gather(image, y, x, _NEIGHBOURS, step)
-    total = np.zeros(y.size)
-    for values in near:
-        total += values
-    middle = total / len(near)
+    middle = mean_near(image, y, x, step=step)
     flank = np.median(_gather(image, y, x, _FLANK, step), axis=0)
     background, noise = _ground(image, y, x, _RINGS[0], step)
     for share, ring in zip(_TOO_WIDE, _RINGS[1:], strict=True):

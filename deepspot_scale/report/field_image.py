@@ -206,7 +206,10 @@ def _jpeg(picture: NDArray[np.uint8]) -> str:
 
 
 def _on(table: pd.DataFrame, plane: _Plane) -> NDArray[np.bool_]:
-    return rows_with(table, plane._asdict())
+    own = plane._asdict()
+    if "plane" in table:  # spots, whose z is a depth
+        own["plane"] = own.pop("z")
+    return rows_with(table, own)
 
 
 def _first_plane(spots: pd.DataFrame, field: Field, settings: Settings) -> _Plane:
@@ -216,7 +219,7 @@ def _first_plane(spots: pd.DataFrame, field: Field, settings: Settings) -> _Plan
         return _Plane(0, field.channels[field.channel_index(channel)], PROJECTED)
     channels = list(dict.fromkeys(spots["channel"]))
     of_channel = spots[spots["channel"] == channels[0]]
-    t, z = of_channel.groupby(["t", "z"]).size().idxmax()
+    t, z = of_channel.groupby(["t", "plane"]).size().idxmax()
     return _Plane(int(t), channels[0], int(z))
 
 

@@ -51,11 +51,11 @@ def look_up(table: pd.DataFrame, read: Reader, shape: tuple[int, ...]) -> pd.Dat
     Parameters
     ----------
     table
-        Spots with y and x in pixels of the field.
+        Spots with y and x in pixels of the field, and z where it is a stack.
     read
         Gives ``cells`` and ``nuclei``, as far as there are any.
     shape
-        The field's pixels along y and x.
+        The field's pixels along y and x, in a stack also z.
 
     Raises
     ------
@@ -64,24 +64,26 @@ def look_up(table: pd.DataFrame, read: Reader, shape: tuple[int, ...]) -> pd.Dat
     """
     if table.empty:
         return table
-    places = table[["y", "x"]].to_numpy()
+    axes = "zyx"[-len(shape) :]
+    places = table[list(axes)].to_numpy()
     near = (places > -0.5 - SLACK) & (places < np.array(shape) - 0.5 + SLACK)
     if not near.all():  # nor is a place that is NaN
-        y, x = places[~near.all(axis=1)][0]
+        y, x = places[~near.all(axis=1)][0][-2:]
         raise FieldError(
             f"{np.sum(~near.all(axis=1))} spots lie outside the labels of {shape} "
             f"pixels, one at (y, x) = ({y:.1f}, {x:.1f}); give labels of the image "
             "that the spots come from, on its grid"
         )
-    y = nearest_pixels(table["y"].to_numpy(), shape[0])
-    x = nearest_pixels(table["x"].to_numpy(), shape[1])
-    ends = ((int(along.min()), int(along.max()) + 1) for along in (y, x))
-    box = Box(tuple(Span(*end) for end in ends))
+    pixels = [
+        nearest_pixels(along, length)
+        for along, length in zip(places.T, shape, strict=True)
+    ]
+    ends = ((int(along.min()), int(along.max()) + 1) for along in pixels)
+    box = Box(tuple(Span(*end) for end in ends), axes)
+    index = tuple(p - span.start for p, span in zip(pixels, box.spans, strict=True))
     found = {
         # Lazy labels are computed here, in the box alone.
-        column: np.asarray(read(name, box))[y - box.y.start, x - box.x.start].astype(
-            np.int64
-        )
+        column: np.asarray(read(name, box))[index].astype(np.int64)
         for column, name in LABELS.items()
         if read.has(name)
     }
@@ -99,9 +101,11 @@ def _spot_table(agreed: Answers, plane: PlaneIdentity) -> pd.DataFrame:
 
 def assignment_work(layers: Iterable[str]) -> Work:
     """Return the work on those label images that are among `layers`."""
-    reads = {name: SLACK for name in LABELS.values() if name in set(layers)}
+    around = dict.fromkeys("zyx", SLACK)
+    reads = {name: around for name in LABELS.values() if name in set(layers)}
     step = Step(ASSIGNED, _chunk, reads, uses=(DETECTED,), finalize=order_spots)
-    return Work((step,), (Table("spots", SPOTS, (ASSIGNED,), _spot_table),))
+    table = Table("spots", SPOTS, (ASSIGNED,), _spot_table)
+    return Work((step,), (table,), stacks=True)
 
 
 class AssignOptions(StageOptions):

@@ -7,6 +7,7 @@ where a later stage wants it. Nothing here knows what the scale is used for.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -70,6 +71,8 @@ class Normalisation:
     """Share of pixels at or below the value that becomes 0."""
     high: float = 0.999
     """Share of pixels at or below the value that becomes 1."""
+    layer: str = IMAGE
+    """The image whose brightness it is."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -83,8 +86,8 @@ class Normalisation:
             )
 
     def _range(self, here: BlockContext, _: Answers) -> Measured:
-        known = kernel.exact_range(here.read.dtype(IMAGE))
-        return known or kernel.measure_spread(here.pixels(IMAGE).values)
+        known = kernel.exact_range(here.read.dtype(self.layer))
+        return known or kernel.measure_spread(here.pixels(self.layer).values)
 
     def _check(self, found: Measured, _: Answers) -> kernel.Range:
         span = found if isinstance(found, kernel.Range) else found.range
@@ -102,7 +105,7 @@ class Normalisation:
         return found.without_wild() if isinstance(found, kernel.Spread) else span
 
     def _count(self, here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
-        return kernel.count_values(here.pixels(IMAGE).values, agreed[_RANGE])
+        return kernel.count_values(here.pixels(self.layer).values, agreed[_RANGE])
 
     def _brightness(self, counts: NDArray[np.int64], agreed: Answers) -> Brightness:
         span = agreed[_RANGE]
@@ -132,7 +135,7 @@ class Normalisation:
         `binning` is the number of pixels along each axis that a network sees as one:
         the tiles of the background are wider for wide spots.
         """
-        image, check = {IMAGE: 0}, self._check
+        image, check = {self.layer: 0}, self._check
         span = Step(_MEASURED, self._range, image, settles=_RANGE, finalize=check)
         counts = Step(
             _COUNTS,
@@ -144,17 +147,17 @@ class Normalisation:
         )
         differences = Step(
             _DIFFERENCES,
-            _count_differences,
-            {IMAGE: kernel.LAG},
+            partial(_count_differences, layer=self.layer),
+            {self.layer: kernel.LAG},
             agreed=(BRIGHTNESS,),
             settles=NOISE,
             finalize=_noise,
         )
-        background = _Background(TILE * binning)
+        background = _Background(TILE * binning, self.layer)
         tiles = Step(
             _TILES,
             background.measure,
-            {IMAGE: background.tile},
+            {self.layer: background.tile},
             agreed=(BRIGHTNESS,),
             settles=BACKGROUND,
             finalize=background.lay,
@@ -170,8 +173,10 @@ class Normalisation:
         return Work((span, counts, differences, tiles, deviations), stacks=True)
 
 
-def _count_differences(here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
-    core, around = here.block.core, here.pixels(IMAGE, kernel.LAG)
+def _count_differences(
+    here: BlockContext, agreed: Answers, *, layer: str
+) -> NDArray[np.int64]:
+    core, around = here.block.core, here.pixels(layer, kernel.LAG)
     # Only what follows the core: a pair is counted where its first pixel is.
     ahead = tuple(
         slice(own.start - read.start, None)
@@ -190,6 +195,7 @@ class _Background:
     """Steps to the background, and to what deviates from it."""
 
     tile: int
+    layer: str
 
     def measure(self, here: BlockContext, agreed: Answers) -> _Tiles:
         """Return the tiles that begin in the core: first tile, then medians."""
@@ -205,7 +211,7 @@ class _Background:
             for k, n, length in zip(first, last, here.shape[-2:], strict=True)
         )
         box = Box((*core.spans[:-2], *spans), core.axes)
-        around = here.pixels(IMAGE, tile)
+        around = here.pixels(self.layer, tile)
         pixels, fill = around.values[box.within(around.box)], agreed[BRIGHTNESS].fill
         origin = (*(span.start for span in core.spans[:-2]), *first)
         return ((origin, tile_medians(pixels, tile=tile, fill=fill)),)
@@ -220,7 +226,7 @@ class _Background:
 
     def deviate(self, here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
         """Count the core's pixels by their distance from the background."""
-        core, pixels = here.block.core, here.pixels(IMAGE).values
+        core, pixels = here.block.core, here.pixels(self.layer).values
         medians = agreed[BACKGROUND][core.slices[:-2]]
         scale = kernel.NoiseScale(
             medians, agreed[NOISE], agreed[BRIGHTNESS].fill, self.tile
@@ -245,7 +251,7 @@ class BrightnessOptions(StageOptions):
 def plan_brightness(options: BrightnessOptions, context: RunContext) -> Work:
     """Return the stage's work."""
     binning = binning_for(context.spot_sigma)
-    return Normalisation(options.normalisation).work(binning)
+    return Normalisation(options.normalisation, layer=context.image).work(binning)
 
 
 MEASURE_BRIGHTNESS = Stage("brightness", BrightnessOptions, plan_brightness)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -73,9 +74,13 @@ class Enhancement:
     """Pixels along each axis that the network sees as one: for wide spots."""
     by_noise: bool = False
     """Whether images are scaled by their noise, else by their brightness."""
+    layer: str = IMAGE
+    """The image that is enhanced."""
 
     @classmethod
-    def of(cls, engine: EngineChoice, binning: int = 1) -> Enhancement:
+    def of(
+        cls, engine: EngineChoice, binning: int = 1, layer: str = IMAGE
+    ) -> Enhancement:
         """Return the enhancement whose halo is that of the model's own layers."""
         weights = find_weights(engine.model)
         family = weights.family
@@ -89,13 +94,14 @@ class Enhancement:
         # Between the centres of large pixels, one neighbour more decides.
         rim = reach if binning == 1 else reach + family.grid
         by_noise = family.normalisation == "noise"
-        return cls(engine, rim * binning, family.grid * binning, binning, by_noise)
+        grid = family.grid * binning
+        return cls(engine, rim * binning, grid, binning, by_noise, layer)
 
     def prepare(self, here: BlockContext, agreed: Answers) -> NDArray[np.float32]:
         """Return the normalised window, padded to the grid at the field's far edges."""
         window = here.block.window
         inside = window.grow(0, here.shape)
-        counts = here.read(IMAGE, inside)
+        counts = here.read(self.layer, inside)
         brightness = agreed[BRIGHTNESS]
         if self.by_noise:
             medians = agreed[BACKGROUND][inside.slices[:-2]]
@@ -134,17 +140,19 @@ class Enhancement:
         batched = BatchedWork(self.prepare, self.predict, self.cut)
         scale = (JOINT_NOISE, BACKGROUND) if self.by_noise else (_WIDE_SCALE,)
         agreed: tuple[Key[Any], ...] = (BRIGHTNESS, *scale)
-        enhance = Step(ENHANCED, batched, {IMAGE: self.halo}, agreed=agreed)
-        steps = (enhance,) if self.by_noise else (_WIDEN, enhance)
+        enhance = Step(ENHANCED, batched, {self.layer: self.halo}, agreed=agreed)
+        steps = (enhance,) if self.by_noise else (_widening(self.layer), enhance)
         kept = (Step(KEPT, _as_bytes, {ENHANCED.name: 0}),) if keep else ()
         return Work(
             (*steps, *kept), grid=self.grid, stacks=True, networks=(self.engine,)
         )
 
 
-def _count_contrasts(here: BlockContext, agreed: Answers) -> NDArray[np.int64]:
+def _count_contrasts(
+    here: BlockContext, agreed: Answers, *, layer: str
+) -> NDArray[np.int64]:
     brightness, core = agreed[BRIGHTNESS], here.block.core
-    around = here.pixels(IMAGE, contrasts.REACH)
+    around = here.pixels(layer, contrasts.REACH)
     counts = np.zeros(wavelet.LEVELS + 1, np.int64)
     cut = core.within(around.box)[-2:]
     for plane in _planes(brightness.fill_in(around.values)):
@@ -165,14 +173,15 @@ def _widen(counts: NDArray[np.int64], agreed: Answers) -> Scale:
     return Scale(scale.low, max(scale.high, scale.low + typical))
 
 
-_WIDEN = Step(
-    _CONTRASTS,
-    _count_contrasts,
-    {IMAGE: contrasts.REACH},
-    agreed=(BRIGHTNESS, NOISE),
-    settles=_WIDE_SCALE,
-    finalize=_widen,
-)
+def _widening(layer: str) -> Step:
+    return Step(
+        _CONTRASTS,
+        partial(_count_contrasts, layer=layer),
+        {layer: contrasts.REACH},
+        agreed=(BRIGHTNESS, NOISE),
+        settles=_WIDE_SCALE,
+        finalize=_widen,
+    )
 
 
 def _planes(window: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -249,7 +258,7 @@ def plan_enhance(options: EnhanceOptions, context: RunContext) -> Work:
     engine = choose_engine(options, context)
     if engine.engine != AUTO:
         find_loader(engine.engine)
-    enhancement = Enhancement.of(engine, binning_for(context.spot_sigma))
+    enhancement = Enhancement.of(engine, binning_for(context.spot_sigma), context.image)
     return enhancement.work(keep=options.keep_enhanced)
 
 

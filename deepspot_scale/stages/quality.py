@@ -7,6 +7,8 @@ first mapped to `LEVELS` of them. Nothing here decides what is good enough.
 
 from __future__ import annotations
 
+import operator
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,12 +72,19 @@ QUALITY_SUMS: Key[QualitySums] = Key("quality_sums")
 
 
 def _measure(here: BlockContext, agreed: Answers) -> QualitySums:
-    import cv2
-
     # With one pixel more the Laplacian of the core is that of the whole plane. At the
     # plane's own edge OpenCV repeats the last pixel.
-    box, values = here.pixels(IMAGE, 1)
-    inside = here.block.core.within(box)
+    box, stack = here.pixels(IMAGE, 1)
+    inside = here.block.core.within(box)[-2:]
+    planes = stack.reshape(-1, *stack.shape[-2:])
+    return reduce(operator.add, (_of_plane(p, inside, agreed) for p in planes))
+
+
+def _of_plane(
+    values: NDArray[Any], inside: tuple[slice, ...], agreed: Answers
+) -> QualitySums:
+    import cv2
+
     counts = values[inside]
     limit = _limit(values.dtype, agreed[BRIGHTNESS])
     whole, units = _as_whole(values, agreed[BRIGHTNESS])
@@ -144,7 +153,8 @@ class QualityOptions(StageOptions):
 def plan_quality(_: QualityOptions, __: RunContext) -> Work:
     """Return the stage's work."""
     step = Step(QUALITY_SUMS, _measure, {IMAGE: 1}, agreed=(BRIGHTNESS,))
-    return Work((step,), (Table("quality", QUALITY, (QUALITY_SUMS,), _quality_row),))
+    table = Table("quality", QUALITY, (QUALITY_SUMS,), _quality_row)
+    return Work((step,), (table,), stacks=True)
 
 
 MEASURE_QUALITY = Stage("quality", QualityOptions, plan_quality)

@@ -75,7 +75,8 @@ def by_occasion(table: pd.DataFrame) -> pd.DataFrame:
             f"the table lacks the columns {', '.join(missing)}, so measures of the "
             "same cells cannot be told apart; give the tables as a run has them"
         )
-    return table.assign(z=table["z"].clip(lower=0))
+    plane = table["plane"] if "plane" in table else table["z"]  # spots have a depth
+    return table.assign(z=plane.clip(lower=0))
 
 
 def iter_groups(

@@ -156,14 +156,14 @@ def _planes_of(like: xr.DataArray) -> list[PlaneIdentity]:
 
 def _planes_with_spots(spots: pd.DataFrame) -> list[PlaneIdentity]:
     """Return the planes that have spots, or one nameless plane when none has."""
-    keys = ["row", "column", "field", "t", "channel", "z", "acquisition"]
+    keys = ["row", "column", "field", "t", "channel", "plane", "acquisition"]
     rows = spots[keys].drop_duplicates().to_dict("records")
     found = [
         PlaneIdentity(
             FieldAddress(row["row"], row["column"], row["field"]),
             row["t"],
             row["channel"],
-            row["z"],
+            row["plane"],
             acquisition=row["acquisition"],
         )
         for row in rows
@@ -196,10 +196,11 @@ def _by_plane(
     spots: pd.DataFrame, planes: list[PlaneIdentity]
 ) -> list[tuple[PlaneIdentity, pd.DataFrame]]:
     """Return the planes with their spots; FieldError if a spot is in none of them."""
-    keys = ["t", "channel", "z"]
+    keys = ["t", "channel", "plane"]
     found = [
-        (plane, spots[rows_with(spots, {key: getattr(plane, key) for key in keys})])
+        (plane, spots[rows_with(spots, dict(zip(keys, own, strict=True)))])
         for plane in planes
+        for own in [(plane.t, plane.channel, plane.z)]
     ]
     n_left = len(spots) - sum(len(own) for _, own in found)
     if n_left:

@@ -6,13 +6,21 @@ Nothing here knows plates or files.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from deepspot_scale.blockwise.answers import ENHANCED, IMAGE, PIXEL, REFERENCE
+from deepspot_scale.blockwise.answers import (
+    AVERAGED,
+    ENHANCED,
+    IMAGE,
+    PIXEL,
+    REFERENCE,
+    STEP,
+)
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
@@ -53,8 +61,10 @@ from deepspot_scale.stages.brightness import (
     Normalisation,
 )
 from deepspot_scale.stages.detection.detect import detector_work, find_detector
+from deepspot_scale.stages.detection.volume import VolumeDetector
 from deepspot_scale.stages.enhancement import Enhancement, check_normalisation
 from deepspot_scale.stages.quality import QualityOptions, plan_quality
+from deepspot_scale.stages.volume import StackAverage
 from deepspot_scale.vocabulary import PlaneIdentity
 
 if TYPE_CHECKING:
@@ -77,6 +87,8 @@ def enhance(
     engine: EngineChoice | None = None,
     block: int = DEFAULT_BLOCK,
     spot_sigma: float | None = None,
+    volume: bool = False,
+    sigma_z: float | None = None,
 ) -> xr.DataArray:
     """Make every spot equally bright, by a network.
 
@@ -99,6 +111,12 @@ def enhance(
     spot_sigma
         Standard deviation of the spots in pixels, when it is above the network's
         range (3.5 px): the network then sees binned pixels.
+    volume
+        Take the dimensions z, y and x, which come last, for one stack: it is averaged
+        along z by half a spot, and its brightness is that of the stack. For `detect`
+        with `volume`.
+    sigma_z
+        Standard deviation of a spot along z in planes, for `volume`; None: measured.
 
     Returns
     -------
@@ -129,15 +147,25 @@ def enhance(
     image = check_image(image)
     method = Enhancement.of(engine or EngineChoice(model), binning_for(spot_sigma))
     check_normalisation(method.engine.model, normalisation == Normalisation())
-    brightness = normalisation.work(method.binning)
-    works = {"brightness": brightness, "enhance": method.work()}
-    pipeline = plan_pipeline(works, wanted=(ENHANCED,), block=block)
+    works: dict[str, Work] = {}
+    if volume:
+        works["volume"] = StackAverage(sigma_z).work()
+        method = replace(method, layer=AVERAGED.name)
+        normalisation = replace(normalisation, layer=AVERAGED.name)
+    works["brightness"] = normalisation.work(method.binning)
+    works["enhance"] = method.work()
+    pipeline = plan_pipeline(works, given=(STEP,), wanted=(ENHANCED,), block=block)
     planes = [
-        lift_plane(pipeline, {IMAGE: plane}).layers[ENHANCED.name]
-        for _, plane in iter_planes(image)
+        lift_plane(pipeline, {IMAGE: plane}, _known(image, index)).layers[ENHANCED.name]
+        for index, plane in iter_planes(image, pipeline.axes)
     ]
-    enhanced = stack_planes(planes, image)
+    enhanced = stack_planes(planes, image, pipeline.axes)
     return enhanced.assign_attrs({_ENHANCED_BY: method.engine.model})
+
+
+def _known(image: xr.DataArray, index: dict[str, int]) -> Answers:
+    """Return what the image's coordinates say of a plane or a stack."""
+    return Answers({STEP.name: plane_identity(image, index).z_step_um})
 
 
 def _check_enhanced(here: BlockContext, _: Answers) -> Pixels:
@@ -156,11 +184,24 @@ def _check_enhanced(here: BlockContext, _: Answers) -> Pixels:
     return Pixels(here.wanted, pixels)
 
 
-def detection_pipeline(detector: Detector, block: int = DEFAULT_BLOCK) -> Pipeline:
+def detection_pipeline(
+    detector: Detector, block: int = DEFAULT_BLOCK, *, sigma_z: float | None = None
+) -> Pipeline:
     """Return what finds spots on the layer ``given``, and measures them on ``image``.
 
-    A detector of raw images finds them on ``image`` itself.
+    A detector of raw images finds them on ``image`` itself, one of volumes takes
+    `sigma_z` for the standard deviation of spots along z in planes; None: measured.
     """
+    if isinstance(detector, VolumeDetector):
+        check = Step(ENHANCED, _check_enhanced, {_GIVEN_IMAGE: 0})
+        stack = {
+            "given": Work((check,), stacks=True),
+            "volume": StackAverage(sigma_z).work(),
+            "brightness": Normalisation(layer=AVERAGED.name).work(),
+            "detect": detector_work(detector, ENHANCED.name, "zyx"),
+        }
+        images = (IMAGE, _GIVEN_IMAGE)
+        return plan_pipeline(stack, images=images, given=(STEP,), block=block)
     brightness = Normalisation().work()
     if detector.on == "raw":
         works = {"brightness": brightness, "detect": detector_work(detector, IMAGE)}
@@ -181,6 +222,8 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
     floor: float | None = None,
     min_relative_intensity: float | None = None,
     spot_sigma: float | None = None,
+    volume: bool = False,
+    sigma_z: float | None = None,
 ) -> AnyTable:
     """Find every spot.
 
@@ -212,6 +255,12 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
         too faint; None: the detector's own.
     spot_sigma
         Standard deviation of the spots in pixels, as given to `enhance`.
+    volume
+        Find each spot once in a stack, of which z, y and x are the last dimensions,
+        with its depth (columns ``z`` and ``z_um``). The image is one that `enhance`
+        gave with `volume`, and `raw` stands beside it.
+    sigma_z
+        As given to `enhance`.
 
     Returns
     -------
@@ -238,12 +287,16 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
     >>> detect(image, method="raw")[["y", "x"]].round().to_numpy().tolist()
     [[20.0, 30.0]]
     """
-    detector = find_detector(
-        method or "enhanced",
-        floor=floor,
-        min_relative_intensity=min_relative_intensity,
-        model=_judging_model(image, raw, model),
-    ).binned(binning_for(spot_sigma))
+    if volume:
+        detector = _volume_detector(method, raw, floor, min_relative_intensity)
+    else:
+        detector = find_detector(
+            method or "enhanced",
+            floor=floor,
+            min_relative_intensity=min_relative_intensity,
+            model=_judging_model(image, raw, model),
+        )
+    detector = detector.binned(binning_for(spot_sigma))
     if raw is not None and detector.on == "raw":
         # The range that is measured in raw counts would not be that of `image`.
         raise SettingsError(
@@ -266,16 +319,36 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
         raise FieldError(
             f"raw image has shape {raw.shape}, the image to detect on {image.shape}"
         )
-    pipeline = detection_pipeline(detector, block)
-    pairs = zip(iter_planes(image), iter_planes(raw), strict=True)
+    pipeline = detection_pipeline(detector, block, sigma_z=sigma_z)
+    axes = pipeline.axes
+    pairs = zip(iter_planes(image, axes), iter_planes(raw, axes), strict=True)
     planes = [
         (
-            lift_plane(pipeline, _only_read(pipeline, {IMAGE: c, _GIVEN_IMAGE: p})),
+            lift_plane(
+                pipeline,
+                _only_read(pipeline, {IMAGE: c, _GIVEN_IMAGE: p}),
+                _known(image, index),
+            ),
             plane_identity(image, index),
         )
         for (index, p), (_, c) in pairs
     ]
     return _gather(pipeline, planes)
+
+
+def _volume_detector(
+    method: Any, raw: Any, floor: float | None, min_relative_intensity: float | None
+) -> Detector:
+    if method not in (None, "enhanced") or min_relative_intensity:
+        raise SettingsError(
+            "in a volume spots are found on enhanced planes, and none is left out for "
+            "its intensity; leave method and min_relative_intensity out"
+        )
+    if raw is None:
+        raise SettingsError(
+            "spots of a volume are measured in raw counts; give them as raw"
+        )
+    return VolumeDetector().adjusted(floor)
 
 
 def _judging_model(image: Any, raw: Any, model: str | None) -> str | None:
@@ -361,6 +434,7 @@ def apply(
         identities.append(plane_identity(image, index))
         pixel = pixel_shape(identities[-1].pixel_size_um)
         known = Answers({REFERENCE.name: reference, PIXEL.name: pixel})
+        known[STEP] = identities[-1].z_step_um
         stored = {IMAGE: plane, **labels_over(labels, plane, identities[-1].t)}
         planes.append(lift_plane(pipeline, _only_read(pipeline, stored), known))
     answers = [plane.answers for plane in planes]

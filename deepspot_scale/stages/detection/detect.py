@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 from pydantic import Field
 
-from deepspot_scale.blockwise.answers import ENHANCED, IMAGE
+from deepspot_scale.blockwise.answers import AVERAGED, ENHANCED, IMAGE
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
@@ -31,6 +31,7 @@ from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.binning import binning_for
 from deepspot_scale.networks.weights import find_weights, read_judge
 from deepspot_scale.plugins import DETECTORS, hash_plugin, load_plugin
+from deepspot_scale.stages.detection.volume import VolumeDetector
 from deepspot_scale.stages.detection.wavelet import (
     PRESETS,
     WaveletDetector,
@@ -126,7 +127,7 @@ def _spot_table(agreed: Answers, plane: PlaneIdentity) -> pd.DataFrame:
     return identify(agreed[DETECTED].table, plane, SPOTS)
 
 
-def detector_work(detector: Detector, layer: str) -> Work:
+def detector_work(detector: Detector, layer: str, axes: str = "yx") -> Work:
     """Return the work of a detector on a layer, and what it gives."""
     count = Step(LEFT_OUT, _count_left_out, uses=(DETECTED,))
     large = "peaks dropped because their object is too large"
@@ -140,6 +141,7 @@ def detector_work(detector: Detector, layer: str) -> Work:
             Count("n_faint", faint, LEFT_OUT, _n_faint),
             Count("n_crowded", crowded, LEFT_OUT, _n_crowded),
         ),
+        axes=axes,
     )
 
 
@@ -177,6 +179,8 @@ def plan_detect(options: DetectOptions, context: RunContext) -> Work:
         No such detector, or one that is not for such images.
     """
     enhanced = ENHANCED.name in context.layers
+    if context.image == AVERAGED.name:
+        return _plan_volume(options, context)
     name = options.detector or ("enhanced" if enhanced else "raw")
     detector = find_detector(
         name,
@@ -193,6 +197,27 @@ def plan_detect(options: DetectOptions, context: RunContext) -> Work:
             f"{', '.join(fit)}"
         )
     return detector_work(detector, ENHANCED.name if enhanced else IMAGE)
+
+
+def _plan_volume(options: DetectOptions, context: RunContext) -> Work:
+    """Return the work on a stack."""
+    if options.detector not in (None, "enhanced"):
+        raise SettingsError(
+            f"the detector {options.detector!r} works on planes; leave it out, or "
+            "leave --volume out"
+        )
+    if ENHANCED.name not in context.layers:
+        raise SettingsError(
+            "spots of a volume are found on enhanced planes; leave --no-enhance out"
+        )
+    if options.min_relative_intensity:
+        raise SettingsError(
+            "in a volume no spot is left out for its intensity; leave "
+            "min_relative_intensity out"
+        )
+    detector = VolumeDetector().adjusted(options.floor)
+    detector = detector.binned(binning_for(context.spot_sigma))
+    return detector_work(detector, ENHANCED.name, "zyx")
 
 
 def find_sources(options: DetectOptions) -> Mapping[str, Mapping[str, str]]:

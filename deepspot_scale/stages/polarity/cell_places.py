@@ -39,6 +39,9 @@ from deepspot_scale.stages.polarity.cell_sums import (
     Cells,
     Floats,
     Integers,
+    counts_pixels,
+    flat_box,
+    read_flat,
 )
 from deepspot_scale.vocabulary import N_BINS
 
@@ -146,10 +149,13 @@ def sum_places(
     """
     if cells.sums.labels.size == 0:
         return no_labels(_WIDTH)
-    core, box = here.block.core, here.block.core.grow(REACH + SLACK, here.shape)
-    nuclei = here.read("nuclei", box) if cells.has_nuclei else None
-    window = _Window(box, here.read("cells", box), nuclei)
-    places, pixels = _SpotPlaces.of(spots), _find_cytoplasm(core, window)
+    box = here.block.core.grow(REACH + SLACK, here.shape)
+    nuclei = read_flat(here, "nuclei", box) if cells.has_nuclei else None
+    window = _Window(flat_box(box), read_flat(here, "cells", box), nuclei)
+    places, core = _SpotPlaces.of(spots), flat_box(here.block.core)
+    pixels = find_runs(np.zeros((0, 0), np.int64))
+    if counts_pixels(here.block.core):
+        pixels = _find_cytoplasm(core, window)
     areas = np.zeros((pixels.labels.size, _WIDTH), np.int64)
     distances = np.zeros((2, places.place.size), np.int64)
     row_of, spot_row_of = _rows_of(pixels.labels), _rows_of(places.labels)
@@ -168,7 +174,7 @@ def sum_places(
             areas[row, _PIXEL_DISTANCES] = cell.totals(core)
         if spot_row is not None:
             own = places.of_cell(spot_row)
-            distances[:, own] = cell.at(*places.pixels(own, here.shape))
+            distances[:, own] = cell.at(*places.pixels(own, here.shape[-2:]))
     sums = _sum_spots(places, distances, cells, nucleus_margin)
     return LabelSums(pixels.labels, areas) + LabelSums(places.labels, sums)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.contract import BlockContext
 from deepspot_scale.blockwise.geometry import Box
+from deepspot_scale.errors import FieldError
 from deepspot_scale.kernels.dispersion import Moments
 from deepspot_scale.kernels.distances import PARTS
 from deepspot_scale.kernels.pixel_shape import PixelShape
@@ -148,19 +149,50 @@ def ratio(total: NDArray[Any], n: NDArray[Any]) -> Floats:
     return np.asarray(np.divide(total, n, out=answer, where=n > 0), np.float64)
 
 
+def flat_box(box: Box) -> Box:
+    """Return the rows and columns of a box."""
+    return Box(box.spans[-2:])
+
+
+def counts_pixels(core: Box) -> bool:
+    """Return whether a block counts the pixels of flat cells: in a stack the first."""
+    return all(span.start == 0 for span in core.spans[:-2])
+
+
+def read_flat(here: BlockContext, name: str, box: Box) -> NDArray[Any]:
+    """Return the (y, x) labels of a box, which in a stack are those of all planes.
+
+    Raises FieldError if planes have different labels.
+    """
+    labels = here.read(name, box)
+    if labels.ndim == 2:
+        return labels
+    flat: NDArray[Any] = labels[0]
+    one_plane = labels.strides[0] == 0
+    if not one_plane and any(not np.array_equal(other, flat) for other in labels[1:]):
+        raise FieldError(
+            f"the labels {name} differ from plane to plane, and polarity in a volume "
+            "is measured in flat cells; give labels of one plane, or leave polarity "
+            "out (--no-polarity)"
+        )
+    return flat
+
+
 def sum_outlines(here: BlockContext) -> CellShapes:
     """Return the sums `OUTLINE` of the cells in the block's core."""
-    if not here.read.has("cells"):
-        return CellShapes(no_labels(len(OUTLINE)), False)
-    core = here.block.core
-    cells = here.read("cells", core)
     has_nuclei = here.read.has("nuclei")
+    if not here.read.has("cells") or not counts_pixels(here.block.core):
+        return CellShapes(no_labels(len(OUTLINE)), has_nuclei)
+    core, shape = flat_box(here.block.core), here.shape[-2:]
+    cells = read_flat(here, "cells", here.block.core)
     runs = find_runs(cells)
     sums = np.zeros((runs.labels.size, len(OUTLINE)), np.int64)
     sums[:, :5] = runs.sums(_moments_of_runs(runs, core))
-    sums[:, 8] = runs.sums([_on_border(runs, core, here.shape)])[:, 0]
+    sums[:, 8] = runs.sums([_on_border(runs, core, shape)])[:, 0]
     if has_nuclei:
-        nuclei = find_runs(np.where(here.read("nuclei", core) > 0, cells, 0))
+        nuclei = find_runs(
+            np.where(read_flat(here, "nuclei", here.block.core) > 0, cells, 0)
+        )
         rows = np.searchsorted(runs.labels, nuclei.labels)
         sums[rows, 5:8] = nuclei.sums(_moments_of_runs(nuclei, core)[:3])
     return CellShapes(LabelSums(runs.labels, sums), has_nuclei)

@@ -88,7 +88,7 @@ class PolarityMeasure:
             agreed=(CELL_PLACES,),
         )
         table = Table("cells", CELLS, (CELL_PLACES, SPOT_SUMS), plane_table)
-        return Work((shapes, sums), (table,))
+        return Work((shapes, sums), (table,), stacks=True)
 
     def _sum_spots(self, here: BlockContext, agreed: Answers) -> LabelSums:
         spots = here.answers[ASSIGNED].table

@@ -1,0 +1,180 @@
+"""The stage *volume*: the stack is one image, and its spots have a depth.
+
+The width of the spots along z is measured on the brightest bumps, or given; the stack
+is averaged along z by half of it, and later stages take the averaged stack for their
+image. A dim spot gains half its brightness over the noise by that, and brightness,
+background and noise are those of the stack, never of a plane. Nothing here knows
+networks or how spots are found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from deepspot_scale.blockwise.answers import AVERAGED, IMAGE, STEP, WIDTHS
+from deepspot_scale.blockwise.contract import (
+    Answers,
+    BlockContext,
+    Key,
+    Pixels,
+    RunContext,
+    Stage,
+    StageOptions,
+    Step,
+    Work,
+)
+from deepspot_scale.errors import FieldError
+from deepspot_scale.kernels import peaks, volumes
+from deepspot_scale.kernels.volumes import SpotWidths
+
+MOST_SIGMA_Z = 4.0
+"""Largest standard deviation of spots along z in planes."""
+AVERAGE = 0.5
+"""Standard deviation of the average over planes, as a share of the spot's."""
+_LEAST_SIGMA_Z = 0.5
+_SAMPLE = 256
+"""Bumps whose width is measured: the highest of the field."""
+_LEAST_SNR = 8.0
+"""SNR from which on a bump tells the width of spots."""
+_ENOUGH = 20
+_USUAL_UM = 0.35
+"""Standard deviation of a spot along z in a usual microscope, micrometres."""
+_USUAL = SpotWidths(1.0, 1.4)
+_RING = peaks.RING_REACH
+
+
+class Bumps(NamedTuple):
+    """The highest bumps of some voxels."""
+
+    rows: NDArray[np.float64]
+    """(n, 7): height, z, y, x, SNR, width along z and in the plane."""
+    n_planes: int
+
+    def __add__(self, other: object) -> Bumps:
+        """Keep the highest of both."""
+        if not isinstance(other, Bumps):
+            return NotImplemented
+        rows = np.concatenate([self.rows, other.rows])
+        return Bumps(_highest(rows), max(self.n_planes, other.n_planes))
+
+
+_BUMPS: Key[Bumps] = Key("bumps")
+
+
+def _highest(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    order = np.lexsort((*rows[:, 3:0:-1].T, -rows[:, 0]))
+    return rows[order[:_SAMPLE]]
+
+
+def measure_bumps(here: BlockContext, _: Answers) -> Bumps:
+    """Return the highest bumps of a block's core, with their widths."""
+    box, stack = here.pixels(IMAGE, {"z": 2, "y": _RING, "x": _RING})
+    core = here.block.core.within(box)
+    near = here.block.core.grow({"z": 1, "y": 1, "x": 1}, here.shape).within(box)
+    planes = stack[near[0]]
+    heights = np.stack([volumes.bumps(np.asarray(p, np.float32)) for p in planes])
+    heights = heights[:, near[1], near[2]]
+    inner = tuple(
+        slice(own.start - around.start, own.stop - around.start)
+        for own, around in zip(core, near, strict=True)
+    )
+    could = np.zeros(heights.shape, bool)
+    own = heights[inner]
+    # The highest peaks are among the highest voxels: ten for each of them are enough.
+    n = min(10 * _SAMPLE, own.size - 1)
+    could[inner] = own > np.partition(own.ravel(), own.size - 1 - n)[own.size - 1 - n]
+    found = volumes.find_peaks(heights, could)
+    height = heights[tuple(found.T)].astype(np.float64)
+    found = found + [side.start for side in near]
+    ground, snr = np.zeros(len(found)), np.zeros(len(found))
+    for z in np.unique(found[:, 0]):
+        own_plane = found[:, 0] == z
+        y, x = found[own_plane, 1], found[own_plane, 2]
+        intensity, snr[own_plane] = peaks.photometry(stack[z], y, x, least_noise=0.3)
+        ground[own_plane] = peaks.mean_near(stack[z], y, x) - intensity
+    widths = volumes.measure_widths(stack, found, ground)
+    places = found + [span.start for span in box.spans]
+    rows = np.column_stack([height, places, snr, widths.T])
+    return Bumps(_highest(rows), here.shape[0])
+
+
+@dataclass(frozen=True)
+class StackAverage:
+    """Measures how wide spots are along z, and averages the planes."""
+
+    sigma_z: float | None = None
+    """Standard deviation of a spot in planes; None: measured."""
+
+    def settle(self, found: Bumps, agreed: Answers) -> SpotWidths:
+        """Return the widths of the field's spots.
+
+        Raises FieldError if the field has one plane only.
+        """
+        if found.n_planes < 3:
+            raise FieldError(
+                f"a volume needs a z-stack of 3 planes or more, and the field has "
+                f"{found.n_planes}; leave --volume out"
+            )
+        clear = found.rows[found.rows[:, 4] >= _LEAST_SNR]
+        known = clear[np.isfinite(clear[:, 5:]).all(axis=1)]
+        usual = _usual(agreed[STEP])
+        if len(known) >= _ENOUGH:
+            z, yx = np.median(known[:, 5:], axis=0)
+            usual = SpotWidths(float(z), float(np.sqrt(max(yx**2 - 1 / 12, 0.25))))
+        z = usual.z if self.sigma_z is None else self.sigma_z
+        return SpotWidths(min(max(z, _LEAST_SIGMA_Z), MOST_SIGMA_Z), usual.yx)
+
+    def average(self, here: BlockContext, agreed: Answers) -> Pixels:
+        """Return the averaged planes."""
+        sigma = AVERAGE * agreed[WIDTHS].z
+        box = here.wanted.grow({"z": volumes.planes_reach(sigma)}, here.shape)
+        stack = here.read(IMAGE, box)
+        own = here.wanted.within(box)[0]
+        return Pixels(here.wanted, volumes.average_planes(stack, sigma, own))
+
+    def work(self) -> Work:
+        """Return the steps to `answers.WIDTHS` and `answers.AVERAGED`."""
+        reach = volumes.planes_reach(AVERAGE * MOST_SIGMA_Z)
+        widths = Step(
+            _BUMPS,
+            measure_bumps,
+            {IMAGE: {"z": 2, "y": _RING, "x": _RING}},
+            agreed=(STEP,),
+            settles=WIDTHS,
+            finalize=self.settle,
+        )
+        average = Step(AVERAGED, self.average, {IMAGE: {"z": reach}}, agreed=(WIDTHS,))
+        return Work((widths, average), axes="zyx", image=AVERAGED.name)
+
+
+def _usual(step: Any) -> SpotWidths:
+    if step is None or not np.isfinite(step) or step <= 0:
+        return _USUAL
+    return _USUAL._replace(z=_USUAL_UM / float(step))
+
+
+class VolumeOptions(StageOptions):
+    """Whether a z-stack is taken as a volume, every spot once and with its depth."""
+
+    use: bool = Field(
+        default=False, description="Find spots in the z-stack, not in one plane of it."
+    )
+    sigma_z: float | None = Field(
+        default=None,
+        gt=0,
+        le=MOST_SIGMA_Z,
+        description="Standard deviation of a spot along z in planes; none: measured.",
+    )
+
+
+def plan_volume(options: VolumeOptions, _: RunContext) -> Work:
+    """Return the stage's work."""
+    return StackAverage(options.sigma_z).work()
+
+
+VOLUME = Stage("volume", VolumeOptions, plan_volume)
