@@ -194,7 +194,7 @@ def _take_former(values: dict[str, Any]) -> None:
 
 
 METHOD = StageFlags(
-    ("project", "spot_sigma", "block"), ("brightness", "enhance", "detect")
+    ("project", "spot_sigma", "block"), ("volume", "brightness", "enhance", "detect")
 )
 """How spots are found."""
 

@@ -10,10 +10,13 @@ Nothing here knows blocks, fields or tables.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from deepspot_scale.kernels.peaks import mean_near
 
 Index = NDArray[np.int64]
 Real = NDArray[np.float64]
@@ -31,7 +34,7 @@ FIT_REACH: Final = 2
 """Voxels to each side that a fit reads along each axis."""
 _FIT_STEPS: Final = 6
 _MOST_STEP: Final = 0.5
-_FARTHEST: Final = 1.3
+FARTHEST: Final = 1.3
 """Voxels along an axis that a fit may move a spot: farther it has gone astray."""
 _PIXEL_VARIANCE: Final = 1 / 12
 """What the width of a pixel adds to a spot's variance."""
@@ -126,54 +129,100 @@ class SpotWidths(NamedTuple):
     """In pixels, before the pixel's own width is added."""
 
 
-class Fits(NamedTuple):
-    """Places of n spots."""
-
-    z: Real
-    y: Real
-    x: Real
+def light_reach(width: SpotWidths) -> tuple[int, int, int]:
+    """Return the voxels along each axis at which a spot's light reaches a fit."""
+    z, yx = (FIT_REACH + int(np.ceil(3 * sigma)) for sigma in width)
+    return z, yx, yx
 
 
 def fit_places(
     stack: NDArray[np.generic], peaks: Index, origin: Index, width: SpotWidths
-) -> Fits:
-    """Return where a Gaussian of known width fits best around each peak.
+) -> Real:
+    """Return where a Gaussian of known width fits best around each peak, (n, 3).
 
     The fit has a height, a background and three coordinates (Gauss and Newton, on
-    5 x 5 x 5 voxels of the raw stack). A fit that moves away keeps its peak's voxel.
+    5 x 5 x 5 voxels of the raw stack). It is done twice, the second time without the
+    light of the other spots as the first fit has them. A fit that moves away keeps its
+    peak's voxel.
 
     Parameters
     ----------
     stack
         Raw counts (z, y, x) of a window.
     peaks
-        (n, 3) voxels of the window.
+        (n, 3) voxels of the window, in reading order.
     origin
         (3,), the window's first voxel in the field; answers are places in the field.
     width
         Of a spot.
     """
-    n = len(peaks)
     sigmas = np.array([width.z, *[np.hypot(width.yx, _PIXEL_VARIANCE**0.5)] * 2])
     reaches = [min(FIT_REACH, size - 1) for size in stack.shape]
     offsets = [np.arange(-reach, reach + 1) for reach in reaches]
     grid = np.stack(np.meshgrid(*offsets, indexing="ij"), axis=-1).reshape(-1, 3)
-    corners = np.array([len(each) // 2 for each in offsets])
+    corner = np.array([len(each) // 2 for each in offsets])
     counts, there = _gather(stack, peaks, grid)
-    off = np.zeros((3, n))
-    for _ in range(_FIT_STEPS):
-        profiles = []
-        for axis, (sigma, along) in enumerate(zip(sigmas, offsets, strict=True)):
+    fit = _Fit(counts, there, grid + corner, offsets, sigmas)
+    off, height = fit.solve()
+    clean = _without_others(fit, peaks, off, height, light_reach(width))
+    off, _ = clean.solve()
+    return np.asarray(peaks + origin + off.T, np.float64)
+
+
+class _Fit(NamedTuple):
+    """The voxels around n peaks."""
+
+    counts: list[Real]
+    """(n,) at each voxel of the grid."""
+    there: list[NDArray[np.bool_]]
+    places: Index
+    """(k, 3), index of each voxel of the grid along each axis."""
+    offsets: list[Index]
+    """Voxels along each axis, from the peak."""
+    sigmas: Real
+
+    def profiles(self, off: Real) -> list[tuple[Real, Real]]:
+        """Return distance in sigmas and light along each axis, (voxels, n) each."""
+        answer = []
+        for axis, (sigma, along) in enumerate(
+            zip(self.sigmas, self.offsets, strict=True)
+        ):
             away = (along[:, None] - off[axis]) / sigma
-            profiles.append((away, np.exp(-0.5 * away**2)))
-        step = _fit_step(counts, there, grid + corners, profiles, sigmas)
-        off += np.clip(step, -_MOST_STEP, _MOST_STEP)
-    astray = (~np.isfinite(off) | (np.abs(off) > _FARTHEST)).any(axis=0)
-    off[:, astray] = 0.0
-    flat = [axis for axis, size in enumerate(stack.shape) if size == 1]
-    off[flat] = 0.0
-    places = peaks.T + origin[:, None] + off
-    return Fits(*places)
+            answer.append((away, np.exp(-0.5 * away**2)))
+        return answer
+
+    def solve(self) -> tuple[Real, Real]:
+        """Return the (3, n) offsets from the peaks and the (n,) heights."""
+        n = self.counts[0].size
+        off = np.zeros((3, n))
+        for _ in range(_FIT_STEPS):
+            step, _ = _fit_step(self, self.profiles(off))
+            off += np.clip(step, -_MOST_STEP, _MOST_STEP)
+        off[:, (~np.isfinite(off) | (np.abs(off) > FARTHEST)).any(axis=0)] = 0.0
+        off[[len(along) == 1 for along in self.offsets]] = 0.0
+        _, height = _fit_step(self, self.profiles(off))
+        return off, np.maximum(height, 0)
+
+
+def _without_others(
+    fit: _Fit, peaks: Index, off: Real, height: Real, reach: tuple[int, int, int]
+) -> _Fit:
+    """Return the voxels around each peak without the light of other spots."""
+    n = len(peaks)
+    if n < 2:
+        return fit
+    tree = KDTree(peaks / np.array(reach))
+    pairs = tree.query_pairs(1.0, p=np.inf, output_type="ndarray")
+    own, other = np.concatenate([pairs, pairs[:, ::-1]]).T
+    order = np.lexsort((other, own))  # sums in this order, whatever the window
+    own, other = own[order], other[order]
+    away = (peaks[other] - peaks[own]).T + off[:, other]
+    profiles = fit.profiles(away)
+    counts = []
+    for value, (z, y, x) in zip(fit.counts, fit.places, strict=True):
+        light = profiles[0][1][z] * profiles[1][1][y] * profiles[2][1][x]
+        counts.append(value - np.bincount(own, light * height[other], n))
+    return fit._replace(counts=counts)
 
 
 def _gather(
@@ -191,17 +240,12 @@ def _gather(
     return counts, there
 
 
-def _fit_step(
-    counts: list[Real],
-    there: list[NDArray[np.bool_]],
-    places: Index,
-    profiles: list[tuple[Real, Real]],
-    sigmas: Real,
-) -> Real:
-    """Return the (3, n) steps to the best places, all else held.
+def _fit_step(fit: _Fit, profiles: list[tuple[Real, Real]]) -> tuple[Real, Real]:
+    """Return the (3, n) steps to the best places, and the (n,) heights here.
 
     Sums go voxel by voxel, so that a spot's numbers do not depend on other spots.
     """
+    counts, there, places, _, sigmas = fit
     n = counts[0].size
     ones, shape, square, light, both = (np.zeros(n) for _ in range(5))
     shapes = []
@@ -215,7 +259,7 @@ def _fit_step(
         both += known * bell * value
     spread = ones * square - shape * shape
     spread = np.where(spread > 0, spread, np.inf)
-    height = (ones * both - shape * light) / spread
+    height: Real = (ones * both - shape * light) / spread
     ground = (square * light - shape * both) / spread
     normal, right = np.zeros((5, 5, n)), np.zeros((5, n))
     for value, known, bell, at in zip(counts, there, shapes, places, strict=True):
@@ -229,7 +273,7 @@ def _fit_step(
             right[i] += one * rest
             for j in range(i + 1):
                 normal[i, j] += one * row[j]
-    return _solve(normal, right)[2:]
+    return _solve(normal, right)[2:], height
 
 
 def _solve(normal: Real, right: Real) -> Real:
@@ -255,38 +299,82 @@ def _solve(normal: Real, right: Real) -> Real:
     return np.where(np.isfinite(answer), answer, 0.0)
 
 
+def are_double(places: Real, rank: NDArray[np.generic], width: SpotWidths) -> Any:
+    """Return which of some spots are the same as one of a higher rank.
+
+    Two (n, 3) places within one standard deviation of each other are those of one spot.
+    Of equal ranks the later one is higher.
+    """
+    double = np.zeros(len(places), bool)
+    if len(places) < 2:
+        return double
+    scaled = places / (width.z, width.yx, width.yx)
+    one, other = KDTree(scaled).query_pairs(1.0, output_type="ndarray").T
+    lower = np.where(rank[one] > rank[other], other, one)  # the first index is smaller
+    double[lower] = True
+    return double
+
+
 # -- the width of spots ----------------------------------------------------------------
 
+PROFILE_REACH: Final = 8
+"""Planes to each side that tell the width along z."""
+_SIGMAS: Final = np.exp(np.linspace(np.log(0.4), np.log(4.5), 121))
 
-def measure_widths(stack: NDArray[np.generic], peaks: Index, ground: Real) -> Real:
-    """Return the (2, n) standard deviations along z and in the plane; NaN: not told.
 
-    From three points along each axis through a peak, as of a Gaussian above a known
-    background; of z the points are means of 3 x 3 pixels, of y and x of three planes.
-    A peak next to the stack's end tells nothing.
+def profile_along_z(stack: NDArray[np.generic], peaks: Index, ground: Real) -> Real:
+    """Return the light of n peaks in the planes around, (n, 17); NaN: no such plane.
+
+    It is the mean of 3 x 3 pixels above the ground of the peak's own plane.
     """
-    sizes = np.array(stack.shape)
-    inner = ((peaks > 1) & (peaks < sizes - 2)).all(axis=1)
-    at = np.clip(peaks, 1, sizes - 2)
-    flat = np.ascontiguousarray(stack).ravel()
-
-    def mean(offsets: list[tuple[int, int, int]]) -> Real:
-        total = np.zeros(len(at))
-        for offset in offsets:
-            there = np.clip(at + np.array(offset), 0, sizes - 1)
-            total += flat[np.ravel_multi_index(tuple(there.T), stack.shape)]
-        return total / len(offsets) - ground
-
-    side = (-1, 0, 1)
-    along_z = [mean([(z, y, x) for y in side for x in side]) for z in side]
-    along_y = [mean([(z, y, 0) for z in side]) for y in side]
-    along_x = [mean([(z, 0, x) for z in side]) for x in side]
-    yx = [_width(*values) ** 2 for values in (along_y, along_x)]
-    widths = np.stack([_width(*along_z), np.sqrt((yx[0] + yx[1]) / 2)])
-    return np.where(inner, widths, np.nan)
+    planes = np.arange(-PROFILE_REACH, PROFILE_REACH + 1)
+    answer = np.full((len(peaks), planes.size), np.nan)
+    for column, off in enumerate(planes):
+        z = peaks[:, 0] + off
+        for plane in np.unique(z[(z >= 0) & (z < len(stack))]):
+            here = np.flatnonzero(z == plane)
+            y, x = peaks[here, 1], peaks[here, 2]
+            answer[here, column] = mean_near(stack[plane], y, x) - ground[here]
+    return answer
 
 
-def _width(before: Real, at: Real, after: Real) -> Real:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        bend = 2 * np.log(at) - np.log(before) - np.log(after)
-        return np.where(bend > 0, 1 / np.sqrt(bend), np.nan)
+def width_along_z(profiles: Real, *, with_peak: bool) -> tuple[float, float]:
+    """Return the standard deviation of a Gaussian in planes, and what tells of it.
+
+    It is fitted to the medians of the profiles at each distance, which a few bright
+    or crowded peaks do not move. Peaks that were chosen for their height are higher by
+    their noise than their neighbours tell: `with_peak` says whether that is little. The
+    second number is the light one plane away, as a share of the peak's.
+    """
+    distance = np.arange(PROFILE_REACH + 1)
+    light = np.array(
+        [
+            np.nanmedian(profiles[:, [PROFILE_REACH - k, PROFILE_REACH + k]])
+            for k in distance
+        ]
+    )
+    used = distance >= (0 if with_peak else 1)
+    bells = np.exp(-0.5 * (distance[used] / _SIGMAS[:, None]) ** 2)
+    heights = (bells * light[used]).sum(axis=1) / (bells**2).sum(axis=1)
+    errors = ((light[used] - heights[:, None] * bells) ** 2).sum(axis=1)
+    best = int(np.argmin(np.where(heights > 0, errors, np.inf)))
+    return float(_SIGMAS[best]), float(light[1] / light[0]) if light[0] > 0 else 0.0
+
+
+def width_in_plane(stack: NDArray[np.generic], peaks: Index, ground: Real) -> Real:
+    """Return the (n,) standard deviations in the plane, in pixels; NaN: not told.
+
+    From three pixels along y and along x, as of a Gaussian above a known ground.
+    """
+    sizes = np.array(stack.shape[1:])
+    y, x = (np.clip(peaks[:, n], 1, sizes[n - 1] - 2) for n in (1, 2))
+    z, squares = peaks[:, 0], np.zeros(len(peaks))
+    for dy, dx in ((1, 0), (0, 1)):
+        before, at, after = (
+            stack[z, y + k * dy, x + k * dx].astype(np.float64) - ground
+            for k in (-1, 0, 1)
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            bend = 2 * np.log(at) - np.log(before) - np.log(after)
+            squares += np.where(bend > 0, 1 / bend, np.nan) / 2
+    return np.sqrt(squares)

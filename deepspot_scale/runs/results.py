@@ -32,7 +32,6 @@ from deepspot_scale.tables import as_table, empty_table, join_tables
 from deepspot_scale.vocabulary import (
     DONE,
     FAILED,
-    OCCASION,
     SPOTS,
     SUMMARIES,
     Column,
@@ -40,8 +39,10 @@ from deepspot_scale.vocabulary import (
     same_well,
 )
 
+_PLANE_OF_SPOTS = ("acquisition", "t", "plane")
+"""The columns `OCCASION` as spots have them, whose z is a depth."""
 _SPOT_COUNTS = (
-    *(column for column in SPOTS if column.name in {*ADDRESS, *OCCASION, "channel"}),
+    *(c for c in SPOTS if c.name in {*ADDRESS, *_PLANE_OF_SPOTS, "channel"}),
     Column("n_spots", "int64", "spots found"),
 )
 
@@ -190,8 +191,8 @@ class RunResults:
         return join_tables(parts, self._columns(name, columns))
 
     def count_spots(self) -> pd.DataFrame:
-        """Return address, occasion, channel and n_spots of each image with spots."""
-        own = [*OCCASION, "channel"]
+        """Return address, plane, channel and n_spots of each image with spots."""
+        own = [*_PLANE_OF_SPOTS, "channel"]
         keys = [*ADDRESS, *own]
         counts = [
             table.groupby(keys, as_index=False).size()

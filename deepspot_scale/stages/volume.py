@@ -34,25 +34,30 @@ from deepspot_scale.kernels.volumes import SpotWidths
 
 MOST_SIGMA_Z = 4.0
 """Largest standard deviation of spots along z in planes."""
+WIDEST = 3.5
+"""Largest standard deviation of a spot in the plane, pixels: the network's."""
 AVERAGE = 0.5
 """Standard deviation of the average over planes, as a share of the spot's."""
 _LEAST_SIGMA_Z = 0.5
 _SAMPLE = 256
 """Bumps whose width is measured: the highest of the field."""
-_LEAST_SNR = 8.0
-"""SNR from which on a bump tells the width of spots."""
-_ENOUGH = 20
+_FIRST, _SHARE = 16, 0.5
+"""Of these, bumps that are lower than this share of the sixteenth are noise."""
+_CLEAR_SNR, _LEAST_LIGHT = 8.0, 0.25
+"""The width is known from bumps of this SNR, or from those that have this share of
+their light one plane away: noise has none there."""
 _USUAL_UM = 0.35
 """Standard deviation of a spot along z in a usual microscope, micrometres."""
 _USUAL = SpotWidths(1.0, 1.4)
 _RING = peaks.RING_REACH
+_AROUND = {"z": volumes.PROFILE_REACH, "y": _RING, "x": _RING}
 
 
 class Bumps(NamedTuple):
     """The highest bumps of some voxels."""
 
     rows: NDArray[np.float64]
-    """(n, 7): height, z, y, x, SNR, width along z and in the plane."""
+    """(n, 6 + 17): height, z, y, x, SNR, width in the plane, profile along z."""
     n_planes: int
 
     def __add__(self, other: object) -> Bumps:
@@ -73,7 +78,7 @@ def _highest(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def measure_bumps(here: BlockContext, _: Answers) -> Bumps:
     """Return the highest bumps of a block's core, with their widths."""
-    box, stack = here.pixels(IMAGE, {"z": 2, "y": _RING, "x": _RING})
+    box, stack = here.pixels(IMAGE, _AROUND)
     core = here.block.core.within(box)
     near = here.block.core.grow({"z": 1, "y": 1, "x": 1}, here.shape).within(box)
     planes = stack[near[0]]
@@ -97,9 +102,10 @@ def measure_bumps(here: BlockContext, _: Answers) -> Bumps:
         y, x = found[own_plane, 1], found[own_plane, 2]
         intensity, snr[own_plane] = peaks.photometry(stack[z], y, x, least_noise=0.3)
         ground[own_plane] = peaks.mean_near(stack[z], y, x) - intensity
-    widths = volumes.measure_widths(stack, found, ground)
+    profile = volumes.profile_along_z(stack, found, ground)
+    width = volumes.width_in_plane(stack, found, ground)
     places = found + [span.start for span in box.spans]
-    rows = np.column_stack([height, places, snr, widths.T])
+    rows = np.column_stack([height, places, snr, width, profile])
     return Bumps(_highest(rows), here.shape[0])
 
 
@@ -120,13 +126,19 @@ class StackAverage:
                 f"a volume needs a z-stack of 3 planes or more, and the field has "
                 f"{found.n_planes}; leave --volume out"
             )
-        clear = found.rows[found.rows[:, 4] >= _LEAST_SNR]
-        known = clear[np.isfinite(clear[:, 5:]).all(axis=1)]
-        usual = _usual(agreed[STEP])
-        if len(known) >= _ENOUGH:
-            z, yx = np.median(known[:, 5:], axis=0)
-            usual = SpotWidths(float(z), float(np.sqrt(max(yx**2 - 1 / 12, 0.25))))
-        z = usual.z if self.sigma_z is None else self.sigma_z
+        rows, usual = found.rows, _usual(agreed[STEP])
+        rows = rows[rows[:, 0] >= _SHARE * rows[min(_FIRST, len(rows)) - 1, 0]]
+        clear = float(np.median(rows[:, 4])) >= _CLEAR_SNR
+        z, light = volumes.width_along_z(rows[:, 6:], with_peak=clear)
+        known = rows[np.isfinite(rows[:, 5]), 5]
+        if clear and known.size:
+            yx = float(np.median(known))
+            usual = usual._replace(
+                yx=min(float(np.sqrt(max(yx**2 - 1 / 12, 0.25))), WIDEST)
+            )
+        if not clear and light < _LEAST_LIGHT:
+            z = usual.z
+        z = z if self.sigma_z is None else self.sigma_z
         return SpotWidths(min(max(z, _LEAST_SIGMA_Z), MOST_SIGMA_Z), usual.yx)
 
     def average(self, here: BlockContext, agreed: Answers) -> Pixels:
@@ -143,7 +155,7 @@ class StackAverage:
         widths = Step(
             _BUMPS,
             measure_bumps,
-            {IMAGE: {"z": 2, "y": _RING, "x": _RING}},
+            {IMAGE: _AROUND},
             agreed=(STEP,),
             settles=WIDTHS,
             finalize=self.settle,

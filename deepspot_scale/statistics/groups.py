@@ -69,14 +69,15 @@ def by_occasion(table: pd.DataFrame) -> pd.DataFrame:
     SettingsError
         The table does not say of which acquisition, time point or plane a row is.
     """
+    if "plane" in table:  # spots, whose z is a depth
+        table = table.assign(z=table["plane"])
     missing = [name for name in OCCASION if name not in table]
     if missing:
         raise SettingsError(
             f"the table lacks the columns {', '.join(missing)}, so measures of the "
             "same cells cannot be told apart; give the tables as a run has them"
         )
-    plane = table["plane"] if "plane" in table else table["z"]  # spots have a depth
-    return table.assign(z=plane.clip(lower=0))
+    return table.assign(z=table["z"].clip(lower=0))
 
 
 def iter_groups(

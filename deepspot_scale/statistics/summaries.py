@@ -56,9 +56,9 @@ def summarise_groups(
     channels
         The run's channels; each well has a row for each, at each time point.
     spots
-        Columns row, column, field, acquisition, t, z, channel, n_spots: how many spots
-        each image of a field has. Needed only where fields have several, since `fields`
-        counts them together.
+        Columns row, column, field, acquisition, t, plane, channel, n_spots: how many
+        spots each image of a field has. Needed only where fields have several, since
+        `fields` counts them together.
     index
         How polarity is measured; `SectorIndex()` when None.
 

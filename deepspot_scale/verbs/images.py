@@ -79,7 +79,7 @@ _ROUNDING = 1e-3
 """What float16 rounds near 1; a larger excess over [0, 1] is not from rounding."""
 
 
-def enhance(
+def enhance(  # noqa: PLR0913 - how it is scaled, run and cut
     image: xr.DataArray,
     *,
     model: str = DEFAULT_MODEL,

@@ -9,10 +9,11 @@ plates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +30,23 @@ from deepspot_scale.blockwise.geometry import Box
 from deepspot_scale.blockwise.spots import DETECTED, Spots, order_spots, spot_table
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels import peaks, volumes, wavelet
-from deepspot_scale.stages.volume import MOST_SIGMA_Z
+from deepspot_scale.kernels.volumes import SpotWidths
+from deepspot_scale.stages.volume import MOST_SIGMA_Z, WIDEST
 
 CERTAINTY: Final = 0.8
 """Standard deviation of the certainty's average along z, as a share of the spot's."""
 BUMP: Final = 0.33
 """The same of the average before the bump, beside that which the stack has."""
 _RING: Final = peaks.RING_REACH
-_AROUND: Final = dict.fromkeys("zyx", 1)
+_DOUBLE: Final = math.ceil(MOST_SIGMA_Z + 2 * volumes.FARTHEST)
+"""Voxels around a peak in which another may be of the same spot."""
+_LIGHT: Final = dict(
+    zip("zyx", volumes.light_reach(SpotWidths(MOST_SIGMA_Z, WIDEST)), strict=True)
+)
+_FOUND: Final = {axis: _DOUBLE + reach for axis, reach in _LIGHT.items()}
+"""Voxels around a core in which spots decide about its own."""
+_AROUND: Final = {axis: reach + 1 for axis, reach in _FOUND.items()}
+_FIT: Final = {axis: reach + volumes.FIT_REACH for axis, reach in _FOUND.items()}
 
 Whole = NDArray[np.float32]
 
@@ -71,20 +81,40 @@ class VolumeDetector:
 
     def steps(self, layer: str) -> tuple[Step, ...]:
         """Return the step that gives `DETECTED`, by the enhanced planes in `layer`."""
-        z = 1 + volumes.planes_reach(CERTAINTY * MOST_SIGMA_Z)
-        z_bump = 1 + volumes.planes_reach(BUMP * MOST_SIGMA_Z)
+        around = _AROUND["z"]
+        z = around + volumes.planes_reach(CERTAINTY * MOST_SIGMA_Z)
+        z_bump = around + volumes.planes_reach(BUMP * MOST_SIGMA_Z)
+        near, ring = _AROUND["y"], max(_RING, _AROUND["y"] + volumes.BUMP_REACH)
         find = Step(
             DETECTED,
             _Find(self.floor, layer),
             {
-                layer: {"z": z, "y": 1, "x": 1},
-                AVERAGED.name: {"z": z_bump, "y": _RING, "x": _RING},
-                IMAGE: dict.fromkeys("zyx", volumes.FIT_REACH),
+                layer: {"z": z, "y": near, "x": near},
+                AVERAGED.name: {"z": z_bump, "y": ring, "x": ring},
+                IMAGE: _FIT,
             },
             agreed=(BRIGHTNESS, WIDTHS),
             finalize=order_spots,
         )
         return (find,)
+
+
+class _Peaks(NamedTuple):
+    """Peaks of a block's core."""
+
+    at: NDArray[np.int64]
+    """(n, 3) voxels of the field."""
+    places: NDArray[np.float64]
+    """(n, 3) between voxels."""
+    certainty: NDArray[np.float32]
+    """(n,), of 65535."""
+    area: NDArray[np.int64]
+    """(n,) pixels of the 3 x 3 in the peak's plane that are certain."""
+
+    def only(self, chosen: NDArray[np.bool_]) -> _Peaks:
+        """Return some of them."""
+        at, places, certainty, area = (values[chosen] for values in self)
+        return _Peaks(at, places, certainty, area)  # type: ignore[arg-type]  # as here
 
 
 @dataclass(frozen=True)
@@ -95,40 +125,45 @@ class _Find:
     layer: str
 
     def __call__(self, here: BlockContext, agreed: Answers) -> Spots:
-        at, certainty, area = self._find_peaks(here, agreed)
+        found = self._find_peaks(here, agreed)
         box, stack = here.pixels(AVERAGED.name, {"y": _RING, "x": _RING})
-        brightness, n_cut = agreed[BRIGHTNESS], 0
+        brightness, at = agreed[BRIGHTNESS], found.at - _corner(box)
+        n_cut = 0
         if brightness.fill is not None:
             beside = partial(_beside, value=brightness.fill)
-            cut = _by_plane(beside, stack, at - _corner(box))[0] > 0
-            at, certainty, area = at[~cut], certainty[~cut], area[~cut]
-            n_cut = int(cut.sum())
+            cut = _by_plane(beside, stack, at)[0] > 0
+            found, at, n_cut = found.only(~cut), at[~cut], int(cut.sum())
         measure = partial(peaks.photometry, least_noise=brightness.least_noise)
-        intensity, snr = _by_plane(measure, stack, at - _corner(box))
-        around, raw = here.pixels(IMAGE, dict.fromkeys("zyx", volumes.FIT_REACH))
-        corner = _corner(around)
-        places = volumes.fit_places(raw, at - corner, corner, agreed[WIDTHS])
-        return Spots(spot_table(area, places, certainty, intensity, snr), 0, n_cut)
+        intensity, snr = _by_plane(measure, stack, at)
+        value = found.certainty / np.float32(wavelet.LEVELS)
+        table = spot_table(found.area, (*found.places.T,), value, intensity, snr)
+        return Spots(table, 0, n_cut)
 
-    def _find_peaks(self, here: BlockContext, agreed: Answers) -> tuple[Any, Any, Any]:
-        """Return voxels of the core that are spots, certainties, and pixels of each."""
-        sigma, core = agreed[WIDTHS].z, here.block.core
+    def _find_peaks(self, here: BlockContext, agreed: Answers) -> _Peaks:
+        """Return the voxels of the core that are spots."""
+        widths, core = agreed[WIDTHS], here.block.core
         near = core.grow(_AROUND, here.shape)
-        certain = self._certainty(here, near, CERTAINTY * sigma)
-        bump = _bumps(here, near, agreed[BRIGHTNESS], BUMP * sigma)
+        certain = self._certainty(here, near, CERTAINTY * widths.z)
+        bump = _bumps(here, near, agreed[BRIGHTNESS], BUMP * widths.z)
+        response = np.multiply(certain, np.sqrt(bump, out=bump), out=bump)
         least = max(self.floor * wavelet.LEVELS, 1.0)
-        could, own = np.zeros(certain.shape, bool), core.within(near)
+        could = np.zeros(certain.shape, bool)
+        own = core.grow(_FOUND, here.shape).within(near)
         could[own] = certain[own] >= least
-        at = volumes.find_peaks(certain * np.sqrt(bump, out=bump), could)
-        value = certain[tuple(at.T)] / np.float32(wavelet.LEVELS)
+        at = volumes.find_peaks(response, could)
+        around, raw = here.pixels(IMAGE, _FIT)
+        to_raw = _corner(near) - _corner(around)
+        places = volumes.fit_places(raw, at + to_raw, _corner(around), widths)
+        rank = response[tuple(at.T)]
+        keep = ~volumes.are_double(places, rank, widths)
+        inner = np.array([[s.start, s.stop] for s in core.spans]).T - _corner(near)
+        keep &= ((at >= inner[0]) & (at < inner[1])).all(axis=1)
+        at, places = at[keep], places[keep]
         area = np.zeros(len(at), np.int64)
-        for off in np.ndindex(3, 3):
-            y, x = at[:, 1] + off[0] - 1, at[:, 2] + off[1] - 1
-            inside = (y >= 0) & (y < certain.shape[1]) & (x >= 0)
-            inside &= x < certain.shape[2]
-            y, x = y.clip(0, certain.shape[1] - 1), x.clip(0, certain.shape[2] - 1)
-            area += inside & (certain[at[:, 0], y, x] >= least)
-        return at + _corner(near), value, area
+        padded = np.pad(certain >= least, [(0, 0), (1, 1), (1, 1)])
+        for dy, dx in np.ndindex(3, 3):
+            area += padded[at[:, 0], at[:, 1] + dy, at[:, 2] + dx]
+        return _Peaks(at + _corner(near), places, certain[tuple(at.T)], area)
 
     def _certainty(self, here: BlockContext, near: Box, sigma: float) -> Whole:
         """Return certainty averaged along z, of 65535."""
