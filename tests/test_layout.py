@@ -86,6 +86,7 @@ TESTED_ELSEWHERE = {
     "simulation.camera": "noise and files in simulation/test_broad.py",
     "simulation.wound_assay": "truth and image agree in test_demo.py",
     "stages.detection.wavelet": "with its stage in stages/detection/test_detect.py",
+    "stages.volume": "with its detector in stages/detection/test_volume.py",
     "stages.polarity.cell_places": "with its stage in stages/polarity/test_measure.py",
     "stages.polarity.cell_sums": "with its stage in stages/polarity/test_measure.py",
     "statistics.groups": "called by every summary in statistics/test_summaries.py",

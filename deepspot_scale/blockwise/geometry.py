@@ -33,6 +33,9 @@ DEFAULT_BLOCK = 2560
 """Largest edge of a window in pixels: a usual camera's field is then one block."""
 MOST_PLANES = 64
 """Largest edge of a window along axes other than y and x."""
+MOST_VOXELS = 1 << 26
+"""Largest window of several planes: more of them make its edges along y and x shorter,
+as far as three halos, so that a worker's memory does not grow with the planes."""
 
 Margin = int | Mapping[str, int]
 """Pixels around a box: along y and x, or by axis."""
@@ -214,8 +217,9 @@ def plan_blocks(
     shape
         The field's pixels along each of `axes`.
     block
-        Largest edge of a window along y and x in pixels; rounded down to the grid.
-        Along other axes it is `MOST_PLANES` and two halos.
+        Largest edge of a window along y and x in pixels; rounded down to the grid, and
+        smaller in a stack, see `MOST_VOXELS`. Along other axes it is `MOST_PLANES` and
+        two halos.
     halo
         Pixels needed around a core; rounded up to the grid.
     grid
@@ -228,6 +232,13 @@ def plan_blocks(
     SettingsError
         The block leaves no room for a core between two halos.
     """
+    planes = math.prod(
+        min(length, MOST_PLANES + 2 * margin_along(halo, axis))
+        for axis, length in zip(axes, shape, strict=True)
+        if axis not in "yx"
+    )
+    widest = max(margin_along(halo, axis) for axis in "yx")
+    block = min(block, max(math.isqrt(MOST_VOXELS // planes), 3 * widest + 2 * grid))
     cut = [
         _cut_axis(length, block, margin_along(halo, axis), grid)
         if axis in "yx"

@@ -51,11 +51,11 @@ def simulate_stack(kind: StackKind = StackKind(), seed: int = 0) -> Truth:
     heights = kind.peak * noise * share
     sigmas = np.broadcast_to(kind.sigma, points.shape)
     light = np.full(kind.shape, kind.background)
-    for z, plane in enumerate(light):  # a plane is seen where it lies, not integrated
+    for z in range(len(light)):  # a plane is seen where it lies, not integrated
         height = heights * np.exp(-0.5 * ((z - points[:, 0]) / kind.sigma[0]) ** 2)
         near = np.abs(z - points[:, 0]) <= 4 * kind.sigma[0]
         own = points[near, 1:], height[near], sigmas[near, 1:]
-        plane += render_spots(kind.shape[1:], *own)
+        light[z] += render_spots(kind.shape[1:], *own)
     counts = rng.poisson(light) + rng.normal(0, kind.read_noise, kind.shape)
     image = np.clip(np.rint(counts), 0, 65535).astype(np.float32)
     return Truth(image, points, heights / noise, np.sqrt(sigmas[:, 1:].prod(axis=1)))

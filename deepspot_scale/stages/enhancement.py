@@ -38,6 +38,7 @@ from deepspot_scale.blockwise.contract import (
     Step,
     Work,
 )
+from deepspot_scale.blockwise.geometry import Box
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels import contrasts, wavelet
 from deepspot_scale.kernels.background import TILE
@@ -99,7 +100,7 @@ class Enhancement:
 
     def prepare(self, here: BlockContext, agreed: Answers) -> NDArray[np.float32]:
         """Return the normalised window, padded to the grid at the field's far edges."""
-        window = here.block.window
+        window = _window(here)
         inside = window.grow(0, here.shape)
         counts = here.read(self.layer, inside)
         brightness = agreed[BRIGHTNESS]
@@ -133,7 +134,7 @@ class Enhancement:
     ) -> Pixels:
         """Return those pixels of an enhanced window that are wanted."""
         pixels = _by_plane(unbin_pixels, enhanced, self.binning)
-        return Pixels(here.wanted, pixels[here.wanted.within(here.block.window)])
+        return Pixels(here.wanted, pixels[here.wanted.within(_window(here))])
 
     def work(self, *, keep: bool = False) -> Work:
         """Return the step to `answers.ENHANCED`, and one that keeps it as bytes."""
@@ -182,6 +183,12 @@ def _widening(layer: str) -> Step:
         settles=_WIDE_SCALE,
         finalize=_widen,
     )
+
+
+def _window(here: BlockContext) -> Box:
+    """Return the block's window, of the planes that are wanted."""
+    window = here.block.window
+    return Box((*here.wanted.spans[:-2], *window.spans[-2:]), window.axes)
 
 
 def _planes(window: NDArray[np.float32]) -> NDArray[np.float32]:
