@@ -32,6 +32,7 @@ from deepspot_scale.stages.enhancement import (
     ENHANCE,
     EnhanceOptions,
 )
+from deepspot_scale.stages.volume import VolumeOptions
 
 Options = TypeVar("Options", bound=StageOptions)
 
@@ -75,6 +76,10 @@ class Settings(Strict):
     def _fits(self) -> Settings:
         if self.nuclei is not None and self.cells is None:
             raise ValueError("nuclei need cells: name the label image of the cells too")
+        if self.in_volume and self.project != "max":
+            raise ValueError(
+                "a volume is not projected: leave out either volume or project"
+            )
         enhance = self.of(EnhanceOptions)
         if enhance.keep_enhanced and not enhance.use:
             raise ValueError("there are no enhanced images to keep without enhancement")
@@ -89,6 +94,16 @@ class Settings(Strict):
         """The detector in use."""
         enhanced = self.of(EnhanceOptions).use
         return self.of(DetectOptions).detector or ("enhanced" if enhanced else "raw")
+
+    @property
+    def in_volume(self) -> bool:
+        """Whether a z-stack is one image, whose spots have a depth."""
+        return self.of(VolumeOptions).use
+
+    @property
+    def projection(self) -> Literal["max", "mean", "none"]:
+        """How a z-stack is shown with its spots."""
+        return "none" if self.in_volume else self.project
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, those of each stage in a table of its own."""

@@ -17,6 +17,7 @@ from deepspot_scale.exports.targets import safe_names
 from deepspot_scale.io.field import Field
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import FieldResult, RunResults
+from deepspot_scale.settings import Settings
 from deepspot_scale.tables import guard_words
 
 SIGN = ("README.txt", "napari")
@@ -33,7 +34,7 @@ Positions are in the units of the image: micrometres for an OME-Zarr with a pixe
 size, pixels for other files. Each point carries its measures; colour by them
 with "face color" > "properties".
 """
-_PLACE = {"z", "y", "x", "y_um", "x_um", "cell_y", "cell_x"}
+_PLACE = {"z", "y", "x", "z_um", "y_um", "x_um", "cell_y", "cell_x"}
 """Columns that are replaced by the axes of a point."""
 
 
@@ -41,8 +42,9 @@ def write_napari(results: RunResults, folder: Path) -> None:
     """Write ``FIELD/spots_CHANNEL.csv`` and ``FIELD/cells_CHANNEL.csv``.
 
     A cell is placed at its centroid. If the run has several time points or separate
-    planes, t and z are the first axes of a point. An empty table gives no file, a
-    field without tables no folder. The folder is created.
+    planes, t and z are the first axes of a point; of a volume's spots z is the depth.
+    An empty table gives no file, a field without tables no folder. The folder is
+    created.
     """
     folder.mkdir()
     paths = [address.path for address in addresses_of(results.done)]
@@ -63,12 +65,19 @@ def _write_field(results: RunResults, found: FieldResult, folder: Path) -> None:
         channels = safe_names(table["channel"].unique())
         for channel, rows in table.groupby("channel", sort=False):
             folder.mkdir(exist_ok=True)
-            points = _points(rows, field, kept_z=results.settings.project == "none")
+            points = _points(rows, field, kept_z=_has_z(kind, results.settings))
             path = folder / f"{kind}_{channels[str(channel)]}.csv"
             # napari reads a column with empty cells as text.
             guard_words(points).to_csv(
                 path, index=False, lineterminator="\n", na_rep="nan"
             )
+
+
+def _has_z(kind: str, settings: Settings) -> bool:
+    """Return whether the rows of a table stand in planes, or between them."""
+    if settings.in_volume:
+        return kind == "spots"  # cells are flat
+    return settings.project == "none"
 
 
 def _points(table: pd.DataFrame, field: Field, *, kept_z: bool) -> pd.DataFrame:

@@ -81,7 +81,7 @@ def field_layers(
         warnings.warn(note, InputWarning, stacklevel=2)
     found = results.of_field(addresses[0])
     opened = results.plate.open(found.address.path)
-    image = lazy_image(opened, results.settings.project)
+    image = lazy_image(opened, results.settings.projection)
     chosen = results.settings.channels
     axes = [str(axis) for axis in image.dims if axis != "c"]
     scale = tuple(opened.image.spacing_um.get(axis, 1.0) for axis in axes)
@@ -113,7 +113,7 @@ def _enhanced_layers(
     )
     if field is None:
         return []
-    image = lazy_image(field, results.settings.project)
+    image = lazy_image(field, results.settings.projection)
     limits = {"contrast_limits": (0, 255), "visible": False}
     return [
         _image_layer(image.isel(c=number), f"{name}, enhanced", scale, **limits)

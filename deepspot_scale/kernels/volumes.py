@@ -22,6 +22,10 @@ Index = NDArray[np.int64]
 Real = NDArray[np.float64]
 Image = NDArray[np.float32]
 
+MOST_SIGMA_Z: Final = 4.0
+"""Largest standard deviation of a spot along z, in planes."""
+MOST_SIGMA_YX: Final = 3.5
+"""Largest standard deviation of a spot in the plane, in pixels."""
 _UNIT: Final = 64
 """Sum of the whole weights along z: with 16 bits of an image they fit into float32."""
 _BLUR: Final = np.array([1.0, 4.0, 6.0, 4.0, 1.0])

@@ -30,12 +30,8 @@ from deepspot_scale.blockwise.contract import (
 )
 from deepspot_scale.errors import FieldError
 from deepspot_scale.kernels import peaks, volumes
-from deepspot_scale.kernels.volumes import SpotWidths
+from deepspot_scale.kernels.volumes import MOST_SIGMA_YX, MOST_SIGMA_Z, SpotWidths
 
-MOST_SIGMA_Z = 4.0
-"""Largest standard deviation of spots along z in planes."""
-WIDEST = 3.5
-"""Largest standard deviation of a spot in the plane, pixels: the network's."""
 AVERAGE = 0.5
 """Standard deviation of the average over planes, as a share of the spot's."""
 _LEAST_SIGMA_Z = 0.5
@@ -134,7 +130,7 @@ class StackAverage:
         if clear and known.size:
             yx = float(np.median(known))
             usual = usual._replace(
-                yx=min(float(np.sqrt(max(yx**2 - 1 / 12, 0.25))), WIDEST)
+                yx=min(float(np.sqrt(max(yx**2 - 1 / 12, 0.25))), MOST_SIGMA_YX)
             )
         if not clear and light < _LEAST_LIGHT:
             z = usual.z

@@ -1,3 +1,4 @@
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from deepspot_scale.blockwise.geometry import (
     MOST_PLANES,
+    MOST_VOXELS,
     Box,
     Span,
     margin_along,
@@ -162,6 +164,16 @@ def test_every_voxel_has_one_owner_and_its_halo_along_each_axis(shape, halo, gri
         assert block.window.y.start % grid == block.window.x.start % grid == 0
     assert (owners == 1).all()
     assert blocks.window_shape[0] <= MOST_PLANES + 2 * margin_along(halo, "z")
+
+
+def test_windows_of_stacks_are_bounded_and_those_of_planes_are_not():
+    halo = {"z": 13, "y": 89, "x": 89}
+    stack = plan_blocks((41, 2048, 2048), halo=halo, grid=4, axes="zyx")
+    assert len(stack.blocks) == 4
+    assert math.prod(stack.window_shape) <= MOST_VOXELS
+    assert plan_blocks((2048, 2048), halo=89, grid=4).window_shape == (2048, 2048)
+    thick = plan_blocks((4000, 900, 900), halo={"y": 400, "x": 400}, axes="zyx")
+    assert thick.window_shape[1] > 800  # a core is left, whatever it takes
 
 
 def test_a_deep_stack_is_cut_along_z_and_only_as_far_as_it_must_be():

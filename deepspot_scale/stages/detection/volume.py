@@ -30,8 +30,11 @@ from deepspot_scale.blockwise.geometry import Box
 from deepspot_scale.blockwise.spots import DETECTED, Spots, order_spots, spot_table
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels import peaks, volumes, wavelet
-from deepspot_scale.kernels.volumes import SpotWidths
-from deepspot_scale.stages.volume import MOST_SIGMA_Z, WIDEST
+from deepspot_scale.kernels.volumes import (
+    MOST_SIGMA_YX,
+    MOST_SIGMA_Z,
+    SpotWidths,
+)
 
 CERTAINTY: Final = 0.8
 """Standard deviation of the certainty's average along z, as a share of the spot's."""
@@ -41,7 +44,9 @@ _RING: Final = peaks.RING_REACH
 _DOUBLE: Final = math.ceil(MOST_SIGMA_Z + 2 * volumes.FARTHEST)
 """Voxels around a peak in which another may be of the same spot."""
 _LIGHT: Final = dict(
-    zip("zyx", volumes.light_reach(SpotWidths(MOST_SIGMA_Z, WIDEST)), strict=True)
+    zip(
+        "zyx", volumes.light_reach(SpotWidths(MOST_SIGMA_Z, MOST_SIGMA_YX)), strict=True
+    )
 )
 _FOUND: Final = {axis: _DOUBLE + reach for axis, reach in _LIGHT.items()}
 """Voxels around a core in which spots decide about its own."""
