@@ -46,8 +46,6 @@ LEAST_DISTANCE = 1.7
 """Least distance of spots in sigma, and at least 2 px; the fainter is not drawn."""
 LEAST_FOR_GRAINS, MOST_SPREAD = 20, 0.6
 """Images with grains have so many spots, whose heights' logarithms deviate no more."""
-OFF_TARGET = 0.4
-"""Share of second populations that are single probes rather than autofluorescence."""
 
 
 def dynamic_image(
@@ -228,22 +226,14 @@ def _are_alike(spots: Spots) -> bool:
 
 
 def _grains(rng: np.random.Generator, shape: tuple[int, int], spots: Spots) -> Spots:
-    """Return a second population, often of many more.
-
-    Grains of autofluorescence are far fainter than the spots, with a gap between.
-    Single probes off their target are fainter by the number of probes that a molecule
-    has, and the brightest of them reach the faintest spots.
-    """
+    """Return a second population: far fainter, often many more, with a gap between."""
     most = 0.02 * shape[0] * shape[1]
     n = int(min(float(log_uniform(rng, 0.3, 15)) * len(spots.heights), most))
     points = scatter(rng, shape, n)
+    typical = float(log_uniform(rng, 0.02, 0.2))
+    share = typical * np.exp(rng.normal(0, rng.uniform(0.1, 0.8), n))
     ordinary = float(np.quantile(spots.heights, 0.1) / np.median(spots.heights))
-    if rng.random() < OFF_TARGET:
-        typical, spread, highest = log_uniform(rng, 0.1, 0.4), (0.15, 0.5), 1.0
-    else:
-        typical, spread, highest = log_uniform(rng, 0.02, 0.2), (0.1, 0.8), 0.5
-    share = float(typical) * np.exp(rng.normal(0, rng.uniform(*spread), n))
-    share = np.minimum(share, highest * ordinary)
+    share = np.minimum(share, 0.5 * ordinary)
     width = float(spots.width.mean()) * rng.uniform(0.6, 1.4)
     sigmas = np.clip(width * np.exp(rng.normal(0, 0.15, (n, 2))), 0.7, WIDEST)
     return Spots(points, sigmas, float(np.median(spots.heights)) * share)
