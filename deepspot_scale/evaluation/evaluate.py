@@ -21,7 +21,6 @@ from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.evaluation import tables
 from deepspot_scale.evaluation.datasets import Case, KnownImage, Sample, list_cases
-from deepspot_scale.evaluation.matching import match_one_to_one
 from deepspot_scale.evaluation.report import write_accuracy
 from deepspot_scale.evaluation.scores import detect_array, rescale_counts, score_image
 from deepspot_scale.evaluation.tables import Scores, worst_images
@@ -188,8 +187,8 @@ def _score_case(
     row |= {"seconds": seconds, "f1_change": np.nan}
     if terms.rescaled:
         again = detect_array(rescale_counts(known.pixels), pipeline)
-        f1 = match_one_to_one(again.points, known.points).f1
-        row["f1_change"] = f1 - row["f1_one_to_one"]
+        other, _ = score_image(again, known)
+        row["f1_change"] = other["f1_one_to_one"] - row["f1_one_to_one"]
     return row, spots
 
 

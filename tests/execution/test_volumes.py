@@ -39,8 +39,8 @@ from deepspot_scale.io.plate import FieldEntry, open_plate
 from deepspot_scale.pipeline import assemble_stages
 from deepspot_scale.settings import assemble, make_settings
 from deepspot_scale.stages.brightness import MEASURE_BRIGHTNESS, BrightnessOptions
+from deepspot_scale.stages.detection.detect import DETECT, DetectOptions
 from deepspot_scale.stages.enhancement import ENHANCE, EnhanceOptions
-from deepspot_scale.stages.quality import MEASURE_QUALITY, QualityOptions
 from deepspot_scale.verbs.images import apply
 from deepspot_scale.vocabulary import Column
 
@@ -228,7 +228,7 @@ def test_the_settings_of_a_run_may_ask_for_a_stage_of_volumes(
     assert _places(result.tables["maxima"]) == _truth(_volume(1))
     assert set(result.seconds or ()) == {"brightness", "peaks"}
     with pytest.raises(SettingsError, match="works on yx, another one on zyx"):
-        assemble(make_settings(**named, **without | {"quality": True}))
+        assemble(make_settings(**named, **without | {"detect": True}))
 
 
 ENGINE = """
@@ -357,6 +357,6 @@ def test_labels_of_each_time_point_go_with_blocks_that_hold_all_of_them() -> Non
 
 def test_stages_of_planes_and_of_volumes_are_not_mixed_silently() -> None:
     image = xr.DataArray(_volume()[:5], dims=("z", "y", "x"))
-    stages = {PEAKS: PeaksOptions(), MEASURE_QUALITY: QualityOptions()}
-    with pytest.raises(SettingsError, match="quality works on yx, another one on zyx"):
+    stages = {PEAKS: PeaksOptions(), DETECT: DetectOptions(detector="raw")}
+    with pytest.raises(SettingsError, match="detect works on yx, another one on zyx"):
         apply(stages, image)

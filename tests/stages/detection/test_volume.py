@@ -12,6 +12,8 @@ import deepspot_scale as ds
 from deepspot_scale.blockwise import geometry
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.evaluation.matching import pair_one_to_one
+from deepspot_scale.exports.formats import export_run
+from deepspot_scale.exports.viewer import field_layers
 from deepspot_scale.io.ome_zarr.writing import (
     ImageLayout,
     create_plate,
@@ -21,7 +23,7 @@ from deepspot_scale.io.ome_zarr.writing import (
 from deepspot_scale.runs.execute import execute_run
 from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.runs.results import open_results
-from deepspot_scale.settings import make_settings
+from deepspot_scale.settings import assemble, make_settings
 from deepspot_scale.simulation.stacks import StackKind, simulate_stack
 from deepspot_scale.stages.detection.volume import VolumeDetector
 from deepspot_scale.vocabulary import FieldAddress
@@ -147,6 +149,40 @@ def test_a_run_on_stacks_has_depth_in_spots_and_flat_cells(
     assert results.fields["n_z"].tolist() == [1]
     wells = results.summaries["wells"]
     assert wells["n_spots"].tolist() == [len(spots)]
+
+
+def test_a_volume_is_shown_and_exported_with_its_depth(
+    plate: tuple[str, np.ndarray], tmp_path: Path
+) -> None:
+    source, _ = plate
+    settings = make_settings(
+        channels=("FISH",), volume=True, cells="cells", keep_enhanced=True
+    )
+    out = str(tmp_path / "run")
+    assert not execute_run(prepare_run(source, out, settings)).failed
+    spots = open_results(out).read("spots")
+    layers = {layer[1]["name"]: layer for layer in field_layers(out, "B/02/0")}
+    assert layers["FISH"][0].shape == (16, 128, 128)
+    assert layers["FISH, enhanced"][0].shape == (16, 128, 128)
+    points = layers["FISH, spots"]
+    np.testing.assert_array_equal(points[0], spots[PLACE])
+    assert points[1]["scale"] == (0.3, 0.1, 0.1)
+    export_run(out, "napari", tmp_path / "napari")
+    (file,) = (tmp_path / "napari").rglob("spots_FISH.csv")
+    table = pd.read_csv(file)
+    np.testing.assert_allclose(table["axis-0"], spots["z_um"])
+    np.testing.assert_allclose(table["axis-1"], spots["y_um"])
+    (file,) = (tmp_path / "napari").rglob("cells_FISH.csv")
+    assert "axis-2" not in pd.read_csv(file)
+
+
+def test_a_volume_is_not_projected() -> None:
+    with pytest.raises(SettingsError, match="a volume is not projected"):
+        make_settings(channels=("0",), volume=True, project="none")
+    with pytest.raises(SettingsError, match="works on planes"):
+        assemble(make_settings(channels=("0",), volume=True, detector="raw"))
+    with pytest.raises(SettingsError, match="on enhanced planes"):
+        assemble(make_settings(channels=("0",), volume=True, enhance=False))
 
 
 def test_labels_that_differ_from_plane_to_plane_are_no_flat_cells(

@@ -680,7 +680,7 @@ def test_spots_or_an_image_without_a_name_are_of_the_others_field():
     same_cells(measure_polarity(nameless, **labels, like=image_of("B/03/0")), named)
 
 
-@pytest.mark.parametrize("other", [{"t": 1}, {"z": -1}, {"channel": "FISH"}])
+@pytest.mark.parametrize("other", [{"t": 1}, {"plane": -1}, {"channel": "FISH"}])
 def test_spots_of_planes_that_the_image_lacks_are_an_error(other):
     both, labels = two_fields()
     spots = both[0].assign(**other)
