@@ -78,9 +78,11 @@ def average_planes(stack: NDArray[np.generic], sigma: float, own: slice) -> Imag
     reach, n = len(weights) // 2, len(stack)
     start, stop, _ = own.indices(n)
     answer = np.zeros((stop - start, *stack.shape[1:]), np.float32)
+    part = np.empty(stack.shape[1:], np.float32)
     for place, z in enumerate(range(start, stop)):
         for off, weight in enumerate(weights, -reach):
-            answer[place] += weight * stack[min(max(z + off, 0), n - 1)]
+            np.multiply(stack[min(max(z + off, 0), n - 1)], weight, out=part)
+            answer[place] += part
         answer[place] /= _UNIT
     return answer
 

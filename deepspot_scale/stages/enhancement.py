@@ -99,19 +99,25 @@ class Enhancement:
         return cls(engine, rim * binning, grid, binning, by_noise, layer)
 
     def prepare(self, here: BlockContext, agreed: Answers) -> NDArray[np.float32]:
-        """Return the normalised window, padded to the grid at the field's far edges."""
+        """Return the normalised window, padded where it reaches past what decides.
+
+        That is the halo around the wanted pixels, and the field.
+        """
         window = _window(here)
-        inside = window.grow(0, here.shape)
-        counts = here.read(self.layer, inside)
+        near = here.wanted.grow(self.halo, here.shape).overlap(window)
+        counts = here.read(self.layer, near)
         brightness = agreed[BRIGHTNESS]
         if self.by_noise:
-            medians = agreed[BACKGROUND][inside.slices[:-2]]
+            medians = agreed[BACKGROUND][near.slices[:-2]]
             tile = TILE * self.binning
             scale = NoiseScale(medians, agreed[JOINT_NOISE], brightness.fill, tile)
-            pixels = scale(counts, (window.y.start, window.x.start))
+            pixels = scale(counts, (near.y.start, near.x.start))
         else:
             pixels = agreed[_WIDE_SCALE](brightness.fill_in(counts))
-        lacking = [(0, n - k) for n, k in zip(window.shape, pixels.shape, strict=True)]
+        lacking = [
+            (own.start - all_.start, all_.stop - own.stop)
+            for own, all_ in zip(near.spans, window.spans, strict=True)
+        ]
         if np.any(lacking):
             pixels = np.pad(pixels, lacking, mode="edge")
         windows: NDArray[np.float32] = _by_plane(bin_pixels, pixels, self.binning)

@@ -37,6 +37,7 @@ AVERAGE = 0.5
 _LEAST_SIGMA_Z = 0.5
 _SAMPLE = 256
 """Bumps whose width is measured: the highest of the field."""
+_VOXELS = 10 * _SAMPLE
 _FIRST, _SHARE = 16, 0.5
 """Of these, bumps that are lower than this share of the sixteenth are noise."""
 _CLEAR_SNR, _LEAST_LIGHT = 8.0, 0.25
@@ -77,18 +78,22 @@ def measure_bumps(here: BlockContext, _: Answers) -> Bumps:
     box, stack = here.pixels(IMAGE, _AROUND)
     core = here.block.core.within(box)
     near = here.block.core.grow({"z": 1, "y": 1, "x": 1}, here.shape).within(box)
-    planes = stack[near[0]]
-    heights = np.stack([volumes.bumps(np.asarray(p, np.float32)) for p in planes])
-    heights = heights[:, near[1], near[2]]
+    shape = tuple(side.stop - side.start for side in near)
+    heights = np.empty(shape, np.float32)
     inner = tuple(
         slice(own.start - around.start, own.stop - around.start)
         for own, around in zip(core, near, strict=True)
     )
-    could = np.zeros(heights.shape, bool)
-    own = heights[inner]
-    # The highest peaks are among the highest voxels: ten for each of them are enough.
-    n = min(10 * _SAMPLE, own.size - 1)
-    could[inner] = own > np.partition(own.ravel(), own.size - 1 - n)[own.size - 1 - n]
+    highest = np.zeros(0, np.float32)
+    for place, plane in enumerate(stack[near[0]]):
+        bump = volumes.bumps(np.asarray(plane, np.float32))
+        heights[place] = bump[near[1], near[2]]
+        if inner[0].start <= place < inner[0].stop:
+            own = np.append(heights[place][inner[1:]], highest)
+            # The highest peaks are among the highest voxels: ten for each are enough.
+            highest = np.partition(own, max(own.size - _VOXELS, 0))[-_VOXELS:]
+    could = np.zeros(shape, bool)
+    could[inner] = heights[inner] >= max(highest.min(), np.float32(1))
     found = volumes.find_peaks(heights, could)
     height = heights[tuple(found.T)].astype(np.float64)
     found = found + [side.start for side in near]

@@ -150,7 +150,8 @@ class _Find:
         near = core.grow(_AROUND, here.shape)
         certain = self._certainty(here, near, CERTAINTY * widths.z)
         bump = _bumps(here, near, agreed[BRIGHTNESS], BUMP * widths.z)
-        response = np.multiply(certain, np.sqrt(bump, out=bump), out=bump)
+        response = np.sqrt(bump, out=bump)
+        response *= certain
         least = max(self.floor * wavelet.LEVELS, 1.0)
         could = np.zeros(certain.shape, bool)
         own = core.grow(_FOUND, here.shape).within(near)
@@ -188,11 +189,17 @@ def _bumps(
     levels = _quantised(counts, brightness.low, brightness.high)
     planes = volumes.average_planes(levels, sigma, box.within(around)[0])
     cut = near.within(box)[1:]
-    return np.stack([volumes.bumps(plane)[cut] for plane in planes])
+    answer = np.empty(near.shape, np.float32)
+    for place, plane in enumerate(planes):
+        answer[place] = volumes.bumps(plane)[cut]
+    return answer
 
 
 def _quantised(stack: NDArray[Any], low: float, high: float) -> Whole:
-    return np.stack([wavelet.quantise(plane, low, high) for plane in stack])
+    answer = np.empty(stack.shape, np.float32)
+    for place, plane in enumerate(stack):
+        answer[place] = wavelet.quantise(plane, low, high)
+    return answer
 
 
 def _corner(box: Box) -> NDArray[np.int64]:
