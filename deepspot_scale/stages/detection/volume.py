@@ -187,11 +187,13 @@ def _bumps(
     around = box.grow({"z": volumes.planes_reach(sigma)}, here.shape)
     counts = brightness.fill_in(here.read(AVERAGED.name, around))
     levels = _quantised(counts, brightness.low, brightness.high)
-    planes = volumes.average_planes(levels, sigma, box.within(around)[0])
-    cut = near.within(box)[1:]
+    first, cut = box.within(around)[0].start, near.within(box)[1:]
     answer = np.empty(near.shape, np.float32)
-    for place, plane in enumerate(planes):
-        answer[place] = volumes.bumps(plane)[cut]
+    for place in range(len(answer)):  # one plane at a time takes less memory
+        own = slice(first + place, first + place + 1)
+        answer[place] = volumes.bumps(volumes.average_planes(levels, sigma, own)[0])[
+            cut
+        ]
     return answer
 
 
