@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,15 @@ def test_gain_and_offset_of_the_camera_do_not_change_f1(folder: Path) -> None:
     terms = Terms(RAW, rescaled=True)
     assert score_models(["deepspot"], cases, terms).images["f1_change"].tolist() == [0]
     assert score_models(["deepspot"], cases, QUICK).images["f1_change"].isna().all()
+    # What does not count in the image does not count in the rescaled one either.
+    (case,) = cases
+    known = case.load()
+    fewer = known._replace(points=known.points[3:], uncounted=known.points[:3])
+    fewer = fewer._replace(snr=known.snr[3:], sigma=known.sigma[3:])
+    cases = [replace(case, load=lambda: fewer)]
+    images = score_models(["deepspot"], cases, terms).images
+    assert images["f1_one_to_one"].item() > 0.9
+    assert images["f1_change"].tolist() == [0]
 
 
 def test_a_bad_image_is_named_and_the_others_are_measured(folder: Path) -> None:
