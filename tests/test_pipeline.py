@@ -57,16 +57,19 @@ def test_no_step_of_any_stage_is_lost() -> None:
     layers = frozenset({"image", "cells", "nuclei", "enhanced"})
     context = RunContext(layers, frozenset({"detected", "assigned"}))
     declared, planned = set[str](), set[str]()
+    stages = [stage for stage in STAGES if stage.name != "volume"]  # it is not used
     for model in ("deepspot", "deepspot-fast"):  # they scale an image in their own ways
         own = {"model": model, "keep_enhanced": True, "cells": "c", "nuclei": "n"}
         settings = make_settings(channels=("0",), **own)
-        works = [stage.plan(settings.options[stage.name], context) for stage in STAGES]
+        works = [stage.plan(settings.options[stage.name], context) for stage in stages]
         declared |= {step.gives.name for work in works if work for step in work.steps}
         names = _names(**own)
         assert len(set(names)) == len(names)
         planned |= set(names)
     assert planned >= declared
-    assert assemble(settings).stages == tuple(stage.name for stage in STAGES)
+    assert assemble(settings).stages == tuple(stage.name for stage in stages)
+    in_volume = make_settings(channels=("0",), volume=True, cells="c", nuclei="n")
+    assert assemble(in_volume).stages == tuple(stage.name for stage in STAGES)
 
 
 def test_a_stage_of_ones_own_comes_first_and_must_not_take_a_name() -> None:
@@ -96,7 +99,7 @@ def test_a_stage_that_is_not_used_or_has_nothing_to_do_gives_no_work() -> None:
     choices = {stage: stage.options() for stage in STAGES} | {idle: StageOptions()}
     context = RunContext()
     assert "idle" not in assemble_stages(choices, context).stages
-    names = {stage.name for stage in choices} - {"idle", "polarity"}
+    names = {stage.name for stage in choices} - {"idle", "polarity", "volume"}
     assert set(assemble_stages(choices, context).stages) == names
 
 

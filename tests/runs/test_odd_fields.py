@@ -238,7 +238,7 @@ def test_planes_have_the_cells_of_their_own_plane(
         np.rint(spots[axis]).astype(int).clip(0, edge - 1)
         for axis, edge in edges.items()
     )
-    np.testing.assert_array_equal(spots["cell"], cells[spots["z"], rows, columns])
+    np.testing.assert_array_equal(spots["cell"], cells[spots["plane"], rows, columns])
     areas = outcome.cells.query("z == 2").set_index("cell")["area"]
     assert areas.to_dict() == dict(enumerate(np.bincount(cells[2].flat)[1:], 1))
     # Fewer planes than the image: nobody can say whose they are.
