@@ -270,7 +270,8 @@ def _enhanced(
         enhanced = open_layer(run.folder, ENHANCED, field.address)
         if enhanced is None:
             return []
-        channel, z = enhanced.channel_index(plane.channel), max(plane.z, 0)
+        channel = enhanced.channel_index(plane.channel)
+        z: int | Literal["max"] = "max" if plane.z == PROJECTED else plane.z
         return [enhanced.read(t=plane.t, channel=channel, z=z, window=window)]
     except DeepspotError:  # the picture is still useful without the enhanced image
         return []
