@@ -9,6 +9,7 @@ from deepspot_scale.kernels.volumes import (
     bumps,
     find_peaks,
     fit_places,
+    light_reach,
     planes_reach,
     profile_along_z,
     width_along_z,
@@ -104,6 +105,22 @@ def test_the_light_of_a_neighbour_moves_no_spot():
     error, before = (np.abs(p - points[1]).max() for p in (places[1], alone[0]))
     assert error < before / 2
     assert error < 0.15
+
+
+def test_spots_just_in_reach_of_each_other_are_so_in_every_window():
+    width = SpotWidths(1.17, 1.46)
+    reach = light_reach(width)
+    rng = np.random.default_rng(1)
+    stack = rng.poisson(100, (12, 30, 90)).astype(np.uint16)
+    peaks = np.array([[5, 10, 40], [5, 10, 40 + reach[2]], [5, 10 + reach[1], 40]])
+    for z, y, x in peaks:
+        stack[z, y, x] += 900
+    peaks = peaks[np.lexsort(peaks.T[::-1])]
+    whole = fit_places(stack, peaks, ORIGIN, width)
+    for first in range(30):
+        corner = np.array([0, 0, first])
+        part = fit_places(stack[:, :, first:], peaks - corner, corner, width)
+        np.testing.assert_array_equal(part, whole)
 
 
 def test_a_stack_of_one_plane_has_no_depth_to_fit():
