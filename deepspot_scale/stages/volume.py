@@ -10,6 +10,7 @@ networks or how spots are found.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ _LEAST_SIGMA_Z = 0.5
 _SAMPLE = 256
 """Bumps whose width is measured: the highest of the field."""
 _VOXELS = 10 * _SAMPLE
+"""Highest voxels among which their peaks are looked for."""
 _FIRST, _SHARE = 16, 0.5
 """Of these, bumps that are lower than this share of the sixteenth are noise."""
 _CLEAR_SNR, _LEAST_LIGHT = 8.0, 0.25
@@ -97,12 +99,9 @@ def measure_bumps(here: BlockContext, _: Answers) -> Bumps:
     found = volumes.find_peaks(heights, could)
     height = heights[tuple(found.T)].astype(np.float64)
     found = found + [side.start for side in near]
-    ground, snr = np.zeros(len(found)), np.zeros(len(found))
-    for z in np.unique(found[:, 0]):
-        own_plane = found[:, 0] == z
-        y, x = found[own_plane, 1], found[own_plane, 2]
-        intensity, snr[own_plane] = peaks.photometry(stack[z], y, x, least_noise=0.3)
-        ground[own_plane] = peaks.mean_near(stack[z], y, x) - intensity
+    photometry = partial(peaks.photometry, least_noise=0.3)
+    intensity, snr = volumes.by_plane(photometry, stack, found)
+    ground = volumes.by_plane(peaks.mean_near, stack, found) - intensity
     profile = volumes.profile_along_z(stack, found, ground)
     width = volumes.width_in_plane(stack, found, ground)
     places = found + [span.start for span in box.spans]

@@ -192,24 +192,22 @@ def detection_pipeline(
     A detector of raw images finds them on ``image`` itself, one of volumes takes
     `sigma_z` for the standard deviation of spots along z in planes; None: measured.
     """
-    if isinstance(detector, VolumeDetector):
-        check = Step(ENHANCED, _check_enhanced, {_GIVEN_IMAGE: 0})
-        stack = {
-            "given": Work((check,), stacks=True),
-            "volume": StackAverage(sigma_z).work(),
-            "brightness": Normalisation(layer=AVERAGED.name).work(),
-            "detect": detector_work(detector, ENHANCED.name, "zyx"),
-        }
-        images = (IMAGE, _GIVEN_IMAGE)
-        return plan_pipeline(stack, images=images, given=(STEP,), block=block)
-    brightness = Normalisation().work()
     if detector.on == "raw":
+        brightness = Normalisation().work()
         works = {"brightness": brightness, "detect": detector_work(detector, IMAGE)}
         return plan_pipeline(works, block=block)
-    given = Work((Step(ENHANCED, _check_enhanced, {_GIVEN_IMAGE: 0}),))
-    detect_work = detector_work(detector, ENHANCED.name)
-    works = {"given": given, "brightness": brightness, "detect": detect_work}
-    return plan_pipeline(works, images=(IMAGE, _GIVEN_IMAGE), block=block)
+    check = Step(ENHANCED, _check_enhanced, {_GIVEN_IMAGE: 0})
+    works, layer, axes = {"given": Work((check,), stacks=True)}, IMAGE, "yx"
+    if isinstance(detector, VolumeDetector):
+        works["volume"], layer, axes = (
+            StackAverage(sigma_z).work(),
+            AVERAGED.name,
+            "zyx",
+        )
+    works["brightness"] = Normalisation(layer=layer).work()
+    works["detect"] = detector_work(detector, ENHANCED.name, axes)
+    images = (IMAGE, _GIVEN_IMAGE)
+    return plan_pipeline(works, images=images, given=(STEP,), block=block)
 
 
 def detect(  # noqa: PLR0913 - what, how, and with which numbers

@@ -10,7 +10,6 @@ plates.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
@@ -135,11 +134,11 @@ class _Find:
         brightness, at = agreed[BRIGHTNESS], found.at - _corner(box)
         n_cut = 0
         if brightness.fill is not None:
-            beside = partial(_beside, value=brightness.fill)
-            cut = _by_plane(beside, stack, at)[0] > 0
+            beside = partial(peaks.beside, value=brightness.fill)
+            cut = volumes.by_plane(beside, stack, at) > 0
             found, at, n_cut = found.only(~cut), at[~cut], int(cut.sum())
         measure = partial(peaks.photometry, least_noise=brightness.least_noise)
-        intensity, snr = _by_plane(measure, stack, at)
+        intensity, snr = volumes.by_plane(measure, stack, at)
         value = found.certainty / np.float32(wavelet.LEVELS)
         table = spot_table(found.area, (*found.places.T,), value, intensity, snr)
         return Spots(table, 0, n_cut)
@@ -191,9 +190,8 @@ def _bumps(
     answer = np.empty(near.shape, np.float32)
     for place in range(len(answer)):  # one plane at a time takes less memory
         own = slice(first + place, first + place + 1)
-        answer[place] = volumes.bumps(volumes.average_planes(levels, sigma, own)[0])[
-            cut
-        ]
+        (plane,) = volumes.average_planes(levels, sigma, own)
+        answer[place] = volumes.bumps(plane)[cut]
     return answer
 
 
@@ -206,19 +204,3 @@ def _quantised(stack: NDArray[Any], low: float, high: float) -> Whole:
 
 def _corner(box: Box) -> NDArray[np.int64]:
     return np.array([span.start for span in box.spans])
-
-
-def _beside(image: NDArray[Any], y: Any, x: Any, *, value: float) -> tuple[Any]:
-    return (peaks.beside(image, y, x, value),)
-
-
-def _by_plane(
-    measure: Callable[..., tuple[Any, ...]], stack: NDArray[Any], at: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the (2, n) measures of pixels, each taken in its own plane."""
-    answer = np.zeros((2, len(at)))
-    for z in np.unique(at[:, 0]):
-        here = np.flatnonzero(at[:, 0] == z)
-        for row, values in enumerate(measure(stack[z], at[here, 1], at[here, 2])):
-            answer[row, here] = values
-    return answer
