@@ -29,7 +29,7 @@ from deepspot_scale.blockwise.contract import (
     Step,
     Work,
 )
-from deepspot_scale.errors import FieldError
+from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels import peaks, volumes
 from deepspot_scale.kernels.volumes import MOST_SIGMA_YX, MOST_SIGMA_Z, SpotWidths
 
@@ -115,6 +115,14 @@ class StackAverage:
 
     sigma_z: float | None = None
     """Standard deviation of a spot in planes; None: measured."""
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if self.sigma_z is not None and not 0 < self.sigma_z <= MOST_SIGMA_Z:
+            raise SettingsError(
+                f"sigma_z is above 0 and at most {MOST_SIGMA_Z:g} planes, got "
+                f"{self.sigma_z}; average planes of finer stacks first"
+            )
 
     def settle(self, found: Bumps, agreed: Answers) -> SpotWidths:
         """Return the widths of the field's spots.

@@ -107,6 +107,8 @@ def test_what_does_not_go_with_volumes_is_refused() -> None:
         ds.detect(image, raw=image, volume=True, spot_sigma=8.0)
     with pytest.raises(SettingsError, match="floor"):
         VolumeDetector(floor=2.0)
+    with pytest.raises(SettingsError, match="at most 4 planes, got 6"):
+        ds.enhance(image, volume=True, sigma_z=6.0)
 
 
 ADDRESS = FieldAddress("B", "02", "0")
