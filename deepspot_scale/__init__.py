@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from deepspot_scale.blockwise.contract import Stage
     from deepspot_scale.io.conversion.convert import convert
     from deepspot_scale.io.plate import open_plate
+    from deepspot_scale.kernels.chromatic import Shift
     from deepspot_scale.kernels.references import Reference
     from deepspot_scale.networks.engine_types import EngineChoice
+    from deepspot_scale.networks.segmenters import Segmenter
     from deepspot_scale.runs.execute import run
     from deepspot_scale.runs.prepare import Selection
     from deepspot_scale.runs.results import RunResults, open_run
@@ -29,7 +31,17 @@ if TYPE_CHECKING:
     from deepspot_scale.stages.brightness import Normalisation
     from deepspot_scale.stages.detection.points import PointDetector
     from deepspot_scale.verbs.cells import assign, measure_polarity
-    from deepspot_scale.verbs.images import apply, detect, enhance, measure_quality
+    from deepspot_scale.verbs.channels import colocalise, measure_chromatic_shift
+    from deepspot_scale.verbs.dyes import classify_dyes
+    from deepspot_scale.verbs.images import (
+        apply,
+        denoise,
+        detect,
+        enhance,
+        measure_quality,
+    )
+    from deepspot_scale.verbs.movies import localise
+    from deepspot_scale.verbs.segmentation import segment
 
 _HOMES = {
     "EngineChoice": "networks.engine_types",
@@ -37,19 +49,27 @@ _HOMES = {
     "PointDetector": "stages.detection.points",
     "Reference": "kernels.references",
     "RunResults": "runs.results",
+    "Segmenter": "networks.segmenters",
     "Selection": "runs.prepare",
+    "Shift": "kernels.chromatic",
     "Stage": "blockwise.contract",
     "apply": "verbs.images",
     "assign": "verbs.cells",
+    "classify_dyes": "verbs.dyes",
+    "colocalise": "verbs.channels",
     "convert": "io.conversion.convert",
+    "denoise": "verbs.images",
     "detect": "verbs.images",
     "enhance": "verbs.images",
+    "localise": "verbs.movies",
     "make_settings": "settings",
+    "measure_chromatic_shift": "verbs.channels",
     "measure_polarity": "verbs.cells",
     "measure_quality": "verbs.images",
     "open_plate": "io.plate",
     "open_run": "runs.results",
     "run": "runs.execute",
+    "segment": "verbs.segmentation",
 }
 
 __all__ = [
@@ -58,19 +78,27 @@ __all__ = [
     "PointDetector",
     "Reference",
     "RunResults",
+    "Segmenter",
     "Selection",
+    "Shift",
     "Stage",
     "apply",
     "assign",
+    "classify_dyes",
+    "colocalise",
     "convert",
+    "denoise",
     "detect",
     "enhance",
+    "localise",
     "make_settings",
+    "measure_chromatic_shift",
     "measure_polarity",
     "measure_quality",
     "open_plate",
     "open_run",
     "run",
+    "segment",
 ]
 
 

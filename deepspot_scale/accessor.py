@@ -20,6 +20,12 @@ class DeepspotAccessor:
     def __init__(self, image: xr.DataArray) -> None:
         self._image = image
 
+    def denoise(self, **options: Any) -> xr.DataArray:
+        """Remove the noise of a camera; see `deepspot_scale.denoise`."""
+        from deepspot_scale.verbs.images import denoise
+
+        return denoise(self._image, **options)
+
     def enhance(self, **options: Any) -> xr.DataArray:
         """Make every spot equally bright; see `deepspot_scale.enhance`."""
         from deepspot_scale.verbs.images import enhance
@@ -31,3 +37,15 @@ class DeepspotAccessor:
         from deepspot_scale.verbs.images import detect
 
         return detect(self._image, raw, **options)
+
+    def segment(self, **options: Any) -> xr.Dataset:
+        """Label nuclei and cells; see `deepspot_scale.segment`."""
+        from deepspot_scale.verbs.segmentation import segment
+
+        return segment(self._image, **options)
+
+    def localise(self, **options: Any) -> AnyTable:
+        """Find the molecules of a movie's frames; see `deepspot_scale.localise`."""
+        from deepspot_scale.verbs.movies import localise
+
+        return localise(self._image, **options)

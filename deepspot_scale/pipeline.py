@@ -14,10 +14,14 @@ from typing import Any
 from deepspot_scale.blockwise.answers import (
     ENHANCED,
     IMAGE,
+    LABEL_HEIGHT,
     LABELS,
+    MOVIE_SCALE,
     PIXEL,
+    PIXEL_UM,
     REFERENCE,
     STEP,
+    channel_of,
 )
 from deepspot_scale.blockwise.contract import (
     Key,
@@ -34,24 +38,32 @@ from deepspot_scale.plugins import STAGES as GROUP
 from deepspot_scale.plugins import load_plugin
 from deepspot_scale.stages.assignment import ASSIGN
 from deepspot_scale.stages.brightness import MEASURE_BRIGHTNESS, BrightnessOptions
+from deepspot_scale.stages.clusters import FIND_CLUSTERS
+from deepspot_scale.stages.denoising import DENOISE
 from deepspot_scale.stages.detection.detect import DETECT
 from deepspot_scale.stages.enhancement import (
     ENHANCE,
     EnhanceOptions,
     check_normalisation,
 )
+from deepspot_scale.stages.localisation import LOCALISE
 from deepspot_scale.stages.polarity.measure import POLARITY
 from deepspot_scale.stages.quality import MEASURE_QUALITY
+from deepspot_scale.stages.segmentation.segment import SEGMENT
 from deepspot_scale.stages.volume import VOLUME
 
 STAGES: tuple[Stage, ...] = (
+    SEGMENT,
     VOLUME,
+    DENOISE,
     MEASURE_BRIGHTNESS,
     ENHANCE,
     DETECT,
     ASSIGN,
+    FIND_CLUSTERS,
     POLARITY,
     MEASURE_QUALITY,
+    LOCALISE,
 )
 """The built-in stages. A stage is told of the layers that those before it give."""
 
@@ -143,11 +155,13 @@ def assemble_stages(
                 image=work.image or told.image,
             )
     labels = [name for name in LABELS.values() if name in context.layers]
+    reads = {layer for w in works.values() for s in w.steps for layer in s.reads}
+    channels = sorted(layer for layer in reads if channel_of(layer) is not None)
     return plan_pipeline(
         works,
-        images=(IMAGE,),
+        images=(IMAGE, *channels),
         labels=labels,
-        given=(REFERENCE, PIXEL, STEP),
+        given=(REFERENCE, PIXEL, PIXEL_UM, STEP, LABEL_HEIGHT, MOVIE_SCALE),
         wanted=wanted,
         block=block,
     )

@@ -29,6 +29,9 @@ STAGES = "deepspot_scale.stages"
 NETWORKS = "deepspot_scale.networks"
 """Group of entry points for families of networks, which weights files name."""
 
+SEGMENTERS = "deepspot_scale.segmenters"
+"""Group of entry points for segmenters, which give labels of images."""
+
 
 def plugin_names(group: str) -> list[str]:
     """Return the names of a group's entry points, in alphabetical order."""

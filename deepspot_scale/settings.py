@@ -25,13 +25,22 @@ from deepspot_scale.config import Strict, checked
 from deepspot_scale.errors import SettingsError, did_you_mean
 from deepspot_scale.networks.weights import shipped_models
 from deepspot_scale.pipeline import STAGES, assemble_stages, find_stages
-from deepspot_scale.plugins import DETECTORS, ENGINES, hash_plugin, is_own_code
+from deepspot_scale.plugins import (
+    DETECTORS,
+    ENGINES,
+    SEGMENTERS,
+    hash_plugin,
+    is_own_code,
+)
 from deepspot_scale.plugins import STAGES as GROUP
+from deepspot_scale.stages.denoising import DenoiseOptions
 from deepspot_scale.stages.detection.detect import DetectOptions
 from deepspot_scale.stages.enhancement import (
     ENHANCE,
     EnhanceOptions,
 )
+from deepspot_scale.stages.localisation import LOCALISE, LocaliseOptions
+from deepspot_scale.stages.segmentation.segment import SegmentOptions
 from deepspot_scale.stages.volume import VolumeOptions
 
 Options = TypeVar("Options", bound=StageOptions)
@@ -60,6 +69,23 @@ class Settings(Strict):
         gt=0,
         description="Standard deviation of wide spots, above 3.5 px, in pixels.",
     )
+    colocalise: tuple[str, ...] = Field(
+        default=(), description="Channels to compare, A:B: which of A's spots are at B."
+    )
+    pair_distance: float = Field(
+        default=2.0, gt=0, le=100, description="Largest distance of a pair in pixels."
+    )
+    pair_planes: float = Field(
+        default=1.5,
+        gt=0,
+        le=100,
+        description="Largest distance of a pair along z in planes, with --volume.",
+    )
+    chromatic_shift: str = Field(
+        default="measured",
+        min_length=1,
+        description="Undone first: measured, none, or the file of another run.",
+    )
     block: int = Field(
         default=DEFAULT_BLOCK,
         ge=64,
@@ -79,6 +105,17 @@ class Settings(Strict):
         if self.in_volume and self.project != "max":
             raise ValueError(
                 "a volume is not projected: leave out either volume or project"
+            )
+        _check_compared(self.colocalise)
+        if self.of(DetectOptions).fit and not self.in_volume:
+            raise ValueError(
+                "Gaussians (fit) are fitted to the spots of volumes: add volume (or "
+                "--volume), or leave fit out"
+            )
+        if self.of(DenoiseOptions).use and (self.in_volume or self.of_movies):
+            raise ValueError(
+                "denoising works on planes, and neither on volumes nor on movies: "
+                "leave denoise out, or the other"
             )
         enhance = self.of(EnhanceOptions)
         if enhance.keep_enhanced and not enhance.use:
@@ -101,6 +138,27 @@ class Settings(Strict):
         return self.of(VolumeOptions).use
 
     @property
+    def further_channels(self) -> tuple[str, ...]:
+        """Channels that are read to see cells and nuclei, by name or index."""
+        made = self.of(SegmentOptions).made.values()
+        return tuple(each.channel for each in made if each.channel is not None)
+
+    @property
+    def made_labels(self) -> tuple[str, ...]:
+        """Labels that the run makes: nuclei, cells."""
+        return tuple(self.of(SegmentOptions).made)
+
+    @property
+    def finds_spots(self) -> bool:
+        """Whether spots are found; else the run has layers, labels or molecules."""
+        return self.of(DetectOptions).use
+
+    @property
+    def of_movies(self) -> bool:
+        """Whether molecules are localised, so fields are segments of movies."""
+        return self.of(LocaliseOptions).use
+
+    @property
     def projection(self) -> Literal["max", "mean", "none"]:
         """How a z-stack is shown with its spots."""
         return "none" if self.in_volume else self.project
@@ -110,6 +168,18 @@ class Settings(Strict):
         values = self.model_dump(mode="json")
         tables: dict[str, Any] = values.pop("options")
         return values | tables
+
+
+def _check_compared(words: tuple[str, ...]) -> None:
+    """Raise ValueError unless each is two channels, A:B, and all differ."""
+    for word in words:
+        one, colon, other = word.partition(":")
+        if not (one and colon and other):
+            raise ValueError(f"colocalise reads A:B, two channels; got {word!r}")
+        if one == other:
+            raise ValueError(f"colocalise compares two channels; {word!r} is one")
+        if words.count(word) > 1:
+            raise ValueError(f"colocalise names {word!r} twice")
 
 
 RUN_FIELDS: Mapping[str, FieldInfo] = {
@@ -279,11 +349,18 @@ def load_settings(settings: Settings, *, allowed: Iterable[str] = ()) -> Setting
     named = [
         ("detector", settings.of(DetectOptions).detector, DETECTORS),
         ("engine", settings.of(EnhanceOptions).engine, ENGINES),
+        ("engine", settings.of(LocaliseOptions).localiser_engine, ENGINES),
+        ("engine", settings.of(SegmentOptions).nuclei_engine, ENGINES),
         *(("stage", name, GROUP) for name in settings.stages),
+        *(
+            ("segment", each.plugin, SEGMENTERS)
+            for each in settings.of(SegmentOptions).made.values()
+            if each.plugin is not None
+        ),
     ]
     own = [(kind, name) for kind, name, group in named if is_own_code(name, group)]
     if not {name for _, name in own} <= set(allowed):
-        flags = " ".join(f"--{kind} {name}" for kind, name in own)
+        flags = " ".join(dict.fromkeys(f"--{kind} {name}" for kind, name in own))
         raise SettingsError(
             "the settings name code that belongs to no installed package, and may be "
             "another's. It runs only if you name it again: in the folder where its "
@@ -293,7 +370,7 @@ def load_settings(settings: Settings, *, allowed: Iterable[str] = ()) -> Setting
     if unknown:
         raise SettingsError(
             f"the settings do not name {', '.join(unknown)}; a run keeps the detector, "
-            "engine and stages that it was begun with"
+            "engine, segmenters and stages that it was begun with"
         )
     return _settings(settings.to_dict(), find_stages(settings.stages))
 
@@ -311,11 +388,14 @@ def find_files(settings: Settings, folder: str) -> Settings:
         path = os.path.join(folder, name or "")
         return path if name and os.path.isfile(path) else name
 
-    for name in ("reference", "plate_map"):
+    for name in ("reference", "plate_map", "chromatic_shift"):
         values[name] = whole(values[name])
     enhance = values[ENHANCE.name]
     if enhance["model"] not in shipped_models():
         enhance["model"] = whole(enhance["model"])
+    localise = values[LOCALISE.name]
+    if localise["localiser"] not in shipped_models():
+        localise["localiser"] = whole(localise["localiser"])
     return _settings(values, find_stages(settings.stages))
 
 
@@ -344,6 +424,7 @@ def assemble(settings: Settings, *, device: str = "auto", threads: int = 0) -> P
     labels = {name for name in LABELS.values() if getattr(settings, name) is not None}
     context = RunContext(
         frozenset({"image", *labels}),
+        channel=settings.channels[0],
         spot_sigma=settings.spot_sigma,
         device=device,
         threads=threads,

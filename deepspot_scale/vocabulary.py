@@ -51,6 +51,23 @@ class FieldAddress:
         return cls("", "", path.strip("/"))
 
 
+def segment_name(movie: str, start: int) -> str:
+    """Return the name of the field that a movie's frames from `start` on are."""
+    return f"{movie}@{start}"
+
+
+def movie_name(field: str) -> str:
+    """Return the movie's name of a field that is a segment of it.
+
+    Examples
+    --------
+    >>> movie_name("tubes@256"), movie_name("tubes")
+    ('tubes', 'tubes')
+    """
+    name, _, start = field.rpartition("@")
+    return name if name and start.isdecimal() else field
+
+
 def row_letters(number: int) -> str:
     """Return the letters of a plate row, counted from 1.
 
@@ -168,23 +185,115 @@ SPOTS = (
     Column("snr", "float32", "intensity over the local noise (robust std of a ring)"),
     Column("area", "int32", "pixels of the detected object"),
     Column("probability", "float32", "that it is a spot of its field; NaN: not judged"),
-    Column("molecules", "float32", "intensity over the field's median; NaN: not told"),
-    Column("site", "bool", "whether it stands for several molecules"),
+    Column("molecules", "float32", "light over that of one molecule; NaN: not told"),
+    Column("site", "bool", "stands for several molecules; in a volume: one of them"),
     Column("cell", "int64", "label of the cell at the spot; 0: outside all cells"),
     Column("nucleus", "int64", "label of the nucleus at the spot; 0: none"),
+    Column("cluster", "int64", "number of its cluster in the image; 0: none"),
+)
+_PLACES = ("plane", "z", "y", "x", "z_um", "y_um", "x_um")
+CLUSTERS = (
+    *PLANE[:-1],
+    *(column for column in SPOTS if column.name in _PLACES),
+    Column("cluster", "int64", "number of the cluster in its image, from 1"),
+    Column("n_spots", "int64", "spots in it; in a volume its molecules, by fit"),
+    Column("molecules", "float64", "molecules by brightness; NaN: not told"),
+    Column("radius_um", "float64", "root mean square distance from its centroid"),
+    Column("cell", "int64", "label of the cell of most of its spots; 0: none"),
+    Column("nucleus", "int64", "label of the nucleus of most of them; 0: none"),
+    Column("transcription_site", "bool", "whether it lies in a nucleus"),
+)
+
+_VOLUMES = (
+    Column("touches_ends", "bool", "whether a volume is in the first or last plane"),
+    Column("cell_z", "float64", "centroid of a label volume, planes; NaN: flat cell"),
+    Column("nucleus_z", "float64", "likewise of its nucleus; NaN also: no nucleus"),
+    Column("volume_um3", "float64", "NaN: flat cell, or no pixel size or z step"),
+    Column("nucleus_volume_um3", "float64", "likewise of its nucleus; 0: no nucleus"),
+    Column("surface_um2", "float64", "of voxel faces: 1.5 times that of a smooth ball"),
+    Column("contact_um2", "float64", "of voxel faces that are shared with other cells"),
+)
+"""Columns that only cells in label volumes have."""
+VOLUMES = tuple(column.name for column in _VOLUMES)
+FITS = (
+    *PLANE[:-1],
+    *(column for column in SPOTS if column.name in _PLACES),
+    Column("amplitude", "float32", "height above the background, counts"),
+    Column("background", "float32", "counts"),
+    Column("sigma_z", "float32", "standard deviation in planes"),
+    Column("sigma_yx", "float32", "in pixels, without the pixel's own width"),
+    Column("residual", "float32", "standard deviation of what the fit leaves, counts"),
+    Column("alone", "bool", "whether no other spot's light reaches it"),
+    Column("converged", "bool", "if not, numbers are NaN and the place the spot's"),
+)
+
+LOCALISATIONS = (
+    *_FIELD[:2],
+    Column("field", "string", "the movie's name, @, and first frame of its segment"),
+    Column("channel", "string", "channel name"),
+    Column("frame", "int64", "frame of the movie, from 0"),
+    Column("x_nm", "float64", "nanometres from the outer corner of the first pixel"),
+    Column("y_nm", "float64", "likewise"),
+    Column("z_nm", "float64", "depth in nanometres; NaN without depth"),
+    Column("intensity", "float64", "counts of the molecule above the background"),
+    Column("photons", "float64", "of the molecule; NaN without a camera's figures"),
+    Column("background", "float64", "counts per pixel under it, with the offset"),
+    Column("background_photons", "float64", "per pixel; NaN without a camera"),
+    Column("sigma_nm", "float64", "of the point spread function; NaN: not known"),
+    Column("uncertainty_nm", "float64", "lateral standard deviation; NaN: not known"),
+    Column("uncertainty_z_nm", "float64", "axial one; NaN: not known"),
+    Column("certainty", "float32", "height in the network's answer, 0 to 1"),
+    Column("n_frames", "int32", "frames in which it was seen; 1 before merging"),
+)
+"""Molecules of a localisation microscopy movie, one row a molecule and frame."""
+_MOVIE = (
+    *_FIELD[:2],
+    Column("movie", "string", "name of the movie"),
+    Column("channel", "string", "channel name"),
+)
+MOVIES = (
+    *_MOVIE,
+    Column("n_frames", "int64", "frames of the movie"),
+    Column("n_failed", "int64", "of them, frames that failed or are not done yet"),
+    Column("height", "int64", "pixels of a frame along y"),
+    Column("width", "int64", "pixels of a frame along x"),
+    Column("pixel_nm", "float64", "edge of a pixel in the sample"),
+    Column("n_localisations", "int64", "molecules, counted in every frame"),
+    Column("n_molecules", "int64", "the same after merging over frames"),
+    Column("density", "float64", "localisations per square micrometre and frame done"),
+    Column("precision_nm", "float64", "by neighbours in the next frame; NaN: unknown"),
+    Column("resolution_nm", "float64", "by Fourier ring correlation; NaN: unknown"),
+    Column("drift_nm", "float64", "largest drift taken off; NaN: none was"),
+    Column("picture", "string", "path of the picture in the run folder"),
+    Column("picture_nm", "float64", "edge of a pixel of the picture"),
+)
+"""Movies of a run, one row a movie and channel."""
+MOVIE_FRAMES = (
+    *_MOVIE,
+    Column("frame", "int64", "frame of the movie, from 0"),
+    Column("n_localisations", "int64", "molecules in it"),
+    Column("drift_y_nm", "float64", "how far it lies off; NaN: not taken off"),
+    Column("drift_x_nm", "float64", "likewise"),
+)
+RINGS = (
+    *_MOVIE,
+    Column("frequency", "float64", "cycles per micrometre"),
+    Column("correlation", "float64", "of the two halves of the frames; NaN: no light"),
+    Column("smooth", "float64", "the same by local lines"),
 )
 
 CELLS = (
     *PLANE,
     Column("cell", "int64", "label of the cell"),
-    Column("area", "int64", "pixels of the cell"),
-    Column("nucleus_area", "int64", "pixels of the cell that are nucleus"),
-    Column("area_um2", "float64", "area in square micrometres; NaN without pixel size"),
+    Column("area", "int64", "pixels of the cell; of a label volume, its voxels"),
+    Column("nucleus_area", "int64", "pixels or voxels of it that are nucleus"),
+    Column("area_um2", "float64", "square micrometres; NaN: no pixel size, or volume"),
     Column("cell_y", "float64", "centroid of the cell, pixels"),
     Column("cell_x", "float64", "centroid of the cell, pixels"),
     Column("nucleus_y", "float64", "centroid of the nucleus, pixels; NaN: no nucleus"),
     Column("nucleus_x", "float64", "centroid of the nucleus, pixels; NaN: no nucleus"),
-    Column("touches_border", "bool", "whether the cell touches the field's edge"),
+    Column("touches_border", "bool", "whether it touches the field's edge along y, x"),
+    *_VOLUMES,
     Column("n_spots", "int64", "spots in the cell"),
     Column("n_spots_nucleus", "int64", "spots in its nucleus"),
     Column("n_spots_cytoplasm", "int64", "spots in the cell outside its nucleus"),
@@ -194,13 +303,17 @@ CELLS = (
     Column("polarization_index", "float64", "0: spots centred in the cell; NaN: none"),
     Column("dispersion_index", "float64", "1: spread like the cell; below: gathered"),
     Column("peripheral_index", "float64", "1: as far from the nucleus as the cell is"),
-    Column("nucleus_distance", "float64", "mean of cytoplasm spots, pixels; NaN: none"),
+    Column(
+        "nucleus_distance",
+        "float64",
+        "mean of cytoplasm spots, pixels; NaN: none, or a volume without z step",
+    ),
     Column("nucleus_distance_um", "float64", "the same; NaN without pixel size"),
     Column("nucleus_distance_uniform", "float64", "mean of cytoplasm pixels"),
-    Column("edge_distance", "float64", "from the cell's edge, of cytoplasm spots"),
+    Column("edge_distance", "float64", "from the cell's edge or surface, likewise"),
     Column("edge_distance_um", "float64", "the same; NaN without pixel size"),
     Column("edge_distance_uniform", "float64", "from the cell's edge, of its pixels"),
-    Column("area_bins", "bins", "cytoplasm pixels per degree from the reference"),
+    Column("area_bins", "bins", "cytoplasm pixels, voxels per degree from reference"),
     Column("spot_bins", "bins", "cytoplasm spots per degree from the reference"),
 )
 
@@ -328,6 +441,86 @@ FIELD_POLARITY = (
     Column("polarity_index", "float64", "sectors fixed, also with rotation published"),
 )
 
+_OTHER = Column("other", "string", "the channel that it is compared with")
+PAIRS = (
+    *PLANE[:-1],
+    _OTHER,
+    Column("plane", "int32", "plane, from 0; -1 when all planes were taken together"),
+    Column("z", "float64", "place of the spot in planes, as in the table of spots"),
+    Column("y", "float64", "in pixels"),
+    Column("x", "float64", "in pixels"),
+    Column("other_z", "float64", "place of its partner in planes, as it was found"),
+    Column("other_y", "float64", "in pixels; the chromatic shift is not taken out"),
+    Column("other_x", "float64", "likewise"),
+    Column("distance", "float64", "in the plane in pixels, once the shift is undone"),
+    Column("distance_z", "float64", "along z in planes, likewise; 0 without depth"),
+    Column("distance_um", "float64", "in micrometres, with depth; NaN: sizes unknown"),
+    Column("cell", "int64", "label of the cell at the spot; 0: outside all cells"),
+    Column("nucleus", "int64", "label of the nucleus at the spot; 0: none"),
+)
+"""Written at the end of a run that compares channels: one row for each pair."""
+CELL_PAIRS = (
+    *PLANE[:-1],
+    _OTHER,
+    PLANE[-1],
+    Column("cell", "int64", "label of the cell"),
+    Column("n_spots", "int64", "spots of the channel in the cell"),
+    Column("n_other", "int64", "spots of the other channel in the cell"),
+    Column("n_pairs", "int64", "its spots that have a partner"),
+    Column("share", "float64", "n_pairs over n_spots; NaN: no spots"),
+    Column("chance", "float64", "mean share once the other channel's spots are moved"),
+    Column("chance_low", "float64", "2.5 % of the draws are below"),
+    Column("chance_high", "float64", "2.5 % of the draws are above"),
+    Column("chance_sd", "float64", "standard deviation of the draws"),
+    Column("p_value", "float64", "that chance gives as many pairs; NaN: no spots"),
+)
+"""One row for each cell and pair of channels."""
+COLOCALISATION = (
+    Column("row", "string", "plate row; empty: all wells of the condition"),
+    Column("column", "string", "plate column; empty: likewise"),
+    _GROUP[0],
+    _OTHER,
+    *_GROUP[1:],
+    Column("n_wells", "int64", "wells with spots or cells"),
+    Column("n_spots", "int64", "spots of the channel, in cells or not"),
+    Column("n_other", "int64", "spots of the other channel, in cells or not"),
+    Column("n_pairs", "int64", "spots of the channel that have a partner"),
+    Column("share_all", "float64", "n_pairs over n_spots; NaN: no spots"),
+    Column("n_cells", "int64", "cells with spots of the channel"),
+    Column("n_spots_cells", "int64", "spots of the channel in cells"),
+    Column("n_pairs_cells", "int64", "of these, spots that have a partner"),
+    Column("share", "float64", "n_pairs_cells over n_spots_cells; NaN: none"),
+    Column("low", "float64", "lower end of its 95 % interval over cells"),
+    Column("high", "float64", "its upper end"),
+    Column("low_wells", "float64", "95 % interval over wells; NaN: one well"),
+    Column("high_wells", "float64", "its upper end"),
+    Column("chance", "float64", "the share if spots lay anywhere in their own cells"),
+    Column("chance_low", "float64", "lower end of its 95 % range"),
+    Column("chance_high", "float64", "its upper end"),
+    Column("excess", "float64", "share minus chance"),
+    Column("ratio", "float64", "share over chance; NaN: chance 0 or unknown"),
+)
+"""One line for each condition and pair of channels, and one for each of its wells."""
+CHROMATIC_SHIFTS = (
+    Column("channel", "string", "channel name"),
+    _OTHER,
+    Column("how", "string", "measured, given, none, or not measurable (then none)"),
+    Column("dy", "float64", "pixels at the centre; above 0: the other lies lower"),
+    Column("dx", "float64", "likewise; above 0: the other lies further right"),
+    Column("dz", "float64", "in planes; 0 without depth"),
+    Column("centre_y", "float64", "place in pixels at which dy and dx hold"),
+    Column("centre_x", "float64", "likewise"),
+    Column("dy_y", "float64", "change of dy per pixel along y; 0: a translation"),
+    Column("dy_x", "float64", "change of dy per pixel along x"),
+    Column("dx_y", "float64", "change of dx per pixel along y"),
+    Column("dx_x", "float64", "change of dx per pixel along x"),
+    Column("n_pairs", "int64", "pairs that it was measured on"),
+    Column("residual_before", "float64", "root mean square distance of these, pixels"),
+    Column("residual_after", "float64", "the same once the shift is undone"),
+    Column("median_after", "float64", "median distance of these, then"),
+)
+"""One line for each pair of channels: where the other shows what the one shows."""
+
 SUMMARIES = {
     "wells": WELLS,
     "conditions": CONDITIONS,
@@ -335,12 +528,22 @@ SUMMARIES = {
     "comparisons": (_GENE, *COMPARISONS),
     "roses": ROSES,
     "field_polarity": FIELD_POLARITY,
+    "colocalisation": COLOCALISATION,
+    "chromatic_shifts": CHROMATIC_SHIFTS,
 }
 """Tables that are made once, of all parts, at the end of a run."""
+MOVIE_SUMMARIES = {"movies": MOVIES, "movie_frames": MOVIE_FRAMES, "rings": RINGS}
+"""The same of runs that localise molecules."""
 TABLES = {
     "spots": SPOTS,
     "cells": CELLS,
+    "clusters": CLUSTERS,
+    "fits": FITS,
     "fields": FIELDS,
     **SUMMARIES,
     "quality": QUALITY,
+    "pairs": PAIRS,
+    "cell_pairs": CELL_PAIRS,
+    "localisations": LOCALISATIONS,
+    **MOVIE_SUMMARIES,
 }

@@ -24,6 +24,18 @@ import pandas as pd
 import pytest
 import zarr
 
+from deepspot_scale.blockwise.answers import IMAGE, LABELS
+from deepspot_scale.blockwise.contract import (
+    Answers,
+    BlockContext,
+    Layer,
+    Pixels,
+    RunContext,
+    Stage,
+    StageOptions,
+    Step,
+    Work,
+)
 from deepspot_scale.cli import main
 from deepspot_scale.io.ome_zarr.writing import (
     ImageLayout,
@@ -248,6 +260,36 @@ def _run_quickly(
 def run_quickly() -> Callable[..., Outcome]:
     """Run on a plate without enhancement, here, or on a client's workers."""
     return _run_quickly
+
+
+MADE = tuple(Layer(name, "int32", labels=True, keep=True) for name in LABELS.values())
+
+
+def _draw_labels(here: BlockContext, _: Answers, *, layer: Layer) -> Pixels:
+    """Return the labels that `_draw_scene` draws in 128 x 160 pixels."""
+    scene = _draw_scene()
+    whole = getattr(scene, layer.name).astype(np.int32)
+    return Pixels(here.wanted, whole[here.wanted.slices[-2:]])
+
+
+def _plan_tissue(_: StageOptions, __: RunContext) -> Work:
+    steps = (
+        Step(layer, partial(_draw_labels, layer=layer), {IMAGE: 0}) for layer in MADE
+    )
+    return Work(tuple(steps))
+
+
+class TissueOptions(StageOptions):
+    """Nothing to choose."""
+
+
+TISSUE = Stage("tissue", TissueOptions, _plan_tissue)
+
+
+@pytest.fixture(scope="session")
+def tissue() -> str:
+    """Name a stage that makes the cells and nuclei of `draw_scene`, as a run does."""
+    return f"{__name__}:TISSUE"
 
 
 DEADLY = """
@@ -558,3 +600,47 @@ def cell_pool():
         turn_cells=turn_cells,
         cells_table=cells_table,
     )
+
+
+@pytest.fixture(scope="session")
+def localiser(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Weights of a sub-pixel network made by hand: a blurred frame, seven times finer.
+
+    It finds single molecules to a pixel, which is enough to test what is around it.
+    """
+    from deepspot_scale.networks.families import SUBPIXEL_CNN as FAMILY
+    from deepspot_scale.networks.weights import write_weights
+
+    architecture = FAMILY.architecture(layers=9, maps=9, exit_maps=1)
+    arrays = [np.zeros(w.shape, np.float32) for w in FAMILY.build(architecture).weights]
+    convolutions = [array for array in arrays if array.shape[:2] == (3, 3)]
+    convolutions[0][:, :, 0, 0] = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    for own in convolutions[1:-1]:
+        own[1, 1, 0, 0] = 1
+    for number, (dy, dx) in enumerate(np.ndindex(3, 3)):
+        convolutions[-1][dy, dx, 0, number] = 1
+    # A quadratic spline through the nine pixels around each, at the finer places.
+    at = (np.arange(7) - 3) / 7
+    spline = np.stack([(0.5 - at) ** 2 / 2, 0.75 - at**2, (0.5 + at) ** 2 / 2])
+    (unfold,) = (array for array in arrays if array.shape[:2] == (7, 7))
+    for number, (dy, dx) in enumerate(np.ndindex(3, 3)):
+        unfold[:, :, 0, number] = np.outer(spline[dy], spline[dx])
+    (last,) = (array for array in arrays if array.shape[:2] == (1, 1))
+    last[:] = 1
+    path = tmp_path_factory.mktemp("weights") / "by_hand.safetensors"
+    about = {"threshold": "0.3", "most_dense": "2"}
+    write_weights(path, arrays, architecture, family=FAMILY, about=about)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def blinking() -> Any:
+    """A movie of sixty frames with single molecules, and its truth."""
+    from deepspot_scale.kernels.camera_model import Camera
+    from deepspot_scale.simulation.molecules import Photons
+    from deepspot_scale.simulation.movies import MovieRecipe, Psf, simulate_movie
+
+    recipe = MovieRecipe(
+        (70, 90), Camera(), Psf(1.3), Photons(4000.0, 0.1), 5.0, density=0.15
+    )
+    return simulate_movie(recipe, 60, seed=5)

@@ -1,10 +1,14 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from deepspot_scale import demo
 from deepspot_scale.demo import (
     CONDITIONS,
     planted_polarity,
+    run_demo,
     score_spots,
     simulate_plate,
 )
@@ -25,6 +29,14 @@ QUICK = SectorIndex(n_boot=50, n_null=100)
 @pytest.fixture(scope="module")
 def truth(tmp_path_factory):
     return simulate_plate(tmp_path_factory.mktemp("demo") / "plate.zarr")
+
+
+@pytest.fixture(scope="module")
+def stacks(tmp_path_factory):
+    """One well of each condition, since stacks take long to write."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "_COLUMNS", ("02",))
+        return simulate_plate(tmp_path_factory.mktemp("stacks") / "p.zarr", volume=True)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +91,10 @@ def test_planted_spots_point_to_the_wound_in_migrating_cells_only(truth):
 
 def test_the_planted_spots_themselves_score_one(truth):
     found = truth.spots.assign(channel="FISH")
-    assert score_spots(found, truth).f1 == 1
-    assert score_spots(found.assign(channel="DAPI"), truth).n_found == 0
-    half = score_spots(found.iloc[::2], truth)
+    assert score_spots(found, truth).score.f1 == 1
+    assert score_spots(found.assign(channel="DAPI"), truth).score.n_found == 0
+    half, gaps = score_spots(found.iloc[::2], truth)
+    assert gaps.shape == (half.n_matched, 2)
     assert half.recall == pytest.approx(0.5, abs=0.01)
     assert half.precision == 1
 
@@ -89,7 +102,7 @@ def test_the_planted_spots_themselves_score_one(truth):
 def test_spots_of_another_field_do_not_match(truth):
     found = truth.spots.assign(channel="FISH")
     swapped = found.assign(row=found["row"].map({"B": "C", "C": "B"}))
-    assert score_spots(swapped, truth).f1 < 0.3
+    assert score_spots(swapped, truth).score.f1 < 0.3
 
 
 def test_an_existing_plate_is_not_overwritten(truth):
@@ -134,3 +147,54 @@ def test_planted_spots_are_brighter_than_what_is_around_them(field):
     fish = image[1].astype(float)
     around = np.mean([fish[rows + a, columns + b] for a, b in ((7, 0), (-7, 0))], 0)
     assert np.mean(fish[rows, columns] > around) > 0.97
+
+
+def test_the_plate_of_stacks_has_a_stack_in_each_well(stacks):
+    plate = open_plate(stacks.plate)
+    assert [entry.address.path for entry in plate.entries] == ["B/02/0", "C/02/0"]
+    opened = plate.open("C/02/0")
+    assert opened.shape == (2, 11, 1024, 1024)
+    assert opened.image.spacing_um == pytest.approx({"z": 0.3, "y": 0.108, "x": 0.108})
+    stored = pd.read_parquet(stacks.plate.parent / "truth.parquet")
+    pd.testing.assert_frame_equal(stored, stacks.spots)
+    assert list(stored.columns[3:6]) == ["z", "y", "x"]
+
+
+def test_the_stacks_have_the_cells_and_places_of_a_flat_plate_of_that_seed(
+    truth, stacks
+):
+    first = {"row": "B", "column": "02", "field": "0"}
+    flat, deep = (
+        each.spots[(each.spots[ADDRESS] == first).all(axis=1)]
+        for each in (truth, stacks)
+    )
+    pd.testing.assert_frame_equal(deep.drop(columns="z"), flat)
+    assert "z" not in truth.spots
+
+
+def test_spots_of_stacks_match_in_depth_too(stacks):
+    found = stacks.spots.assign(channel="FISH")
+    higher, gaps = score_spots(found.assign(z=found["z"] + 1.5), stacks)
+    assert higher.f1 == 1
+    np.testing.assert_allclose(np.median(gaps, axis=0), [1.5, 0, 0])
+    assert score_spots(found.assign(z=found["z"] + 6), stacks).score.f1 < 0.1
+
+
+def test_the_demo_of_stacks_compares_depth_and_shows_it_in_its_report(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(demo, "_COLUMNS", ("02",))
+    outcome = run_demo(tmp_path / "demo", volume=True)
+    score, gaps = outcome.spots
+    assert outcome.progress.failed == 0
+    assert score.f1 > 0.96
+    off = np.sqrt((gaps**2).mean(axis=0))
+    assert off == pytest.approx([0.3, 0.2, 0.2], abs=0.1)
+    assert "matched within 3 px and 2 planes" in outcome.lines[0]
+    z, yx = re.findall(r"to (\d\.\d\d) (?:planes|px)", outcome.lines[1])
+    assert float(z) == pytest.approx(off[0], abs=0.006)
+    assert min(off[1:]) - 0.01 < float(yx) < max(off[1:]) + 0.01
+    assert sum("polarity of" in line for line in outcome.lines) == 2
+    page = outcome.report.read_text()
+    assert '<figure id="depth">' in page
+    assert "from the right" in page

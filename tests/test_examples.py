@@ -77,6 +77,12 @@ def test_a_detector_of_ones_own_gives_the_undistributed_answer_on_workers(
     assert len(found) < 1.1 * len(scene.points)
 
 
+def test_a_segmenter_of_ones_own_keeps_the_contract() -> None:
+    names = runpy.run_path(str(EXAMPLES / "own_nuclei.py"), run_name="__main__")
+    assert n_lines("own_nuclei.py") < 12
+    assert names["nuclei"].halo == 86
+
+
 def test_a_stage_of_ones_own_is_run_as_the_readme_says(
     tmp_path: Path, draw_scene: Callable[..., Any], write_plate: Callable[..., str]
 ) -> None:

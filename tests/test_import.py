@@ -20,6 +20,7 @@ HEAVY = (
     "cv2",
     "matplotlib",
     "skimage",
+    "sklearn",
 )
 
 

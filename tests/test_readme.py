@@ -21,6 +21,7 @@ from deepspot_scale.io.ome_zarr.writing import (
     write_image,
     write_labels,
 )
+from deepspot_scale.runs.camera_file import read_camera
 from deepspot_scale.training.recipe import make_recipe
 from deepspot_scale.training.search import read_tune
 from deepspot_scale.vocabulary import FieldAddress
@@ -37,6 +38,17 @@ def text() -> str:
 
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def toml_file(text: str, name: str) -> str:
+    (found,) = (b for b in blocks(text, "toml") if b.startswith(f"# {name}"))
+    return str(found)
+
+
+def test_the_camera_of_the_readme_can_be_read(text: str, tmp_path: Path) -> None:
+    (tmp_path / "camera.toml").write_text(toml_file(text, "camera.toml"))
+    known = read_camera(tmp_path / "camera.toml")
+    assert known["psf_sigma_nm"] == pytest.approx(0.21 * 680 / 1.49)
 
 
 def test_the_page_of_columns_is_that_of_the_tables(text: str) -> None:
@@ -82,7 +94,12 @@ def test_the_python_example_runs(
 
 @pytest.mark.parametrize(
     ("number", "name"),
-    [(1, "spots_of_wells.py"), (2, "own_detector.py"), (3, "smooth_stage.py")],
+    [
+        (1, "spots_of_wells.py"),
+        (2, "own_detector.py"),
+        (3, "own_nuclei.py"),
+        (4, "smooth_stage.py"),
+    ],
 )
 def test_the_worked_examples_are_those_that_are_run(
     text: str, number: int, name: str
@@ -97,12 +114,17 @@ def test_the_worked_examples_are_those_that_are_run(
 
 
 def test_the_recipe_in_the_readme_can_be_read(text: str) -> None:
-    recipe = make_recipe(**tomllib.loads(blocks(text, "toml")[0]))
+    recipe = make_recipe(**tomllib.loads(toml_file(text, "train.toml")))
     assert [part.patches for part in recipe.mixture] == [24, 8]
+
+
+def test_the_denoising_in_the_readme_can_be_read(text: str) -> None:
+    recipe = make_recipe(**tomllib.loads(toml_file(text, "denoise.toml")))
+    assert (recipe.family, recipe.batch) == ("denoiser", 16)
 
 
 def test_the_tuning_in_the_readme_can_be_read(text: str, tmp_path: Path) -> None:
     names = ("train.toml", "tune.toml")
-    for name, block in zip(names, blocks(text, "toml"), strict=True):
+    for name, block in ((name, toml_file(text, name)) for name in names):
         (tmp_path / name).write_text(block)
     assert read_tune(tmp_path / "tune.toml").search.batch == (16, 32)

@@ -152,7 +152,8 @@ def test_options_stand_in_a_table_of_their_stage_or_by_their_own_name() -> None:
     assert nested == flat
     assert flat.of(DetectOptions).floor == flat.options["detect"].floor == 0.2  # type: ignore[attr-defined]
     written = tomllib.loads(write_settings(flat))
-    assert written["detect"] == {"use": True, "floor": 0.2}
+    detect = {"use": True, "floor": 0.2, "decompose": True, "fit": False}
+    assert written["detect"] == detect
     assert written["enhance"]["use"] is False
     assert written["channels"] == ["FISH"]
     assert set(written) - set(RUN_FIELDS) == {stage.name for stage in STAGES}
@@ -275,3 +276,21 @@ def test_a_brightness_scale_that_a_model_does_not_use_is_refused():
     assemble(make_settings(**wanted, model="deepspot-fast", enhance=False))
     with pytest.raises(SettingsError, match="deepspot-fast scales an image by its noi"):
         assemble(make_settings(**wanted, model="deepspot-fast"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"detector": "mine:code"},
+        {"engine": "mine:code"},
+        {"localiser_engine": "mine:code"},
+        {"nuclei_engine": "mine:code"},
+        {"segments": ("cells:mine:code@FISH",)},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_code_of_ones_own_runs_only_if_it_is_named_again(given: dict[str, Any]) -> None:
+    settings = make_settings(channels=("FISH",), **given)
+    with pytest.raises(SettingsError, match="mine:code"):
+        load_settings(settings)
+    assert load_settings(settings, allowed=["mine:code"]) == settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,9 @@ def test_tables_of_a_run_have_the_declared_types(
     write_plate: Callable[..., str],
     run_quickly: Callable[..., Any],
 ) -> None:
-    plate = write_plate(tmp_path / "p.zarr", {"B/03/0": scene, "C/04/0": scene})
+    twice = replace(scene, image=scene.image[[1, 1]])
+    scenes = {"B/03/0": twice, "C/04/0": twice}
+    plate = write_plate(tmp_path / "p.zarr", scenes, channels=("FISH", "Cy5"))
     (tmp_path / "wells.csv").write_text("well,condition\nB03,ctrl\nC04,drug\n")
     run_quickly(
         plate,
@@ -63,6 +66,10 @@ def test_tables_of_a_run_have_the_declared_types(
         reference="angle:30",
         plate_map=str(tmp_path / "wells.csv"),
         min_spots=1,
+        channels=("FISH", "Cy5"),
+        colocalise=("FISH:Cy5",),
+        cluster_um=50.0,
+        cluster_molecules=2,
     )
     run = ds.open_run(tmp_path / "run")
     declared = run.contents.tables

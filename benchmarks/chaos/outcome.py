@@ -26,8 +26,9 @@ def digest(out: Path) -> dict[str, str]:
         "wells": read_table(folder, "wells.parquet", WELLS),
     }
     for name, columns in contents.tables.items():
-        # All files, as a user would read them.
-        tables[name] = pd.concat(_files(folder, name, columns))
+        # All files, as a user would read them; a table may have none.
+        none = pd.DataFrame(columns=[column.name for column in columns])
+        tables[name] = pd.concat([*_files(folder, name, columns)] or [none])
     return {name: _digest(table) for name, table in tables.items()}
 
 

@@ -6,6 +6,7 @@ its type, here or in `spots`. Nothing here measures anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +22,32 @@ IMAGE = "image"
 """The stored layer of raw counts."""
 LABELS = {"cell": "cells", "nucleus": "nuclei"}
 """Stored layers of labels, by the column of the spot table that they fill."""
+NUCLEI = Layer("nuclei", "int32", labels=True, keep=True)
+CELLS = Layer("cells", "int32", labels=True, keep=True)
+"""The same layers where a run makes them."""
+_CHANNEL = "channel:"
+
+
+def channel_layer(name: str) -> str:
+    """Return the name of the stored layer of a channel other than the plane's own.
+
+    `name` is the channel's name or index.
+    """
+    return f"{_CHANNEL}{name}"
+
+
+def channel_of(layer: str) -> str | None:
+    """Return the channel that a layer is of; None: it is none of these layers."""
+    return layer.removeprefix(_CHANNEL) if layer.startswith(_CHANNEL) else None
+
+
 ENHANCED = Layer("enhanced", "float32")
 """The layer in which every spot is equally bright, in [0, 1]."""
 AVERAGED = Layer("averaged", "float32")
 """A stack averaged along z by half a spot: what stages of volumes take for the image.
 Counts."""
+DENOISED = Layer("denoised", "float32")
+"""The image without noise, which stages after it take for the image. Counts."""
 WIDTHS: Key[SpotWidths] = Key("spot_widths")
 """How wide the spots of a stack are."""
 STEP: Key[float | None] = Key("z_step_um")
@@ -34,6 +56,15 @@ REFERENCE: Key[Reference | None] = Key("reference")
 """Where "toward" is in this field; given by the user."""
 PIXEL: Key[PixelShape] = Key("pixel_shape")
 """Height and width of the field's pixels; by its metadata."""
+LABEL_HEIGHT: Key[float | None] = Key("label_height")
+"""Height of a voxel where labels are volumes, in sides of a square of a pixel's area;
+NaN: not known. None: labels are flat, and those of one plane hold for a whole stack."""
+
+MOVIE_SCALE: Key[Callable[[], float]] = Key("movie_scale")
+"""Gives the counts that become 1 in the movie that a frame belongs to, see
+`kernels.movie_scale`; measured when it is first asked for."""
+PIXEL_UM: Key[tuple[float, float] | None] = Key("pixel_size_um")
+"""The same in micrometres, (y, x); None: not known."""
 
 
 class Brightness(NamedTuple):

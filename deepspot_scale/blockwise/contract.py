@@ -258,6 +258,8 @@ class RunContext:
     image: str = "image"
     """Layer in which brightness is measured and spots are found: the stored image, or
     one that an earlier stage makes of it."""
+    channel: str = "0"
+    """Name or index of the run's first channel."""
     enhanced_by: str | None = None
     """Model of the earlier stage that gives the enhanced image."""
     spot_sigma: float | None = None

@@ -116,15 +116,26 @@ def pixel_size_of(spots: pd.DataFrame) -> tuple[float, float] | None:
     return sizes[0], sizes[1]
 
 
+def z_step_of(spots: pd.DataFrame) -> float | None:
+    """Return the distance of planes by the places of spots, as `pixel_size_of` does."""
+    known = spots[spots["z_um"].notna()]
+    planes, um = known["z"].to_numpy(), known["z_um"].to_numpy()
+    if len(np.unique(planes)) < 2:
+        return None
+    ends = [planes.argmin(), planes.argmax()]
+    return float(np.diff(um[ends])[0] / np.diff(planes[ends])[0])
+
+
 def check_places(spots: pd.DataFrame, labels: Iterable[xr.DataArray]) -> None:
     """Raise FieldError if spots are not where the labels' coordinates say."""
     for image in labels:
         grid = plane_identity(image, {})
-        if grid.pixel_size_um is None:
-            continue
-        for axis, size, begin in zip(
-            "yx", grid.pixel_size_um, grid.origin_um, strict=True
-        ):
+        sizes = dict(zip("yx", grid.pixel_size_um or (), strict=False))
+        begins = dict(zip("yx", grid.origin_um, strict=True))
+        if "z" in image.dims and grid.z_step_um is not None:
+            sizes["z"], begins["z"] = grid.z_step_um, grid.z_origin_um
+        for axis, size in sizes.items():
+            begin = begins[axis]
             off = (spots[f"{axis}_um"] - begin) / size - spots[axis]
             if (off.abs() > OFF_GRID).any():
                 raise FieldError(
@@ -169,7 +180,7 @@ def identify(
             values["z"], values["z_um"] = depth, depth * step + plane.z_origin_um
         values["y_um"] = values["y"] * size_y + plane.origin_um[0]
         values["x_um"] = values["x"] * size_x + plane.origin_um[1]
-    if "area" in values:
+    if "area" in values and "area_um2" not in values:  # of voxels it is no area
         values["area_um2"] = values["area"] * size_y * size_x
     for name in ("nucleus_distance", "edge_distance"):
         if name in values:  # in pixels as if they were square

@@ -78,6 +78,8 @@ def check_labels(
 ) -> dict[str, xr.DataArray]:
     """Return the label images by name, y and x last, all on the grid of `like`.
 
+    Label volumes keep their axis z, in front of y and x; of one plane they are flat.
+
     Raises
     ------
     FieldError
@@ -93,20 +95,43 @@ def check_labels(
     for name, image in labels.items():
         if image.dtype.kind not in "uib":
             raise FieldError(f"{name}: expected whole-number labels, got {image.dtype}")
-        if not set(image.dims) <= {"t", "y", "x"}:
-            raise FieldError(f"{name}: expected dimensions (t,) y, x; got {image.dims}")
-    grids = labels if like is None else {**labels, "the image": like}
-    shapes = {
-        name: (image.sizes["y"], image.sizes["x"]) for name, image in grids.items()
-    }
-    if len(set(shapes.values())) > 1:
-        raise FieldError(
-            "labels need the image's grid, along (y, x): "
-            + ", ".join(f"{name} have shape {size}" for name, size in shapes.items())
-        )
-    for axis in "yx":
-        _check_coordinates(grids, axis)
+        if not set(image.dims) <= {"t", "z", "y", "x"}:
+            raise FieldError(
+                f"{name}: expected dimensions (t,) (z,) y, x; got {image.dims}"
+            )
+    labels = {name: _in_depth(image) for name, image in labels.items()}
+    _check_grids(labels if like is None else {**labels, "the image": like}, labels)
     return {name: _check_values(image, name) for name, image in labels.items()}
+
+
+def _in_depth(labels: xr.DataArray) -> xr.DataArray:
+    """Return label volumes with z before y and x, and others without z."""
+    if labels.sizes.get("z", 1) == 1:
+        return labels.isel(z=0, drop=True) if "z" in labels.dims else labels
+    return labels.transpose(..., "z", "y", "x")
+
+
+def _check_grids(
+    grids: Mapping[str, xr.DataArray], labels: Mapping[str, xr.DataArray]
+) -> None:
+    """Raise FieldError if images have other grids, along z where labels have one."""
+    volumes = [name for name, image in labels.items() if "z" in image.dims]
+    deep = {name: image for name, image in grids.items() if "z" in image.dims}
+    if volumes and "the image" in grids and "the image" not in deep:
+        raise FieldError(
+            f"{volumes[0]} have {labels[volumes[0]].sizes['z']} planes along z, and "
+            "the image has no z; give flat labels (y, x), or the stack"
+        )
+    for axes in ("yx", "z") if volumes else ("yx",):
+        same = deep if axes == "z" else grids
+        shapes = {n: tuple(im.sizes[axis] for axis in axes) for n, im in same.items()}
+        if len(set(shapes.values())) > 1:
+            raise FieldError(
+                f"labels need the image's grid, along ({', '.join(axes)}): "
+                + ", ".join(f"{name} have shape {n}" for name, n in shapes.items())
+            )
+        for axis in axes:
+            _check_coordinates(same, axis)
 
 
 def _check_coordinates(grids: Mapping[str, xr.DataArray], axis: str) -> None:
@@ -138,10 +163,14 @@ def _check_values(labels: xr.DataArray, name: str) -> xr.DataArray:
     return labels.copy(data=labels.data.map_blocks(check_label_values, name, meta=meta))
 
 
-def labels_at(labels: Mapping[str, xr.DataArray], t: int) -> dict[str, xr.DataArray]:
-    """Return the label planes of one time point; labels of a single one serve all.
+def labels_at(
+    labels: Mapping[str, xr.DataArray], t: int, z: int | None = None
+) -> dict[str, xr.DataArray]:
+    """Return the labels of one time point; labels of a single one serve all.
 
-    Raises FieldError if the labels end before `t`.
+    Of label volumes, plane `z` is returned; all of them where it is None.
+
+    Raises FieldError if the labels end before `t` or `z`.
     """
     planes = {}
     for name, image in labels.items():
@@ -151,17 +180,40 @@ def labels_at(labels: Mapping[str, xr.DataArray], t: int) -> dict[str, xr.DataAr
                 f"{name} have {n_t} time points, counted from 0, and none for t = {t}"
             )
         index = {"t": t if n_t > 1 else 0} if "t" in image.dims else {}
+        if z is not None and "z" in image.dims:
+            if not 0 <= z < image.sizes["z"]:
+                raise FieldError(
+                    f"{name} have {image.sizes['z']} planes, counted from 0, and none "
+                    f"for z = {z}; give flat labels for planes that were projected"
+                )
+            index["z"] = z
         planes[name] = image.isel(index)
     return planes
 
 
+def is_volume(labels: Mapping[str, xr.DataArray]) -> bool:
+    """Return whether any of checked labels is a volume."""
+    return any("z" in image.dims for image in labels.values())
+
+
+def same_depth(labels: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
+    """Return labels of one shape: flat ones go with each plane of a volume."""
+    depths = [image.sizes["z"] for image in labels.values() if "z" in image.dims]
+    return {
+        name: image
+        if "z" in image.dims or not depths
+        else image.expand_dims({"z": depths[0]}, axis=-3)
+        for name, image in labels.items()
+    }
+
+
 def labels_over(
-    labels: Mapping[str, xr.DataArray], plane: xr.DataArray, t: int
+    labels: Mapping[str, xr.DataArray], plane: xr.DataArray, t: int, z: int = 0
 ) -> dict[str, xr.DataArray]:
     """Return the labels that go with one plane or stack, of its dimensions.
 
     Flat labels go with each plane of a stack, those of a single time point with all
-    time points.
+    time points; of label volumes, the plane or all of them.
 
     Parameters
     ----------
@@ -169,8 +221,8 @@ def labels_over(
         As `check_labels` gives them.
     plane
         An image plane, or a stack that blocks take whole.
-    t
-        The time point of `plane`, where that has no axis t.
+    t, z
+        The time point and the plane of `plane`, where that has no such axis.
 
     Raises
     ------
@@ -180,6 +232,11 @@ def labels_over(
     further = plane.sizes
     if "t" not in further:
         labels = labels_at(labels, t)
+    if "z" not in further:
+        labels = {
+            name: image.isel(z=z) if "z" in image.dims else image
+            for name, image in labels.items()
+        }
     spread = {}
     for name, image in labels.items():
         if image.sizes.get("t", 1) not in (1, further.get("t", 1)):

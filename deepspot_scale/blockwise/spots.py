@@ -205,6 +205,7 @@ def spot_table(
         "site": np.zeros(area.size, bool),
         "cell": np.zeros(area.size, np.int64),
         "nucleus": np.zeros(area.size, np.int64),
+        "cluster": np.zeros(area.size, np.int64),
     }
     return pd.DataFrame(columns)
 

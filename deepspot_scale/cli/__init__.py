@@ -12,7 +12,9 @@ import sys
 
 # Importing these modules adds their commands, in the order of --help.
 # isort: off
-from deepspot_scale.cli import runs, plates, results, models, training  # noqa: F401 - see above
+from deepspot_scale.cli import runs, plates, results, models  # noqa: F401 - see above
+from deepspot_scale.cli import training, localisation_scores  # noqa: F401 - see above
+from deepspot_scale.cli import localisation, segmentation  # noqa: F401 - see above
 
 # isort: on
 from deepspot_scale.cli.application import (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, update_wrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_origin
@@ -231,6 +231,7 @@ def _read_further(words: Iterable[str]) -> dict[str, dict[str, Any]]:
 EVERYTHING = StageFlags(
     (
         *("cells", "nuclei", "reference", "plate_map"),
+        *("colocalise", "pair_distance", "pair_planes", "chromatic_shift"),
         *("project", "spot_sigma", "block", "stages"),
     )
 )
@@ -293,7 +294,7 @@ def _values(context: typer.Context, path: Path) -> dict[str, Any]:
     return values
 
 
-def _flatten(read: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+def _flatten(read: dict[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
     """Return options that stand in tables by the names that they have as flags."""
     from deepspot_scale.pipeline import STAGES
 
@@ -304,7 +305,8 @@ def _flatten(read: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
             flat[key] = value
             continue
         for option, each in value.items():
-            if option == "use" and each is True and key not in names:
+            of_use = getattr(names.get(key), "name", None) == key
+            if option == "use" and each is True and not of_use:
                 continue  # a stage that is always there has no flag that says so
             whole = f"{key}_{option}"
             flat[key if option == "use" else whole if whole in names else option] = each

@@ -105,11 +105,14 @@ def info(
 def demo(
     out: Annotated[Path, typer.Option(help="New folder.")] = Path("deepspot-demo"),
     seed: Annotated[int, typer.Option(help="Another seed, another plate.")] = 2,
+    volume: Annotated[
+        bool, typer.Option("--volume", help="Simulate z-stacks; find spots in depth.")
+    ] = False,
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 1,
 ) -> None:
     """Simulate a small wound assay, run on it, and compare with what was planted.
 
-    Example: deepspot-scale demo
+    Example: deepspot-scale demo --volume
     """
     from deepspot_scale.cli.progress import show_progress
     from deepspot_scale.demo import run_demo
@@ -117,6 +120,8 @@ def demo(
     if out.exists():
         raise PlateError(f"{out} exists; remove it or give another folder with --out")
     with show_progress() as on_progress:
-        outcome = run_demo(out, seed=seed, workers=workers, on_progress=on_progress)
+        outcome = run_demo(
+            out, seed=seed, volume=volume, workers=workers, on_progress=on_progress
+        )
     for line in outcome.lines:
         typer.echo(line)

@@ -6,7 +6,7 @@ Nothing here knows how spots are found.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deepspot_scale.runs.lease import Lease
     from deepspot_scale.runs.prepare import Prepared
     from deepspot_scale.runs.progress import Progress
+    from deepspot_scale.settings import Settings
 
 
 @app.command()
@@ -67,7 +68,7 @@ def run(
     if serve(where):
         return
     chosen = tuple(word for word in wells.split(",") if word.strip())
-    _hold_and_run(
+    hold_and_run(
         out,
         where,
         lambda: prepare_run(
@@ -77,7 +78,7 @@ def run(
             selection=Selection(
                 chosen, limit, redo_changed=redo_changed, allow_absent=allow_absent
             ),
-            device=_device_on(where, device),
+            device=device_on(where, device),
             threads=where.network_threads,
             retry_failed=retry_failed,
         ),
@@ -100,6 +101,10 @@ def retry(
     stages: Annotated[
         list[str] | None,
         typer.Option("--stage", help="A stage of the run's own, to let it run."),
+    ] = None,
+    segmenters: Annotated[
+        list[str] | None,
+        typer.Option("--segment", help="A segmenter of the run's own, to let it run."),
     ] = None,
     allow_absent: options.AllowAbsent = "none",
     device: options.Device = "auto",
@@ -125,9 +130,10 @@ def retry(
     if serve(where):
         return
     settings, facts = read_run(Folder(folder))
-    allowed = tuple(filter(None, (detector, engine, *(stages or ()))))
+    named = (detector, engine, *(stages or ()), *(segmenters or ()))
+    allowed = tuple(filter(None, named))
     loaded = load_settings(settings, allowed=allowed)
-    _hold_and_run(
+    hold_and_run(
         folder,
         where,
         lambda: prepare_run(
@@ -135,7 +141,7 @@ def retry(
             folder,
             loaded,
             selection=Selection(failed=failed, allow_absent=allow_absent),
-            device=_device_on(where, device),
+            device=device_on(where, device),
             threads=where.network_threads,
             files=facts.get("working_folder", ""),
         ),
@@ -164,11 +170,12 @@ def status(
         typer.echo(line)
 
 
-def _device_on(where: Any, device: str) -> Any:
+def device_on(where: Any, device: str) -> Any:
+    """Return the device that networks must run on."""
     return "gpu" if where.on_gpus and device == "auto" else device
 
 
-def _hold_and_run(
+def hold_and_run(
     out: str,
     where: Any,
     prepare: Callable[[], Prepared],
@@ -197,12 +204,16 @@ def _hold_and_run(
             raise typer.Exit(asked.exit_code)
         report = _report(out, prepared.plate)
     before = prepared.failed_before
+    what = "segments" if prepared.job.settings.of_movies else "fields"
+    found = f", {end.n_spots} spots" if prepared.job.settings.finds_spots else ""
     say(
-        f"{end.done} fields done, {end.failed} failed, {end.skipped - before} skipped "
-        f"as done before, {before} as failed before, {end.n_spots} spots"
+        f"{end.done} {what} done, {end.failed} failed, {end.skipped - before} skipped "
+        f"as done before, {before} as failed before{found}"
     )
     for line in describe_counts(prepared.job.pipeline.counts, end.counts):
         say(f"{line}; by field: fields.parquet")
+    for line in _describe_compared(out, prepared.job.settings):
+        say(line)
     if end.absence:
         say(f"warning: {end.absence}")
     typer.echo(report)
@@ -249,6 +260,17 @@ def _execute(
         )
 
 
+def _describe_compared(out: str, settings: Settings) -> Iterator[str]:
+    """Yield what the run says of channels that it compares."""
+    from deepspot_scale.runs.compared_channels import describe_compared
+    from deepspot_scale.runs.results import open_results
+
+    if settings.colocalise:
+        tables = open_results(out).summaries
+        given = (tables["colocalisation"], tables["chromatic_shifts"], settings)
+        yield from describe_compared(*given)
+
+
 def _report(out: str, plate: Any) -> str:
     from deepspot_scale.io.tables import Folder
     from deepspot_scale.report.page import write_report
@@ -277,7 +299,7 @@ def detect(
     from deepspot_scale.settings import make_settings
     from deepspot_scale.tables import guard_words
 
-    settings["quality"] = {"use": False}
+    settings["quality"] = settings["clusters"] = {"use": False}
     checked = make_settings(channels=tuple(channels or ["0"]), **settings)
     check_output_file(out, "--out")
     begun = out.with_name(f"{out.name}.partial")

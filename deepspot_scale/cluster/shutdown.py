@@ -27,6 +27,8 @@ NAME = "deepspot-shutdown"
 TIMEOUT = 600.0
 """Maximum seconds that a closing worker waits for the fields in hand."""
 POLL = 0.05
+_BEGUN = {"executing", "long-running", "memory", "error", "rescheduled"}
+"""States of a worker's tasks that it has begun."""
 _WARNINGS = [
     getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)
 ]
@@ -98,7 +100,7 @@ class Shutdown(WorkerPlugin):
             return
         worker.status = Status.closing_gracefully  # it gets no more tasks
         deadline = time.monotonic() + TIMEOUT
-        while worker.active_threads and time.monotonic() < deadline:
+        while await _is_busy(worker) and time.monotonic() < deadline:
             await asyncio.sleep(POLL)
         # Results that nobody has fetched yet move to another worker.
         await worker.scheduler.retire_workers(
@@ -109,6 +111,19 @@ class Shutdown(WorkerPlugin):
         )
         if not self.nanny_closes:
             await worker.close(nanny=True, reason=NAME)
+
+
+async def _is_busy(worker: Any) -> bool:
+    """Return whether a task runs, or has ended without the scheduler knowing it.
+
+    The scheduler would give a task of the second kind to another worker: it hears that
+    a worker retires on another connection than that its tasks ended.
+    """
+    if worker.active_threads:
+        return True
+    processing = await worker.scheduler.processing(workers=[worker.address])
+    tasks = [worker.state.tasks.get(key) for key in processing[worker.address]]
+    return any(task is not None and task.state in _BEGUN for task in tasks)
 
 
 class ShutdownNanny(NannyPlugin):

@@ -21,27 +21,31 @@ from deepspot_scale.io.image_files import annotated_images
 from deepspot_scale.io.image_files.annotated_images import AnnotatedImage
 from deepspot_scale.simulation import SIMULATORS, simulate_image
 from deepspot_scale.simulation.sets import SPOT_NUMBERS
+from deepspot_scale.simulation.stacks import simulate_stack
 
 FRESH_SEED: Final = 20_210_401
 """Seed of simulated images; the trainer's seeds are small numbers, 0 by default."""
 SIMULATED_IMAGES: Final = 20
 """Images of a simulated set by default; the paper has 400."""
 _PAPER_SIZE: Final = 256
+_STACKS: Final = "simulated-stacks"
 
 
 class KnownImage(NamedTuple):
     """One image and the spots in it."""
 
     pixels: NDArray[Any]
-    """(y, x), counts."""
+    """(y, x), or (z, y, x) of a stack, counts."""
     points: NDArray[np.float64]
-    """(n, 2), true spots (y, x) in pixels."""
+    """(n, 2), true spots (y, x) in pixels, or (n, 3) with z in planes."""
     snr: NDArray[np.float64]
     """(n,), NaN where it is not known."""
     sigma: NDArray[np.float64]
     """(n,), in pixels, NaN where it is not known."""
     uncounted: NDArray[np.float64] = np.zeros((0, 2))
     """(k, 2), objects of which it does not count whether they are found."""
+    z_step_um: float | None = None
+    """Distance of a stack's planes; None: not known."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class Case:
     """Unique in the set."""
     load: Callable[[], KnownImage]
     """Reads or simulates the image."""
+    is_stack: bool = False
+    """Whether it is a z-stack, whose true spots have a depth."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -90,8 +96,9 @@ def list_cases(data: Sequence[str | Path], sample: Sample) -> list[Case]:
     """List the images of some data sets, without loading them.
 
     Data are folders as `read_annotated` reads them, or words: ``paper-sets`` (the
-    paper's 20 simulated test sets), ``broad`` (simulated microscopes) and ``empty``
-    (the images of ``broad`` in which no spot can be seen).
+    paper's 20 simulated test sets), ``broad`` (simulated microscopes), ``empty`` (the
+    images of ``broad`` in which no spot can be seen) and ``simulated-stacks`` (those of
+    `simulation.stacks`).
 
     Raises
     ------
@@ -116,7 +123,14 @@ def list_cases(data: Sequence[str | Path], sample: Sample) -> list[Case]:
         label = item if known.name in taken | set(words) else known.name
         taken.add(label)
         cases += [
-            Case(label, label, image.group, image.name, partial(_read, image))
+            Case(
+                label,
+                label,
+                image.group,
+                image.name,
+                partial(_read, image),
+                image.is_stack,
+            )
             for image in known.images[: sample.images]
         ]
     if not cases:
@@ -128,7 +142,8 @@ def _read(image: AnnotatedImage) -> KnownImage:
     unknown = np.full(len(image.points), np.nan)
     snr = unknown if image.snr is None else image.snr
     sigma = unknown if image.sigma is None else image.sigma
-    return KnownImage(image.read(), image.points, snr, sigma)
+    pixels = image.read()
+    return KnownImage(pixels, image.points, snr, sigma, z_step_um=image.z_step_um)
 
 
 def _simulate(
@@ -154,6 +169,17 @@ def _simulated(name: str, sample: Sample) -> Iterator[Case]:
         yield Case(name, name, "", f"{number:04d}", load)
 
 
+def _stacks(sample: Sample) -> Iterator[Case]:
+    for number in range(sample.images or SIMULATED_IMAGES):
+        load = partial(_simulate_stack, sample.seed, number)
+        yield Case(_STACKS, _STACKS, "", f"{number:04d}", load, is_stack=True)
+
+
+def _simulate_stack(seed: int, number: int) -> KnownImage:
+    truth = simulate_stack(seed=(seed, number))
+    return KnownImage(truth.image, truth.points, truth.snr, truth.sigma)
+
+
 def _empty(sample: Sample) -> Iterator[Case]:
     """Yield the images of broad without true spots: about one in ten at 512 px."""
     n_lacking = sample.images or SIMULATED_IMAGES
@@ -170,4 +196,4 @@ def _words() -> dict[str, Callable[[Sample], Iterator[Case]]]:
     """Return the simulated data sets by name."""
     own = [name for name, each in SIMULATORS.items() if not each.takes_spots]
     sets = {name: partial(_simulated, name) for name in own}
-    return {"paper-sets": _paper_sets, **sets, "empty": _empty}
+    return {"paper-sets": _paper_sets, **sets, "empty": _empty, _STACKS: _stacks}

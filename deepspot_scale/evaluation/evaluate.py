@@ -1,12 +1,14 @@
 """Models on images whose spots are known: what they find, scored image by image.
 
-Models and data by name come in; tables and a report on them go out. Each image runs
+Models and data by name come in; tables and a report on them go out. Each image, or each
+z-stack as a volume, runs
 through the pipeline that `assemble` makes for every command, once for its spots and
 its enhanced pixels. Nothing here knows how scores are summed up or drawn.
 """
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +18,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.evaluation import tables
 from deepspot_scale.evaluation.datasets import Case, KnownImage, Sample, list_cases
+from deepspot_scale.evaluation.enhancer_sheets import (
+    compare_domain,
+    make_sheets,
+    name_of,
+    seen_by,
+)
+from deepspot_scale.evaluation.matching import REACH, Reach
+from deepspot_scale.evaluation.quality import name_models
+from deepspot_scale.evaluation.quality_page import Sheet, write_sheets
 from deepspot_scale.evaluation.report import write_accuracy
 from deepspot_scale.evaluation.scores import detect_array, rescale_counts, score_image
 from deepspot_scale.evaluation.tables import Scores, worst_images
@@ -50,6 +62,14 @@ class Terms:
     """Which images of each set."""
     rescaled: bool = False
     """Whether spots are also searched in image x 3 + 500, which doubles the time."""
+    reach: Reach = REACH
+    """Largest distance of a match."""
+
+    def __post_init__(self) -> None:
+        """Check the distances."""
+        for name, value in self.reach._asdict().items():
+            if not 0 < value < math.inf:
+                raise SettingsError(f"a match needs {name} above 0, got {value}")
 
 
 class Evaluation(NamedTuple):
@@ -59,6 +79,10 @@ class Evaluation(NamedTuple):
     """The tables."""
     report: Path
     """The Markdown report; CSV and PNG files are beside it."""
+    sheet: Path
+    """The quality sheet, one HTML page; scores.csv and scores.json are beside it."""
+    sheets: tuple[Sheet, ...]
+    """What the page shows, for each model."""
 
 
 def evaluate(
@@ -106,8 +130,21 @@ def evaluate(
         )
     shown = worst_images(scores.images)[["data", "set", "image"]]
     wanted = set(shown.itertuples(index=False, name=None))
-    pixels = {case.key: case.load().pixels for case in cases if case.key in wanted}
-    return Evaluation(scores, write_accuracy(scores, Path(out), pixels))
+    pixels = {
+        case.key: _from_above(case.load().pixels)
+        for case in cases
+        if case.key in wanted
+    }
+    report = write_accuracy(scores, Path(out), pixels)
+    known = {name: find_weights(of) for name, of in name_models(models).items()}
+    sheets = make_sheets(scores, known, pixels)
+    page = write_sheets(sheets, Path(out))
+    return Evaluation(scores, report, page, tuple(sheets))
+
+
+def _from_above(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return a plane as it is, and of a stack the maximum along z."""
+    return pixels if pixels.ndim == 2 else np.asarray(pixels.max(axis=0))
 
 
 def score_models(
@@ -122,13 +159,17 @@ def score_models(
     Parameters are as in `evaluate`; of `terms` the sample is only recorded. An image
     that cannot be measured becomes a row of ``failed``.
     """
-    pipelines = _pipelines(models, terms)
+    kinds = {case.is_stack for case in cases}
+    pipelines = {stack: _pipelines(models, terms, volume=stack) for stack in kinds}
+    labels = name_models(models)
+    weights = {name: find_weights(of) for name, of in labels.items()}
+    far = {name: compare_domain(of) for name, of in weights.items()}
     images: list[dict[str, Any]] = []
     spots: list[pd.DataFrame] = []
     failed: list[dict[str, Any]] = []
     for case in cases:
         known: KnownImage | None = None
-        for model, pipeline in pipelines.items():
+        for model, pipeline in zip(labels, pipelines[case.is_stack], strict=True):
             names = _identify(model, case)
             try:
                 known = known or case.load()
@@ -139,13 +180,16 @@ def score_models(
                 failed.append(names | {"reason": explain(error)})
                 continue
             images.append(names | row)
+            if far[model].domain is not None:
+                far[model].add(name_of(names), seen_by(weights[model])(known.pixels))
             spots += [table.assign(**names)] if len(table) else []
         on_image("/".join(dict.fromkeys(case.key)))
     return Scores(
         _as_rows(pd.DataFrame(images), tables.IMAGE_SCORES),
         _as_rows(pd.concat(spots) if spots else pd.DataFrame(), tables.SPOT_SCORES),
         _as_rows(pd.DataFrame(failed), tables.FAILURES),
-        _provenance(pipelines, models, cases, terms),
+        _provenance(labels, cases, terms),
+        {name: rows.check() for name, rows in far.items()},
     )
 
 
@@ -160,20 +204,17 @@ def _identify(model: str, case: Case) -> dict[str, str]:
     return {"model": model, **own, "image": case.image}
 
 
-def _pipelines(models: Sequence[str], terms: Terms) -> dict[str, Pipeline]:
-    """Return each model's pipeline by the model's name in tables."""
-    if not models:
-        raise SettingsError("no model: name a shipped one or a weights file")
-    pipelines: dict[str, Pipeline] = {}
-    for model in dict.fromkeys(models):
-        name = find_weights(model).name
+def _pipelines(models: Sequence[str], terms: Terms, *, volume: bool) -> list[Pipeline]:
+    """Return each model's pipeline, for planes or for stacks."""
+    pipelines = []
+    for model in name_models(models).values():
         given = terms.settings.to_dict()
         kept = given["enhance"]["use"]
         given["enhance"] |= {"model": model, "keep_enhanced": kept}
-        given["quality"]["use"] = False
+        given["quality"]["use"] = given["clusters"]["use"] = False
+        given["volume"]["use"] = volume
         settings = make_settings(**given)
-        label = model if name in pipelines else name
-        pipelines[label] = assemble(settings, device=terms.device)
+        pipelines.append(assemble(settings, device=terms.device))
     return pipelines
 
 
@@ -181,32 +222,30 @@ def _score_case(
     known: KnownImage, pipeline: Pipeline, terms: Terms
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     began = time.monotonic()
-    found = detect_array(known.pixels, pipeline)
+    found = detect_array(known.pixels, pipeline, known.z_step_um)
     seconds = time.monotonic() - began
-    row, spots = score_image(found, known)
+    row, spots = score_image(found, known, terms.reach)
     row |= {"seconds": seconds, "f1_change": np.nan}
     if terms.rescaled:
-        again = detect_array(rescale_counts(known.pixels), pipeline)
-        other, _ = score_image(again, known)
+        rescaled = rescale_counts(known.pixels)
+        again = detect_array(rescaled, pipeline, known.z_step_um)
+        other, _ = score_image(again, known, terms.reach)
         row["f1_change"] = other["f1_one_to_one"] - row["f1_one_to_one"]
     return row, spots
 
 
 def _provenance(
-    pipelines: Mapping[str, Pipeline],
-    models: Sequence[str],
-    cases: Sequence[Case],
-    terms: Terms,
+    labels: Mapping[str, str], cases: Sequence[Case], terms: Terms
 ) -> dict[str, Any]:
     settings = terms.settings
     enhance = settings.of(EnhanceOptions)
-    chosen = dict(zip(pipelines, dict.fromkeys(models), strict=True))
     return {
         "SHA-256 of the weights": {
-            label: find_weights(model).sha256 for label, model in chosen.items()
+            label: find_weights(model).sha256 for label, model in labels.items()
         },
         "data": list(dict.fromkeys(case.data for case in cases)),
         "images of a set": terms.sample.images or "all, or 20 simulated ones",
+        tables.MATCH: terms.reach.words,
         "seed": terms.sample.seed,
         "size": terms.sample.size,
         "enhancement": enhance.use,

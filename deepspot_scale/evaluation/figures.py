@@ -21,8 +21,8 @@ from deepspot_scale.evaluation.tables import EDGES, FALSE, FOUND, MISSED
 from deepspot_scale.report.figures import BLUE, GREY, ORANGE, SKY, stretch
 
 GREEN, VERMILION, PURPLE = "#009E73", "#D55E00", "#CC79A7"
-_LINES: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
-_MARKERS: Final = "osD^vP"
+LINES: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION)
+MARKERS: Final = "osD^vP"
 _MARKS: Final = {FOUND: ("o", SKY), MISSED: ("D", ORANGE), FALSE: ("x", PURPLE)}
 _NAMES: Final = {
     "snr": "SNR",
@@ -145,8 +145,8 @@ def _curves(axes: Any, bins: pd.DataFrame, models: Sequence[str], name: str) -> 
             place,
             own["mean"],
             np.nan_to_num(np.array(reach)),
-            color=_LINES[i % len(_LINES)],
-            marker=_MARKERS[i % len(_MARKERS)],
+            color=LINES[i % len(LINES)],
+            marker=MARKERS[i % len(MARKERS)],
             markersize=5,
             linewidth=1.4,
             capsize=2,

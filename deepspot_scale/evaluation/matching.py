@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import maximum_filter
-from scipy.sparse import coo_array, csgraph
 from scipy.spatial import KDTree
 
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.kernels import pairing
+from deepspot_scale.kernels.pairing import count_most_pairs, find_neighbours
 
 RADIUS: Final = 3.0
 """Largest distance of a match in pixels, in the paper and in later ones."""
@@ -27,6 +28,29 @@ Radius = float | Sequence[float]
 """Largest distance of a match, in pixels, itself included. One number for each axis:
 the half axes of an ellipsoid; all distances are then in units of it."""
 Points = NDArray[np.float64]
+
+
+class Reach(NamedTuple):
+    """Largest distance of a match, in planes and in stacks."""
+
+    pixels: float = RADIUS
+    """Along y and x."""
+    planes: float = 2.0
+    """Along z, in stacks only."""
+
+    def radius(self, n_axes: int) -> Radius:
+        """Return the radius for points (y, x), or (z, y, x)."""
+        flat = n_axes == 2
+        return self.pixels if flat else (self.planes, self.pixels, self.pixels)
+
+    @property
+    def words(self) -> str:
+        """The distance in words."""
+        return f"{self.pixels:g} px, in stacks {self.planes:g} planes along z"
+
+
+REACH: Final = Reach()
+"""That of the papers, and two planes."""
 
 
 @dataclass(frozen=True)
@@ -115,24 +139,10 @@ def pair_one_to_one(
 
     Notes
     -----
-    This is a linear assignment on the sparse graph of neighbours. Every detection may
-    also take a place of its own, at a price above that of all real matches together, so
-    a full assignment always exists and real matches come first.
+    See `kernels.pairing`: a linear assignment inside each group of neighbours.
     """
     found, true, most = _comparable(found, true, radius)
-    near = _neighbours(found, true, most)
-    if len(near) == 0:
-        return np.empty((0, 2), np.int64)
-    rows, i = np.unique(near["i"], return_inverse=True)
-    columns, j = np.unique(near["j"], return_inverse=True)
-    n, m = len(rows), len(columns)
-    price = (most + 1.0) * (n + 1)
-    weights = np.concatenate([near["v"] + 1.0, np.full(n, price)])  # 0 is "no edge"
-    edges = (np.r_[i, np.arange(n)], np.r_[j, m + np.arange(n)])
-    graph = coo_array((weights, edges), shape=(n, m + n)).tocsr()
-    chosen_rows, chosen = csgraph.min_weight_full_bipartite_matching(graph)
-    real = chosen < m
-    return np.stack([rows[chosen_rows[real]], columns[chosen[real]]], axis=1)
+    return pairing.pair_one_to_one(found, true, most)
 
 
 def integrate_f1(
@@ -146,13 +156,16 @@ def integrate_f1(
     Eichenberger et al. 2021, https://doi.org/10.1093/nar/gkab546.
     """
     found, true, most = _comparable(found, true, radius)
-    near = _neighbours(found, true, most)
+    near = find_neighbours(found, true, most)
     near = near[np.argsort(near["v"])]
     cutoffs = np.linspace(0.0, most, n_cutoffs)
     n_near = np.searchsorted(near["v"], cutoffs, side="right")
     shape = len(found), len(true)
     counts = Score(n_true=shape[1], n_found=shape[0])
-    f1 = {n: replace(counts, n_matched=_most_pairs(near[:n], shape)).f1 for n in n_near}
+    f1 = {
+        n: replace(counts, n_matched=count_most_pairs(near[:n], shape)).f1
+        for n in n_near
+    }
     values = [f1[n] for n in n_near]
     return float(np.trapezoid(values, cutoffs) / most)
 
@@ -198,23 +211,3 @@ def _comparable(
     if reach.ndim:
         return one / reach, other / reach, 1.0
     return one, other, float(reach)
-
-
-def _neighbours(
-    found: NDArray[np.float64], true: NDArray[np.float64], radius: float
-) -> NDArray[Any]:
-    """Return all pairs within the radius: fields i of found, j of true, distance v."""
-    near: NDArray[Any] = KDTree(found).sparse_distance_matrix(
-        KDTree(true), np.nextafter(radius, np.inf), output_type="ndarray"
-    )
-    inside: NDArray[Any] = near[near["v"] <= radius]
-    return inside
-
-
-def _most_pairs(near: NDArray[Any], shape: tuple[int, int]) -> int:
-    """Return how many pairs there can be at once, with each point in one at most."""
-    if len(near) == 0:
-        return 0
-    edges = np.ones(len(near), np.int8), (near["i"], near["j"])
-    graph = coo_array(edges, shape=shape).tocsr()
-    return int((csgraph.maximum_bipartite_matching(graph) >= 0).sum())

@@ -31,6 +31,8 @@ from deepspot_scale.tables import guard_words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from deepspot_scale.evaluation.figures import Panel
+
 Pixels = Mapping[tuple[str, str, str], NDArray[Any]]
 """Images to show, by data, set and image."""
 
@@ -39,8 +41,9 @@ def write_accuracy(scores: Scores, out: Path, pixels: Pixels | None = None) -> P
     """Write everything about an evaluation into a folder.
 
     At least one image must be measured. `out` is made if needed, and files of the same
-    names are replaced. `pixels` are the images of `tables.worst_images`; the others are
-    listed, not shown. The answer is the path of the Markdown report.
+    names are replaced. `pixels` are the images (y, x) of `tables.worst_images`, stacks
+    as seen from above; the others are listed, not shown. The answer is the path of the
+    Markdown report.
     """
     out.mkdir(parents=True, exist_ok=True)
     written = {
@@ -95,17 +98,28 @@ def _draw_all(
     worst = tables.worst_images(scores.images)
     for key, images in worst.groupby(["model", "data"], sort=False):
         shown = [
-            figures.Panel(_title(line), pixels[at], _spots_of(scores.spots, line))
+            panel_of(scores, line, pixels)
             for line in images.to_dict("records")
-            if (at := (line["data"], line["set"], line["image"])) in pixels
+            if (line["data"], line["set"], line["image"]) in pixels
         ]
         if shown:
             save("worst", figures.draw_images(shown), "worst", *map(str, key))
     return names
 
 
+def panel_of(scores: Scores, line: Mapping[Any, Any], pixels: Pixels) -> Panel:
+    """Return one image and its spots, as shown; `line` is its row of the images."""
+    from deepspot_scale.evaluation.figures import Panel
+
+    at = (line["data"], line["set"], line["image"])
+    return Panel(_title(line), pixels[at], _spots_of(scores.spots, line))
+
+
 def _title(line: Mapping[Any, Any]) -> str:
-    return f"{line['set']}: {line['image'][-40:]}\nF1 {line['f1_one_to_one']:.3f}"
+    n_planes = int(line["planes"])
+    above = f", maximum of {n_planes} planes" if n_planes > 1 else ""
+    name = f"{line['set']}: {line['image'][-40:]}"
+    return f"{name}\nF1 {line['f1_one_to_one']:.3f}{above}"
 
 
 def _spots_of(spots: pd.DataFrame, line: Mapping[Any, Any]) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """One image with known spots: its pixels and a pipeline in, its scores out.
 
-The image runs through the pipeline that every command uses, once for its spots and
-its enhanced pixels. Nothing here knows models, sets or files.
+The image, a plane or a z-stack, runs through the pipeline that every command uses, once
+for its spots and its enhanced pixels. Nothing here knows models, sets or files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from deepspot_scale.blockwise.answers import IMAGE, PIXEL, REFERENCE
+from deepspot_scale.blockwise.answers import IMAGE, PIXEL, REFERENCE, STEP
 from deepspot_scale.blockwise.contract import Answers
 from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.blockwise.planning import Pipeline
@@ -21,7 +21,7 @@ from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.blockwise.spots import ASSIGNED
 from deepspot_scale.evaluation import matching
 from deepspot_scale.evaluation.datasets import KnownImage
-from deepspot_scale.evaluation.matching import Score
+from deepspot_scale.evaluation.matching import REACH, Reach, Score
 from deepspot_scale.evaluation.tables import FALSE, FOUND, MISSED, SPOT_SCORES
 from deepspot_scale.kernels.pixel_shape import PixelShape
 
@@ -34,29 +34,34 @@ class Detected(NamedTuple):
     """The spots that a pipeline found in one image."""
 
     points: NDArray[np.float64]
-    """(n, 2), y and x in pixels."""
+    """(n, 2), y and x in pixels; (n, 3) with z in planes."""
     certainty: NDArray[np.float64]
     """(n,), 0 to 1."""
     enhanced: NDArray[np.uint8] | None
-    """(y, x), 255 the brightest; None without enhancement."""
+    """(y, x) or (z, y, x), 255 the brightest; None without enhancement."""
 
 
-def detect_array(image: NDArray[Any], pipeline: Pipeline) -> Detected:
-    """Find every spot of one plane (y, x) of raw counts, as ``detect`` does.
+def detect_array(
+    image: NDArray[Any], pipeline: Pipeline, z_step_um: float | None = None
+) -> Detected:
+    """Find every spot of raw counts, as ``detect`` does.
+
+    The image is one plane (y, x), or a stack (z, y, x) for a pipeline of volumes, with
+    the distance of its planes where it is known.
 
     Raises
     ------
     FieldError
-        Pixels are not finite.
+        Pixels are not finite, or a stack has less than three planes.
     """
-    shape = (image.shape[0], image.shape[1])
     given = Answers({REFERENCE.name: None, PIXEL.name: PixelShape()})
+    given[STEP] = z_step_um
     read = read_whole({IMAGE: image})
-    answers = reduce_rounds(pipeline, pipeline.blocks(shape), read, given)
+    answers = reduce_rounds(pipeline, pipeline.blocks(image.shape), read, given)
     table = answers[ASSIGNED].table
     kept = [answers.by_name[layer.name] for layer in pipeline.layers]
     return Detected(
-        table[["y", "x"]].to_numpy(np.float64),
+        table[[*"zyx"[-image.ndim :]]].to_numpy(np.float64),
         table["enhanced"].to_numpy(np.float64),
         kept[0] if kept else None,
     )
@@ -70,9 +75,9 @@ def rescale_counts(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def score_image(
-    found: Detected, known: KnownImage
+    found: Detected, known: KnownImage, reach: Reach = REACH
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Score what was found in one image.
+    """Score what was found in one image; `reach` is the largest distance of a match.
 
     Returns
     -------
@@ -83,16 +88,18 @@ def score_image(
         detections.
     """
     found = _without_uncounted(found, known.uncounted)
-    pairs = matching.pair_one_to_one(found.points, known.points)
-    spots = _spot_rows(found, known, pairs)
+    points, radius = (found.points, known.points), reach.radius(known.pixels.ndim)
+    pairs = matching.pair_one_to_one(*points, radius)
+    spots = _spot_rows(found, known, pairs, reach)
     true = spots[spots["kind"] != FALSE]
-    nearest = matching.match_nearest(found.points, known.points)
+    nearest = matching.match_nearest(*points, radius)
     single = Score(len(known.points), len(found.points), len(pairs))
-    height, width = known.pixels.shape
+    n_planes, height, width = (1, *known.pixels.shape)[-3:]
     area = height * width / 512**2
     neighbour = float(true["neighbour_px"].mean())  # NaN without true spots
     sigma = _median(true["sigma"])
     row = {
+        "planes": n_planes,
         "height": height,
         "width": width,
         "n_true": single.n_true,
@@ -100,8 +107,9 @@ def score_image(
         "n_ambiguous": nearest.n_ambiguous,
         **_shares(nearest, "nearest"),
         **_shares(single, "one_to_one"),
-        "f1_integrated": matching.integrate_f1(found.points, known.points),
+        "f1_integrated": matching.integrate_f1(*points, radius),
         "error_px": _median(true["error_px"]),
+        "error_planes": _median(true["error_planes"]),
         "enhanced": true["enhanced"].mean(),
         "snr": _median(true["snr"]),
         "sigma": sigma,
@@ -134,7 +142,7 @@ def _median(values: pd.Series[float]) -> float:
 
 
 def _spot_rows(
-    found: Detected, known: KnownImage, pairs: NDArray[np.int64]
+    found: Detected, known: KnownImage, pairs: NDArray[np.int64], reach: Reach
 ) -> pd.DataFrame:
     by, at = pairs.T
     n = len(known.points)
@@ -143,18 +151,30 @@ def _spot_rows(
     rows = {name: np.full(n + len(alone), np.nan) for name in names}
     kind = np.full(n + len(alone), MISSED, object)
     kind[at], kind[n:] = FOUND, FALSE
-    rows["y"], rows["x"] = np.concatenate([known.points, found.points[alone]]).T
+    axes = "zyx"[-known.pixels.ndim :]
+    places = np.concatenate([known.points, found.points[alone]])
     found_at, taken = np.r_[at, n : n + len(alone)], np.r_[by, alone]
-    rows["found_y"][found_at], rows["found_x"][found_at] = found.points[taken].T
+    for number, axis in enumerate(axes):
+        rows[axis] = places[:, number]
+        rows[f"found_{axis}"][found_at] = found.points[taken, number]
     rows["certainty"][found_at] = found.certainty[taken]
     gaps = found.points[by] - known.points[at]
-    rows["error_px"][at] = np.hypot(*gaps.T)
+    rows["error_px"][at] = np.hypot(*gaps[:, -2:].T)
+    if len(axes) == 3:
+        rows["error_planes"][at] = np.abs(gaps[:, 0])
     rows["snr"][:n], rows["sigma"][:n] = known.snr, known.sigma
-    rows["neighbour_px"][:n] = matching.nearest_distances(known.points)
+    rows["neighbour_px"][:n] = _neighbour_distances(known.points, reach)
     rows["spacing"] = rows["neighbour_px"] / rows["sigma"]
     if found.enhanced is not None:
-        points = np.stack([rows["y"], rows["x"]], axis=1)
-        rows["enhanced"] = matching.brightness_at(found.enhanced, points).astype(
-            np.float64
-        )
+        bright = matching.brightness_at(found.enhanced, places)
+        rows["enhanced"] = bright.astype(np.float64)
     return pd.DataFrame({"kind": kind, **rows})
+
+
+def _neighbour_distances(
+    points: NDArray[np.float64], reach: Reach
+) -> NDArray[np.float64]:
+    """Return each spot's distance to the nearest other one, in pixels."""
+    if points.shape[1] == 3:  # a plane counts as far as it does in a match
+        points = points * [reach.pixels / reach.planes, 1.0, 1.0]
+    return matching.nearest_distances(points)

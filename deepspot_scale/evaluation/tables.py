@@ -7,7 +7,8 @@ spots. Nothing here draws, or knows how spots were found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from deepspot_scale.evaluation.domain_check import DomainCheck
 from deepspot_scale.vocabulary import Column
 
 FOUND, MISSED, FALSE = "found", "missed", "false"
@@ -27,10 +29,13 @@ _IDENTITY: Final = (
     Column("group", "string", "part of the set, where the truth names any"),
     Column("image", "string", "name of the image"),
 )
+MATCH: Final = "a match lies within"
+"""Name of the largest distance of a match, in words, in `Scores.provenance`."""
 KEYS: Final = tuple(column.name for column in _IDENTITY)
 
 IMAGE_SCORES: Final = (
     *_IDENTITY,
+    Column("planes", "int64", "planes along z; 1: no stack"),
     Column("height", "int64", "pixels along y"),
     Column("width", "int64", "pixels along x"),
     Column("n_true", "int64", "true spots"),
@@ -42,12 +47,17 @@ IMAGE_SCORES: Final = (
     Column("precision_one_to_one", "float64", "a detection serves one spot at most"),
     Column("recall_one_to_one", "float64", "the same"),
     Column("f1_one_to_one", "float64", "the same"),
-    Column("f1_integrated", "float64", "one-to-one F1, mean over radii up to 3 px"),
-    Column("error_px", "float64", "median distance of the pairs; NaN: none"),
+    Column(
+        "f1_integrated", "float64", "one-to-one F1, mean over radii up to the match's"
+    ),
+    Column("error_px", "float64", "median distance of pairs in y and x; NaN: none"),
+    Column("error_planes", "float64", "the same along z; NaN: none, or no stack"),
     Column("enhanced", "float64", "0..255, mean over all true spots, found or not"),
     Column("snr", "float64", "median over true spots; NaN: not known"),
     Column("sigma", "float64", "median of the spots' sigma, pixels; NaN: not known"),
-    Column("neighbour_px", "float64", "mean distance to the nearest true spot"),
+    Column(
+        "neighbour_px", "float64", "mean distance to the nearest true spot, see there"
+    ),
     Column("spacing", "float64", "neighbour_px over sigma"),
     Column("density", "float64", "true spots per 512 x 512 px"),
     Column("false_density", "float64", "false detections per 512 x 512 px"),
@@ -57,16 +67,23 @@ IMAGE_SCORES: Final = (
 SPOT_SCORES: Final = (
     *_IDENTITY,
     Column("kind", "string", "found, missed, or false: a detection without truth"),
+    Column("z", "float64", "true position in planes, from 0; NaN: no stack"),
     Column("y", "float64", "true position in pixels; that of a false detection"),
     Column("x", "float64", "the same"),
+    Column("found_z", "float64", "depth of the detection; NaN: missed, or no stack"),
     Column("found_y", "float64", "position of the detection; NaN: missed"),
     Column("found_x", "float64", "the same"),
-    Column("error_px", "float64", "distance of the two; NaN: missed or false"),
+    Column("error_px", "float64", "distance in y and x; NaN: missed or false"),
+    Column("error_planes", "float64", "distance along z; NaN: the same, or no stack"),
     Column("snr", "float64", "true SNR; NaN: not known"),
     Column("sigma", "float64", "true sigma in pixels; NaN: not known"),
-    Column("neighbour_px", "float64", "distance to the nearest other true spot"),
+    Column(
+        "neighbour_px",
+        "float64",
+        "to the nearest other true spot; a plane is as far as it is in a match",
+    ),
     Column("spacing", "float64", "neighbour_px over sigma"),
-    Column("enhanced", "float64", "largest of the 3x3 enhanced pixels, 0..255"),
+    Column("enhanced", "float64", "largest enhanced pixel beside it, 0..255"),
     Column("certainty", "float64", "the detection's own, 0..1; NaN: missed"),
 )
 FAILURES: Final = (*_IDENTITY, Column("reason", "string", "why it was not measured"))
@@ -83,6 +100,8 @@ class Scores(NamedTuple):
     """`FAILURES`, images that were not measured."""
     provenance: dict[str, Any]
     """Models and their SHA-256, detector, number format, seed, versions."""
+    domains: Mapping[str, DomainCheck] = MappingProxyType({})
+    """How far the images lie from each model's training, by the model's name."""
 
 
 class ScoreInterval(NamedTuple):
@@ -163,7 +182,7 @@ def summarise(
     -------
     DataFrame
         The keys, counts, and for each of `MEANS` the mean, ``_low`` and ``_high``;
-        median and least F1; ``error_px``, the median over all pairs;
+        median and least F1; ``error_px`` and ``error_planes``, medians over all pairs;
         ``enhanced_median`` over all true spots; mean and largest change of F1.
     """
     spots = dict(iter(scores.spots.groupby(list(keys), sort=False)))
@@ -196,6 +215,7 @@ def _medians(images: pd.DataFrame, spots: pd.DataFrame) -> dict[str, float]:
         "f1_one_to_one_least": images["f1_one_to_one"].min(),
         "f1_one_to_one_median": images["f1_one_to_one"].median(),
         "error_px": spots["error_px"].dropna().median(),
+        "error_planes": spots["error_planes"].dropna().median(),
         "enhanced_median": true["enhanced"].dropna().median(),
         "snr": images["snr"].dropna().median(),
         "sigma": images["sigma"].dropna().median(),

@@ -21,7 +21,7 @@ _SCORE_COLUMNS: Final = {
     "F1 (nearest)": "f1_nearest",
     "ambiguous": "n_ambiguous",
     "F1 (one to one)": "f1_one_to_one",
-    "F1 0-3 px": "f1_integrated",
+    "F1 over radii": "f1_integrated",
 }
 
 
@@ -56,11 +56,13 @@ def _conditions(provenance: Mapping[str, Any]) -> str:
     facts = "\n".join(f"- {name}: {_fact(value)}" for name, value in provenance.items())
     return (
         "One detector setting for all images, none chosen on them. Means over images "
-        "with Student's 95 % intervals over images. Matches lie within 3 px. "
+        "with Student's 95 % intervals over images. A stack is one image, and its "
+        "spots are found and matched in depth too. "
         "*Nearest*: each true spot takes its nearest detection; spots that share one "
         "are ambiguous matches, counted per image. *One to one*: a detection serves "
-        "one spot at most. *F1 0-3 px*: one-to-one F1, mean over 50 radii from 0 to "
-        "3 px. An image without spots in which none is found scores 1.\n\n" + facts
+        "one spot at most. *F1 over radii*: one-to-one F1, mean over 50 radii from 0 "
+        "to that of a match. An image without spots in which none is found scores 1."
+        "\n\n" + facts
     )
 
 
@@ -101,8 +103,17 @@ def _score_table(table: pd.DataFrame, keys: Sequence[str]) -> str:
     )
     for title, name in _SCORE_COLUMNS.items():
         shown[title] = _with_interval(table, name, 2 if name == "n_ambiguous" else 3)
-    shown["error, px"] = [_number(value, 2) for value in table["error_px"]]
-    return markdown_table(shown)
+    return markdown_table(shown.assign(**_errors(table)))
+
+
+def _errors(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Return columns of errors; that along z only if any image is a stack."""
+    errors = {"error, px": "error_px", "error, planes": "error_planes"}
+    return {
+        title: [_number(value, 2) for value in table[name]]
+        for title, name in errors.items()
+        if name == "error_px" or table[name].notna().any()
+    }
 
 
 def _worst_set_table(data: pd.DataFrame, sets: pd.DataFrame) -> str:
@@ -116,7 +127,7 @@ def _worst_set_table(data: pd.DataFrame, sets: pd.DataFrame) -> str:
         shown[f"worst set, {title}"] = [f"{of} {value:.3f}" for of, value in pairs]
     shown["median F1"] = [_number(value) for value in data["f1_one_to_one_median"]]
     shown["worst image"] = [_number(value) for value in data["f1_one_to_one_least"]]
-    shown["error, px"] = [_number(value, 2) for value in data["error_px"]]
+    shown = shown.assign(**_errors(data))
     shown["false per 512 x 512 px"] = _with_interval(data, "false_density", 2)
     changes = zip(data["f1_change_mean"], data["f1_change_largest"], strict=True)
     shown["change of F1, x 3 + 500"] = [
@@ -128,7 +139,8 @@ def _worst_set_table(data: pd.DataFrame, sets: pd.DataFrame) -> str:
 
 def _intensity_table(sets: pd.DataFrame) -> str:
     text = (
-        "The largest of the 3x3 enhanced pixels about each true spot, found or not; "
+        "The largest of the 3x3 enhanced pixels (3x3x3 in a stack) about each true "
+        "spot, found or not; "
         "mean over the spots of an image, then over images; in brackets the interval, "
         "then the median over all spots."
     )

@@ -44,7 +44,7 @@ def defer_field(task: FieldTask, choice: InputChoice, pipeline: Pipeline) -> lis
             pipeline,
             blocks,
             lambda _, reader=reader: reader,  # type: ignore[misc]  # bound per plane
-            task.given(plane, source),
+            task.given(plane, source, labels),
         )
         whole = join_pieces(pipeline, answers, pieces)
         planes.append(finish(whole, source, plane, pipeline, state))

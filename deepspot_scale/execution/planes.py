@@ -7,9 +7,9 @@ only in where the blocks run. Nothing here knows a stage or a scheduler.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -17,20 +17,35 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepspot_scale.blockwise.answers import IMAGE, LABELS, PIXEL, REFERENCE, STEP
+from deepspot_scale.blockwise.answers import (
+    IMAGE,
+    LABEL_HEIGHT,
+    LABELS,
+    MOVIE_SCALE,
+    PIXEL,
+    PIXEL_UM,
+    REFERENCE,
+    STEP,
+    channel_of,
+)
 from deepspot_scale.blockwise.contract import Answers
 from deepspot_scale.blockwise.geometry import Box, whole_box
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import FieldError, did_you_mean
 from deepspot_scale.io.absent_chunks import Allowed, check_chunks
 from deepspot_scale.io.field import Field, FieldEntry, open_field
+from deepspot_scale.io.movie_brightness import measure_movie
 from deepspot_scale.io.source_digest import digest_source, list_source
-from deepspot_scale.kernels.pixel_shape import pixel_shape
+from deepspot_scale.kernels.pixel_shape import pixel_shape, voxel_height
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.vocabulary import PROJECTED, PlaneIdentity
 
 ALL: Literal["all"] = "all"
 """Along this axis a pipeline takes all positions at once."""
+
+
+LabelNames = tuple[tuple[str, str], ...]
+"""Labels that are used: the names of stages (cells, nuclei), and those in the store."""
 
 
 class InputChoice(Protocol):
@@ -39,6 +54,10 @@ class InputChoice(Protocol):
     @property
     def channels(self) -> tuple[str, ...]:
         """By name or index."""
+
+    @property
+    def further_channels(self) -> tuple[str, ...]:
+        """Channels that are read beside them, to see cells."""
 
     @property
     def project(self) -> Literal["max", "mean", "none"]:
@@ -101,13 +120,24 @@ class FieldTask:
     allow_absent: Allowed = "none"
     """Which chunks that are not stored are taken for zeros."""
 
-    def given(self, plane: PlaneIndex, source: Field) -> Answers:
+    def given(
+        self, plane: PlaneIndex, source: Field, labels: LabelNames = ()
+    ) -> Answers:
         """Return what the user and the field's metadata say of a plane.
+
+        Parameters
+        ----------
+        plane
+            Which plane, or stack.
+        source
+            The field.
+        labels
+            Those that are used.
 
         Raises
         ------
         FieldError
-            The reference has other time points than the field.
+            The reference has other time points than the field, or labels are damaged.
         """
         reference, n_t = self.reference, source.n_t
         if isinstance(reference, Mapping):
@@ -124,7 +154,20 @@ class FieldTask:
             reference = reference[plane.t]
         pixel = pixel_shape(source.pixel_size_um)
         step = source.image.spacing_um.get("z")
-        return Answers({REFERENCE.name: reference, PIXEL.name: pixel, STEP.name: step})
+        known = Answers({REFERENCE.name: reference, PIXEL.name: pixel, STEP.name: step})
+        known[PIXEL_UM] = source.pixel_size_um
+        planes = (source.open_labels(name).n_z for _, name in labels)
+        in_volume = plane.z == ALL and any(n > 1 for n in planes)
+        height = voxel_height(source.pixel_size_um, step)
+        known[LABEL_HEIGHT] = height if in_volume else None
+        scale: Callable[[], float] = partial(measure_movie, self.entry, plane.channel)
+        known[MOVIE_SCALE] = scale
+        return known
+
+
+def _is_image(name: str) -> bool:
+    """Return whether a layer is an image: the plane's own, or another channel's."""
+    return name == IMAGE or channel_of(name) is not None
 
 
 @lru_cache(maxsize=8)
@@ -139,33 +182,36 @@ class OpenReader(NamedTuple):
 
     source: Field
     plane: PlaneIndex
-    labels: tuple[tuple[str, str], ...]
-    """Names that stages use (cells, nuclei) and the names in the store."""
+    labels: LabelNames
 
     def __call__(self, name: str, box: Box) -> NDArray[Any]:
         """Return the pixels of the image or of labels in `box`."""
         further = box.axes[:-2]
         if not further:
             return self._read(name, self.plane, box.slices)
-        if name != IMAGE and further == "z" and self._is_flat(name):
+        if not _is_image(name) and further == "z" and self._is_flat(name):
             plane = self._read(name, self.plane._replace(z=0), box.slices[-2:])
             return np.broadcast_to(plane, box.shape)
-        planes = [
-            self._read(
-                name,
-                self.plane._replace(**dict(zip(further, position, strict=True))),
-                box.slices[-2:],
+        stack: NDArray[Any] | None = None
+        for position in product(*(range(*span) for span in box.spans[:-2])):
+            at = self.plane._replace(**dict(zip(further, position, strict=True)))
+            place = tuple(
+                n - s.start for n, s in zip(position, box.spans, strict=False)
             )
-            for position in product(*(range(*span) for span in box.spans[:-2]))
-        ]
-        return np.stack(planes).reshape(box.shape)
+            values = self._read(name, at, box.slices[-2:])
+            if stack is None:  # planes come one by one: a list of them takes as much
+                stack = np.empty(box.shape, values.dtype)
+            stack[place] = values
+        return np.empty(box.shape, self.dtype(name)) if stack is None else stack
 
     def _read(
         self, name: str, plane: PlaneIndex, window: tuple[slice, ...]
     ) -> NDArray[Any]:
         t, channel, z = plane
         rows_columns = (window[0], window[1])
-        if name == IMAGE:
+        if _is_image(name):
+            other = channel_of(name)
+            channel = channel if other is None else self.source.channel_index(other)
             return self.source.read(t=t, channel=channel, z=z, window=rows_columns)  # type: ignore[arg-type]  # "all" has become positions
         stored = dict(self.labels)[name]
         of_plane: int | Literal["max"] = z if isinstance(z, int) else "max"
@@ -177,11 +223,11 @@ class OpenReader(NamedTuple):
 
     def has(self, name: str) -> bool:
         """Return whether the image or labels of this name were asked for."""
-        return name == IMAGE or name in dict(self.labels)
+        return _is_image(name) or name in dict(self.labels)
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """Return the dtype; a mean over planes is float32."""
-        if name != IMAGE:
+        if not _is_image(name):
             return np.dtype(np.int64)
         mean = self.plane.z == "mean"
         return np.dtype(np.float32) if mean else self.source.dtype
@@ -193,8 +239,7 @@ class FieldReader:
 
     entry: FieldEntry
     plane: PlaneIndex
-    labels: tuple[tuple[str, str], ...]
-    """As in `OpenReader`."""
+    labels: LabelNames
     digest: str
     """Of the field's content, see `io.source_digest`."""
 
@@ -208,7 +253,7 @@ class FieldReader:
 
     def has(self, name: str) -> bool:
         """Return whether the image or labels of this name were asked for."""
-        return name == IMAGE or name in dict(self.labels)
+        return _is_image(name) or name in dict(self.labels)
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """Return the dtype; a mean over planes is float32."""
@@ -299,12 +344,13 @@ def check_inputs(source: Field, choice: InputChoice, allowed: Allowed) -> Source
         Chunks must have been lost, or there is no such channel or label image.
     """
     listing = list_source(source, (name for _, name in labels_in_use(choice)))
-    channels = [source.channel_index(name) for name in choice.channels]
+    names_ = (*choice.channels, *choice.further_channels)
+    channels = sorted({source.channel_index(name) for name in names_})
     n_absent = check_chunks(source, listing, channels, allowed)
     return SourceState(digest_source(source, listing), n_absent)
 
 
-def labels_in_use(choice: InputChoice) -> tuple[tuple[str, str], ...]:
+def labels_in_use(choice: InputChoice) -> LabelNames:
     """Return the labels that were asked for: the names of stages and of the store."""
     named = {name: getattr(choice, name) for name in LABELS.values()}
     return tuple((use, name) for use, name in named.items() if name is not None)
@@ -320,7 +366,7 @@ def plane_result(
     """Return what leaves the field, from the answers of all rounds."""
     identity = PlaneIdentity(
         source.address,
-        plane.t if isinstance(plane.t, int) else 0,
+        source.first_frame + plane.t if isinstance(plane.t, int) else 0,
         source.channels[plane.channel],
         plane.z if isinstance(plane.z, int) else PROJECTED,
         source.pixel_size_um,

@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from deepspot_scale.errors import InputWarning, RunError, SettingsError, did_you_mean
-from deepspot_scale.exports import csv_folder, napari_folder, spatialdata_store
+from deepspot_scale.exports import (
+    csv_folder,
+    localised_movies,
+    napari_folder,
+    picasso,
+    smlm,
+    spatialdata_store,
+    thunderstorm,
+)
 from deepspot_scale.exports.anndata_file import write_anndata
 from deepspot_scale.exports.fractal_tables import write_fractal_tables
+from deepspot_scale.exports.plate_labels import write_made
 from deepspot_scale.exports.sector_labels import write_sectors
 from deepspot_scale.exports.targets import whole
 from deepspot_scale.io.plate import Plate
@@ -22,9 +31,25 @@ from deepspot_scale.io.stores import Source, is_url
 from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.results import RunResults, open_run
 
-Format = Literal["csv", "anndata", "spatialdata", "ngio", "napari", "sectors"]
+Format = Literal[
+    "csv",
+    "anndata",
+    "spatialdata",
+    "ngio",
+    "napari",
+    "sectors",
+    "labels",
+    "thunderstorm",
+    "picasso",
+    "smlm",
+]
 FORMATS: tuple[str, ...] = get_args(Format)
-IN_PLATE = ("ngio", "sectors")
+_ADDED: dict[str, Callable[..., None]] = {
+    "ngio": write_fractal_tables,
+    "sectors": write_sectors,
+    "labels": write_made,
+}
+IN_PLATE = tuple(_ADDED)
 """Formats that are added to the run's input instead of standing alone."""
 ON_PIXELS = (*IN_PLATE, "spatialdata", "napari")
 """Formats whose spots and cells are shown on the input's images and labels."""
@@ -37,6 +62,9 @@ _OWN: dict[str, tuple[str, Callable[..., None], tuple[str, str] | None]] = {
         spatialdata_store.SIGN,
     ),
     "napari": ("napari", napari_folder.write_napari, napari_folder.SIGN),
+    "thunderstorm": ("thunderstorm", thunderstorm.write_run, localised_movies.SIGN),
+    "picasso": ("picasso", picasso.write_run, localised_movies.SIGN),
+    "smlm": ("smlm", smlm.write_run, localised_movies.SIGN),
 }
 """The other formats: name below ``RUN/exports``, writer, and sign of a folder."""
 
@@ -64,6 +92,10 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
         ``ngio``: Fractal's feature and ROI tables, inside the plate.
         ``napari``: points of each field as CSV files that napari opens.
         ``sectors``: the label image ``sectors``, inside the plate.
+        ``labels``: cells and nuclei that the run made, inside the plate.
+        ``thunderstorm``: localisations, a CSV file for each movie.
+        ``picasso``: localisations, an HDF5 and a YAML file for each movie.
+        ``smlm``: localisations, an SMLM file for each movie.
     out
         File or folder to write; None: below ``RUN/exports``.
     overwrite
@@ -134,8 +166,7 @@ def _add_to_plate(
         raise SettingsError(
             f"{to} goes inside the plate {results.source}; leave {out} out"
         )
-    write = write_fractal_tables if to == "ngio" else write_sectors
     _check_unchanged(results, to)
-    write(results, overwrite=overwrite)
+    _ADDED[to](results, overwrite=overwrite)
     source = results.source
     return source if is_url(source) else Path(source)

@@ -18,6 +18,7 @@ from deepspot_scale.exports.measures import feature_names, measure_cells
 from deepspot_scale.exports.targets import check_cells, open_stored, safe_names
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.stores import join, open_node
+from deepspot_scale.runs.made_labels import label_names
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import FieldResult, RunResults
 
@@ -42,6 +43,11 @@ def write_fractal_tables(results: RunResults, *, overwrite: bool) -> None:
     load_library("ngio", "ngio")
     for address in addresses_of(results.done):
         field = open_stored(results, address)
+        if label_names(results)["cells"] not in field.label_names:
+            raise RunError(
+                "feature tables refer to labels in the plate, and those of the run "
+                f"{results.folder.url} are in its folder: export labels first"
+            )
         if not overwrite and _own_tables(field):
             raise RunError(
                 f"field {address.path} of {results.source} has the tables "
@@ -74,7 +80,8 @@ def _feature_tables(results: RunResults, found: FieldResult) -> dict[str, Any]:
         words = [f"{axis}{n}" for axis, n in zip(several, place, strict=True)]
         name = "_".join([f"{PREFIX}cells", channels[str(channel)], *words])
         made[name] = tables.FeatureTable(
-            rows.set_index("label")[features], reference_label=results.settings.cells
+            rows.set_index("label")[features],
+            reference_label=label_names(results)["cells"],
         )
     return made
 

@@ -7,12 +7,13 @@ tools read plain numbers only. Nothing here reads or writes files.
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from deepspot_scale.kernels.sectors import relative_concentration, sector_sums
 from deepspot_scale.statistics.groups import MAP
 from deepspot_scale.tables import as_table
-from deepspot_scale.vocabulary import CELLS, WELLS, Column
+from deepspot_scale.vocabulary import CELLS, VOLUMES, WELLS, Column
 
 KEYS = ("row", "column", "field", "acquisition", "t", "channel", "z", "cell")
 """Columns that say which cell, in which channel and plane, a row is about."""
@@ -55,6 +56,9 @@ def measure_cells(
     """
     table = cells.merge(plate_map, how="left", on=["row", "column"])
     table = table.fillna(dict.fromkeys(MAP, ""))
+    # Runs of an earlier version have flat cells only.
+    unknown = dict.fromkeys(set(VOLUMES) - set(table), np.nan)
+    table = table.assign(**unknown | {"touches_ends": table.get("touches_ends", False)})
     bins = {name: cells[name].to_list() for name in ("area_bins", "spot_bins")}
     if len(cells):
         areas, spots = (sector_sums(bins[name], n_sectors) for name in bins)

@@ -90,6 +90,11 @@ def _points(table: pd.DataFrame, field: Field, *, kept_z: bool) -> pd.DataFrame:
         f"axis-{number}": table[axis].to_numpy() * spacing.get(axis, 1.0)
         for number, axis in enumerate(axes)
     }
+    if "z" in axes:
+        # A point before the first plane would move the steps of napari's slider off the
+        # planes, and the last plane could no longer be seen.
+        depth = f"axis-{axes.index('z')}"
+        columns[depth] = columns[depth].clip(min=0.0)
     points = pd.DataFrame({"index": range(len(table)), **columns})
     left = table.drop(columns=[*(set(KEYS) - {"cell"}), *_PLACE], errors="ignore")
     return points.join(left.reset_index(drop=True))

@@ -25,6 +25,7 @@ from deepspot_scale.io.field import Field
 from deepspot_scale.io.ome_zarr.writing import write_labels
 from deepspot_scale.kernels.pixel_shape import PixelShape, pixel_shape
 from deepspot_scale.kernels.sectors import angle_bins
+from deepspot_scale.runs.made_labels import label_names, with_made
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import FieldResult, RunResults
 from deepspot_scale.vocabulary import N_BINS, PROJECTED
@@ -41,7 +42,7 @@ def write_sectors(results: RunResults, *, overwrite: bool) -> None:
     OME-Zarr plate.
     """
     check_cells(results, "sectors are those of cells")
-    if NAME in {results.settings.cells, results.settings.nuclei}:
+    if NAME in label_names(results).values():
         raise SettingsError(f"the run was measured with labels {NAME!r}; rename them")
     for address in addresses_of(results.done):
         field = open_stored(results, address)
@@ -53,7 +54,7 @@ def write_sectors(results: RunResults, *, overwrite: bool) -> None:
                 "already; ask to overwrite them"
             )
     for found in results.iter_fields():
-        field = results.plate.open(found.address.path)
+        field = with_made(results, results.plate.open(found.address.path))
         sectors, axes = _draw_field(field, found, results)
         write_labels(results.source, found.address, NAME, sectors, axes=axes)
 
@@ -61,11 +62,16 @@ def write_sectors(results: RunResults, *, overwrite: bool) -> None:
 def _draw_field(
     field: Field, found: FieldResult, results: RunResults
 ) -> tuple[NDArray[np.uint8], str]:
-    n_z = field.open_labels(str(results.settings.cells)).n_z
+    n_z = field.open_labels(label_names(results)["cells"]).n_z
     if n_z > 1 and (found["cells"]["z"] != PROJECTED).any():
         raise RunError(
             f"field {found.address.path} was measured plane by plane with cells of "
             "several planes; sectors are drawn for cells of one"
+        )
+    if n_z > 1 and results.settings.in_volume:
+        raise RunError(
+            f"the cells of field {found.address.path} are label volumes, whose sectors "
+            "are counted in voxels; sectors are drawn for flat cells"
         )
     cells = found["cells"]
     times = [
@@ -77,18 +83,18 @@ def _draw_field(
 def _draw_plane(
     field: Field, cells: pd.DataFrame, results: RunResults, t: int
 ) -> NDArray[np.uint8]:
-    settings = results.settings
+    names = label_names(results)
     # Centroids and references are the same in all channels and planes.
     known = cells.drop_duplicates("cell").sort_values("cell")
     height, width = field.shape_yx
     drawn = np.zeros((height, width), np.uint8)
     for start in range(0, height, _ROWS):
         window = (slice(start, min(start + _ROWS, height)), slice(0, width))
-        labels = field.read_labels(str(settings.cells), t=t, window=window)
-        if settings.nuclei is not None:
-            nuclei = field.read_labels(settings.nuclei, t=t, window=window)
+        labels = field.read_labels(names["cells"], t=t, window=window)
+        if "nuclei" in names:
+            nuclei = field.read_labels(names["nuclei"], t=t, window=window)
             labels = np.where(nuclei > 0, 0, labels)
-        by_nuclei, n_sectors = settings.nuclei is not None, results.index.sectors
+        by_nuclei, n_sectors = "nuclei" in names, results.index.sectors
         drawn[window] = draw_sectors(
             labels,
             known,

@@ -2,8 +2,9 @@
 
 A run comes in; one ``.zarr`` folder goes out, written one element at a time, labels
 chunk by chunk. Each field is a separate coordinate system, in micrometres if the pixel
-size is known, otherwise in pixels. SpatialData's origin is the corner of the first
-pixel, the run's is its centre: half a pixel is added.
+size is known, otherwise in pixels. Spots, images and labels of a run on volumes keep
+their depth. SpatialData's origin is the corner of the first pixel, the run's is its
+centre: half a pixel, and half a plane, is added.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from deepspot_scale.exports.measures import measure_cells
 from deepspot_scale.exports.pixels import lazy_image, lazy_labels
 from deepspot_scale.exports.targets import safe_names
 from deepspot_scale.io.field import Field
+from deepspot_scale.runs.made_labels import label_names, with_made
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import FieldResult, RunResults
 from deepspot_scale.settings import write_settings
@@ -42,6 +44,7 @@ class _Frame(NamedTuple):
     name: str
     field: Field
     t: int
+    in_volume: bool
 
 
 def write_spatialdata(results: RunResults, path: Path, *, images: bool = False) -> None:
@@ -52,7 +55,9 @@ def write_spatialdata(results: RunResults, path: Path, *, images: bool = False) 
     coordinate system ``B_03_0``; with several time points ``B_03_0_t0_spots`` and so
     on. The table ``cells_CHANNEL`` annotates the labels of the cells. ``attrs`` has
     settings, provenance and the fields that failed. Without cells only points are
-    written; images, with projected stacks, only on request.
+    written; images only on request. Stacks are projected; in a run on volumes they
+    are kept, points have z, and labels have it where they are stored with several
+    planes.
 
     Raises SettingsError if the suffix is not ``.zarr``, or spatialdata is not
     installed.
@@ -71,12 +76,12 @@ def write_spatialdata(results: RunResults, path: Path, *, images: bool = False) 
     names = safe_names(address.path for address in addresses_of(results.done))
     cells = []
     for found in results.iter_fields():
-        field = results.plate.open(found.address.path)
+        field = with_made(results, results.plate.open(found.address.path))
         for t in range(field.n_t):
             name = names[found.address.path] + (f"_t{t}" if field.n_t > 1 else "")
-            frame = _Frame(name, field, t)
+            frame = _Frame(name, field, t, results.settings.in_volume)
             cells.append(_write_frame(data, frame, found, results, images=images))
-    if results.settings.cells is not None and cells:
+    if "cells" in label_names(results) and cells:
         _write_tables(data, pd.concat(cells, ignore_index=True), results)
     data.write_consolidated_metadata()
 
@@ -88,22 +93,25 @@ def _write_frame(
     spots = found["spots"][found["spots"]["t"] == frame.t]
     if len(spots):
         _write(data, "points", f"{frame.name}_spots", _points(spots, frame))
-    project = results.settings.project  # images of SpatialData are 2D
-    image = lazy_image(frame.field, "max" if project == "none" else project)
+    project = results.settings.projection
+    # Planes of their own would be taken for the depth of one image.
+    flat = project == "none" and not frame.in_volume
+    image = lazy_image(frame.field, "max" if flat else project)
     if images:
-        given = {"dims": ("c", "y", "x"), "c_coords": list(frame.field.channels)}
-        element = _raster("Image2DModel", image, frame, **given)
+        channels = list(frame.field.channels)
+        element = _raster("Image", image, frame, c_coords=channels)
         _write(data, "images", f"{frame.name}_image", element)
-    regions = {}
-    for label in filter(None, (results.settings.cells, results.settings.nuclei)):
+    regions, names = {}, label_names(results)
+    for label in names.values():
         (plain,) = safe_names([label]).values()
         regions[label] = f"{frame.name}_{plain}"
-        labels = lazy_labels(frame.field, label, image)
-        element = _raster("Labels2DModel", labels, frame, dims=("y", "x"))
+        deep = frame.field.open_labels(label).n_z > 1
+        like = image if deep or "z" not in image.dims else image.isel(z=0)
+        element = _raster("Labels", lazy_labels(frame.field, label, like), frame)
         _write(data, "labels", regions[label], element)
     wells = results.plate_map, results.index.sectors
     cells = measure_cells(found["cells"][found["cells"]["t"] == frame.t], *wells)
-    return cells.assign(region=regions.get(results.settings.cells or ""))
+    return cells.assign(region=regions.get(names.get("cells", "")))
 
 
 def _write(data: Any, kind: str, name: str, element: Any) -> None:
@@ -114,39 +122,50 @@ def _write(data: Any, kind: str, name: str, element: Any) -> None:
         del elements[name]
 
 
-def _placed(frame: _Frame) -> dict[str, Any]:
-    """Return the transformation from pixels to the frame's coordinates."""
+def _placed(frame: _Frame, axes: str) -> dict[str, Any]:
+    """Return the transformation of these axes from pixels to the frame's coordinates.
+
+    Planes whose distance is not known stay planes.
+    """
     transformations = load_library("spatialdata.transformations", EXTRA)
     size = frame.field.pixel_size_um
     if size is None:
         return {frame.name: transformations.Identity()}
-    return {frame.name: transformations.Scale(list(size), axes=("y", "x"))}
+    step = frame.field.image.spacing_um.get("z", 1.0)
+    known = dict(zip("zyx", (step, *size), strict=True))
+    factors = [known[axis] for axis in axes]
+    return {frame.name: transformations.Scale(factors, axes=tuple(axes))}
 
 
 def _points(spots: pd.DataFrame, frame: _Frame) -> Any:
     models = load_library("spatialdata.models", EXTRA)
-    table = spots.drop(columns=_DROPPED).rename(columns={"z": "depth"})
-    table = table.assign(
-        y=spots["y"] + 0.5,
-        x=spots["x"] + 0.5,
-        channel=spots["channel"].astype("category"),
-    )
+    axes = "zyx" if frame.in_volume else "yx"
+    table = spots.drop(columns=_DROPPED)
+    if not frame.in_volume:  # else z would be taken for the place of a point
+        table = table.rename(columns={"z": "depth"})
+    corners = {axis: spots[axis] + 0.5 for axis in axes}
+    table = table.assign(**corners, channel=spots["channel"].astype("category"))
     return models.PointsModel.parse(
         table.reset_index(drop=True),
-        coordinates={"x": "x", "y": "y"},
+        coordinates={axis: axis for axis in reversed(axes)},
         feature_key="channel",
-        transformations=_placed(frame),
+        transformations=_placed(frame, axes),
     )
 
 
-def _raster(model: str, pixels: xr.DataArray, frame: _Frame, **given: Any) -> Any:
+def _raster(kind: str, pixels: xr.DataArray, frame: _Frame, **given: Any) -> Any:
     """Return a frame's image or labels, in chunks of one size as the store needs."""
     own = pixels.isel(t=frame.t) if "t" in pixels.dims else pixels
+    dims = tuple(str(axis) for axis in own.dims)
+    space = "".join(axis for axis in dims if axis != "c")
     n_halved = max(0, math.ceil(math.log2(max(frame.field.shape_yx) / _CHUNK)))
+    halved = {axis: 1 if axis == "z" else 2 for axis in space}
+    model = f"{kind}{len(space)}DModel"
     return getattr(load_library("spatialdata.models", EXTRA), model).parse(
         own.data.rechunk({-2: _CHUNK, -1: _CHUNK}),
-        scale_factors=[2] * n_halved or None,
-        transformations=_placed(frame),
+        dims=dims,
+        scale_factors=[halved] * n_halved or None,
+        transformations=_placed(frame, space),
         **given,
     )
 

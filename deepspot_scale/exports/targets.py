@@ -16,6 +16,7 @@ from pathlib import Path
 from deepspot_scale.errors import RunError
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.tables import PARTIAL
+from deepspot_scale.runs.made_labels import label_names
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -68,11 +69,11 @@ def _remove(path: Path) -> None:
 
 def check_cells(results: RunResults, why: str) -> None:
     """Raise RunError unless the run measured cells; `why` says who needs them."""
-    if results.settings.cells is None:
+    if "cells" not in label_names(results):
         raise RunError(
             f"{why}, and the run {results.folder.url} has none: it was started "
-            "without --cells. Run again with it, or export csv, spatialdata or "
-            "napari"
+            "without --cells. Run again with it or --segment, or export csv, "
+            "spatialdata or napari"
         )
 
 

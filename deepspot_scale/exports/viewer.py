@@ -21,6 +21,7 @@ from deepspot_scale.io.plate import Plate
 from deepspot_scale.io.stores import Source
 from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.kept_layers import open_layer
+from deepspot_scale.runs.made_labels import label_names, with_made
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import RunResults, open_run
 from deepspot_scale.stages.enhancement import KEPT
@@ -44,9 +45,9 @@ def field_layers(
     """Return one field as napari layers.
 
     Images of all channels (shown: those of the run), enhanced images where the run
-    kept them, labels of cells and nuclei, spots of each channel. All have the same
-    axes: t and z where the run kept several, y, x, in micrometres where the pixel
-    size is known. A field that failed has no spots.
+    kept them, labels of cells and nuclei, stored or made by the run, spots of each
+    channel. All have the same axes: t and z where the run kept several, y, x, in
+    micrometres where the pixel size is known. A field that failed has no spots.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def field_layers(
     if note:
         warnings.warn(note, InputWarning, stacklevel=2)
     found = results.of_field(addresses[0])
-    opened = results.plate.open(found.address.path)
+    opened = with_made(results, results.plate.open(found.address.path))
     image = lazy_image(opened, results.settings.projection)
     chosen = results.settings.channels
     axes = [str(axis) for axis in image.dims if axis != "c"]
@@ -90,7 +91,7 @@ def field_layers(
         visible = name in chosen or str(number) in chosen
         layers.append(_image_layer(image.isel(c=number), name, scale, visible=visible))
     layers += _enhanced_layers(results, found.address, scale)
-    for name in filter(None, (results.settings.cells, results.settings.nuclei)):
+    for name in label_names(results).values():
         if name in opened.label_names:
             labels = lazy_labels(opened, name, image).data
             given = {"name": name, "scale": scale, "opacity": 0.3}
@@ -135,7 +136,12 @@ def _spot_layers(
             "face_color": "orange",
             "features": rows[measures].reset_index(drop=True),
         }
-        layers.append((rows[axes].to_numpy(np.float64), look, "points"))
+        # A point before the first plane would move the steps of napari's slider off the
+        # planes, and the last plane could no longer be seen.
+        places = rows[axes]
+        if "z" in axes:
+            places = places.assign(z=places["z"].clip(lower=0.0))
+        layers.append((places.to_numpy(np.float64), look, "points"))
     return layers
 
 

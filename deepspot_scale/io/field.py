@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from deepspot_scale.errors import FieldError
 from deepspot_scale.io.image_files.tiff_png import is_image_file, open_file
 from deepspot_scale.io.labels import LabelImage, open_labels
+from deepspot_scale.io.movie_frames import Segment, open_segment
 from deepspot_scale.io.ome_zarr import zarr_images
 from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_image
 from deepspot_scale.io.stored_image import Projection, StoredImage, Window
@@ -44,6 +46,8 @@ class FieldEntry:
     """Number of the acquisition; 0 if not stated."""
     trust: frozenset[str] = frozenset()
     """What the user trusts of its files, see `trust.TrustWord`."""
+    segment: Segment | None = None
+    """Which frames, if the field is a part of a movie."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,12 @@ class Field:
     """How far its files are trusted."""
     acquisition: int = 0
     """As in `FieldEntry`."""
+    first_frame: int = 0
+    """Of a segment of a movie: its first frame in the movie."""
+    further: tuple[str, ...] = ()
+    """Paths of the files that continue a movie's first one."""
+    made: Mapping[str, LabelImage] = dataclass_field(default_factory=dict)
+    """Labels by name that stand elsewhere than with the image, see `with_labels`."""
     _labels: dict[tuple[str, bool], LabelImage] = dataclass_field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -112,6 +122,14 @@ class Field:
     def pixel_size_um(self) -> tuple[float, float] | None:
         """(y, x) in micrometres; None if the metadata have no size with a unit."""
         return self.image.pixel_size_um
+
+    def with_labels(self, made: Mapping[str, LabelImage]) -> Field:
+        """Return the field with further labels by name, on the image's grid.
+
+        They hide stored ones of the same name.
+        """
+        names = dict.fromkeys((*self.label_names, *made))
+        return replace(self, made={**self.made, **made}, label_names=tuple(names))
 
     def channel_index(self, name: str) -> int:
         """Return the number of a channel from its name, or from the number as text.
@@ -189,8 +207,9 @@ class Field:
         t
             Time point from 0; labels without t hold for all of them.
         z
-            Plane from 0 (labels with one plane hold for all planes), or ``"max"``, the
-            largest label over all planes.
+            Plane of the image from 0, of which the labels have the plane that holds its
+            centre (one plane holds for all), or ``"max"``, the largest label over all
+            planes.
         window
             Slices (y, x) in pixels of the image without steps; None: the whole field.
 
@@ -216,7 +235,9 @@ class Field:
         `coarser` means the next level after the one in use; FieldError if there is
         none.
         """
-        if name not in self.label_names or self.listing is None:
+        if name in self.made and not coarser:
+            return self.made[name]
+        if name not in self.label_names or self.listing is None or name in self.made:
             raise FieldError(
                 f"field {self.address.path} has no labels {name!r}; it has "
                 f"{', '.join(self.label_names) or 'none'}."
@@ -291,16 +312,22 @@ def _lazy(image: StoredImage) -> da.Array:
 
 def _lazy_labels(labels: LabelImage, image: StoredImage) -> xr.DataArray:
     """Return labels on the image's grid; axes t and z of size 1 are dropped."""
-    stored = labels.stored
+    stored, planes = labels.stored, labels.planes
     data = _lazy(stored)
     kept = [axis for axis in stored.axes if axis in "yx" or stored.size(axis) > 1]
-    if not all(stored.size(a) == image.size(a) for a in kept if a not in "yx"):
+    fixed = [axis for axis in kept if axis not in ("yx" if planes is None else "zyx")]
+    if labels.misfit or not all(stored.size(a) == image.size(a) for a in fixed):
         raise FieldError(
-            f"labels at {stored.source} have the shape {stored.shape} along "
+            labels.misfit
+            or f"labels at {stored.source} have the shape {stored.shape} along "
             f"{stored.axes}, but the image has {image.shape} along {image.axes}. Write "
             "labels with the image's t and z, or without them."
         )
     data = data[tuple(slice(None) if axis in kept else 0 for axis in stored.axes)]
+    if planes is not None and not np.array_equal(planes, np.arange(labels.n_z)):
+        data = data[..., planes.clip(0), :, :]
+        if planes.min() < 0:
+            data = data * (planes >= 0)[:, None, None]
     if not labels.is_aligned:
         rows, columns = labels.rows, labels.columns
         data = data[..., rows.clip(0), :][..., columns.clip(0)]
@@ -314,6 +341,21 @@ def open_field(entry: FieldEntry) -> Field:
 
     Raises FieldError if image or metadata are missing, damaged or invalid.
     """
+    if entry.segment is None:
+        return _open_image(entry)
+    opened = _open_image(replace(entry, segment=None))
+    further = [open_file(path) for path in entry.segment.files]
+    image = open_segment(opened.image, further, entry.segment)
+    return replace(
+        opened,
+        image=image,
+        first_frame=entry.segment.start,
+        further=entry.segment.files,
+        label_names=(),
+    )
+
+
+def _open_image(entry: FieldEntry) -> Field:
     source = entry.source
     if not is_url(source) and is_image_file(source):
         return _field(entry, open_file(source))

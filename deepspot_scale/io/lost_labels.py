@@ -101,12 +101,13 @@ def sign_of_loss(
         tally = _Tally()
         for z in range(labels.n_z):
             for strip in _strips(labels, absent, t, z):
-                _count(labels.read(t, (strip.rows, slice(None)), z), strip, tally)
+                shown = labels.read_plane(t, (strip.rows, slice(None)), z)
+                _count(shown, strip, tally)
                 own = slice(strip.rows.start, strip.rows.start + strip.n)
                 for name, other in others.items():
                     alike = other.n_z == labels.n_z > 1
                     plane: int | Literal["max"] = z if alike else "max"
-                    found = other.read(t, (own, slice(None)), plane)
+                    found = other.read_plane(t, (own, slice(None)), plane)
                     tally.note(name, found, strip.gone[: strip.n])
         sign = _judge(tally)
         if sign:

@@ -41,7 +41,11 @@ def list_source(field: Field, labels: Iterable[str]) -> Listing:
     """
     places = {name: join(field.group, "labels", name) for name in labels}
     places, within = {IMAGE: field.image.source, **places}, field.trust.within
-    return {name: _list_files(place, within) for name, place in places.items()}
+    found = {name: _list_files(place, within) for name, place in places.items()}
+    for path in field.further:
+        own, more = found[IMAGE], _list_files(path, within)
+        found[IMAGE] = None if own is None or more is None else [*own, *more]
+    return found
 
 
 def digest_source(field: Field, listing: Listing) -> str:

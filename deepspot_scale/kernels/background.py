@@ -50,6 +50,8 @@ def tile_medians(
         (..., rows, columns), float32; of an even number of pixels the larger middle
         one. NaN where hardly any pixel was imaged, see `complete_tiles`.
     """
+    if values.ndim > 2:  # plane by plane: copies of a stack would fill the memory
+        return np.stack([tile_medians(v, tile=tile, fill=fill) for v in values])
     step = tile // _SAMPLES
     thin = values[..., ::step, ::step]
     rows, columns = (-(-n // _SAMPLES) for n in thin.shape[-2:])

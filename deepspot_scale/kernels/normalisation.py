@@ -259,8 +259,12 @@ def count_differences(
     `LAG` pixels where the field does. Pairs of two pixels of the value `fill` are not
     counted. There are `BINS` bins, by the leading bits of float32.
     """
-    rows, columns = core
     counts = np.zeros(BINS, np.int64)
+    if window.ndim > 2:  # plane by plane: copies of a stack would fill the memory
+        for plane in window:
+            counts += count_differences(plane, core, fill)
+        return counts
+    rows, columns = core
     for dy, dx in ((LAG, 0), (0, LAG)):
         second = window[..., dy : dy + rows, dx : dx + columns]
         first = window[..., : second.shape[-2], : second.shape[-1]]
@@ -321,6 +325,11 @@ class NoiseScale:
 
         `start` is the row and column of the first pixel in the field.
         """
+        if values.ndim > 2:  # plane by plane: copies of a stack would fill the memory
+            stack = np.empty(values.shape, np.float32)
+            for place, plane in enumerate(values):
+                stack[place] = self._of_plane(place)(plane, start)
+            return stack
         scaled = values.astype(np.float32)
         height, width = values.shape[-2:]
         scaled -= surface(self.medians, start, (height, width), tile=self.tile)
@@ -339,6 +348,11 @@ class NoiseScale:
         Values are (..., y, x), `start` is as above: even rows and columns of the field
         are counted, if they were imaged, by the leading bits of float32.
         """
+        if values.ndim > 2:
+            counts = np.zeros(BINS, np.int64)
+            for place, plane in enumerate(values):
+                counts += self._of_plane(place).count_deviations(plane, start)
+            return counts
         height, width = values.shape[-2:]
         even: tuple[Any, ...] = (..., *(slice(n % 2, None, 2) for n in start))
         background = surface(self.medians, start, (height, width), tile=self.tile)
@@ -347,6 +361,11 @@ class NoiseScale:
         if self.fill is not None:
             far = far[thin != self.fill]
         return np.bincount(_key(far).ravel(), minlength=BINS)
+
+    def _of_plane(self, place: int) -> NoiseScale:
+        """Return the scale of one plane of a stack."""
+        known = self.medians.ndim > 2
+        return replace(self, medians=self.medians[place]) if known else self
 
 
 def measure_noise(differences: NDArray[np.int64]) -> float:

@@ -3,7 +3,7 @@
 Where pixels are not square, an angle or a distance that is taken in pixels is not that
 of the specimen. Places are then multiplied by the pixel's height and width in *square
 pixels of the same area*, which leaves counts, areas and square pixels as they are.
-Nothing here knows images.
+The height of a voxel is in the same unit. Nothing here knows images.
 """
 
 from __future__ import annotations
@@ -35,3 +35,18 @@ def pixel_shape(size_um: tuple[float, float] | None) -> PixelShape:
         return PixelShape()
     height, width = size_um
     return PixelShape(math.sqrt(height / width), math.sqrt(width / height))
+
+
+def voxel_height(size_um: tuple[float, float] | None, step_um: float | None) -> float:
+    """Return the distance of planes in sides of a square of a pixel's area.
+
+    NaN means that it is not known: without a pixel size, or without a distance above 0.
+
+    Examples
+    --------
+    >>> voxel_height((0.2, 0.2), 0.5), voxel_height(None, 0.5)
+    (2.5, nan)
+    """
+    if size_um is None or step_um is None or not step_um > 0:
+        return math.nan
+    return step_um / math.sqrt(size_um[0] * size_um[1])

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from deepspot_scale.errors import FieldError
 
 Integers = NDArray[np.int64]
-Region = tuple[int, tuple[slice, slice]]
-"""A label and its bounding box, rows and columns."""
+Region = tuple[int, tuple[slice, ...]]
+"""A label and its bounding box: rows and columns, in a stack planes before them."""
 DENSE_LABELS = 1 << 22
 """Below this labels are counted in a dense table; larger ones are sorted."""
 _LARGEST = 2**63 - 1
@@ -143,3 +143,20 @@ def find_runs(labels: NDArray[np.integer]) -> Runs:
     row, start = np.divmod(begin, max(width, 1))
     own = values[first].astype(np.int64)
     return Runs(own, np.append(first, values.size), row, start, start + length)
+
+
+def find_boxes(stack: NDArray[np.integer]) -> list[Region]:
+    """Return the bounding boxes of all labels but 0 of a (z, y, x) stack, ascending."""
+    ends: dict[int, list[tuple[int, int]]] = {}
+    for z, plane in enumerate(stack):
+        for label, box in find_runs(plane).regions():
+            here = [(z, z + 1), *((side.start, side.stop) for side in box)]
+            known = ends.setdefault(label, here)
+            ends[label] = [
+                (min(one[0], other[0]), max(one[1], other[1]))
+                for one, other in zip(known, here, strict=True)
+            ]
+    return [
+        (label, tuple(slice(*side) for side in sides))
+        for label, sides in sorted(ends.items())
+    ]

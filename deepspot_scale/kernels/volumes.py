@@ -1,11 +1,10 @@
-"""Spots of a z-stack: which voxels are their peaks, and where between voxels they lie.
+"""Spots of a z-stack: which voxels are their peaks, and how wide they are.
 
-A stack (z, y, x) and its enhanced planes come in, peaks and fitted places go out. A
-spot is brightest where the network is sure of it and the raw stack has a bump: the
-certainty alone is as high in several planes of a bright spot, and the bump alone is
-noise. What is compared are sums of whole numbers; a spot is fitted voxel by voxel, and
-the light of others is taken off, in a fixed order; so blocks change no bit of it.
-Nothing here knows blocks, fields or tables.
+A stack (z, y, x) and its enhanced planes come in, peaks and widths go out. A spot is
+brightest where the network is sure of it and the raw stack has a bump: the certainty
+alone is as high in several planes of a bright spot, and the bump alone is noise. What
+is compared are sums of whole numbers; so blocks change no bit of it. Nothing here knows
+blocks, fields or tables.
 """
 
 from __future__ import annotations
@@ -35,14 +34,6 @@ _BEND: Final = np.array([1.0, 0.0, -2.0, 0.0, 1.0])
 """The second difference of the binomial."""
 BUMP_REACH: Final = 2
 """Pixels to each side that `bumps` reads."""
-FIT_REACH: Final = 2
-"""Voxels to each side that a fit reads along each axis."""
-_FIT_STEPS: Final = 6
-_MOST_STEP: Final = 0.5
-FARTHEST: Final = 1.3
-"""Voxels along an axis that a fit may move a spot: farther it has gone astray."""
-_PIXEL_VARIANCE: Final = 1 / 12
-"""What the width of a pixel adds to a spot's variance."""
 
 
 def by_plane(
@@ -156,179 +147,6 @@ class SpotWidths(NamedTuple):
     """In pixels, before the pixel's own width is added."""
 
 
-def light_reach(width: SpotWidths) -> tuple[int, int, int]:
-    """Return the voxels along each axis at which a spot's light reaches a fit."""
-    z, yx = (FIT_REACH + int(np.ceil(3 * sigma)) for sigma in width)
-    return z, yx, yx
-
-
-def fit_places(
-    stack: NDArray[np.generic], peaks: Index, origin: Index, width: SpotWidths
-) -> Real:
-    """Return where a Gaussian of known width fits best around each peak, (n, 3).
-
-    The fit has a height, a background and three coordinates (Gauss and Newton, on
-    5 x 5 x 5 voxels of the raw stack). It is done twice, the second time without the
-    light of the other spots as the first fit has them. A fit that moves away keeps its
-    peak's voxel.
-
-    Parameters
-    ----------
-    stack
-        Raw counts (z, y, x) of a window.
-    peaks
-        (n, 3) voxels of the window, in reading order.
-    origin
-        (3,), the window's first voxel in the field; answers are places in the field.
-    width
-        Of a spot.
-    """
-    sigmas = np.array([width.z, *[np.hypot(width.yx, _PIXEL_VARIANCE**0.5)] * 2])
-    reaches = [min(FIT_REACH, size - 1) for size in stack.shape]
-    offsets = [np.arange(-reach, reach + 1) for reach in reaches]
-    grid = np.stack(np.meshgrid(*offsets, indexing="ij"), axis=-1).reshape(-1, 3)
-    corner = np.array([len(each) // 2 for each in offsets])
-    counts, there = _gather(stack, peaks, grid)
-    fit = _Fit(counts, there, grid + corner, offsets, sigmas)
-    off, height = fit.solve()
-    clean = _without_others(fit, peaks, off, height, light_reach(width))
-    off, _ = clean.solve()
-    return np.asarray(peaks + origin + off.T, np.float64)
-
-
-class _Fit(NamedTuple):
-    """The voxels around n peaks."""
-
-    counts: list[Real]
-    """(n,) at each voxel of the grid."""
-    there: list[NDArray[np.bool_]]
-    places: Index
-    """(k, 3), index of each voxel of the grid along each axis."""
-    offsets: list[Index]
-    """Voxels along each axis, from the peak."""
-    sigmas: Real
-
-    def profiles(self, off: Real) -> list[tuple[Real, Real]]:
-        """Return distance in sigmas and light along each axis, (voxels, n) each."""
-        answer = []
-        for axis, (sigma, along) in enumerate(
-            zip(self.sigmas, self.offsets, strict=True)
-        ):
-            away = (along[:, None] - off[axis]) / sigma
-            answer.append((away, np.exp(-0.5 * away**2)))
-        return answer
-
-    def solve(self) -> tuple[Real, Real]:
-        """Return the (3, n) offsets from the peaks and the (n,) heights."""
-        n = self.counts[0].size
-        off = np.zeros((3, n))
-        for _ in range(_FIT_STEPS):
-            step, _ = _fit_step(self, self.profiles(off))
-            off += np.clip(step, -_MOST_STEP, _MOST_STEP)
-        off[:, (~np.isfinite(off) | (np.abs(off) > FARTHEST)).any(axis=0)] = 0.0
-        off[[len(along) == 1 for along in self.offsets]] = 0.0
-        _, height = _fit_step(self, self.profiles(off))
-        return off, np.maximum(height, 0)
-
-
-def _without_others(
-    fit: _Fit, peaks: Index, off: Real, height: Real, reach: tuple[int, int, int]
-) -> _Fit:
-    """Return the voxels around each peak without the light of other spots."""
-    n = len(peaks)
-    if n < 2:
-        return fit
-    tree = KDTree(peaks / np.array(reach))
-    pairs = tree.query_pairs(1.01, p=np.inf, output_type="ndarray")
-    # In whole voxels: divided, the same distance differs in the last bit by the window.
-    gaps = np.abs(peaks[pairs[:, 0]] - peaks[pairs[:, 1]])
-    pairs = pairs[(gaps <= np.array(reach)).all(axis=1)]
-    own, other = np.concatenate([pairs, pairs[:, ::-1]]).T
-    order = np.lexsort((other, own))  # sums in this order, whatever the window
-    own, other = own[order], other[order]
-    away = (peaks[other] - peaks[own]).T + off[:, other]
-    profiles = fit.profiles(away)
-    counts = []
-    for value, (z, y, x) in zip(fit.counts, fit.places, strict=True):
-        light = profiles[0][1][z] * profiles[1][1][y] * profiles[2][1][x]
-        counts.append(value - np.bincount(own, light * height[other], n))
-    return fit._replace(counts=counts)
-
-
-def _gather(
-    stack: NDArray[np.generic], peaks: Index, grid: Index
-) -> tuple[list[Real], list[NDArray[np.bool_]]]:
-    """Return the counts at each offset from the peaks, and whether they are there."""
-    sizes = np.array(stack.shape)
-    flat = np.ascontiguousarray(stack).ravel()
-    counts, there = [], []
-    for offset in grid:
-        at = peaks + offset
-        there.append(((at >= 0) & (at < sizes)).all(axis=1))
-        index = np.ravel_multi_index(tuple(np.clip(at, 0, sizes - 1).T), stack.shape)
-        counts.append(flat[index].astype(np.float64))
-    return counts, there
-
-
-def _fit_step(fit: _Fit, profiles: list[tuple[Real, Real]]) -> tuple[Real, Real]:
-    """Return the (3, n) steps to the best places, and the (n,) heights here.
-
-    Sums go voxel by voxel, so that a spot's numbers do not depend on other spots.
-    """
-    counts, there, places, _, sigmas = fit
-    n = counts[0].size
-    ones, shape, square, light, both = (np.zeros(n) for _ in range(5))
-    shapes = []
-    for value, known, (z, y, x) in zip(counts, there, places, strict=True):
-        bell = profiles[0][1][z] * profiles[1][1][y] * profiles[2][1][x]
-        shapes.append(bell)
-        ones += known
-        shape += known * bell
-        square += known * bell * bell
-        light += known * value
-        both += known * bell * value
-    spread = ones * square - shape * shape
-    spread = np.where(spread > 0, spread, np.inf)
-    height: Real = (ones * both - shape * light) / spread
-    ground = (square * light - shape * both) / spread
-    normal, right = np.zeros((5, 5, n)), np.zeros((5, n))
-    for value, known, bell, at in zip(counts, there, shapes, places, strict=True):
-        slopes = [
-            known * height * bell * profiles[axis][0][place] / sigmas[axis]
-            for axis, place in enumerate(at)
-        ]
-        row = (known.astype(np.float64), known * bell, *slopes)
-        rest = value - ground - height * bell
-        for i, one in enumerate(row):
-            right[i] += one * rest
-            for j in range(i + 1):
-                normal[i, j] += one * row[j]
-    return _solve(normal, right)[2:], height
-
-
-def _solve(normal: Real, right: Real) -> Real:
-    """Solve n symmetric systems of five equations, each by itself; NaN: singular."""
-    size = len(right)
-    lower = np.zeros_like(normal)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        for i in range(size):
-            for j in range(i + 1):
-                total = normal[i, j].copy()
-                for k in range(j):
-                    total -= lower[i, k] * lower[j, k]
-                lower[i, j] = np.sqrt(total) if i == j else total / lower[j, j]
-        answer = right.copy()
-        for i in range(size):
-            for k in range(i):
-                answer[i] -= lower[i, k] * answer[k]
-            answer[i] /= lower[i, i]
-        for i in reversed(range(size)):
-            for k in range(i + 1, size):
-                answer[i] -= lower[k, i] * answer[k]
-            answer[i] /= lower[i, i]
-    return np.where(np.isfinite(answer), answer, 0.0)
-
-
 def are_double(places: Real, rank: NDArray[np.generic], width: SpotWidths) -> Any:
     """Return which of some spots are the same as one of a higher rank.
 
@@ -375,18 +193,19 @@ def width_along_z(profiles: Real, *, with_peak: bool) -> tuple[float, float]:
     second number is the light one plane away, as a share of the peak's.
     """
     distance = np.arange(PROFILE_REACH + 1)
-    light = np.array(
-        [
-            np.nanmedian(profiles[:, [PROFILE_REACH - k, PROFILE_REACH + k]])
-            for k in distance
-        ]
-    )
-    used = distance >= (0 if with_peak else 1)
+    light = np.full(distance.size, np.nan)
+    for k in distance:
+        both = profiles[:, [PROFILE_REACH - k, PROFILE_REACH + k]]
+        known = both[np.isfinite(both)]
+        if known.size:  # a thin stack has no planes so far away
+            light[k] = np.median(known)
+    used = (distance >= (0 if with_peak else 1)) & np.isfinite(light)
     bells = np.exp(-0.5 * (distance[used] / _SIGMAS[:, None]) ** 2)
     heights = (bells * light[used]).sum(axis=1) / (bells**2).sum(axis=1)
     errors = ((light[used] - heights[:, None] * bells) ** 2).sum(axis=1)
     best = int(np.argmin(np.where(heights > 0, errors, np.inf)))
-    return float(_SIGMAS[best]), float(light[1] / light[0]) if light[0] > 0 else 0.0
+    near = float(light[1] / light[0]) if light[0] > 0 else 0.0
+    return float(_SIGMAS[best]), near
 
 
 def width_in_plane(stack: NDArray[np.generic], peaks: Index, ground: Real) -> Real:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 
@@ -26,7 +26,8 @@ from deepspot_scale.networks.engine_types import (
     EngineChoice,
     Loader,
 )
-from deepspot_scale.plugins import ENGINES, load_plugin
+from deepspot_scale.networks.weights import find_weights
+from deepspot_scale.plugins import ENGINES, hash_plugin, load_plugin
 
 
 def _load_keras(choice: EngineChoice) -> Engine:
@@ -106,23 +107,47 @@ def find_loader(name: str) -> Loader:
     return loader
 
 
-def batch_size(engine: Engine, space: tuple[int, ...]) -> int:
+def network_sources(
+    model: str, engine: str, *, roles: tuple[str, str]
+) -> dict[str, dict[str, str]]:
+    """Return the files that decide about a network's answer.
+
+    `roles` are those of the weights, and of the engine where it is a plug-in; each has
+    a ``name`` and its ``sha256``. WeightsError if there is no such model.
+    """
+    weights = find_weights(model)
+    found = {roles[0]: {"name": weights.name, "sha256": weights.sha256}}
+    plugin = hash_plugin(engine, ENGINES)
+    if plugin is not None:
+        found[roles[1]] = {"name": engine, "sha256": plugin}
+    return found
+
+
+def batch_size(engine: Engine, space: tuple[int, ...], finer: int = 1) -> int:
     """Return how many images of so many pixels along each axis go into one call.
+
+    `finer` is how many pixels of the answer a pixel has; they count as those of images.
 
     The number is always the same, because an engine may round differently in batches of
     another size, and an image's answer must not depend on the number of other images.
     """
-    return max(1, engine.pixels_per_call // math.prod(space))
+    return max(1, engine.pixels_per_call // (math.prod(space) * finer))
 
 
 def predict_images(engine: Engine, images: Sequence[Batch]) -> list[Batch]:
-    """Return the answers to images (*space, channels) of one shape.
+    """Return the answers to images (*space, channels) of one shape."""
+    return list(iter_predictions(engine, images))
+
+
+def iter_predictions(
+    engine: Engine, images: Sequence[Batch], *, finer: int = 1
+) -> Iterator[Batch]:
+    """Yield the answers to images (*space, channels) of one shape, one by one.
 
     They go into batches of `batch_size`; the last is filled up with empty images.
     """
     shape = images[0].shape
-    n = batch_size(engine, shape[:-1])
-    answers: list[Batch] = []
+    n = batch_size(engine, shape[:-1], finer)
     for start in range(0, len(images), n):
         some = images[start : start + n]
         if n == 1:  # as it is, without a copy
@@ -130,5 +155,4 @@ def predict_images(engine: Engine, images: Sequence[Batch]) -> list[Batch]:
         else:
             batch = np.zeros((n, *shape), np.float32)
             np.stack(some, out=batch[: len(some)])
-        answers.extend(engine.predict(batch)[: len(some)])
-    return answers
+        yield from engine.predict(batch)[: len(some)]

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final, Literal
 
 from deepspot_scale.errors import SettingsError, WeightsError, did_you_mean
-from deepspot_scale.networks import caso_fast, caso_resnet
+from deepspot_scale.networks import (
+    caso_fast,
+    caso_resnet,
+    deep_storm,
+    deepstorm3d,
+    denoiser,
+    dye_classifier,
+    star_convex,
+    subpixel_cnn,
+)
 from deepspot_scale.plugins import NETWORKS, load_plugin, plugin_names
 
 
@@ -42,11 +51,18 @@ class Family:
     """Channels of an answer."""
     answer_range: tuple[float, float] | None = None
     """Smallest and largest value of an answer; None: any number."""
-    normalisation: Literal["quantile", "noise"] = "quantile"
-    """How the brightness of an image is scaled, a name of
-    `kernels.normalisation.SCALES`."""
+    normalisation: Literal["quantile", "noise", "movie", "percentile", "stored"] = (
+        "quantile"
+    )
+    """How the brightness of an image is scaled: a name of
+    `kernels.normalisation.SCALES`; movie, which is `kernels.movie_scale`; percentile,
+    which is `kernels.object_size.scale_plane`; or stored, in the text of the weights,
+    see `kernels.denoising`."""
     calibration: str | None = None
     """Simulated set whose normalised images calibrate int8; None: there is no int8."""
+    answer: Callable[[Any], tuple[int, int]] | None = None
+    """Gives scale and channels out of one network, where these depend on its
+    architecture; those above are then of the default one."""
 
     def __post_init__(self) -> None:
         """Check that answers of whole windows are whole pixels."""
@@ -55,6 +71,13 @@ class Family:
                 f"the family {self.name} has the grid {self.grid} and the scale "
                 f"{self.scale}; its answer to a grid step is no whole number of pixels"
             )
+
+    def of(self, architecture: Any) -> Family:
+        """Return the family with the numbers of one of its networks."""
+        if self.answer is None:
+            return self
+        scale, channels = self.answer(architecture)
+        return replace(self, scale=scale, channels_out=channels)
 
     def halo(self, architecture: Any) -> int:
         """Return `reach` rounded up to the grid: the halo of an exact block."""
@@ -84,8 +107,86 @@ CASO_FAST: Final = Family(
     normalisation="noise",
     calibration="dynamic",
 )
+SUBPIXEL_CNN: Final = Family(
+    "subpixel_cnn",
+    subpixel_cnn.Architecture,
+    subpixel_cnn.build,
+    subpixel_cnn.reach,
+    subpixel_cnn.GRID,
+    scale=subpixel_cnn.SCALE,
+    normalisation="movie",
+)
+SUBPIXEL_CNN8: Final = Family(
+    "subpixel_cnn8",
+    subpixel_cnn.Architecture8,
+    subpixel_cnn.build,
+    subpixel_cnn.reach,
+    subpixel_cnn.GRID,
+    scale=subpixel_cnn.SCALE8,
+    normalisation="movie",
+)
+DEEP_STORM: Final = Family(
+    "deep_storm",
+    deep_storm.Architecture,
+    deep_storm.build,
+    deep_storm.reach,
+    deep_storm.GRID,
+    scale=deep_storm.SCALE,
+    normalisation="movie",
+)
+DYE_CLASSIFIER: Final = Family(
+    "dye_classifier",
+    dye_classifier.Architecture,
+    dye_classifier.build,
+    dye_classifier.reach,
+    dye_classifier.WINDOW,
+    scale=Fraction(1, dye_classifier.WINDOW),
+    channels_out=dye_classifier.DYES,
+    answer_range=(0.0, 1.0),
+)
+DEEPSTORM3D: Final = Family(
+    "deepstorm3d",
+    deepstorm3d.Architecture,
+    deepstorm3d.build,
+    deepstorm3d.reach,
+    deepstorm3d.GRID,
+    scale=deepstorm3d.Architecture().factor,
+    channels_out=deepstorm3d.Architecture().depth,
+    answer_range=(0.0, 1.0),
+    normalisation="movie",
+    answer=deepstorm3d.answer,
+)
+STAR_CONVEX: Final = Family(
+    "star_convex",
+    star_convex.Architecture,
+    star_convex.build,
+    star_convex.reach,
+    star_convex.GRID,
+    scale=Fraction(1, 2),
+    channels_out=star_convex.ANSWER_CHANNELS,
+    normalisation="percentile",
+)
+DENOISER: Final = Family(
+    "denoiser",
+    denoiser.Architecture,
+    denoiser.build,
+    denoiser.reach,
+    denoiser.GRID,
+    normalisation="stored",
+)
 FAMILIES: Final[dict[str, Family]] = {
-    family.name: family for family in (CASO_RESNET, CASO_FAST)
+    family.name: family
+    for family in (
+        CASO_RESNET,
+        CASO_FAST,
+        SUBPIXEL_CNN,
+        SUBPIXEL_CNN8,
+        DEEP_STORM,
+        DYE_CLASSIFIER,
+        DEEPSTORM3D,
+        STAR_CONVEX,
+        DENOISER,
+    )
 }
 """The built-in families by name."""
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from deepspot_scale.networks import domains
+from deepspot_scale.networks.domains import find_domain
 from deepspot_scale.networks.openvino.cache import cache_folder
 from deepspot_scale.networks.weights import SHIPPED, find_weights, shipped_models
 
@@ -47,8 +49,13 @@ def describe_model(model: str) -> Iterator[str]:
     yield f"family: {family.name}"
     yield f"channels: {family.channels_in} in, {family.channels_out} out"
     yield f"scale: {family.scale}"
-    for part in (weights.architecture.to_dict(), weights.about):
+    about = {n: text for n, text in weights.about.items() if n != domains.TEXT}
+    for part in (weights.architecture.to_dict(), about):
         yield from (f"{name}: {value}" for name, value in part.items())
+    domain = find_domain(weights)
+    if domain is not None:
+        n = len(domain.patches)
+        yield f"domain: features of {n} training patches of {domain.edge} px"
     card = weights.path.with_suffix(".md")
     if card.is_file():
         yield f"model card: {card}"

@@ -97,7 +97,7 @@ def find_weights(model: str | Path = DEFAULT_MODEL) -> Weights:
             "written by deepspot_scale?"
         ) from error
     name = str(model) if entry else path.stem
-    return Weights(name, path, digest, family, architecture, about)
+    return Weights(name, path, digest, family.of(architecture), architecture, about)
 
 
 def _read_text(path: Path) -> dict[str, str]:

@@ -8,7 +8,6 @@ Nothing here knows the rest of the report.
 
 from __future__ import annotations
 
-import base64
 from html import escape
 from typing import Any, Final, Literal, NamedTuple
 
@@ -20,29 +19,28 @@ from deepspot_scale.errors import DeepspotError
 from deepspot_scale.io.field import Field
 from deepspot_scale.kernels.pixel_shape import PixelShape, pixel_shape
 from deepspot_scale.report.figures import ORANGE, SKY, stretch
+from deepspot_scale.report.shown_plane import (
+    ShownPlane,
+    first_plane,
+    jpeg_text,
+    rows_on,
+    window_about,
+)
 from deepspot_scale.runs.kept_layers import open_layer
+from deepspot_scale.runs.made_labels import label_names, made_layers, with_made
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages.enhancement import KEPT
-from deepspot_scale.tables import rows_with
 from deepspot_scale.vocabulary import PROJECTED
 
 ENHANCED: Final = KEPT.stored_name
 """Plate of the enhanced images in a run folder."""
 EDGE: Final = 640
 """Largest edge of the window in pixels; with more, spots could not be seen."""
-_MAX_BYTES: Final = 300_000
-"""Most that one photograph may take, so that a report can be mailed."""
 _MAX_MARKS: Final = 4000
 """Most spots that are drawn."""
 _GAP: Final = 12
 _YELLOW: Final = "#F0E442"
-
-
-class _Plane(NamedTuple):
-    t: int
-    channel: str
-    z: int
 
 
 class Overlay(NamedTuple):
@@ -57,6 +55,8 @@ class Overlay(NamedTuple):
     sectors: int = 3
     """Equal sectors about the nucleus."""
     pixel: PixelShape = PixelShape()
+    nuclei: NDArray[Any] | None = None
+    """(y, x), 0 outside nuclei."""
 
 
 def draw_field(run: RunResults, field: Field, number: int = 0) -> str:
@@ -71,21 +71,23 @@ def draw_field(run: RunResults, field: Field, number: int = 0) -> str:
     """
     found, settings = run.of_field(field.address), run.settings
     spots, cells = found["spots"], found["cells"]
-    plane = _first_plane(spots, field, settings)
-    points = spots.loc[_on(spots, plane), ["y", "x"]].to_numpy(np.float64)
-    window = _window(points, field.shape_yx)
+    plane = first_plane(spots, field, settings)
+    points = spots.loc[rows_on(spots, plane), ["y", "x"]].to_numpy(np.float64)
+    window = window_about(points, field.shape_yx, EDGE)
     corner = np.array([part.start for part in window])
     inside = _inside(points - corner, window)
-    cells = cells[_on(cells, plane)].copy()
+    cells = cells[rows_on(cells, plane)].copy()
     cells["nucleus_y"] -= corner[0]
     cells["nucleus_x"] -= corner[1]
-    labels = _read_cells(field, plane, settings, window)
+    cell_labels, nuclei = _read_labels(run, field, plane, window)
     pixel = pixel_shape(field.pixel_size_um)
-    marks = Overlay(inside, labels, cells, run.index.sectors, pixel)
+    marks = Overlay(inside, cell_labels, cells, run.index.sectors, pixel, nuclei)
     raw = _read_image(field, plane, settings, window)
     svg = panels_svg([raw, *_enhanced(run, field, plane, window)], marks, number)
     rows, columns = (f"{part.start} to {part.stop - 1}" for part in window)
     when = f"t {plane.t}, " if field.n_t > 1 else ""
+    if settings.in_volume:
+        when += f"the maximum of {field.n_z} planes, "
     caption = (
         f"{escape(plane.channel)}, {when}rows {rows}, columns {columns}; "
         f"{len(inside):,} spots here, {len(points):,} in the field."
@@ -108,7 +110,7 @@ def panels_svg(
     photographs = "".join(
         f'<image id="{name}-{i}" x="{i * step}" '
         f'width="{width}" height="{height}" '
-        f'href="data:image/jpeg;base64,{_jpeg(stretch(image))}"/>'
+        f'href="data:image/jpeg;base64,{jpeg_text(stretch(image))}"/>'
         for i, image in enumerate(images)
     )
     last = len(images) * step
@@ -116,7 +118,10 @@ def panels_svg(
         f'<circle cx="{x + 0.5:.1f}" cy="{y + 0.5:.1f}" r="4.5"/>'
         for y, x in marks.spots[:_MAX_MARKS]
     )
-    outlines = "" if marks.labels is None else _outlines(marks.labels)
+    outlines, inner = (
+        "" if labels is None else _outlines(labels)
+        for labels in (marks.labels, marks.nuclei)
+    )
     borders = _sector_borders(marks)
     return (
         f'<svg class="overlay" viewBox="0 0 {last + width} {height}" role="img" '
@@ -125,6 +130,7 @@ def panels_svg(
         f'{photographs}<use href="#{name}-0" x="{last}"/>'
         f'<svg x="{last}" width="{width}" height="{height}" fill="none">'
         f'<path stroke="{SKY}" stroke-width="1.6" d="{outlines}"/>'
+        f'<path stroke="{SKY}" stroke-width=".8" stroke-dasharray="2 2" d="{inner}"/>'
         f'<path stroke="{_YELLOW}" stroke-width="1.4" d="{borders[0]}"/>'
         f'<path stroke="{_YELLOW}" stroke-width=".7" stroke-dasharray="4 4" '
         f'd="{borders[1]}"/>'
@@ -194,49 +200,6 @@ def _outlines(cells: NDArray[Any]) -> str:
     return "".join(parts)
 
 
-def _jpeg(picture: NDArray[np.uint8]) -> str:
-    """Return base64 JPEG, of the best quality that the size limit allows."""
-    import cv2
-
-    for quality in (88, 75, 60, 40, 20):
-        data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        if data.nbytes <= _MAX_BYTES:
-            break
-    return base64.b64encode(data.tobytes()).decode()
-
-
-def _on(table: pd.DataFrame, plane: _Plane) -> NDArray[np.bool_]:
-    own = plane._asdict()
-    if "plane" in table:  # spots, whose z is a depth
-        own["plane"] = own.pop("z")
-    return rows_with(table, own)
-
-
-def _first_plane(spots: pd.DataFrame, field: Field, settings: Settings) -> _Plane:
-    """Return the plane with the most spots in the first channel."""
-    if spots.empty:
-        channel = settings.channels[0]
-        return _Plane(0, field.channels[field.channel_index(channel)], PROJECTED)
-    channels = list(dict.fromkeys(spots["channel"]))
-    of_channel = spots[spots["channel"] == channels[0]]
-    t, z = of_channel.groupby(["t", "plane"]).size().idxmax()
-    return _Plane(int(t), channels[0], int(z))
-
-
-def _window(points: NDArray[np.float64], shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Return a window about the median spot, or the middle, inside the field."""
-    middle = np.median(points, axis=0) if len(points) else np.array(shape) / 2
-    starts = (
-        int(np.clip(centre - EDGE / 2, 0, max(0, size - EDGE)))
-        for centre, size in zip(middle, shape, strict=True)
-    )
-    rows, columns = (
-        slice(start, min(start + EDGE, size))
-        for start, size in zip(starts, shape, strict=True)
-    )
-    return rows, columns
-
-
 def _inside(
     points: NDArray[np.float64], window: tuple[slice, slice]
 ) -> NDArray[np.float64]:
@@ -245,7 +208,7 @@ def _inside(
 
 
 def _read_image(
-    field: Field, plane: _Plane, settings: Settings, window: tuple[slice, slice]
+    field: Field, plane: ShownPlane, settings: Settings, window: tuple[slice, slice]
 ) -> NDArray[Any]:
     channel = field.channel_index(plane.channel)
     projected: Literal["mean", "max"] = "mean" if settings.project == "mean" else "max"
@@ -253,17 +216,23 @@ def _read_image(
     return field.read(t=plane.t, channel=channel, z=z, window=window)
 
 
-def _read_cells(
-    field: Field, plane: _Plane, settings: Settings, window: tuple[slice, slice]
-) -> NDArray[Any] | None:
-    if settings.cells is None:
-        return None
+def _read_labels(
+    run: RunResults, field: Field, plane: ShownPlane, window: tuple[slice, slice]
+) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+    """Return the labels of cells and of nuclei, as far as the run has them."""
+    names, made, field = label_names(run), made_layers(run), with_made(run, field)
     z: int | Literal["max"] = plane.z if plane.z != PROJECTED else "max"
-    return field.read_labels(settings.cells, t=plane.t, z=z, window=window)
+    found = [
+        field.read_labels(names[use], t=plane.t, z=z, window=window)
+        if use in names and (names[use] in field.label_names or use not in made)
+        else None
+        for use in ("cells", "nuclei")
+    ]
+    return found[0], found[1]
 
 
 def _enhanced(
-    run: RunResults, field: Field, plane: _Plane, window: tuple[slice, slice]
+    run: RunResults, field: Field, plane: ShownPlane, window: tuple[slice, slice]
 ) -> list[NDArray[Any]]:
     """Return the enhanced window, if the run kept it."""
     try:

@@ -210,6 +210,36 @@ def _spread(wells: pd.DataFrame, column: str) -> pd.Series:
     return (rank * 0.618034) % 1.0 * 0.5 - 0.25
 
 
+# -- depth -----------------------------------------------------------------------------
+
+
+def draw_depths(counts: pd.DataFrame, step_um: float | None) -> Figure:
+    """Draw how many spots lie at which depth, a line of bars for each channel.
+
+    `counts` has the columns channel, from_plane, to_plane and n_spots, at least one
+    line; with the distance of planes in micrometres there is a second axis.
+    """
+    figure = new_figure(9.6, 2.7)
+    axes = figure.subplots()
+    channels = list(dict.fromkeys(counts["channel"]))
+    for number, channel in enumerate(channels):
+        own = counts[counts["channel"] == channel]
+        edges = [*own["from_plane"], own["to_plane"].iloc[-1]]
+        colour = (BLUE, ORANGE, SKY, GREY)[number % 4]
+        name = str(channel).replace("$", r"\$")
+        axes.stairs(own["n_spots"], edges, fill=number == 0, color=colour, label=name)
+    axes.set_xlabel("depth, planes from 0", color=INK)
+    axes.set_ylabel("spots", color=INK)
+    axes.set_xlim(counts["from_plane"].min(), counts["to_plane"].max())
+    axes.spines[["top", "right"]].set_visible(False)
+    if step_um is not None:
+        ways = (lambda z: z * step_um, lambda um: um / step_um)
+        axes.secondary_xaxis("top", functions=ways).set_xlabel("µm", color=INK)
+    if len(channels) > 1:
+        axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
 # -- images ----------------------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
 """Which fields are worth a look, and how they look: tables in, HTML out.
 
 The fields shown are a typical one, the sharpest, the one with the most flags, and the
-most and the least polarised ones: never only the best. Nothing here measures a plate.
+most and the least polarised ones: never only the best. Of a run on volumes the first
+is also seen from two sides. Nothing here measures a plate.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from deepspot_scale.errors import DeepspotError
 from deepspot_scale.io.plate import Plate
 from deepspot_scale.report.field_image import draw_field
 from deepspot_scale.report.html import several_occasions
+from deepspot_scale.report.orthogonal_views import draw_views
 from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.groups import FIELD
@@ -73,7 +75,10 @@ def gallery(
     for number, (address, reasons) in enumerate(chosen.items()):
         try:
             note = check_unchanged(run.only([address.path]), plate)
-            picture = draw_field(run, plate.open(address.path), number)
+            field = plate.open(address.path)
+            picture = draw_field(run, field, number)
+            if number == 0 and run.settings.in_volume:
+                picture += draw_views(run, field)
             picture += f"<p class='note'>{escape(note)}.</p>" if note else ""
         except DeepspotError as error:  # the report is still useful without a picture
             picture = f"<p>It cannot be shown: {escape(str(error))}</p>"

@@ -1,6 +1,7 @@
 """The report of a run: its folder in, one self-contained HTML file out.
 
-    summary in words · plate maps · polarity · wells · fields to look at · flags · facts
+    summary in words · plate maps · polarity · channels compared · dense sites · wells ·
+    depth · fields to look at · flags · facts
 
 The page loads nothing from elsewhere. Each figure is also written as SVG, and its
 numbers as CSV, into report/ beside the page. Nothing here computes statistics or alters
@@ -19,9 +20,26 @@ import pandas as pd
 
 from deepspot_scale.io.plate import Plate
 from deepspot_scale.report import html, sections
+from deepspot_scale.report.compared_channels import (
+    compared_figures,
+    compared_table,
+    compared_words,
+)
+from deepspot_scale.report.dense_sites import (
+    read_sites,
+    site_figure,
+    site_table,
+    site_words,
+)
 from deepspot_scale.report.further_tables import list_layers, summarise_tables
 from deepspot_scale.report.gallery import choose_fields, gallery
 from deepspot_scale.report.html import plural
+from deepspot_scale.report.localised_movies import (
+    movie_figures,
+    movie_pictures,
+    movie_table,
+    movie_words,
+)
 from deepspot_scale.report.page_folder import FOLDER, PageFiles
 from deepspot_scale.report.quality_flags import FLAGS, count_raw_spots, flag_fields
 from deepspot_scale.report.summary import headline, readable, sentences
@@ -57,6 +75,8 @@ def write_report(
         There is no run, or it is not finished.
     """
     run = with_statistics(open_run(os.fspath(run_folder)))
+    if run.settings.of_movies:
+        return _write_page(run, "Molecules of movies", *_movie_parts(run))
     measured = "quality" in run.contents.tables
     quality = run.read("quality") if measured else empty_table(QUALITY)
     flags = flag_fields(run, quality, count_raw_spots(run, plate))
@@ -65,18 +85,50 @@ def write_report(
         "summary": ("In short", _summary(run, flags)),
         "plate": ("Plate", _plate(run, files)),
         "polarity": ("Polarity", _polarity(run, files)),
+        "compared": ("Channels compared", _compared(run, files)),
+        "sites": ("Dense sites", _sites(run, files)),
         "wells": ("Every well", "".join(map(files.figure, sections.well_figures(run)))),
+        "depth": ("Depth", _depth(run, files)),
         "fields": ("Fields to look at", _gallery(run, plate, quality, flags)),
         "quality": ("Quality of the fields", _quality(run, quality, flags, files)),
         "further": ("What else was measured", _further(run, files)),
         "run": ("The run", _facts(run)),
     }
-    body = _header(run, parts) + "".join(
-        f"<section id='{name}'><h2>{title}</h2>{text}</section>"
-        for name, (title, text) in parts.items()
+    return _write_page(run, "Spots and polarity", parts, files)
+
+
+Parts = Mapping[str, tuple[str, str]]
+"""Title and HTML of each section, by its name."""
+
+
+def _movie_parts(run: RunResults) -> tuple[Parts, PageFiles]:
+    """Return the sections of a run that localises molecules."""
+    files, tables = PageFiles(), run.movie_tables
+    failed = run.failed[[*FIELD, "reason"]]
+    parts = {}
+    if tables:
+        movies = tables["movies"]
+        figures = "".join(map(files.figure, movie_figures(tables)))
+        parts = {
+            "summary": ("In short", movie_words(run, movies)),
+            "pictures": ("Pictures", movie_pictures(run, movies)),
+            "movies": (
+                "Movies",
+                files.table("movies", movies, movie_table(movies)) + figures,
+            ),
+        }
+    if len(failed):
+        parts["failed"] = ("What failed", files.table("failed", failed, failed))
+    return {**parts, "run": ("The run", _facts(run))}, files
+
+
+def _write_page(run: RunResults, title: str, parts: Parts, files: PageFiles) -> Path:
+    body = _header(run, title, parts) + "".join(
+        f"<section id='{name}'><h2>{heading}</h2>{text}</section>"
+        for name, (heading, text) in parts.items()
         if text
     )
-    text = html.page(f"Spots and polarity: {_name(run)}", body)
+    text = html.page(f"{title}: {_name(run)}", body)
     files.write(run.folder, "report.html", text)
     return run.folder.local_path / "report.html"
 
@@ -85,18 +137,19 @@ def _name(run: RunResults) -> str:
     return run.plate_name or run.folder.local_path.name
 
 
-def _header(run: RunResults, parts: Mapping[str, tuple[str, str]]) -> str:
+def _header(run: RunResults, title: str, parts: Parts) -> str:
     started = str(run.provenance.get("started", ""))[:10]
-    planes = plural(int(run.done["n_planes"].sum()), "image")
+    what = "frame" if run.settings.of_movies else "image"
+    planes = plural(int(run.done["n_planes"].sum()), what)
     name = run.folder.local_path.resolve().name
     words = [f"Run {name}", started, f"{planes} processed"]
     links = "".join(
-        f"<a href='#{name}'>{title}</a>"
-        for name, (title, text) in parts.items()
+        f"<a href='#{name}'>{heading}</a>"
+        for name, (heading, text) in parts.items()
         if text
     )
     return (
-        f"<h1>Spots and polarity</h1><p class='soft'>{escape(_name(run))} · "
+        f"<h1>{title}</h1><p class='soft'>{escape(_name(run))} · "
         f"{escape(' · '.join(filter(None, words)))}</p><nav>{links}</nav>"
     )
 
@@ -174,6 +227,39 @@ def _comparisons(run: RunResults, files: PageFiles) -> str:
     )
 
 
+def _depth(run: RunResults, files: PageFiles) -> str:
+    plot = sections.depth_figure(run) if run.settings.in_volume else None
+    return files.figure(plot) if plot else ""
+
+
+def _compared(run: RunResults, files: PageFiles) -> str:
+    words = compared_words(run)
+    if not words:
+        return ""
+    parts = [words, *map(files.figure, compared_figures(run))]
+    tables = {
+        "colocalisation": compared_table(run),
+        "chromatic_shifts": run.summaries["chromatic_shifts"],
+    }
+    for name, shown in tables.items():
+        parts.append(files.table(name, run.summaries[name], shown))
+    return "".join(parts)
+
+
+def _sites(run: RunResults, files: PageFiles) -> str:
+    sites = read_sites(run)
+    words = site_words(run, sites)
+    if sites.empty:
+        return words
+    table = site_table(run, sites)
+    plot = site_figure(sites)
+    return (
+        words
+        + files.table("sites", table, table)
+        + (files.figure(plot) if plot else "")
+    )
+
+
 def _gallery(
     run: RunResults, plate: Plate | None, quality: pd.DataFrame, flags: pd.DataFrame
 ) -> str:
@@ -184,10 +270,16 @@ def _gallery(
         return ""
     key = (
         "<p class='soft'>From left to right: the raw image; the enhanced one, where "
-        "the run kept it; the raw one with spots (orange rings), cells (blue) and the "
+        "the run kept it; the raw one with spots (orange rings), cells (blue), nuclei "
+        "(dashed blue) and the "
         "sectors about each nucleus (yellow; solid lines bound the reference sector). "
-        "Grey values run from the 1st to the 99.8th percentile of what is shown.</p>"
+        "Grey values run from the 1st to the 99.8th percentile of what is shown."
     )
+    if run.settings.in_volume:
+        key += (
+            " Stacks are shown as their maximum along z, the first also from two sides."
+        )
+    key += "</p>"
     return key + gallery(run, plate, chosen)
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from html import escape
 
+import numpy as np
 import pandas as pd
 
 from deepspot_scale.report import figures
@@ -20,6 +21,7 @@ from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.roses import KEYS
 
 _WELL = ["row", "column"]
+_MOST_BARS = 80
 MOST_SHOWN = 6
 """Most acquisitions, time points and planes of which wells are drawn."""
 
@@ -130,6 +132,50 @@ def well_figures(run: RunResults) -> Iterator[Plot]:
             f"{escape(channel)}: {_key(ORANGE, '●')} one well, {_key(BLUE, '|')} "
             "the condition's median well. Heights within a condition mean nothing.",
         )
+
+
+def depth_figure(run: RunResults) -> Plot | None:
+    """Return where along z the spots of a run on volumes lie; None: there are none.
+
+    Bars are one plane wide, centred on it, or some planes so that there are at most
+    `_MOST_BARS`.
+    """
+    parts, steps = [], set[float]()
+    for _, part in run.iter_parts("spots", ["channel", "z", "z_um"]):
+        plane = np.floor(part["z"] + 0.5).astype("int64").rename("plane")
+        parts.append(part.groupby(["channel", plane], sort=False).size())
+        steps.add(_step_of(part))
+    if not parts:
+        return None
+    planes = pd.concat(parts).groupby(level=[0, 1]).sum().rename("n_spots")
+    least, most = (int(f(planes.index.get_level_values(1))) for f in (min, max))
+    width = -(-(most - least + 1) // _MOST_BARS)
+    starts = range(least, most + 1, width)
+    rows = [
+        (channel, start - 0.5, start + width - 0.5, int(own[inside].sum()))
+        for channel, own in planes.groupby(level=0, sort=False)
+        for start in starts
+        for inside in [own.index.get_level_values(1).isin(range(start, start + width))]
+    ]
+    names = ["channel", "from_plane", "to_plane", "n_spots"]
+    counts = pd.DataFrame(rows, columns=names)
+    step = steps.pop() if len(steps) == 1 else None
+    return Plot(
+        "depth",
+        figures.draw_depths(counts, step if step and np.isfinite(step) else None),
+        counts,
+        "How many spots lie at which depth",
+        "How many spots of the run lie at which depth. Many in the first or the last "
+        "plane: the stack may have missed a part of the cells.",
+    )
+
+
+def _step_of(spots: pd.DataFrame) -> float:
+    """Return the distance of planes in micrometres to six digits; NaN: not known."""
+    known = spots.dropna(subset="z_um")
+    if known.empty or np.ptp(known["z"]) == 0:
+        return np.nan
+    return float(f"{np.ptp(known['z_um']) / np.ptp(known['z']):.6g}")
 
 
 def _key(colour: str, mark: str) -> str:

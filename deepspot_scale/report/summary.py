@@ -20,6 +20,7 @@ from deepspot_scale.report.html import (
     several_occasions,
     without_lone,
 )
+from deepspot_scale.report.label_sources import label_sentences
 from deepspot_scale.report.sections import MOST_SHOWN
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.roses import KEYS
@@ -35,10 +36,9 @@ _OCCASIONS: Final = {"acquisition": "acquisition", "t": "time point", "z": "plan
 def headline(run: RunResults) -> list[tuple[str, str]]:
     """Return the most important numbers of a run, each with its word."""
     n_spots = int(run.wells["n_spots"].sum())
-    numbers = [
-        (f"{len(run.done):,} of {len(run.fields):,}", "fields done"),
-        (f"{n_spots:,}", "spots"),
-    ]
+    numbers = [(f"{len(run.done):,} of {len(run.fields):,}", "fields done")]
+    if run.settings.finds_spots:
+        numbers.append((f"{n_spots:,}", "spots"))
     n_cells = max(count_cells(run.wells).groupby("channel").sum(), default=0)
     if n_cells:
         inside = (run.wells["spots_per_cell"] * run.wells["n_cells"]).sum()
@@ -70,9 +70,11 @@ def sentences(run: RunResults, flags: pd.DataFrame) -> Iterator[str]:
         yield f"{late} came in later and are in no number below: finish the run first."
     if run.fields.empty:
         yield "No field was processed."
-    yield from _channel_sentences(run.wells)
-    yield from _occasion_sentences(run.wells)
-    yield from _polarity_sentences(run)
+    yield from label_sentences(run)
+    if run.settings.finds_spots:
+        yield from _channel_sentences(run.wells)
+        yield from _occasion_sentences(run.wells)
+        yield from _polarity_sentences(run)
     yield from comparison_sentences(run.summaries["comparisons"])
     other = flags[flags["flag"] != "failed"]
     n_flagged = len(other[["row", "column", "field"]].drop_duplicates())

@@ -1,7 +1,8 @@
 """The contents of a run folder: its tables and layers, as its pipeline declares them.
 
 They are written once as ``contents.json``, so that a folder can be read without the
-stages that made it, and without importing code that it names. Nothing here reads
+stages that made it, and without importing code that it names. Tables of channels that
+are compared are written part by part too, but at the end of a run. Nothing here reads
 tables.
 """
 
@@ -9,12 +10,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.vocabulary import CELLS, FIELDS, SPOTS, Column
+from deepspot_scale.vocabulary import (
+    CELL_PAIRS,
+    CELLS,
+    FIELDS,
+    PAIRS,
+    SPOTS,
+    VOLUMES,
+    Column,
+)
 
 NAME = "contents.json"
 
@@ -44,7 +53,7 @@ class Contents:
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Contents:
-        """Return the contents of a pipeline's runs."""
+        """Return what a pipeline gives of fields: what workers write."""
         layers = {}
         for layer in pipeline.layers:
             scale = layer.scale.as_integer_ratio()
@@ -52,6 +61,13 @@ class Contents:
             layers[layer.name] = kept
         tables = {table.name: table.columns for table in pipeline.tables}
         return cls(tables, _field_columns(pipeline), layers)
+
+    def compared(self, *, in_cells: bool) -> Contents:
+        """Return these contents and the tables of channels that a run compares."""
+        further: dict[str, tuple[Column, ...]] = {"pairs": PAIRS}
+        if in_cells:
+            further["cell_pairs"] = CELL_PAIRS
+        return replace(self, tables={**self.tables, **further})
 
 
 def _field_columns(pipeline: Pipeline) -> tuple[Column, ...]:
@@ -92,9 +108,12 @@ def _columns(listed: list[list[str]]) -> tuple[Column, ...]:
     return tuple(Column(*each) for each in listed)
 
 
-_LATER = {"probability", "molecules", "site"}
+_LATER = {"probability", "molecules", "site", "cluster", *VOLUMES}
 OLD = Contents(
-    {"spots": tuple(c for c in SPOTS if c.name not in _LATER), "cells": CELLS},
+    {
+        name: tuple(column for column in columns if column.name not in _LATER)
+        for name, columns in (("spots", SPOTS), ("cells", CELLS))
+    },
     (
         *FIELDS,
         Column("n_dropped", "int64", "peaks dropped: their object is too large"),

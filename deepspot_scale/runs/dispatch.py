@@ -26,7 +26,8 @@ from deepspot_scale.execution.blocks import defer_field
 from deepspot_scale.execution.planes import FieldTask, plane_box
 from deepspot_scale.io.plate import Plate, open_field
 from deepspot_scale.runs import process
-from deepspot_scale.runs.process import FATAL, Job
+from deepspot_scale.runs.job import Job
+from deepspot_scale.runs.process import FATAL
 from deepspot_scale.tables import empty_table
 
 BATCH_PIXELS = 1 << 24
@@ -64,10 +65,12 @@ def batch_fields(
 
 def _batch_size(plate: Plate, task: FieldTask) -> int:
     try:
-        height, width = plate.open(task.entry.address.path).shape_yx
+        field = plate.open(task.entry.address.path)
+        height, width = field.shape_yx
     except ValueError:  # a damaged field, which its own task will report
         return 1
-    return max(1, min(MAX_BATCH, BATCH_PIXELS // (height * width)))
+    n_frames = field.n_t if task.entry.segment is not None else 1
+    return max(1, min(MAX_BATCH, BATCH_PIXELS // (height * width * n_frames)))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 from uuid import uuid4
@@ -25,11 +26,15 @@ from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.runs import manifest
+from deepspot_scale.runs.compared_parts import Comparison, PartEnd, PartTask
 from deepspot_scale.runs.dispatch import batch_fields, distribute
+from deepspot_scale.runs.job import Job
 from deepspot_scale.runs.lease import hold_run
+from deepspot_scale.runs.movie_summary import summarise_movies
 from deepspot_scale.runs.prepare import Prepared, Selection, prepare_run
-from deepspot_scale.runs.process import Job, fail_batch, run_batch
+from deepspot_scale.runs.process import fail_batch, run_batch
 from deepspot_scale.runs.progress import Progress
+from deepspot_scale.runs.results import open_results
 from deepspot_scale.runs.run_folder import check_lasting
 from deepspot_scale.runs.summarise import summarise_run
 from deepspot_scale.settings import Settings
@@ -71,8 +76,27 @@ def execute_run(
     if progress.left:
         return progress
     manifest.sweep(job.out)
-    summarise_run(job.out, job.settings, prepared.plate_map, prepared.channels)
+    summarise_run(
+        job.out,
+        job.settings,
+        prepared.plate_map,
+        prepared.channels,
+        plate=prepared.plate,
+        each=map if client is None else partial(_spread, client),
+    )
+    if job.settings.of_movies:
+        summarise_movies(open_results(job.out.url, plate=prepared.plate))
     return progress
+
+
+def _spread(
+    client: Any, work: Comparison, tasks: Iterable[PartTask]
+) -> Iterable[PartEnd]:
+    """Do the work on each part on a client's workers."""
+    with cluster_errors():
+        futures = client.map(work, list(tasks), pure=False)
+        ends: list[PartEnd] = client.gather(futures)
+    return ends
 
 
 def _iter_rows(

@@ -18,7 +18,7 @@ from deepspot_scale.execution.planes import FieldTask, PlaneResult
 from deepspot_scale.io.ome_zarr import creation
 from deepspot_scale.io.ome_zarr.creation import plate_address
 from deepspot_scale.io.ome_zarr.writing import ImageLayout, write_image
-from deepspot_scale.io.plate import Field, open_field, open_plate
+from deepspot_scale.io.plate import Field, FieldEntry, open_field
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.vocabulary import AXES, FieldAddress
 
@@ -50,8 +50,8 @@ def open_layer(out: Folder, folder: str, address: FieldAddress) -> Field | None:
     """Open a field's layer; None if the run did not keep it."""
     if not out.exists(plate_name(folder)):
         return None
-    plate = open_plate(plate_url(out, folder))
-    return plate.open(plate_address(address).path)
+    inner = plate_address(address)  # the plate's list of fields is long, and not needed
+    return open_field(FieldEntry(inner, f"{plate_url(out, folder)}/{inner.path}"))
 
 
 def write_layers(

@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from deepspot_scale.errors import DeepspotError, InputWarning
+from deepspot_scale.blockwise.planning import Pipeline
+from deepspot_scale.errors import DeepspotError, InputWarning, SettingsError
 from deepspot_scale.execution.field import run_field
 from deepspot_scale.execution.planes import FieldTask, PlaneResult
 from deepspot_scale.io.absent_chunks import Allowed, describe_absent
@@ -23,10 +24,11 @@ from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.runs.process import FATAL, explain
 from deepspot_scale.runs.progress import describe_counts
 from deepspot_scale.settings import Settings, assemble
+from deepspot_scale.stages.detection.detect import DetectOptions
 from deepspot_scale.tables import as_table, join_tables
 from deepspot_scale.vocabulary import SPOTS
 
-DROPPED = ["row", "column", "cell", "nucleus"]
+DROPPED = ["row", "column", "cell", "nucleus", "cluster"]
 """Columns of the spot table that have no meaning outside a plate."""
 
 
@@ -68,7 +70,7 @@ def detect_images(
     DeviceError, SettingsError, WeightsError
         An error that every image would meet.
     """
-    pipeline = assemble(settings, device=device)
+    pipeline = _assemble(settings, device)
     tables, names, failed, n_images = [], set[str](), {}, 0
     channels, counts = tuple[str, ...](), Counter[str]()
     given = {str(path): path for path in paths}
@@ -100,6 +102,16 @@ def detect_images(
     table = _as_shown(join_tables(tables, SPOTS))
     left_out = describe_counts(pipeline.counts, counts)
     return ImageSpots(table, n_images, failed, channels, tuple(left_out))
+
+
+def _assemble(settings: Settings, device: Device) -> Pipeline:
+    """Return the pipeline; SettingsError if it would give more than spots."""
+    if settings.of(DetectOptions).fit:
+        raise SettingsError(
+            "fitted Gaussians (--fit) are a table of a run, and detect writes spots "
+            "only; give the images to run"
+        )
+    return assemble(settings, device=device)
 
 
 def _sum_counts(planes: list[PlaneResult]) -> Counter[str]:

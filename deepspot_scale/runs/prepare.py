@@ -16,18 +16,21 @@ from typing import Any
 
 import pandas as pd
 
+from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import FieldError, PlateError, SettingsError, did_you_mean
 from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.io.absent_chunks import Allowed
+from deepspot_scale.io.movies import cut_movies
 from deepspot_scale.io.plate import FieldEntry, Plate, open_plate
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.plugins import installed_versions
 from deepspot_scale.runs import manifest
 from deepspot_scale.runs.changed_fields import check_sources
+from deepspot_scale.runs.compared_channels import read_shifts, resolve_pairs
 from deepspot_scale.runs.contents import Contents
+from deepspot_scale.runs.job import Job
 from deepspot_scale.runs.kept_layers import create_plates
-from deepspot_scale.runs.process import Job
 from deepspot_scale.runs.run_folder import begin_run, open_provenance
 from deepspot_scale.runs.user_tables import read_plate_map, read_references
 from deepspot_scale.settings import Settings, assemble, find_files, find_sources
@@ -95,6 +98,8 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
         a field has changed since it was done.
     """
     plate = source if isinstance(source, Plate) else open_plate(source)
+    if settings.of_movies:
+        plate = cut_movies(plate)
     chosen = select_fields(plate, selection)
     fields = [entry.address for entry in plate.entries]
     absent = [_well_address(well) for well in plate.missing]
@@ -104,7 +109,8 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     folder = Folder(str(out))
     pipeline = assemble(settings, device=device, threads=threads)
     channels = _name_channels(plate, chosen, settings)
-    begin_run(folder, written, Contents.of(pipeline))
+    read_shifts(settings.chromatic_shift, resolve_pairs(settings, channels))
+    begin_run(folder, written, _contents(pipeline, settings))
     open_provenance(folder, _provenance(plate, settings))
     tried = check_sources(folder, plate, settings, redo=selection.redo_changed)
     good = manifest.settled(tried, retry_failed=True)
@@ -135,6 +141,14 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
         len(skipped - good),
         manifest.rows_of(tried, skipped),
     )
+
+
+def _contents(pipeline: Pipeline, settings: Settings) -> Contents:
+    contents = Contents.of(pipeline)
+    if settings.colocalise:
+        made = "cells" in contents.layers and contents.layers["cells"].labels
+        return contents.compared(in_cells=made or settings.cells is not None)
+    return contents
 
 
 def _all_tried(tried: pd.DataFrame) -> set[FieldAddress]:
@@ -262,8 +276,10 @@ def _provenance(plate: Plate, settings: Settings) -> dict[str, Any]:
         "versions": installed_versions(packages),
     }
     facts |= find_sources(settings)
-    reference = Path(settings.reference or "")
-    if reference.is_file():
-        digest = hashlib.sha256(reference.read_bytes()).hexdigest()
-        facts["reference"] = {"sha256": digest}
+    compared = settings.chromatic_shift if settings.colocalise else ""
+    for role, name in (("reference", settings.reference), ("shifts", compared)):
+        file = Path(name or "")
+        if file.is_file():
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            facts[role] = {"sha256": digest}
     return facts

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -26,11 +25,9 @@ from deepspot_scale.errors import (
 )
 from deepspot_scale.execution.field import run_fields
 from deepspot_scale.execution.planes import FieldTask, PlaneResult
-from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.child_process import run_each
-from deepspot_scale.runs.contents import Contents
+from deepspot_scale.runs.job import Job
 from deepspot_scale.runs.manifest import commit_part, part_name
-from deepspot_scale.settings import Settings
 from deepspot_scale.tables import empty_table, join_tables, make_table
 from deepspot_scale.vocabulary import DONE, FAILED, UNKNOWN
 
@@ -48,25 +45,6 @@ FATAL = (
 GROUPS = 4
 """Groups of a full batch; the fields of a group are run together, in the memory of one
 large field, and their windows may share a call."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What all fields of a run have in common."""
-
-    settings: Settings
-    """What is measured."""
-    pipeline: Pipeline
-    """How it is measured."""
-    out: Folder
-    """The run folder."""
-    token: str = ""
-    """Identifies this client's work among that of others on the same workers."""
-
-    @cached_property
-    def contents(self) -> Contents:
-        """Contents of the run folder."""
-        return Contents.of(self.pipeline)
 
 
 def run_batch(

@@ -32,6 +32,7 @@ from deepspot_scale.tables import as_table, empty_table, join_tables
 from deepspot_scale.vocabulary import (
     DONE,
     FAILED,
+    MOVIE_SUMMARIES,
     SPOTS,
     SUMMARIES,
     Column,
@@ -137,6 +138,16 @@ class RunResults:
                     found[name] = read_table(self.folder, f"{name}.parquet", columns)
         return found
 
+    @cached_property
+    def movie_tables(self) -> dict[str, pd.DataFrame]:
+        """The tables of `vocabulary.MOVIE_SUMMARIES` that the run has, by name."""
+        there = set(self.folder.names(""))
+        return {
+            name: read_table(self.folder, f"{name}.parquet", columns)
+            for name, columns in MOVIE_SUMMARIES.items()
+            if f"{name}.parquet" in there
+        }
+
     @property
     def wells(self) -> pd.DataFrame:
         """`vocabulary.WELLS`; RunError if an earlier version wrote them."""
@@ -164,6 +175,17 @@ class RunResults:
         for part, rows in self.done.groupby("part", sort=False):
             if f"{part}.parquet" in there:  # a table without rows has no file
                 yield str(part), self._read_part(name, str(part), rows, declared)
+
+    def read_part(
+        self, name: str, part: str, columns: Sequence[str] = ()
+    ) -> pd.DataFrame:
+        """Return the rows of one part that count; parameters are as in `iter_parts`."""
+        declared = self._columns(name, columns)
+        if not self.folder.exists(f"{name}/{part}.parquet"):
+            return empty_table(declared)
+        return self._read_part(
+            name, part, self.done[self.done["part"] == part], declared
+        )
 
     def _read_part(
         self, name: str, part: str, fields: pd.DataFrame, columns: tuple[Column, ...]

@@ -18,7 +18,7 @@ from deepspot_scale.config import difference
 from deepspot_scale.errors import RunError, StoreError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.contents import NAME as CONTENTS
-from deepspot_scale.runs.contents import Contents, write_contents
+from deepspot_scale.runs.contents import Contents, read_contents, write_contents
 from deepspot_scale.runs.manifest import ENTRIES
 from deepspot_scale.settings import Settings, read_settings, write_settings
 
@@ -80,11 +80,26 @@ def begin_run(folder: Folder, settings: Settings, contents: Contents) -> None:
                     "read but not continued; use another folder with --out"
                 )
             _refuse(folder, "settings", difference(old.to_dict(), settings.to_dict()))
+            _check_contents(folder, contents)
             # Another user may have begun it, whose sub-folders cannot be written to.
             folder.check_writable([ENTRIES, *contents.tables])
         else:
             write_contents(folder, contents)
             folder.write("settings.toml", write_settings(settings).encode())
+
+
+def _check_contents(folder: Folder, contents: Contents) -> None:
+    """Raise RunError if this version writes other tables than the folder has."""
+    begun = read_contents(folder)
+    now = {**contents.tables, "fields": contents.fields}
+    then = {**begun.tables, "fields": begun.fields}
+    other = [name for name, columns in now.items() if then.get(name) != columns]
+    if other:
+        raise RunError(
+            f"{folder.url} holds a run of another version, with other columns in "
+            f"{', '.join(other)}; it can be read but not continued; use another folder "
+            "with --out"
+        )
 
 
 def _refuse(folder: Folder, what: str, changes: list[str]) -> None:

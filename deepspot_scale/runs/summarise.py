@@ -15,7 +15,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from deepspot_scale.io.plate import Plate
 from deepspot_scale.io.tables import Folder, read_columns, write_table
+from deepspot_scale.runs.colocalise import Each, compare_channels
+from deepspot_scale.runs.compared_channels import resolve_pairs, warn_of_others
 from deepspot_scale.runs.manifest import ADDRESS, read_fields
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
@@ -33,6 +36,8 @@ MOST_COMPARED: Final = 12
 """Most conditions that are compared in pairs; with more, a control is needed."""
 STATISTICS: Final = ("polarity", "comparisons", "roses", "field_polarity")
 """Tables that runs of earlier versions left to the report."""
+COMPARED: Final = ("colocalisation", "chromatic_shifts")
+"""Tables of compared channels, which earlier versions could not compare."""
 _BINS: Final = ("spot_bins", "area_bins")
 _RECORD: Final = (
     *("channel", *OCCASION, "cell", "touches_border", "n_spots", "reference_deg"),
@@ -42,19 +47,30 @@ _RECORD: Final = (
 
 
 def summarise_run(
-    out: Folder, settings: Settings, plate_map: pd.DataFrame, channels: Sequence[str]
+    out: Folder,
+    settings: Settings,
+    plate_map: pd.DataFrame,
+    channels: Sequence[str],
+    *,
+    plate: Plate | None = None,
+    each: Each = map,
 ) -> None:
     """Write ``fields`` and all summary tables from the parts that count.
 
-    Each of `channels` has its rows, also where nothing was found.
+    Each of `channels`, in the order of the settings, has its rows, also where nothing
+    was found. `plate` is the input, and `each` how parts are done, of a run that
+    compares channels.
     """
-    results = RunResults(out, settings, {}, read_fields(out))
+    results = RunResults(out, settings, {}, read_fields(out), opened=plate)
+    pairs = resolve_pairs(settings, channels)
     records = _read_records(results)
     # Random draws depend on the order of cells. As always, it is by the name of the
     # part for these two tables, and by its first field for the statistics.
     cells = _join({part: records[part] for part in sorted(records)})
     spots = results.count_spots()
     found = (*spots["channel"].unique(), *cells["channel"].unique())
+    if pairs:
+        warn_of_others({*found} - {*channels})
     channels = list(dict.fromkeys((*channels, *found)))
     fields, index = results.fields, results.index
     groups = summarise_groups(
@@ -62,8 +78,11 @@ def summarise_run(
     )
     del cells
     statistics = _measure(records, map_of_wells(groups["wells"]), index)
+    # Written with the others, because they tell of the same fields.
+    wells = map_of_wells(groups["wells"])
+    compared = compare_channels(results, pairs, wells, each=each)
     write_table(out, "fields.parquet", fields, results.contents.fields)
-    _write(out, groups | statistics)
+    _write(out, groups | statistics | compared)
 
 
 def with_statistics(results: RunResults) -> RunResults:
@@ -75,14 +94,18 @@ def with_statistics(results: RunResults) -> RunResults:
     lacking = SUMMARIES.keys() - results.summaries.keys()
     if not lacking:
         return results
-    if lacking <= set(STATISTICS):
-        records = _read_records(results)
-        _write(results.folder, _measure(records, results.plate_map, results.index))
+    if lacking <= {*STATISTICS, *COMPARED} and not results.settings.colocalise:
+        tables = {name: empty_table(SUMMARIES[name]) for name in COMPARED}
+        if not lacking <= set(COMPARED):
+            records = _read_records(results)
+            tables |= _measure(records, results.plate_map, results.index)
+        _write(results.folder, tables)
     else:
         known = read_columns(results.folder, "wells.parquet", ["channel"])
         channels = known["channel"].unique().tolist()
         given = (results.settings, results.plate_map, channels)
-        summarise_run(results.folder, *given)
+        plate = results.plate if results.settings.colocalise else None
+        summarise_run(results.folder, *given, plate=plate)
     return replace(results)  # a copy that has read nothing yet
 
 

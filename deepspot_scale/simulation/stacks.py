@@ -9,10 +9,12 @@ here knows plates or how spots are found.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from deepspot_scale.simulation.drawing import Truth, render_spots
+from deepspot_scale.simulation.drawing import Points, Truth, render_spots
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,12 @@ class StackKind:
     """Standard deviation, photons."""
 
 
-def simulate_stack(kind: StackKind = StackKind(), seed: int = 0) -> Truth:
+def simulate_stack(
+    kind: StackKind = StackKind(), seed: int | tuple[int, int] = 0
+) -> Truth:
     """Simulate one stack; points of the truth are (z, y, x) in voxels.
+
+    The seed is a number, or that of a set and the stack's number in it.
 
     Examples
     --------
@@ -44,18 +50,34 @@ def simulate_stack(kind: StackKind = StackKind(), seed: int = 0) -> Truth:
     >>> truth.image.shape, truth.points.shape
     ((8, 64, 64), (20, 3))
     """
-    rng = np.random.default_rng((seed, *b"stack"))
+    seeds = seed if isinstance(seed, tuple) else (seed,)
+    rng = np.random.default_rng((*seeds, *b"stack"))
     points = rng.uniform(0, np.array(kind.shape) - 1.0, (kind.spots, 3))
     noise = np.hypot(np.sqrt(kind.background), kind.read_noise)
     share = 1 + kind.spread * rng.uniform(-1, 1, kind.spots)
     heights = kind.peak * noise * share
     sigmas = np.broadcast_to(kind.sigma, points.shape)
     light = np.full(kind.shape, kind.background)
-    for z in range(len(light)):  # a plane is seen where it lies, not integrated
-        height = heights * np.exp(-0.5 * ((z - points[:, 0]) / kind.sigma[0]) ** 2)
-        near = np.abs(z - points[:, 0]) <= 4 * kind.sigma[0]
-        own = points[near, 1:], height[near], sigmas[near, 1:]
-        light[z] += render_spots(kind.shape[1:], *own)
+    add_spots(light, points, heights, sigmas)
     counts = rng.poisson(light) + rng.normal(0, kind.read_noise, kind.shape)
     image = np.clip(np.rint(counts), 0, 65535).astype(np.float32)
     return Truth(image, points, heights / noise, np.sqrt(sigmas[:, 1:].prod(axis=1)))
+
+
+def add_spots(
+    stack: NDArray[Any],
+    points: Points,
+    heights: NDArray[np.float64],
+    sigmas: NDArray[np.float64],
+) -> None:
+    """Add the light of n spots to a stack (z, y, x), in place.
+
+    Centres are (n, 3) in voxels, heights (n,), standard deviations (n, 3) in voxels. A
+    plane is seen where it lies along z, not integrated; pixels are.
+    """
+    for z in range(len(stack)):
+        off = (z - points[:, 0]) / sigmas[:, 0]
+        near = np.abs(off) <= 4
+        height = heights[near] * np.exp(-0.5 * off[near] ** 2)
+        own = points[near, 1:], height, sigmas[near, 1:]
+        stack[z] += render_spots(stack.shape[1:], *own)

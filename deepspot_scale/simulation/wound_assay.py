@@ -29,7 +29,7 @@ SPOT_CHANNEL: Final = "FISH"
 PIXEL_SIZE_UM: Final = (0.108, 0.108)
 
 _SIZE: Final = 1024
-_GAIN, _OFFSET, _READ_NOISE = 2.1, 104.0, 1.7
+_GAIN, _OFFSET, READ_NOISE = 2.1, 104.0, 1.7
 """Of an sCMOS camera: counts per photoelectron, counts in the dark, electrons."""
 _SIGMA, _SNR = (1.2, 1.9), (5.0, 25.0)
 """Range of a spot's standard deviation in pixels, and of its SNR."""
@@ -256,22 +256,38 @@ def photograph(
     rng: np.random.Generator, scene: AssayScene, spots: pd.DataFrame
 ) -> NDArray[np.uint16]:
     """Return the camera image of a field: (channel, y, x), DAPI and FISH."""
-    shape = scene.cells.shape
-    yy, xx = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
-    light = (1 - rng.uniform(0.08, 0.2) * (yy**2 + xx**2)).astype(np.float32)
-    fish = light * _autofluorescence(rng, scene)
+    light = lamp(rng, scene.cells.shape)
+    fish = light * autofluorescence(rng, scene)
     points = spots[["y", "x"]].to_numpy()
     rows, columns = np.round(points).astype(np.int64).T
-    noise = np.sqrt(fish[rows, columns] + _READ_NOISE**2)
+    heights, sigmas = draw_brightness(rng, fish[rows, columns])
+    fish += drawing.render_spots(fish.shape, points, heights, sigmas)
+    return np.stack([expose(rng, light * nuclear_stain(rng, scene)), expose(rng, fish)])
+
+
+def lamp(rng: np.random.Generator, shape: tuple[int, ...]) -> Image:
+    """Return the light on each pixel, 1 in the middle of the field and less outside."""
+    yy, xx = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+    return np.asarray(1 - rng.uniform(0.08, 0.2) * (yy**2 + xx**2), np.float32)
+
+
+def draw_brightness(
+    rng: np.random.Generator, behind: Image
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw n spots' heights in photons, (n,), and sigmas along y and x, (n, 2).
+
+    `behind` are the photons of the background at each spot, (n,): heights are drawn as
+    multiples of its noise.
+    """
+    noise = np.sqrt(behind + READ_NOISE**2)
     typical = drawing.log_uniform(rng, 9, 15)
-    snr = np.clip(typical * np.exp(rng.normal(0, 0.25, len(points))), *_SNR)
-    sigma = rng.normal(rng.uniform(1.4, 1.65), 0.1, (len(points), 1))
-    sigmas = np.clip(sigma + rng.normal(0, 0.04, (len(points), 2)), *_SIGMA)
-    fish += drawing.render_spots(shape, points, snr * noise, sigmas)
-    return np.stack([_expose(rng, light * _dapi(rng, scene)), _expose(rng, fish)])
+    snr = np.clip(typical * np.exp(rng.normal(0, 0.25, len(noise))), *_SNR)
+    sigma = rng.normal(rng.uniform(1.4, 1.65), 0.1, (len(noise), 1))
+    sigmas = np.clip(sigma + rng.normal(0, 0.04, (len(noise), 2)), *_SIGMA)
+    return snr * noise, sigmas
 
 
-def _autofluorescence(rng: np.random.Generator, scene: AssayScene) -> Image:
+def autofluorescence(rng: np.random.Generator, scene: AssayScene) -> Image:
     """Return photons per pixel of the FISH channel without spots."""
     shape = scene.cells.shape
     brightness = rng.uniform(0.65, 1.3, len(scene.centres) + 1)[scene.cells]
@@ -297,7 +313,7 @@ def _autofluorescence(rng: np.random.Generator, scene: AssayScene) -> Image:
     return np.asarray(rng.uniform(10, 24) + rng.uniform(60, 150) * (cells + 0.3 * haze))
 
 
-def _dapi(rng: np.random.Generator, scene: AssayScene) -> Image:
+def nuclear_stain(rng: np.random.Generator, scene: AssayScene) -> Image:
     """Return photons per pixel of the DAPI channel: chromatin on faint haze."""
     shape = scene.cells.shape
     brightness = rng.uniform(0.6, 1.3, len(scene.centres) + 1)[scene.nuclei]
@@ -309,9 +325,9 @@ def _dapi(rng: np.random.Generator, scene: AssayScene) -> Image:
     return np.asarray(photons, np.float32)
 
 
-def _expose(rng: np.random.Generator, photons: Image) -> NDArray[np.uint16]:
+def expose(rng: np.random.Generator, photons: Image) -> NDArray[np.uint16]:
     """Add shot and read noise, gain and offset."""
     electrons = rng.poisson(np.maximum(photons, 0))
-    read = _READ_NOISE * rng.standard_normal(photons.shape, dtype=np.float32)
+    read = READ_NOISE * rng.standard_normal(photons.shape, dtype=np.float32)
     counts = np.round(_OFFSET + _GAIN * (electrons + read))
     return np.clip(counts, 0, np.iinfo(np.uint16).max).astype(np.uint16)

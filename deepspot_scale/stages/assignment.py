@@ -68,10 +68,10 @@ def look_up(table: pd.DataFrame, read: Reader, shape: tuple[int, ...]) -> pd.Dat
     places = table[list(axes)].to_numpy()
     near = (places > -0.5 - SLACK) & (places < np.array(shape) - 0.5 + SLACK)
     if not near.all():  # nor is a place that is NaN
-        y, x = places[~near.all(axis=1)][0][-2:]
+        place = ", ".join(f"{along:.1f}" for along in places[~near.all(axis=1)][0])
         raise FieldError(
             f"{np.sum(~near.all(axis=1))} spots lie outside the labels of {shape} "
-            f"pixels, one at (y, x) = ({y:.1f}, {x:.1f}); give labels of the image "
+            f"pixels, one at ({', '.join(axes)}) = ({place}); give labels of the image "
             "that the spots come from, on its grid"
         )
     pixels = [

@@ -51,9 +51,13 @@ from deepspot_scale.networks.engine_types import (
     EngineChoice,
     Precision,
 )
-from deepspot_scale.networks.engines import find_loader, get_engine, predict_images
+from deepspot_scale.networks.engines import (
+    find_loader,
+    get_engine,
+    iter_predictions,
+    network_sources,
+)
 from deepspot_scale.networks.weights import find_weights
-from deepspot_scale.plugins import ENGINES, hash_plugin
 
 _CONTRASTS: Key[NDArray[np.int64]] = Key("contrasts")
 _WIDE_SCALE: Key[Scale] = Key("wide_scale")
@@ -124,16 +128,18 @@ class Enhancement:
         return windows
 
     def predict(self, windows: Sequence[NDArray[np.float32]]) -> list[Any]:
-        """Return the enhanced windows of prepared ones of one shape."""
+        """Return the enhanced windows of prepared ones of one shape.
+
+        Those of stacks are written over the prepared ones.
+        """
         shape = windows[0].shape
         images = [image[..., None] for window in windows for image in _planes(window)]
-        answers = predict_images(get_engine(self.engine), images)
-        enhanced = [answer[..., 0] for answer in answers]
+        answers = iter_predictions(get_engine(self.engine), images)
         if len(shape) == 2:
-            return enhanced
-        n = len(images) // len(windows)
-        stacks = (enhanced[i : i + n] for i in range(0, len(images), n))
-        return [np.stack(stack).reshape(shape) for stack in stacks]
+            return [answer[..., 0] for answer in answers]
+        for image, answer in zip(images, answers, strict=True):
+            image[...] = answer  # in place: a second stack would take as much memory
+        return list(windows)
 
     def cut(
         self, here: BlockContext, _: Answers, enhanced: NDArray[np.float32]
@@ -277,12 +283,8 @@ def plan_enhance(options: EnhanceOptions, context: RunContext) -> Work:
 
 def find_sources(options: EnhanceOptions) -> Mapping[str, Mapping[str, str]]:
     """Return the weights, and the engine where it is a plug-in."""
-    weights = find_weights(options.model)
-    found = {"weights": {"name": weights.name, "sha256": weights.sha256}}
-    plugin = hash_plugin(options.engine, ENGINES)
-    if plugin is not None:
-        found["engine"] = {"name": options.engine, "sha256": plugin}
-    return found
+    roles = ("weights", "engine")
+    return network_sources(options.model, options.engine, roles=roles)
 
 
 ENHANCE = Stage("enhance", EnhanceOptions, plan_enhance, find_sources)

@@ -91,11 +91,15 @@ def measure_bumps(here: BlockContext, _: Answers) -> Bumps:
         bump = volumes.bumps(np.asarray(plane, np.float32))
         heights[place] = bump[near[1], near[2]]
         if inner[0].start <= place < inner[0].stop:
-            own = np.append(heights[place][inner[1:]], highest)
+            own = heights[place][inner[1:]]
             # The highest peaks are among the highest voxels: ten for each are enough.
+            full = highest.size == _VOXELS
+            own = np.append(own[own > highest.min()] if full else own, highest)
             highest = np.partition(own, max(own.size - _VOXELS, 0))[-_VOXELS:]
     could = np.zeros(shape, bool)
-    could[inner] = heights[inner] >= max(highest.min(), np.float32(1))
+    # Heights are whole numbers of whole counts, but floats may have any unit.
+    least = max(highest.min(), np.finfo(np.float32).tiny)
+    could[inner] = heights[inner] >= least
     found = volumes.find_peaks(heights, could)
     height = heights[tuple(found.T)].astype(np.float64)
     found = found + [side.start for side in near]
@@ -135,6 +139,8 @@ class StackAverage:
                 f"{found.n_planes}; leave --volume out"
             )
         rows, usual = found.rows, _usual(agreed[STEP])
+        if not len(rows):  # not a single bump: any width will do
+            return self._given(usual.z, usual.yx)
         rows = rows[rows[:, 0] >= _SHARE * rows[min(_FIRST, len(rows)) - 1, 0]]
         clear = float(np.median(rows[:, 4])) >= _CLEAR_SNR
         z, light = volumes.width_along_z(rows[:, 6:], with_peak=clear)
@@ -146,8 +152,12 @@ class StackAverage:
             )
         if not clear and light < _LEAST_LIGHT:
             z = usual.z
+        return self._given(z, usual.yx)
+
+    def _given(self, z: float, yx: float) -> SpotWidths:
+        """Return widths, along z the user's where there is one."""
         z = z if self.sigma_z is None else self.sigma_z
-        return SpotWidths(min(max(z, _LEAST_SIGMA_Z), MOST_SIGMA_Z), usual.yx)
+        return SpotWidths(min(max(z, _LEAST_SIGMA_Z), MOST_SIGMA_Z), yx)
 
     def average(self, here: BlockContext, agreed: Answers) -> Pixels:
         """Return the averaged planes."""

@@ -157,14 +157,28 @@ def _score_interval(
     index = float(polarity_index(concentrations))
     if not np.isfinite(variance + index):
         return Interval()
-    share = (1 + index) / 2
+    low, high = share_interval((1 + index) / 2, n, variance / 4, quantile)
+    return Interval(2 * low - 1, 2 * high - 1)
+
+
+def share_interval(share: float, n: int, variance: float, quantile: float) -> Interval:
+    """Return Wilson's interval of a share, for the effective number of its trials.
+
+    Parameters
+    ----------
+    share
+        0 to 1, of `n` trials.
+    n
+        Trials, which need not be independent.
+    variance
+        Of the share, as it was measured.
+    quantile
+        Of the normal distribution or Student's t.
+    """
     # Moved away from 0 and 1, where the measured cells do not vary but unseen ones do.
     inner = (n * share + 1) / (n + 2)
-    effective = inner * (1 - inner) / max(variance / 4, inner * (1 - inner) / n)
+    effective = inner * (1 - inner) / max(variance, inner * (1 - inner) / n)
     square = quantile**2 / effective
     centre = (share + square / 2) / (1 + square)
     half = np.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)
-    return Interval(
-        max(float(2 * (centre - half) - 1), -1.0),
-        min(float(2 * (centre + half) - 1), 1.0),
-    )
+    return Interval(max(float(centre - half), 0.0), min(float(centre + half), 1.0))

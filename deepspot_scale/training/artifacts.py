@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,8 @@ class TrainingProgress:
     """Step of the lowest validation loss."""
     waited: int = 0
     """Validations since then."""
+    about: dict[str, str] = field(default_factory=dict)
+    """What was measured of the images, for the weights' text."""
 
     def is_over(self, recipe: Recipe) -> bool:
         """Return whether there is nothing left to do."""
@@ -193,6 +195,7 @@ def _about(
         "validation": progress.best if is_best else progress.validation,
     }
     about = {
+        **progress.about,
         "recipe": recipe_json(recipe),
         "seed": str(recipe.seed),
         "steps": str(progress.best_step if is_best else progress.step),

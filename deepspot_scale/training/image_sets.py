@@ -1,7 +1,8 @@
 """Simulated images in a folder with their truth, in the format of annotated images.
 
-    OUT/images/000000.tif ...   one plane each
-    OUT/spots.csv               image, y, x, snr, sigma, group; one row per spot
+    OUT/images/000000.tif ...   one plane each, or one z-stack each
+    OUT/spots.csv               image, y, x, snr, sigma, group; one row per spot;
+                                of stacks z before y, in planes from 0
     OUT/set.json                the arguments that give the same files again
 
 The name of a set and a seed come in. Nothing here knows what is drawn, or trains on it.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -22,14 +24,17 @@ from numpy.typing import NDArray
 
 from deepspot_scale import simulation
 from deepspot_scale.errors import RunError, SettingsError
-from deepspot_scale.io.image_files.annotated_images import IMAGES_FOLDER, SPOTS_FILE
+from deepspot_scale.io.image_files.annotated_images import IMAGES_FOLDER
+from deepspot_scale.io.image_files.annotated_table import SPOTS_FILE
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.simulation import Image, Simulator, Truth
+from deepspot_scale.simulation.stacks import StackKind, simulate_stack
 
 SET_FILE: Final = "set.json"
 LEAST_SIZE: Final = 16
 """Smallest edge of an image in pixels; less has no room for spots and background."""
 _COLUMNS: Final = ("image", "y", "x", "snr", "sigma", "group")
+_STACK_COLUMNS: Final = ("image", "z", "y", "x", "snr", "sigma", "group")
 
 
 class Stored(NamedTuple):
@@ -117,7 +122,60 @@ def write_simulated_set(  # noqa: PLR0913 - where, what, how many, by what chanc
         if progress is not None:
             progress(number + 1, images)
     about = {"set": name, "seed": seed, "size": size, "images": images, "spots": spots}
-    about |= {"version": version("deepspot-scale"), "changed": changed}
+    return _finish(out, about, tables, {"changed": changed})
+
+
+def write_simulated_stacks(
+    out: Path,
+    kind: StackKind,
+    *,
+    images: int,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write simulated z-stacks and the places of their spots into a folder.
+
+    Stack i depends only on the kind, the seed and i. Pixels are uint16, counts as they
+    were drawn; ``spots.csv`` has z, y, x from 0, SNR, and sigma in the plane. `out`,
+    `progress` and errors are those of `write_simulated_set`.
+    """
+    out = Path(out)
+    n_planes, *sizes = kind.shape
+    _check_numbers(images=images, spots=kind.spots, size=min(sizes), seed=seed)
+    rules = {"planes of 3 or more": n_planes >= 3, "an SNR above 0": kind.peak > 0}
+    rules |= {"sigmas above 0": min(kind.sigma) > 0}
+    unfit = [words for words, holds in rules.items() if not holds]
+    if unfit:
+        raise SettingsError(f"expected {unfit[0]}, got {kind}")
+    _make_folder(out)
+    tables = []
+    for number in range(images):
+        truth = simulate_stack(kind, (seed, number))
+        file = f"{number:06d}.tif"
+        tifffile.imwrite(
+            out / IMAGES_FOLDER / file,
+            truth.image.astype(np.uint16),
+            photometric="minisblack",
+            metadata={"axes": "ZYX"},
+        )
+        places = dict(zip("zyx", truth.points.T, strict=True))
+        known = {"snr": truth.snr, "sigma": truth.sigma, "group": str(kind.spots)}
+        rows = pd.DataFrame({**places, **known}).assign(image=file)
+        tables.append(rows[[*_STACK_COLUMNS]])
+        if progress is not None:
+            progress(number + 1, images)
+    about = {"set": "stacks", "seed": seed, "images": images, **asdict(kind)}
+    return _finish(out, about, tables)
+
+
+def _finish(
+    out: Path,
+    about: dict[str, Any],
+    tables: list[pd.DataFrame],
+    further: dict[str, Any] | None = None,
+) -> Path:
+    """Write what makes the set again, and at last the truth."""
+    about |= {"version": version("deepspot-scale"), **(further or {})}
     folder, table = Folder(str(out)), pd.concat(tables)
     folder.write(SET_FILE, json.dumps(about, indent=1).encode())
     folder.write(SPOTS_FILE, table.to_csv(index=False, lineterminator="\n").encode())

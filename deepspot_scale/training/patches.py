@@ -18,17 +18,27 @@ from concurrent.futures import (
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context, parent_process
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepspot_scale.errors import SettingsError
 from deepspot_scale.simulation import Image, Points
-from deepspot_scale.training.scenes import Source
+from deepspot_scale.training.augmentation import (
+    Augmentation,
+    Example,
+    draw_map,
+    draw_turn,
+    move,
+    relight,
+)
+from deepspot_scale.training.scenes import PairSource, Scene, Source
 
 STAMP = np.array([[200, 230, 200], [230, 255, 230], [200, 230, 200]]) / 255
 SHARP_STAMP = np.array([[0.3, 0.55, 0.3], [0.55, 1.0, 0.55], [0.3, 0.55, 0.3]])
 """A normal distribution of sigma 0.9 px: spots two pixels apart stay apart."""
+_NO_NOISE: Final = Augmentation(noise=0)
 T = TypeVar("T")
 Batch = tuple[Image, Image]
 """Images (n, *space, channels) and their targets."""
@@ -107,18 +117,14 @@ class PatchSettings:
     """Edge of a patch in pixels."""
     target: Target = black_target
     """Gives the target of a patch."""
-    gain: float = 0.5
-    """Largest natural logarithm, of either sign, of a patch's gain."""
-    offset: float = 0.05
-    """Largest offset, of either sign, in units of the normalised range."""
-    noise: float = 0.0
-    """Largest standard deviation of added normal noise, in the same units."""
+    how: Augmentation = _NO_NOISE
+    """How they are altered."""
 
 
 class BatchShare(NamedTuple):
     """One source's share of a batch."""
 
-    source: Source
+    source: Source | PairSource
     """Where the images come from."""
     n: int
     """Patches from this source."""
@@ -131,11 +137,23 @@ def cut_patches(
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Draw one image and yield `n` patches of it with their targets.
 
-    A patch is scaled as its whole image is, then turned, mirrored, and given its own
-    gain, offset and noise: in a run, a field's scale comes from a larger area.
+    A source of pairs is asked for `n` of them, and nothing is cut. Else a patch is
+    scaled as its whole image is, then changed by the list of `augmentation`: in a run,
+    a field's scale comes from a larger area.
     """
+    if isinstance(share.source, PairSource):
+        yield from share.source.draw_pairs(rng, n)
+        return
     scene, cut = share.source.draw(rng), share.cut
     d = scene.points.shape[1]
+    if cut.how.is_map:
+        if d != 2:
+            raise SettingsError(
+                "the table [augmentation] scales, bends or turns by any angle, which "
+                "is for images, not for stacks"
+            )
+        yield from _map_patches(scene, cut, rng, n)
+        return
     image = scene.image if scene.image.ndim > d else scene.image[..., None]
     # Rounded before they are shifted: halves round to even numbers.
     pixels = np.round(scene.points)
@@ -143,34 +161,24 @@ def cut_patches(
         corner = [int(rng.integers(0, m - cut.edge + 1)) for m in image.shape[:d]]
         window = tuple(slice(start, start + cut.edge) for start in corner)
         plain = scene.scaled(image[window], corner)
-        patch = plain * np.exp(rng.uniform(-cut.gain, cut.gain))
-        patch = patch + rng.uniform(-cut.offset, cut.offset)
-        if cut.noise:
-            spread = rng.uniform(0, cut.noise)
-            patch = patch + spread * rng.standard_normal(patch.shape)
-        turn = _Turn(cut.edge, int(rng.integers(4)), bool(rng.choice([-1, 1]) < 0))
+        patch = relight(Example(plain), cut.how, rng).image
+        turn = draw_turn(cut.how, cut.edge, rng)
         places = [turn.points(each - corner) for each in (scene.points, pixels)]
         yield turn.image(patch), cut.target(Patch(turn.image(plain), *places))
 
 
-class _Turn(NamedTuple):
-    """Turns in the plane of y and x, the last two axes of space, then mirrors y."""
-
-    edge: int
-    turns: int
-    mirrored: bool
-
-    def image(self, image: NDArray[Any]) -> NDArray[Any]:
-        y, x = image.ndim - 3, image.ndim - 2
-        turned = np.rot90(image, self.turns, (y, x))
-        return np.flip(turned, y) if self.mirrored else turned
-
-    def points(self, points: Points) -> Points:
-        y, x = points[:, -2], points[:, -1]
-        for _ in range(self.turns):
-            y, x = self.edge - 1 - x, y
-        y = self.edge - 1 - y if self.mirrored else y
-        return np.column_stack([points[:, :-2], y, x])
+def _map_patches(
+    scene: Scene, cut: PatchSettings, rng: np.random.Generator, n: int
+) -> Iterator[Batch]:
+    """Yield patches that are more than turned, with their targets."""
+    whole = scene.image if scene.image.ndim == 3 else scene.image[..., None]
+    known = Example(scene.scaled(whole, (0, 0)), scene.points)
+    shape = (whole.shape[0], whole.shape[1])
+    for _ in range(n):
+        plain = move(known, draw_map(cut.how, cut.edge, shape, rng))
+        points = np.zeros((0, 2)) if plain.points is None else plain.points
+        target = cut.target(Patch(plain.image, points, np.round(points)))
+        yield relight(plain, cut.how, rng).image, target
 
 
 def draw_patches(shares: Sequence[BatchShare], rng: np.random.Generator) -> Batch:

@@ -24,14 +24,21 @@ from deepspot_scale.errors import did_you_mean
 from deepspot_scale.networks.families import CASO_RESNET, find_family
 from deepspot_scale.networks.weights import shipped_models
 from deepspot_scale.simulation import SIMULATORS
+from deepspot_scale.training.augmentation import DEFAULTS, Augmentation
+from deepspot_scale.training.denoising_recipe import BlindSpots
+from deepspot_scale.training.dye_recipe import DYES, DyeRanges
+from deepspot_scale.training.localisation_recipe import MOVIES, MovieRanges
+from deepspot_scale.training.nuclei_recipe import NUCLEI, NucleiRanges
+from deepspot_scale.training.volume_recipe import VOLUMES, VolumeRanges
 
 
 class Part(Strict):
     """One source of images, and its patches in every batch."""
 
     source: str
-    """A simulated set (paper, fixed, var, broad, dynamic), or a folder of annotated
-    images."""
+    """A simulated set (paper, fixed, var, broad, dynamic), movies or volumes (networks
+    of localisation, in depth), dyes (those of dyes), nuclei (those of objects), or a
+    folder of known images."""
     patches: int = Field(ge=1)
     """Patches of it in every batch."""
     spots: tuple[int, int] = (10, 150)
@@ -50,18 +57,6 @@ class Part(Strict):
         if not 0 <= spots[0] <= spots[1]:
             raise ValueError(f"spots are [fewest, most], got {list(spots)}")
         return spots
-
-
-class Augmentation(Strict):
-    """Random changes of a patch, besides turns by 90 degrees and flips."""
-
-    gain: float = Field(default=0.5, ge=0)
-    """Largest natural logarithm, of either sign, of a patch's gain."""
-    offset: float = Field(default=0.05, ge=0)
-    """Largest offset, of either sign, in units of the normalised range."""
-    noise: float = Field(default=0.02, ge=0)
-    """Largest standard deviation of the normal noise added to patches of annotated
-    images, in the same units; simulated images bring noise of their own."""
 
 
 class Validation(Strict):
@@ -101,13 +96,23 @@ class Recipe(Strict):
         min_length=1,
     )
     """The sources of every batch."""
-    patch: int = Field(default=128, ge=16, validate_default=True)
+    movies: MovieRanges = MovieRanges()
+    """Microscope and sample of the source movies, for networks of localisation."""
+    volumes: VolumeRanges = VolumeRanges()
+    """Microscope, mask and sample of the source volumes, for networks in depth."""
+    nuclei: NucleiRanges = NucleiRanges()
+    """How images of nuclei are altered, for networks of objects."""
+    patch: int = Field(default=128, ge=8, validate_default=True)
     """Edge of a patch in pixels, a multiple of the network's grid."""
+    dyes: DyeRanges = DyeRanges()
+    """Molecules of the source dyes, for networks that tell dyes apart."""
+    blind: BlindSpots = BlindSpots()
+    """Pixels that are hidden, for networks that remove noise."""
     target: Literal["black", "image", "sharp"] = "black"
     """Background of the stamps; image is the paper's; sharp: steeper stamps on black,
     for networks whose maxima are the spots."""
-    augmentation: Augmentation = Augmentation()
-    """Random changes of patches."""
+    augmentation: Augmentation = Field(default=None, validate_default=True)
+    """Random changes of patches; what is left out is as the family usually has it."""
     steps: int = Field(default=20_000, ge=1)
     """Optimiser steps in all."""
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -164,6 +169,15 @@ class Recipe(Strict):
             return TypeAdapter(kind).validate_python({**default, **values})
         except ValidationError as error:
             raise ValueError("; ".join(map(_explain, error.errors()))) from error
+
+    @field_validator("augmentation", mode="before")
+    @classmethod
+    def _usual(cls, given: Any, info: ValidationInfo) -> Any:
+        """Fill what a table leaves out from the family's usual changes."""
+        usual = DEFAULTS.get(info.data.get("family", ""), Augmentation())
+        if given is None:
+            return usual
+        return {**usual.model_dump(), **given} if isinstance(given, dict) else given
 
     @field_validator("patch")
     @classmethod
@@ -249,6 +263,12 @@ def beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _beside(part: Any, folder: Path) -> Any:
     source = part.get("source") if isinstance(part, dict) else None
-    if not isinstance(source, str) or source in SIMULATORS:
+    if not isinstance(source, str) or source in {
+        *SIMULATORS,
+        MOVIES,
+        DYES,
+        VOLUMES,
+        NUCLEI,
+    }:
         return part
     return part | {"source": str(folder / source)}

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,23 @@ class Source(Protocol):
 
     def draw(self, rng: np.random.Generator) -> Scene:
         """Return one image, chosen or made at random."""
+
+
+@runtime_checkable
+class PairSource(Protocol):
+    """Where images come from that are made with their targets, and cut by nobody."""
+
+    @property
+    def cuts(self) -> int:
+        """Most pairs to ask for at a time."""
+
+    def draw_pairs(
+        self, rng: np.random.Generator, n: int
+    ) -> Iterator[tuple[Image, Image]]:
+        """Yield `n` images (*space, channels) with their targets.
+
+        A target is (*space times scale, channels).
+        """
 
 
 @dataclass(frozen=True)
@@ -183,12 +200,14 @@ def mirror_up(
 class Sources(NamedTuple):
     """The sources of a recipe, in the order of its mixture."""
 
-    learn: tuple[Source, ...]
+    learn: tuple[Source | PairSource, ...]
     """To learn from, one for each entry."""
-    validate: tuple[Source | None, ...]
+    validate: tuple[Source | PairSource | None, ...]
     """To validate on; None for a folder of which nothing is held out."""
     split: str
     """CSV of the use of each annotated image; only the header if there are none."""
+    about: Mapping[str, str] = {}
+    """What was measured of the images, and is stored in the weights' text."""
 
 
 def open_sources(recipe: Recipe) -> Sources:
@@ -221,7 +240,7 @@ def open_sources(recipe: Recipe) -> Sources:
             learn.append(simulated)
             validate.append(simulated)
             continue
-        seen, held = _split(_images(part.source), recipe)
+        seen, held = split_images(_images(part.source), recipe)
         learn.append(open_annotated(seen, recipe.patch, room, how))
         # Held-out images are drawn only once, so none is kept in memory.
         kept = open_annotated(held, recipe.patch, 0, how) if held else None
@@ -243,12 +262,25 @@ def _images(source: str) -> tuple[AnnotatedImage, ...]:
             f"source is a simulated set ({', '.join(SIMULATORS)}) or a folder of "
             f"annotated images, got {source!r}.{near}"
         )
-    return annotated_images.read_annotated(Path(source)).images
+    images = annotated_images.read_annotated(Path(source)).images
+    stacks = [image for image in images if image.is_stack]
+    if stacks:
+        raise SettingsError(
+            f"{stacks[0].path} is a stack, since spots.csv has z; networks learn from "
+            "planes. Save planes as images of their own, with their spots' y and x"
+        )
+    return images
 
 
-def _split(
-    images: tuple[AnnotatedImage, ...], recipe: Recipe
-) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
+class _OfFile(Protocol):
+    @property
+    def path(self) -> Path: ...
+
+
+T = TypeVar("T", bound=_OfFile)
+
+
+def split_images(images: Sequence[T], recipe: Recipe) -> tuple[list[T], list[T]]:
     """Return the images to learn from and those held out, each in their order."""
     share = recipe.validation.held_out if recipe.validation.every else 0.0
     if not share:

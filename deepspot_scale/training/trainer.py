@@ -18,14 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from deepspot_scale.io.tables import Folder
+from deepspot_scale.networks import domains
 from deepspot_scale.simulation import SIMULATORS
 from deepspot_scale.training import artifacts, optimiser, patches
 from deepspot_scale.training.artifacts import Averages, TrainingProgress, diverged
+from deepspot_scale.training.augmentation import TURNED
 from deepspot_scale.training.log import Row, append_row
 from deepspot_scale.training.patches import Batch, BatchShare, PatchSettings
 from deepspot_scale.training.recipe import Recipe
 from deepspot_scale.training.scenes import Sources
-from deepspot_scale.training.tasks import find_task
+from deepspot_scale.training.tasks import find_task, open_scenes
+from deepspot_scale.training.training_domain import measure_domain
 
 
 def train(
@@ -80,17 +83,17 @@ def train(
     if progress.is_over(recipe):
         averages = Averages(arrays["average"], best)
         return artifacts.publish(folder, recipe, progress, averages)
-    sources = find_task(recipe.family).scenes(recipe)
+    sources = open_scenes(recipe)
+    progress.about |= sources.about
     model = optimiser.compile_network(recipe)
     start = arrays.pop("average", []) or optimiser.take_weights(model)
     averages = Averages(start, best)
     if arrays:
         optimiser.put_state(model, arrays)
     artifacts.begin(folder, recipe, sources.split, progress)
-    learn, held = _shares(recipe, sources)
-    validates = recipe.validation.every > 0
-    held_batch = patches.draw_validation(held, seed=recipe.seed) if validates else None
-    training = _Training(recipe, model, progress, averages, held_batch)
+    learn, held = batch_shares(recipe, sources)
+    progress.about |= _measure(recipe, learn, progress.about)
+    training = _Training(recipe, model, progress, averages, _draw_held(recipe, held))
     batches = patches.iter_batches(
         learn,
         range(progress.step, recipe.steps),
@@ -111,6 +114,24 @@ def train(
             if progress.is_over(recipe):
                 break
     return folder.local_path / artifacts.WEIGHTS
+
+
+def _draw_held(recipe: Recipe, held: list[BatchShare]) -> Batch | None:
+    if recipe.validation.every == 0:
+        return None
+    return patches.draw_validation(held, seed=recipe.seed)
+
+
+def _measure(
+    recipe: Recipe, learn: list[BatchShare], known: dict[str, str]
+) -> dict[str, str]:
+    """Return the domain of the training images, unless it is known."""
+    if domains.TEXT in known:
+        return {}
+    # No more patches than the training itself sees.
+    n = min(domains.PATCHES, recipe.steps * recipe.batch)
+    domain = measure_domain(learn, seed=recipe.seed, patches=n)
+    return {} if domain is None else {domains.TEXT: domain.to_text()}
 
 
 @dataclass
@@ -154,17 +175,17 @@ def _validate(training: _Training, batch: Batch) -> float:
     return loss
 
 
-def _shares(
+def batch_shares(
     recipe: Recipe, sources: Sources
 ) -> tuple[list[BatchShare], list[BatchShare]]:
     """Return the shares of a batch, and those of the validation patches."""
     learn, held = [], []
     given = recipe.augmentation
     target = find_task(recipe.family).target(recipe)
-    plain = PatchSettings(recipe.patch, target, gain=0, offset=0)
+    plain = PatchSettings(recipe.patch, target, TURNED)
     for part, source, kept in zip(recipe.mixture, *sources[:2], strict=True):
-        noise = 0.0 if part.source in SIMULATORS else given.noise
-        cut = replace(plain, gain=given.gain, offset=given.offset, noise=noise)
+        quiet = given.model_copy(update={"noise": 0.0})
+        cut = replace(plain, how=quiet if part.source in SIMULATORS else given)
         learn.append(BatchShare(source, part.patches, cut))
         if kept is not None:
             n = round(recipe.validation.patches * part.patches / recipe.batch)

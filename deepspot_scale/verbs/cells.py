@@ -6,14 +6,14 @@ Spots and label images come in, tables go out. Nothing here knows plates or file
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from deepspot_scale.blockwise.answers import PIXEL, REFERENCE
+from deepspot_scale.blockwise.answers import LABEL_HEIGHT, PIXEL, REFERENCE
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
@@ -29,25 +29,28 @@ from deepspot_scale.blockwise.identity import (
     pixel_size_of,
     plane_columns,
     plane_identity,
+    z_step_of,
 )
 from deepspot_scale.blockwise.lifting import (
     check_image,
     check_labels,
     is_lazy,
+    is_volume,
     iter_planes,
     labels_at,
     read_whole,
+    same_depth,
 )
 from deepspot_scale.blockwise.planning import plan_pipeline
 from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.blockwise.spots import ASSIGNED, Spots
 from deepspot_scale.errors import FieldError
-from deepspot_scale.kernels.pixel_shape import pixel_shape
+from deepspot_scale.kernels.pixel_shape import pixel_shape, voxel_height
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.stages.assignment import look_up
 from deepspot_scale.stages.polarity.measure import PolarityMeasure
 from deepspot_scale.tables import join_tables, rows_with
-from deepspot_scale.vocabulary import CELLS, FieldAddress, PlaneIdentity
+from deepspot_scale.vocabulary import CELLS, PROJECTED, FieldAddress, PlaneIdentity
 
 if TYPE_CHECKING:
     from deepspot_scale.verbs.images import AnyTable
@@ -78,18 +81,26 @@ def _assign_table(
     """Return spots with their labels; `fields` are those of all partitions."""
     _check_one_field(_fields_of(fields))
     check_places(spots, labels.values())
-    shape = next(iter(labels.values())).shape[-2:]
+    if is_volume(labels):
+        _check_depth(spots)
+        labels = same_depth(labels)
     # The index may repeat, as that of computed partitions does: rows go by place.
     rows = spots.reset_index(drop=True)
-    parts = [
-        look_up(
-            rows[rows["t"] == t],
-            read_whole({n: i.data for n, i in labels_at(labels, t).items()}),
-            (shape[0], shape[1]),
-        )
-        for t in rows["t"].unique().tolist()
-    ]
+    parts = []
+    for t in rows["t"].unique().tolist():
+        arrays = {n: i.data for n, i in labels_at(labels, t).items()}
+        shape = next(iter(arrays.values())).shape
+        parts.append(look_up(rows[rows["t"] == t], read_whole(arrays), shape))
     return pd.concat(parts).sort_index().set_axis(spots.index) if parts else spots
+
+
+def _check_depth(spots: pd.DataFrame) -> None:
+    """Raise FieldError if spots have no depth, by which volumes give them cells."""
+    if len(spots) and (spots["z"] == PROJECTED).all():
+        raise FieldError(
+            "the spots are of projected planes and have no depth, and the labels are "
+            "volumes (z, y, x); give flat labels, or spots that were found in the stack"
+        )
 
 
 def assign(
@@ -105,7 +116,9 @@ def assign(
     spots
         Table of one field from `detect`, lazy or not.
     cells, nuclei
-        Label images (y, x) or (t, y, x) on the image's grid; 0 is background.
+        Label images (y, x), (z, y, x) or with t in front, on the image's grid; 0 is
+        background. Spots that were found in single planes have the depth of their
+        plane.
 
     Returns
     -------
@@ -149,16 +162,18 @@ def assign(
     return lazy
 
 
-def _planes_of(like: xr.DataArray) -> list[PlaneIdentity]:
+def _planes_of(like: xr.DataArray, axes: str = "yx") -> list[PlaneIdentity]:
     image = check_image(like, "like")
-    return [plane_identity(image, index) for index, _ in iter_planes(image)]
+    if "z" in axes:
+        image = image.transpose(..., "z", "y", "x")
+    return [plane_identity(image, index) for index, _ in iter_planes(image, axes)]
 
 
 def _planes_with_spots(spots: pd.DataFrame) -> list[PlaneIdentity]:
-    """Return the planes that have spots, or one nameless plane when none has."""
+    """Return the planes that have spots."""
     keys = ["row", "column", "field", "t", "channel", "plane", "acquisition"]
     rows = spots[keys].drop_duplicates().to_dict("records")
-    found = [
+    return [
         PlaneIdentity(
             FieldAddress(row["row"], row["column"], row["field"]),
             row["t"],
@@ -168,7 +183,6 @@ def _planes_with_spots(spots: pd.DataFrame) -> list[PlaneIdentity]:
         )
         for row in rows
     ]
-    return found or [PlaneIdentity()]
 
 
 def _of_field(
@@ -217,7 +231,7 @@ def _check_assigned(spots: pd.DataFrame, labels: dict[str, NDArray[Any]]) -> Non
     """Raise FieldError unless these labels give the spots their cells and nuclei."""
     unknown = spots.assign(cell=0, nucleus=0)
     shape = labels["cells"].shape
-    again = look_up(unknown, read_whole(labels), (shape[0], shape[1]))
+    again = look_up(unknown, read_whole(labels), shape)
     columns = ["cell", "nucleus"]
     other = (again[columns].to_numpy() != spots[columns].to_numpy()).any(axis=1)
     if other.any():
@@ -225,6 +239,27 @@ def _check_assigned(spots: pd.DataFrame, labels: dict[str, NDArray[Any]]) -> Non
             f"{other.sum()} spots have other cells or nuclei than these labels give "
             "them; assign the spots first, with the same cells and nuclei"
         )
+
+
+class _LikePlanes(NamedTuple):
+    """The planes of an image, taken one by one, or stack by stack if it has z."""
+
+    planes: list[PlaneIdentity]
+    stacks: list[PlaneIdentity] | None
+
+    @classmethod
+    def of_image(cls, like: xr.DataArray) -> _LikePlanes:
+        stacks = _planes_of(like, "zyx") if "z" in like.dims else None
+        return cls(_planes_of(like), stacks)
+
+    def of(
+        self, spots: pd.DataFrame, labels: dict[str, xr.DataArray]
+    ) -> list[PlaneIdentity]:
+        """Return those that spots are of; without spots those that labels are for."""
+        in_stack = (spots["plane"] == PROJECTED).all() if len(spots) else True
+        if self.stacks is None or not in_stack or not (len(spots) or is_volume(labels)):
+            return self.planes
+        return self.stacks
 
 
 def _given_spots(_: BlockContext, agreed: Answers) -> Spots:
@@ -235,7 +270,7 @@ def _measure_tables(
     spots: pd.DataFrame,
     labels: dict[str, xr.DataArray],
     reference: Reference | None,
-    planes: list[PlaneIdentity] | None,
+    like: _LikePlanes | None,
     measure: PolarityMeasure,
 ) -> pd.DataFrame:
     """Measure every plane, each with the labels of its time point, as one block."""
@@ -244,24 +279,51 @@ def _measure_tables(
         {"given": given, "polarity": measure.work(labels)},
         images=(),
         labels=tuple(labels),
-        given=(REFERENCE, PIXEL, GIVEN_SPOTS),
+        given=(REFERENCE, PIXEL, LABEL_HEIGHT, GIVEN_SPOTS),
     )
     (table,) = pipeline.tables
     tables = []
-    spots, planes = _of_field(spots, planes)
+    stated = like.of(spots, labels) if like is not None else None
+    spots, planes = _of_field(spots, stated)
+    # Without spots or an image the cells are those of one nameless plane or stack.
+    planes = planes or [PlaneIdentity(z=PROJECTED if is_volume(labels) else 0)]
     check_places(spots, labels.values())
-    stated = [*planes, *(plane_identity(image, {}) for image in labels.values())]
-    sizes = [each.pixel_size_um for each in stated if each.pixel_size_um is not None]
-    size = sizes[0] if sizes else pixel_size_of(spots)
+    size, step = _sizes_of(spots, planes, labels)
     for plane, own in _by_plane(spots, planes):
-        arrays = {n: np.asarray(i.data) for n, i in labels_at(labels, plane.t).items()}
+        arrays = _arrays_of(labels, plane, own)
         _check_assigned(own, arrays)
         known = Answers({GIVEN_SPOTS.name: own, REFERENCE.name: reference})
-        known[PIXEL] = pixel_shape(size)
-        blocks = one_block(arrays["cells"].shape)
+        known[PIXEL], shape = pixel_shape(size), arrays["cells"].shape
+        known[LABEL_HEIGHT] = voxel_height(size, step) if len(shape) == 3 else None
+        blocks = one_block(shape, "zyx"[-len(shape) :])
         answers = reduce_rounds(pipeline, blocks, read_whole(arrays), known)
-        tables.append(table.make(answers, replace(plane, pixel_size_um=size)))
+        told = replace(plane, pixel_size_um=size, z_step_um=step)
+        tables.append(table.make(answers, told))
     return join_tables(tables, table.columns)
+
+
+def _sizes_of(
+    spots: pd.DataFrame,
+    planes: list[PlaneIdentity],
+    labels: dict[str, xr.DataArray],
+) -> tuple[tuple[float, float] | None, float | None]:
+    """Return pixel size and distance of planes, by whoever states them first."""
+    stated = [*planes, *(plane_identity(image, {}) for image in labels.values())]
+    sizes = [each.pixel_size_um for each in stated if each.pixel_size_um is not None]
+    steps = [each.z_step_um for each in stated if each.z_step_um is not None]
+    size = sizes[0] if sizes else pixel_size_of(spots)
+    return size, steps[0] if steps else z_step_of(spots)
+
+
+def _arrays_of(
+    labels: dict[str, xr.DataArray], plane: PlaneIdentity, spots: pd.DataFrame
+) -> dict[str, NDArray[Any]]:
+    """Return the labels that go with a plane or stack, in memory."""
+    if is_volume(labels):
+        _check_depth(spots)
+    z = None if plane.z == PROJECTED else plane.z
+    own = same_depth(labels_at(labels, plane.t, z))
+    return {name: np.asarray(image.data) for name, image in own.items()}
 
 
 def measure_polarity(
@@ -281,10 +343,13 @@ def measure_polarity(
         Table of one field from `assign`, lazy or not; or of several, of which `like`
         says one.
     cells, nuclei
-        Label images (y, x) or (t, y, x) that the spots were assigned with. Without
-        nuclei, directions are about the cell's centroid and all of it is cytoplasm.
+        Label images (y, x), (z, y, x) or with t in front, that the spots were assigned
+        with. Without nuclei, directions are about the cell's centroid and all of it is
+        cytoplasm. Spots of a stack are measured in label volumes as a whole, spots of
+        single planes in their plane of them.
         Directions and distances are those of the specimen: `like`, coordinates of the
-        labels or else the places of spots tell a pixel's height and width.
+        labels or else the places of spots tell a pixel's height and width, and the
+        distance of planes; without that one, distances in label volumes are NaN.
     reference
         Where "toward" is; without one, bins count from +x.
     like
@@ -317,7 +382,7 @@ def measure_polarity(
     [[1.0, 600.0, 0.0, 90.0]]
     """
     measure = PolarityMeasure(nucleus_margin)
-    planes = _planes_of(like) if like is not None else None
+    planes = _LikePlanes.of_image(like) if like is not None else None
     labels = check_labels(cells, nuclei, like)
     if isinstance(spots, pd.DataFrame) and not is_lazy(*labels.values()):
         return _measure_tables(spots, labels, reference, planes, measure)

@@ -15,9 +15,12 @@ import xarray as xr
 
 from deepspot_scale.blockwise.answers import (
     AVERAGED,
+    DENOISED,
     ENHANCED,
     IMAGE,
+    LABEL_HEIGHT,
     PIXEL,
+    PIXEL_UM,
     REFERENCE,
     STEP,
 )
@@ -41,6 +44,7 @@ from deepspot_scale.blockwise.lifting import (
     LiftedPlane,
     check_image,
     check_labels,
+    is_volume,
     iter_planes,
     labels_over,
     lift_plane,
@@ -50,7 +54,7 @@ from deepspot_scale.blockwise.planning import Pipeline, plan_pipeline
 from deepspot_scale.blockwise.spots import Detector
 from deepspot_scale.errors import FieldError, SettingsError, WeightsError
 from deepspot_scale.kernels.binning import binning_for
-from deepspot_scale.kernels.pixel_shape import pixel_shape
+from deepspot_scale.kernels.pixel_shape import pixel_shape, voxel_height
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.networks.engine_types import DEFAULT_MODEL, EngineChoice
 from deepspot_scale.networks.weights import find_weights
@@ -60,6 +64,7 @@ from deepspot_scale.stages.brightness import (
     BrightnessOptions,
     Normalisation,
 )
+from deepspot_scale.stages.denoising import Denoiser
 from deepspot_scale.stages.detection.detect import detector_work, find_detector
 from deepspot_scale.stages.detection.volume import VolumeDetector
 from deepspot_scale.stages.enhancement import Enhancement, check_normalisation
@@ -163,6 +168,59 @@ def enhance(  # noqa: PLR0913 - how it is scaled, run and cut
     return enhanced.assign_attrs({_ENHANCED_BY: method.engine.model})
 
 
+def denoise(
+    image: xr.DataArray,
+    *,
+    model: str,
+    engine: EngineChoice | None = None,
+    block: int = DEFAULT_BLOCK,
+) -> xr.DataArray:
+    """Remove the noise of a camera, by a network that was trained on such images.
+
+    Each plane is done in blocks with true neighbours as halo, so blocks do not show.
+    Where the network took away more than noise, it is given back (see
+    `kernels.denoising.Denoising.combine`).
+
+    Parameters
+    ----------
+    image
+        Raw counts with dimensions y and x, of the camera and exposure that the network
+        learned; leading dimensions are mapped over.
+    model
+        Path of a weights file of the family ``denoiser``.
+    engine
+        How the network is run, when the default does not serve; it names the model.
+    block
+        Largest edge of a block in pixels.
+
+    Returns
+    -------
+    xarray.DataArray
+        float32 in counts, same dims, coords and attrs; lazy when `image` is.
+
+    Raises
+    ------
+    FieldError
+        No image, or pixels that are not finite (when computed).
+    SettingsError
+        The model removes no noise, or the block is too small for its halo.
+    WeightsError
+        No such model.
+
+    References
+    ----------
+    .. [1] Krull et al. 2019, https://doi.org/10.1109/CVPR.2019.00223
+    """
+    image = check_image(image)
+    works = {"denoise": Denoiser.of(engine or EngineChoice(model)).work()}
+    pipeline = plan_pipeline(works, wanted=(DENOISED,), block=block)
+    planes = [
+        lift_plane(pipeline, {IMAGE: plane}).layers[DENOISED.name]
+        for _, plane in iter_planes(image, pipeline.axes)
+    ]
+    return stack_planes(planes, image, pipeline.axes)
+
+
 def _known(image: xr.DataArray, index: dict[str, int]) -> Answers:
     """Return what the image's coordinates say of a plane or a stack."""
     return Answers({STEP.name: plane_identity(image, index).z_step_um})
@@ -222,6 +280,7 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
     spot_sigma: float | None = None,
     volume: bool = False,
     sigma_z: float | None = None,
+    decompose: bool = True,
 ) -> AnyTable:
     """Find every spot.
 
@@ -259,6 +318,10 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
         gave with `volume`, and `raw` stands beside it.
     sigma_z
         As given to `enhance`.
+    decompose
+        In a volume, take dense regions apart: a spot that is much brighter than those
+        that stand alone becomes as many molecules as explain its light (column
+        ``site``; ``molecules`` is their number by brightness).
 
     Returns
     -------
@@ -285,8 +348,10 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
     >>> detect(image, method="raw")[["y", "x"]].round().to_numpy().tolist()
     [[20.0, 30.0]]
     """
+    detector: Detector
     if volume:
-        detector = _volume_detector(method, raw, floor, min_relative_intensity)
+        in_volume = _volume_detector(method, raw, floor, min_relative_intensity)
+        detector = replace(in_volume, decompose=decompose)
     else:
         detector = find_detector(
             method or "enhanced",
@@ -336,7 +401,7 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
 
 def _volume_detector(
     method: Any, raw: Any, floor: float | None, min_relative_intensity: float | None
-) -> Detector:
+) -> VolumeDetector:
     if method not in (None, "enhanced") or min_relative_intensity:
         raise SettingsError(
             "in a volume spots are found on enhanced planes, and none is left out for "
@@ -401,8 +466,8 @@ def apply(
         Raw counts with dimensions y and x, and the further axes of the stages last but
         these; other leading dimensions are mapped over.
     cells, nuclei
-        Label images (y, x) or (t, y, x) on the image's grid; they go with every plane
-        of a stack.
+        Label images (y, x), (z, y, x) or with t in front, on the image's grid; flat
+        ones go with every plane of a stack.
     reference
         Where "toward" is.
     block
@@ -433,7 +498,12 @@ def apply(
         pixel = pixel_shape(identities[-1].pixel_size_um)
         known = Answers({REFERENCE.name: reference, PIXEL.name: pixel})
         known[STEP] = identities[-1].z_step_um
-        stored = {IMAGE: plane, **labels_over(labels, plane, identities[-1].t)}
+        known[PIXEL_UM] = identities[-1].pixel_size_um
+        height = voxel_height(identities[-1].pixel_size_um, known[STEP])
+        in_volume = "z" in pipeline.axes and is_volume(labels)
+        known[LABEL_HEIGHT] = height if in_volume else None
+        own = labels_over(labels, plane, identities[-1].t, index.get("z", 0))
+        stored = {IMAGE: plane, **own}
         planes.append(lift_plane(pipeline, _only_read(pipeline, stored), known))
     answers = [plane.answers for plane in planes]
     found: dict[str, Any] = {

@@ -32,6 +32,7 @@ def spots(n, seed=0):
             "site": rng.random(n) < 0.1,
             "cell": np.zeros(n, np.int64),
             "nucleus": np.zeros(n, np.int64),
+            "cluster": np.zeros(n, np.int64),
         }
     )
 

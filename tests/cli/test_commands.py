@@ -82,7 +82,7 @@ def test_shells_complete_commands_options_and_names() -> None:
     assert "--spot-sigma" in complete("run", "--sp")
     assert complete("run", "--detector", "pa") == ["paper"]
     assert complete("run", "--project", "m") == ["max", "mean"]
-    models = ["deepspot", "deepspot-fast"]
+    models = ["deepspot", "deepspot-fast", "deepstorm3d-1um"]
     assert complete("models", "describe", "deep") == models
     assert complete("export", "RUN", "--to", "cs") == ["csv"]
 

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import tifffile
 
 from deepspot_scale.io.image_files.annotated_images import read_annotated
 from deepspot_scale.networks.weights import find_weights, read_judge
 from deepspot_scale.simulation import simulate_image
+from deepspot_scale.simulation.nuclei import draw_nuclei
+from deepspot_scale.simulation.stacks import StackKind, simulate_stack
 
 DONE, OTHER, USAGE = 0, 1, 2
 Command = Callable[..., Any]
@@ -49,6 +53,58 @@ def test_a_set_that_cannot_be_simulated_is_bad_usage(
     assert not (tmp_path / "set").exists()
 
 
+def test_simulate_writes_stacks_whose_spots_evaluate_finds_in_depth(
+    command: Command, tmp_path: Path
+) -> None:
+    stacks = tmp_path / "stacks"
+    size = ("--planes", 12, "--size", 64, "--spots", 25, "--images", 2)
+    ended = command("simulate", stacks, *size, "--snr", 20, "--sigma-z", 1.5)
+    assert (ended.code, ended.out) == (DONE, f"{stacks}\n"), ended.err
+    image, _ = read_annotated(stacks).images
+    kind = StackKind((12, 64, 64), 25, 20.0, (1.5, *StackKind().sigma[1:]))
+    truth = simulate_stack(kind, (0, 0))
+    np.testing.assert_array_equal(image.read(), truth.image)
+    near = ("--radius", 2, "--planes", 1.5)
+    ended = command("evaluate", "deepspot-fast", stacks, "--out", tmp_path / "e", *near)
+    assert ended.code == DONE, ended.err
+    scores = pd.read_csv(tmp_path / "e/images.csv")
+    assert scores["planes"].tolist() == [12, 12]
+    assert (scores["f1_one_to_one"] > 0.9).all()
+    assert (scores["error_planes"] < 0.3).all()
+    report = (tmp_path / "e/report.md").read_text()
+    assert "a match lies within: 2 px, in stacks 1.5 planes along z" in report
+    assert "error, planes" in report
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--planes", 5, "--set", "var"), "omit --set"),
+        (("--planes", 2), "--planes"),
+        (("--snr", 5), "add --planes"),
+        (("--sigma-z", 2), "add --planes"),
+        (("--planes", 5, "--sigma-z", 0), "sigmas above 0"),
+    ],
+)
+def test_options_of_stacks_that_make_no_sense_are_bad_usage(
+    command: Command, tmp_path: Path, words: tuple[object, ...], reason: str
+) -> None:
+    ended = command("simulate", tmp_path / "set", *words)
+    assert ended.code == USAGE
+    assert reason in ended.err
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize("option", ["--radius", "--planes"])
+def test_a_match_within_no_distance_is_bad_usage(
+    command: Command, tmp_path: Path, option: str
+) -> None:
+    words = ("simulated-stacks", "--images", 1, "--out", tmp_path / "e", option, 0)
+    ended = command("evaluate", "deepspot", *words)
+    assert ended.code == USAGE
+    assert "above 0" in ended.err
+
+
 @pytest.mark.parametrize("name", ["train", "tune"])
 def test_a_file_that_cannot_be_read_is_bad_usage(
     command: Command, tmp_path: Path, name: str
@@ -70,6 +126,34 @@ def test_evaluate_refuses_an_unknown_model_before_it_writes(
     assert ended.code == OTHER
     assert "Did you mean 'deepspot'?" in ended.err
     assert not (tmp_path / "out/report.html").exists()
+
+
+def test_evaluate_judges_a_model_of_nuclei_by_its_labels(
+    command: Command, tmp_path: Path
+) -> None:
+    made = draw_nuclei(np.random.default_rng(0), (128, 144), diameter=24, cover=0.3)
+    pixels = {"images": made.counts.astype(np.uint16), "labels": made.labels}
+    for name, image in pixels.items():
+        (tmp_path / "set" / name).mkdir(parents=True)
+        tifffile.imwrite(tmp_path / "set" / name / "a.tif", image)
+    words = ("evaluate", "nuclei", tmp_path / "set", "--out", tmp_path / "e")
+    ended = command(*words)
+    assert (ended.code, ended.out) == (DONE, f"{tmp_path}/e/sheet.html\n"), ended.err
+    assert "nuclei: ap_50 " in ended.err
+    scores = pd.read_csv(tmp_path / "e/scores.csv").set_index("measure")
+    assert scores.loc["ap_50", "value"] > 0.5
+    ended = command(*words, "--radius", 2, "--rescaled")
+    assert ended.code == USAGE
+    assert "--radius, --rescaled is for models that enhance spots" in ended.err
+
+
+def test_evaluate_says_which_command_judges_localisers(
+    command: Command, tmp_path: Path
+) -> None:
+    ended = command("evaluate", "subpixel", tmp_path, "--out", tmp_path / "e")
+    assert ended.code == USAGE
+    assert "evaluate-localisations" in ended.err
+    assert not (tmp_path / "e").exists()
 
 
 def test_fit_judge_writes_the_model_with_a_judge(

@@ -86,6 +86,26 @@ def test_two_workers_write_the_tables_of_one_process(
 
 
 @pytest.mark.cluster
+def test_workers_compare_channels_as_one_process_does(
+    client: Any,
+    tmp_path: Path,
+    draw_scene: Callable[..., Any],
+    write_plate: Callable[..., str],
+    run_quickly: Callable[..., Any],
+) -> None:
+    scenes = {}
+    for seed, path in enumerate(PATHS[:3]):
+        scene = draw_scene(seed)
+        scenes[path] = replace(scene, image=scene.image[[1, 1]])
+    plate = write_plate(tmp_path / "plate.zarr", scenes, channels=("A", "B"))
+    given = {"channels": ("A", "B"), "colocalise": ("A:B",)}
+    here = run_quickly(plate, tmp_path / "here", **given)
+    spread = run_quickly(plate, tmp_path / "spread", client, **given)
+    spread.assert_same(here)
+    assert len(list((tmp_path / "spread/pairs").iterdir())) == len(scenes)
+
+
+@pytest.mark.cluster
 def test_a_field_spread_over_workers_is_the_same(
     client: Any,
     tmp_path: Path,

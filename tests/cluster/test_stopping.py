@@ -42,6 +42,12 @@ def find(image):
 
 detector = ds.PointDetector(find, halo=16, on="raw")
 """
+LATE = """
+from functools import partial
+
+def dask_setup(worker):
+    worker.batched_send = partial(worker.loop.call_later, 0.4, worker.batched_send)
+"""
 pytestmark = pytest.mark.cluster
 
 
@@ -179,6 +185,9 @@ def test_a_workers_job_that_is_warned_ends_its_field_and_loses_none(
     monkeypatch.setattr(dispatch, "MAX_BATCH", 2)
     file = tmp_path / "scheduler.json"
     place = ("--host", "127.0.0.1")
+    # A loaded machine tells the scheduler late what has ended.
+    late = tmp_path / "late.py"
+    late.write_text(LATE)
     _start(
         started, "distributed.cli.dask_scheduler", *place, "--port", 0,
         "--no-dashboard", "--scheduler-file", file,
@@ -187,7 +196,7 @@ def test_a_workers_job_that_is_warned_ends_its_field_and_loses_none(
     jobs = [
         _start(
             started, "distributed.cli.dask_worker", "--scheduler-file", file, *place,
-            "--nthreads", 2, "--no-dashboard",
+            "--nthreads", 2, "--no-dashboard", "--preload", late,
         )
         for _ in range(2)
     ]  # fmt: skip

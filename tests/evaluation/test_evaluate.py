@@ -17,6 +17,7 @@ import tifffile
 from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.evaluation.datasets import Case, KnownImage, Sample, list_cases
 from deepspot_scale.evaluation.evaluate import Terms, evaluate, score_models
+from deepspot_scale.evaluation.matching import Reach
 from deepspot_scale.evaluation.scores import (
     Detected,
     detect_array,
@@ -27,8 +28,10 @@ from deepspot_scale.evaluation.tables import FAILURES, IMAGE_SCORES, SPOT_SCORES
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.runs.loose_images import detect_images
 from deepspot_scale.settings import assemble, make_settings
+from deepspot_scale.simulation.stacks import StackKind
+from deepspot_scale.training.image_sets import write_simulated_stacks
 
-RAW = make_settings(channels=("0",), enhance=False)
+RAW = make_settings(channels=("0",), enhance=False, clusters=False)
 QUICK = Terms(RAW)
 
 
@@ -291,3 +294,132 @@ def test_the_third_party_images_are_read(shared_data: Path) -> None:
     row, _ = score_image(detect_array(known.pixels, pipeline), known)
     assert (row["n_true"], row["height"], row["width"]) == (115, 300, 300)
     assert len(list_cases([shared_data / "deepspot_simulated"], Sample())) == 101
+
+
+# -- stacks ----------------------------------------------------------------------------
+
+FAST = Terms(make_settings(channels=("0",), model="deepspot-fast"))
+
+
+@pytest.fixture
+def stacks(tmp_path: Path) -> Path:
+    """Two simulated stacks of 30 spots, with their truth."""
+    kind = StackKind((10, 64, 64), spots=30, peak=20.0)
+    return write_simulated_stacks(tmp_path / "stacks", kind, images=2)
+
+
+def deep(points: list[tuple[float, ...]], enhanced: bool = True) -> Detected:
+    place = np.reshape(np.array(points, np.float64), (-1, 3))
+    layer = np.zeros((9, 64, 128), np.uint8)
+    return Detected(place, np.full(len(points), 0.9), layer if enhanced else None)
+
+
+def known_stack(points: list[tuple[float, ...]]) -> KnownImage:
+    place = np.reshape(np.array(points, np.float64), (-1, 3))
+    unknown = np.full(len(place), np.nan)
+    return KnownImage(np.zeros((9, 64, 128), np.uint8), place, unknown, unknown)
+
+
+def test_the_spots_of_a_stack_are_those_that_detect_finds_in_its_volume(
+    stacks: Path,
+) -> None:
+    scores = score_models(["deepspot-fast"], list_cases([stacks], Sample()), FAST)
+    assert not len(scores.failed)
+    assert (scores.images["f1_one_to_one"] > 0.85).all()
+    settings = make_settings(channels=("0",), model="deepspot-fast", volume=True)
+    table = detect_images(sorted(stacks.glob("images/*.tif")), settings).table
+    ours = scores.spots[scores.spots["kind"] != "missed"]
+    keys = ["image", "z", "y", "x"]
+    ours = ours.assign(image=ours["image"].str.removesuffix(".tif"))
+    ours = ours.drop(columns=["z", "y", "x"]).rename(
+        columns={f"found_{axis}": axis for axis in "zyx"}
+    )
+    pd.testing.assert_frame_equal(
+        ours[keys].sort_values(keys, ignore_index=True),
+        table[keys].sort_values(keys, ignore_index=True),
+        check_dtype=False,
+        check_exact=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("off", "reach", "found"),
+    [
+        ((2, 0, 0), Reach(), True),
+        ((2.1, 0, 0), Reach(), False),
+        ((0, 3, 0), Reach(), True),
+        ((0, 2.2, 2.2), Reach(), False),
+        ((1.5, 2.5, 0), Reach(), False),
+        ((2.1, 0, 0), Reach(3, 4), True),
+        ((0, 3, 0), Reach(2, 4), False),
+    ],
+)
+def test_a_match_in_a_stack_lies_in_an_ellipsoid(
+    off: tuple[float, ...], reach: Reach, found: bool
+) -> None:
+    place = np.array([4.0, 30, 60])
+    row, spots = score_image(deep([place + off]), known_stack([place]), reach)
+    assert row["recall_one_to_one"] == row["recall_nearest"] == found
+    if found:
+        assert spots["error_planes"].tolist() == [pytest.approx(abs(off[0]))]
+        assert spots["error_px"].tolist() == [pytest.approx(np.hypot(*off[1:]))]
+        assert row["error_planes"] == pytest.approx(abs(off[0]))
+
+
+def test_depth_is_told_of_true_found_and_false_spots() -> None:
+    row, spots = score_image(
+        deep([(1.5, 10, 10), (8, 50, 50)], enhanced=False),
+        known_stack([(1, 10, 10), (4, 10, 10)]),
+    )
+    assert spots["kind"].tolist() == ["found", "missed", "false"]
+    assert spots["z"].tolist() == [1, 4, 8]
+    assert spots["found_z"].tolist()[::2] == [1.5, 8]
+    assert np.isnan(spots["found_z"][1])
+    assert row["planes"] == 9
+    # Three planes apart, each as far as one and a half pixels in a match.
+    assert spots["neighbour_px"].tolist()[:2] == [4.5, 4.5]
+
+
+def test_a_flat_image_has_one_plane_and_no_depth() -> None:
+    row, spots = score_image(detected([(10, 11)]), known_image([(10, 10)]))
+    assert row["planes"] == 1
+    assert spots[["z", "found_z", "error_planes"]].isna().all(axis=None)
+    assert np.isnan(row["error_planes"])
+
+
+def test_planes_and_stacks_are_scored_side_by_side(folder: Path, stacks: Path) -> None:
+    cases = list_cases([folder, stacks, "simulated-stacks"], Sample(images=1))
+    assert [case.is_stack for case in cases] == [False, True, True]
+    scores = score_models(["deepspot-fast"], cases, FAST)
+    assert scores.images["planes"].tolist() == [1, 10, 32]
+    assert scores.images["error_planes"].isna().tolist() == [True, False, False]
+    assert (scores.images["f1_one_to_one"] > 0.8).all()
+
+
+def test_a_stack_whose_truth_is_flat_and_the_reverse_fail_in_words(
+    stacks: Path, folder: Path
+) -> None:
+    table = pd.read_csv(stacks / "spots.csv")
+    table.drop(columns="z").to_csv(stacks / "spots.csv", index=False)
+    flat = pd.read_csv(folder / "spots.csv")
+    flat.assign(z=0).to_csv(folder / "spots.csv", index=False)
+    cases = list_cases([stacks, folder], Sample(images=1))
+    reasons = score_models(["deepspot-fast"], cases, FAST).failed["reason"].tolist()
+    assert "add the column z" in reasons[0]
+    assert "has one plane, but its true spots are given by z" in reasons[1]
+
+
+@pytest.mark.parametrize("reach", [Reach(0, 2), Reach(3, -1), Reach(3, np.inf)])
+def test_a_match_within_nothing_or_everything_is_refused(reach: Reach) -> None:
+    with pytest.raises(SettingsError, match="above 0"):
+        Terms(RAW, reach=reach)
+
+
+def test_the_report_on_stacks_shows_them_from_above_and_says_so(stacks: Path) -> None:
+    crowded = StackKind((10, 64, 64), spots=300)
+    place = write_simulated_stacks(stacks / "crowded", crowded, images=1)
+    evaluation = evaluate(["deepspot-fast"], [place], stacks / "EVAL", FAST)
+    assert (stacks / "EVAL/worst_deepspot-fast_crowded.png").is_file()
+    text = evaluation.report.read_text()
+    assert "in stacks 2 planes along z" in text
+    assert "| error, px | error, planes |" in text

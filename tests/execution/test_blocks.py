@@ -48,12 +48,15 @@ def _run(task: FieldTask, **values: Any) -> tuple[PlaneResult, PlaneResult, int]
 
 
 def _assert_same(one: PlaneResult, other: PlaneResult) -> None:
-    assert set(one.tables) == set(other.tables) == {"spots", "cells", "quality"}
+    names = {"spots", "clusters", "cells", "quality"}
+    assert set(one.tables) == set(other.tables) == names
     for name, table in one.tables.items():
         pd.testing.assert_frame_equal(table, other.tables[name], check_exact=True)
-        assert len(table) > (0 if name == "quality" else 10)
+        least = {"spots": 10, "cells": 10}.get(name, 0)
+        assert len(table) > least or name == "clusters"
     assert one.counts == other.counts
-    assert set(one.counts) == {"n_dropped", "n_faint", "n_crowded"}
+    counts = {"n_dropped", "n_faint", "n_crowded", "n_unclustered"}
+    assert set(one.counts) == counts | {"n_without_distances"}
 
 
 def test_blocks_on_many_workers_answer_as_one_worker_with_the_network(

@@ -30,7 +30,7 @@ from deepspot_scale.io.plate import FieldEntry, open_plate
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.runs.process import stage_seconds
 from deepspot_scale.settings import Settings, assemble, make_settings
-from deepspot_scale.vocabulary import CELLS, QUALITY, SPOTS
+from deepspot_scale.vocabulary import CELLS, CLUSTERS, QUALITY, SPOTS
 
 DRAWN = (150, 170)
 
@@ -91,7 +91,8 @@ def test_each_plane_has_its_own_tables(entry: FieldEntry) -> None:
     answers = run_field(FieldTask(entry), settings, assemble(settings))
     assert len(answers) == 6
     for answer, (t, _, z) in zip(answers, _planes(entry, project="none"), strict=True):
-        declared = {"spots": SPOTS, "cells": CELLS, "quality": QUALITY}
+        declared = {"spots": SPOTS, "clusters": CLUSTERS, "cells": CELLS}
+        declared |= {"quality": QUALITY}
         assert set(answer.tables) == set(declared)
         for name, table in answer.tables.items():
             assert list(table) == [column.name for column in declared[name]]
@@ -172,7 +173,7 @@ def test_each_stage_of_a_field_has_its_time(entry: FieldEntry) -> None:
     answers = run_field(FieldTask(entry), settings, pipeline)
     whole = time.perf_counter() - began
     seconds = stage_seconds(answers, pipeline.stages)
-    assert pipeline.stages == ("brightness", "detect", "assign", "quality")
+    assert pipeline.stages == ("brightness", "detect", "assign", "clusters", "quality")
     assert set(seconds) == {f"seconds_{stage}" for stage in pipeline.stages}
     assert all(value > 0 for value in seconds.values())
     assert sum(seconds.values()) <= whole

@@ -335,6 +335,32 @@ def test_flat_labels_go_with_each_plane_of_a_stack_as_in_a_run(
     assert table.to_numpy().tolist() == truth
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_label_volumes_go_with_their_stack_or_with_each_of_its_planes(
+    lazy: bool,
+) -> None:
+    volume, cells = _volume()[:12], np.zeros((12, *SHAPE[1:]), np.int32)
+    cells[2:7, :30, :20], cells[5:, 5:, 25:] = 3, 8
+    image = xr.DataArray(volume, dims=("z", "y", "x"))
+    labels = xr.DataArray(cells, dims=("z", "y", "x")).transpose("x", "z", "y")
+    if lazy:
+        image, labels = image.chunk(z=5, y=17), labels.chunk(x=20, z=3)
+
+    def rows(axes: str) -> list[list[int]]:
+        choices = {BRIGHTEST_STAGE: BrightestOptions(axes=axes)}
+        found = apply(choices, image, cells=labels, block=24)["brightest"]
+        table = found.compute(scheduler="synchronous") if lazy else found
+        return table.to_numpy().tolist()
+
+    assert rows("zyx") == [[n, int(volume[cells == n].max())] for n in (3, 8)]
+    assert rows("yx") == [
+        [n, int(volume[z][cells[z] == n].max())]
+        for z in range(12)
+        for n in (3, 8)
+        if (cells[z] == n).any()
+    ]
+
+
 def test_labels_of_each_time_point_go_with_blocks_that_hold_all_of_them() -> None:
     movie = np.zeros((2, 4, 6), np.uint8)
     movie[0], movie[1] = 5, 7

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+
+from deepspot_scale.simulation.stacks import StackKind, simulate_stack
+from deepspot_scale.tables import table_of
+from deepspot_scale.vocabulary import LOCALISATIONS
 
 ORDINARY, SPOTLESS, BARE, LOST = "B/03/0", "B/03/1", "C/04/0", "C/05/0"
 
@@ -133,6 +138,24 @@ def movie(
 
 
 @pytest.fixture(scope="session")
+def volume(
+    tmp_path_factory: pytest.TempPathFactory,
+    draw_scene: Callable[..., Any],
+    write_plate: Callable[..., str],
+    run_quickly: Callable[..., Any],
+) -> Screen:
+    """A run on a volume of nine planes with flat cells; never changed."""
+    folder = tmp_path_factory.mktemp("volume")
+    truth = simulate_stack(StackKind((9, 128, 160), spots=60, peak=25.0), 2)
+    fish = truth.image.astype(np.uint16)
+    scene = replace(draw_scene(5), image=np.stack([fish // 2, fish]))
+    plate = write_plate(folder / "plate.zarr", {ORDINARY: scene}, z_step_um=0.3)
+    given = {"enhance": True, "model": "deepspot-fast", "volume": True}
+    outcome = run_quickly(plate, folder / "run", **given)
+    return Screen(folder / "plate.zarr", folder / "run", outcome)
+
+
+@pytest.fixture(scope="session")
 def sum_by_sector() -> Callable[[Any, int], list[int]]:
     """Add up one cell's bins degree by degree, sector 0 about degree 0."""
 
@@ -144,3 +167,36 @@ def sum_by_sector() -> Callable[[Any, int], list[int]]:
         return sums
 
     return add
+
+
+def _draw_localisations(
+    seed: int, *, n: int = 200, n_frames: int = 20, camera: bool = True
+) -> pd.DataFrame:
+    """Draw molecules of a movie of 64 x 48 pixels of 100 nm (x, y)."""
+    rng = np.random.default_rng(seed)
+    unknown = np.full(n, np.nan)
+    photons = rng.normal(2000, 200, n)
+    words = dict.fromkeys(("row", "column", "field", "channel"), np.full(n, "", object))
+    values = {
+        **words,
+        "frame": np.sort(rng.integers(0, n_frames, n)),
+        "x_nm": rng.uniform(60, 6400, n),
+        "y_nm": rng.uniform(60, 4800, n),
+        "z_nm": unknown,
+        "intensity": 2 * photons,
+        "photons": photons if camera else unknown,
+        "background": rng.normal(140, 3, n),
+        "background_photons": rng.normal(20, 1, n) if camera else unknown,
+        "sigma_nm": np.full(n, 110.0),
+        "uncertainty_nm": rng.uniform(5, 15, n) if camera else unknown,
+        "uncertainty_z_nm": unknown,
+        "certainty": rng.uniform(0, 1, n),
+        "n_frames": np.ones(n),
+    }
+    return table_of(values, LOCALISATIONS)
+
+
+@pytest.fixture(scope="session")
+def draw_localisations() -> Callable[..., pd.DataFrame]:
+    """Draw a table of localisations."""
+    return _draw_localisations

@@ -85,3 +85,16 @@ def test_a_run_without_cells_says_so(without_cells: Any, tmp_path: Path) -> None
 def test_another_ending_is_refused(screen: Any, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"ending in \.h5ad"):
         export_run(screen.run, "anndata", tmp_path / "a.csv")
+
+
+def test_cells_of_a_volume_are_flat_and_count_the_spots_of_all_planes(
+    volume: Any, tmp_path: Path
+) -> None:
+    out = export_run(volume.run, "anndata", tmp_path / "a.h5ad")
+    back = anndata.read_h5ad(out)
+    assert set(back.obs["z"]) == {-1}
+    spots = volume.outcome.spots
+    inside = spots[spots["cell"] > 0].groupby("cell").size()
+    counts = back[:, "n_spots"].X.ravel()
+    expected = inside.reindex(back.obs["cell"], fill_value=0)
+    np.testing.assert_array_equal(counts, expected)

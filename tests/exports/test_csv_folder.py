@@ -127,3 +127,16 @@ def test_words_like_formulas_are_text_and_are_read_back_by_a_plate_map(
     read(tmp_path / "csv/wells.csv")[columns].to_csv(tmp_path / "map.csv", index=False)
     again = read_plate_map(str(tmp_path / "map.csv"), addresses)
     assert again["condition"].tolist() == wells["condition"].map(told).tolist()
+
+
+def test_spots_of_a_volume_have_their_depth_in_planes_and_micrometres(
+    volume: Any, tmp_path: Path
+) -> None:
+    export_run(volume.run, "csv", tmp_path / "csv")
+    spots, back = volume.outcome.spots, read(tmp_path / "csv/spots.csv")
+    assert len(back) > 50
+    for name in ("z", "z_um"):
+        np.testing.assert_array_equal(back[name], spots[name])
+    np.testing.assert_allclose(back["z_um"], 0.3 * back["z"])
+    assert (back["z"] % 1 != 0).mean() > 0.9
+    assert set(back["plane"]) == {-1}

@@ -126,3 +126,16 @@ def test_images_that_are_no_ome_zarr_take_no_tables(
     results = open_run(tmp_path / "run")  # which has such labels in its settings alone
     with pytest.raises(RunError, match=r"is no OME-Zarr image"):
         write_fractal_tables(results, overwrite=False)
+
+
+def test_the_region_of_a_volume_is_as_deep_as_its_stack(
+    volume: Any, tmp_path: Path
+) -> None:
+    own = volume.copy(tmp_path)
+    export_run(own.run, "ngio")
+    field = open_field(own, "B/03/0")
+    (roi,) = field.get_roi_table("deepspot_field_ROI_table").rois()
+    assert field.get_image().get_roi(roi).shape == (2, 9, 128, 160)
+    table = field.get_feature_table("deepspot_cells_FISH").dataframe
+    cells = volume.outcome.cells
+    np.testing.assert_array_equal(table["n_spots"], cells["n_spots"])

@@ -64,3 +64,14 @@ def test_time_is_the_first_axis_of_a_movie(movie: Any, tmp_path: Path) -> None:
     spots = movie.outcome.spots
     np.testing.assert_allclose(data, spots[["t", "y_um", "x_um"]])
     assert set(data[:, 0]) == {0, 1}
+
+
+def test_spots_of_a_volume_lie_in_micrometres_along_z_too(
+    volume: Any, tmp_path: Path
+) -> None:
+    folder = Path(export_run(volume.run, "napari", tmp_path / "napari"))
+    data, _ = read(folder / "B_03_0/spots_FISH.csv")
+    spots = volume.outcome.spots
+    np.testing.assert_allclose(data, spots[["z_um", "y_um", "x_um"]])
+    cells, _ = read(folder / "B_03_0/cells_FISH.csv")
+    assert cells.shape[1] == 2

@@ -16,6 +16,7 @@ from deepspot_scale.exports.measures import measure_cells, measure_columns
 from deepspot_scale.exports.targets import safe_names
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import open_run
+from deepspot_scale.vocabulary import VOLUMES
 
 
 def test_the_fields_together_are_the_tables_of_the_run(screen: Any) -> None:
@@ -79,6 +80,16 @@ def test_measures_have_their_declared_columns_also_without_cells(screen: Any) ->
     columns = [column.name for column in measure_columns(3)]
     for found in results.iter_fields():
         assert list(measure_cells(found["cells"], results.plate_map, 3)) == columns
+
+
+def test_cells_of_an_earlier_version_are_flat(screen: Any) -> None:
+    results = open_run(screen.run)
+    now = results.read("cells")
+    kept = [name for name in now if name not in VOLUMES]
+    measured = (
+        measure_cells(cells, results.plate_map, 3) for cells in (now[kept], now)
+    )
+    pd.testing.assert_frame_equal(*measured)
 
 
 @given(st.lists(st.text(max_size=6), unique=True, max_size=8))

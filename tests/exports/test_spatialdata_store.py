@@ -12,6 +12,9 @@ import pytest
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.exports import spatialdata_store
 from deepspot_scale.exports.formats import export_run
+from deepspot_scale.io.ome_zarr.writing import write_labels
+from deepspot_scale.io.plate import open_plate
+from deepspot_scale.vocabulary import FieldAddress
 
 # The library itself calls what others announce to remove or change.
 pytestmark = [
@@ -141,3 +144,67 @@ def test_it_is_replaced_on_request(screen: Any, tmp_path: Path) -> None:
 def test_another_ending_is_refused(screen: Any, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"ending in \.zarr"):
         export_run(screen.run, "spatialdata", tmp_path / "s")
+
+
+def test_a_volume_has_points_and_image_with_depth_and_flat_labels(
+    volume: Any, tmp_path: Path
+) -> None:
+    back = export(volume, tmp_path, images=True)
+    spots = volume.outcome.spots
+    placed = spatialdata.transform(
+        back["B_03_0_spots"], to_coordinate_system="B_03_0"
+    ).compute()
+    for axis, size in {"z": 0.3, "y": 0.2, "x": 0.1}.items():
+        np.testing.assert_allclose(placed[axis], (spots[axis] + 0.5) * size)
+    np.testing.assert_array_equal(placed["z_um"], spots["z_um"])
+    image = back["B_03_0_image"]
+    assert image.dims == ("c", "z", "y", "x")
+    assert image.shape == (2, 9, 128, 160)
+    assert back["B_03_0_cells"].shape == (128, 160)
+    extent = spatialdata.get_extent(back["B_03_0_image"], coordinate_system="B_03_0")
+    np.testing.assert_allclose(extent["z"], (0, 2.7))
+
+
+def test_each_point_of_a_volume_lies_on_bright_voxels(
+    volume: Any, tmp_path: Path
+) -> None:
+    back = export(volume, tmp_path, images=True)
+    points, image = back["B_03_0_spots"].compute(), back["B_03_0_image"].sel(c="FISH")
+    places = {axis: points[axis].to_xarray() for axis in "zyx"}
+    under = image.sel(**places, method="nearest").to_numpy()
+    assert np.median(under) > 2 * np.median(image.to_numpy())
+
+
+def test_a_large_volume_has_several_resolutions_but_all_its_planes(
+    volume: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spatialdata_store, "_CHUNK", 80)
+    levels = export(volume, tmp_path, images=True)["B_03_0_image"]
+    shapes = [level["image"].shape for level in levels.children.values()]
+    assert shapes == [(2, 9, 128, 160), (2, 9, 64, 80)]
+
+
+def test_labels_of_several_planes_keep_them_in_a_volume(
+    volume: Any, tmp_path: Path, run_quickly: Any
+) -> None:
+    own = volume.copy(tmp_path)
+    flat = open_plate(str(own.plate)).open("B/03/0").read_labels("cells")
+    deep = np.stack([flat * (z > 3) for z in range(9)])
+    address = FieldAddress.from_path("B/03/0")
+    write_labels(own.plate, address, "cells", deep, axes="zyx")
+    options = {"enhance": True, "model": "deepspot-fast", "volume": True}
+    run_quickly(str(own.plate), tmp_path / "deep", polarity=False, **options)
+    out = export_run(tmp_path / "deep", "spatialdata", tmp_path / "s.zarr")
+    back = spatialdata.read_zarr(out)
+    assert back["B_03_0_cells"].dims == ("z", "y", "x")
+    np.testing.assert_array_equal(back["B_03_0_cells"], deep)
+    assert back["B_03_0_nuclei"].dims == ("y", "x")
+
+
+def test_an_image_of_several_planes_is_projected_unless_it_is_a_volume(
+    movie: Any, tmp_path: Path
+) -> None:
+    back = export(movie, tmp_path, images=True)
+    assert back["B_03_0_t0_image"].dims == ("c", "y", "x")
+    assert "depth" in back["B_03_0_t0_spots"]
+    assert "z" not in back["B_03_0_t0_spots"]

@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.exports.viewer import field_layers, view_field
+from deepspot_scale.exports.viewer import (
+    _MEASURES,
+    _spot_layers,
+    field_layers,
+    view_field,
+)
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +174,44 @@ def test_a_napari_without_windows_says_so(run: Path) -> None:
         pytest.skip("a window would open")
     with pytest.raises(SettingsError, match=r"cannot open a window.*\[napari\]"):
         view_field(run, "B/03/0")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_spots_of_a_volume_stand_in_the_stack_where_it_is_bright(
+    volume: Any, create: Callable[..., Any]
+) -> None:
+    layers = named(field_layers(volume.run, "B/03/0"))
+    image, cells = create(layers["FISH"]), create(layers["cells"])
+    spots = create(layers["FISH, spots"])
+    assert image.data.shape == cells.data.shape == (9, 128, 160)
+    assert spots.scale.tolist() == image.scale.tolist() == [0.3, 0.2, 0.1]
+    np.testing.assert_allclose(
+        [spots.data_to_world(point) for point in spots.data],
+        volume.outcome.spots[["z_um", "y_um", "x_um"]],
+    )
+    places = [image.world_to_data(spots.data_to_world(point)) for point in spots.data]
+    voxels = np.clip(np.rint(places).astype(int), 0, np.array(image.data.shape) - 1)
+    stack = np.asarray(image.data)
+    assert np.median(stack[tuple(voxels.T)]) > 2 * np.median(stack)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_napari_shows_each_spot_of_a_volume_in_its_own_plane(
+    volume: Any, create: Callable[..., Any]
+) -> None:
+    model = pytest.importorskip("napari.components").ViewerModel()
+    for layer in field_layers(volume.run, "B/03/0"):
+        model.add_layer(create(layer))
+    assert model.dims.ndim == 3
+    depths = model.layers["FISH, spots"].data[:, 0]
+    for plane in (2, 5):
+        model.dims.set_point(0, 0.3 * plane)
+        shown = model.layers["FISH, spots"]._view_data
+        assert len(shown) == (np.abs(depths - plane) < 0.5).sum() > 0
+
+
+def test_a_spot_before_the_first_plane_is_shown_in_it() -> None:
+    table = pd.DataFrame({"channel": "A", "z": [-0.4, 7.3], "y": [1.0, 2.0]})
+    columns = dict.fromkeys((*_MEASURES, "x"), 0)
+    ((places, _, _),) = _spot_layers(table.assign(**columns), ["z", "y", "x"], (1.0,))
+    assert places[:, 0].tolist() == [0.0, 7.3]

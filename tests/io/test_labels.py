@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepspot_scale.errors import FieldError
-from deepspot_scale.io.labels import LabelImage, nearest_index
+from deepspot_scale.io.field import Field
+from deepspot_scale.io.label_grid import nearest_index
+from deepspot_scale.io.labels import LabelImage
 from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image, write_labels
 from deepspot_scale.io.plate import open_plate
@@ -32,24 +33,6 @@ def _labels(data: np.ndarray, axes: str, n_image: tuple[int, int]) -> LabelImage
         for n, size in zip(n_image, data.shape[-2:], strict=True)
     ]
     return LabelImage(stored, *index)
-
-
-@given(n=st.integers(1, 300), factor=st.integers(1, 9), unit=st.floats(1e-3, 10))
-def test_nearest_index_is_exact_for_whole_factors(
-    n: int, factor: int, unit: float
-) -> None:
-    coarse = nearest_index(n * factor, n, unit / (unit * factor))
-    np.testing.assert_array_equal(coarse, np.arange(n * factor) // factor)
-    fine = nearest_index(n, n * factor, unit * factor / unit)
-    np.testing.assert_array_equal(fine, np.arange(n) * factor + factor // 2)
-
-
-@given(n_image=st.integers(1, 60), n_labels=st.integers(1, 60))
-def test_nearest_index_is_that_of_exact_fractions(n_image: int, n_labels: int) -> None:
-    ratio = Fraction(n_labels, n_image)
-    centres = [(Fraction(2 * i + 1, 2)) * ratio for i in range(n_image)]
-    found = nearest_index(n_image, n_labels, n_labels / n_image)
-    assert found.tolist() == [int(centre) for centre in centres]
 
 
 @given(data=st.data(), n_labels=st.integers(1, 20), n_image=st.integers(1, 40))
@@ -79,29 +62,31 @@ def test_labels_that_tables_cannot_hold_are_an_error(value: int) -> None:
         labels.read(0, (slice(0, 2), slice(0, 2)))
 
 
-@pytest.mark.parametrize(
-    ("n_z", "step", "begin", "reason"),
-    [
-        (4, 0.5, 7.0, ""),
-        (2, 1.0, 7.0, "2 planes, fewer than the image"),
-        (8, 0.25, 7.0, "8 planes, more than the image"),
-        (4, 1.0, 7.0, "planes at other places"),
-        (4, 0.5, 7.5, "planes at other places"),
-    ],
-)
-def test_planes_of_labels_are_those_of_the_image(
-    tmp_path: Path, n_z: int, step: float, begin: float, reason: str
-) -> None:
+def _stack_of_labels(
+    plate: Path, n_z: int, step: float, begin: float, *, units: bool = True
+) -> tuple[Field, np.ndarray]:
+    """Write an image of 4 planes from 7 to 9 um, and labels of other planes."""
     address = FieldAddress("B", "03", "0")
     image = np.zeros((4, 20, 30), np.uint8)
     layout = ImageLayout("zyx", image.shape, image.dtype, pixel_size_um=(0.1, 0.1))
-    create_plate(tmp_path, [address], version="0.4")
-    write_image(tmp_path, address, image, replace(layout, z_step_um=0.5))
-    stack = np.arange(n_z * 600, dtype=np.int32).reshape(n_z, 20, 30)
-    write_labels(tmp_path, address, "cells", stack, axes="zyx")
+    create_plate(plate, [address], version="0.4")
+    write_image(plate, address, image, replace(layout, z_step_um=0.5))
+    stack = np.arange(1, n_z * 600 + 1, dtype=np.int32).reshape(n_z, 20, 30)
+    write_labels(plate, address, "cells", stack[:1], axes="zyx")
+    zarr.create_array(
+        f"{plate}/{address.path}/labels/cells/0",
+        data=stack,
+        overwrite=True,
+        zarr_format=2,
+    )
     for group, scale, at in (("", 0.5, 7.0), ("labels/cells", step, begin)):
-        document = tmp_path / "B/03/0" / group / ".zattrs"
+        document = plate / "B/03/0" / group / ".zattrs"
         block = json.loads(document.read_text())
+        if not units:
+            for axis in block["multiscales"][0]["axes"]:
+                axis.pop("unit", None)
+        if group:
+            del block["multiscales"][0]["datasets"][1:]
         for dataset in block["multiscales"][0]["datasets"]:
             own = dataset["coordinateTransformations"][0]["scale"][1:]
             dataset["coordinateTransformations"] = [
@@ -109,18 +94,70 @@ def test_planes_of_labels_are_those_of_the_image(
                 {"type": "translation", "translation": [at, 0.0, 0.0]},
             ]
         document.write_text(json.dumps(block))
-    field = open_plate(tmp_path).open("B/03/0")
+    return open_plate(plate).open("B/03/0"), stack
+
+
+@pytest.mark.parametrize(
+    ("n_z", "step", "begin", "planes"),
+    [
+        (4, 0.5, 7.0, [0, 1, 2, 3]),
+        (2, 1.0, 7.0, [0, 0, 1, 1]),
+        (2, 1.0, 7.25, [0, 0, 1, 1]),  # the centre of the first plane, not its corner
+        (8, 0.25, 7.0, [1, 3, 5, 7]),
+        (2, 0.5, 7.0, [0, 1, -1, -1]),  # thinner than the image
+        (3, 0.5, 7.0, [0, 1, 2, -1]),
+        (5, 0.5, 7.0, [0, 1, 2, 3]),
+        (5, 0.4, 7.0, [0, 1, 3, 4]),
+        (4, 0.5, 7.5, [-1, 0, 1, 2]),
+        (2, 1.0, 8.0, [-1, -1, 0, 0]),
+        (6, 0.5, 6.5, [1, 2, 3, 4]),
+    ],
+)
+def test_each_plane_has_the_labels_at_its_centre(
+    tmp_path: Path, n_z: int, step: float, begin: float, planes: list[int]
+) -> None:
+    field, stack = _stack_of_labels(tmp_path, n_z, step, begin)
     np.testing.assert_array_equal(field.read_labels("cells"), stack[-1])
-    if reason:
-        with pytest.raises(FieldError, match=reason):
-            field.read_labels("cells", z=1)
-    else:
-        np.testing.assert_array_equal(field.read_labels("cells", z=1), stack[1])
+    lazy = field.to_datasets()["labels/cells"]["labels"].to_numpy()
+    assert lazy.shape == (4, 20, 30)
+    for z, plane in enumerate(planes):
+        expected = stack[plane] if plane >= 0 else 0 * stack[0]
+        np.testing.assert_array_equal(field.read_labels("cells", z=z), expected)
+        np.testing.assert_array_equal(lazy[z], expected)
+
+
+@pytest.mark.parametrize(
+    ("n_z", "step", "begin", "reason"),
+    [
+        (4, 1.0, 7.0, "along z a pixel of theirs is 1 micrometres"),
+        (4, 0.5, 7.2, "begin 0.4 pixels from the image's first along z"),
+        (4, 0.5, 17.0, "lie beside the image: along z they begin 20 of its 4 pixels"),
+    ],
+)
+def test_planes_of_labels_that_do_not_fit_are_an_error_unless_they_are_projected(
+    tmp_path: Path, n_z: int, step: float, begin: float, reason: str
+) -> None:
+    field, stack = _stack_of_labels(tmp_path, n_z, step, begin)
+    np.testing.assert_array_equal(field.read_labels("cells"), stack[-1])
+    with pytest.raises(FieldError, match=reason):
+        field.read_labels("cells", z=1)
+    with pytest.raises(FieldError, match=reason):
+        field.to_datasets()
+
+
+def test_where_metadata_do_not_say_as_many_planes_are_the_same_planes(
+    tmp_path: Path,
+) -> None:
+    field, stack = _stack_of_labels(tmp_path / "a", 4, 1.0, 3.0, units=False)
+    np.testing.assert_array_equal(field.read_labels("cells", z=1), stack[1])
+    field, _ = _stack_of_labels(tmp_path / "b", 3, 0.5, 7.0, units=False)
+    with pytest.raises(FieldError, match=r"along z they cover 1.5 \(3 pixels.*\(4 pix"):
+        field.read_labels("cells", z=1)
 
 
 def test_a_plane_that_the_labels_lack_is_an_error() -> None:
     labels = _labels(np.ones((2, 4, 4), np.uint8), "zyx", (4, 4))
-    with pytest.raises(FieldError, match="2 planes, fewer than the image"):
+    with pytest.raises(FieldError, match="2 planes, and none for plane 2"):
         labels.read(0, (slice(0, 4), slice(0, 4)), 2)
 
 

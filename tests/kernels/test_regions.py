@@ -7,6 +7,7 @@ from hypothesis.extra import numpy as hnp
 from deepspot_scale.kernels.regions import (
     DENSE_LABELS,
     LabelSums,
+    find_boxes,
     find_runs,
     no_labels,
     number_labels,
@@ -102,3 +103,14 @@ def test_a_run_ends_with_its_row():
     runs = find_runs(np.full((2, 3), 5))
     assert (runs.row.tolist(), runs.start.tolist()) == ([0, 1], [0, 0])
     assert runs.stop.tolist() == [3, 3]
+
+
+@few
+@given(hnp.arrays(np.int64, hnp.array_shapes(min_dims=3, max_dims=3), elements=labels))
+def test_boxes_are_the_least_ones_of_each_label_in_a_stack(stack):
+    expected = []
+    for label in np.unique(stack[stack > 0]).tolist():
+        places = np.argwhere(stack == label)
+        ends = zip(places.min(axis=0), places.max(axis=0) + 1, strict=True)
+        expected.append((label, tuple(slice(*side) for side in ends)))
+    assert find_boxes(stack) == expected

@@ -139,9 +139,9 @@ def test_a_layer_that_openvino_does_not_know_is_named(
     doubler: Family, tmp_path: Path
 ) -> None:
     pytest.importorskip("openvino")
-    path = tmp_path / "leaky.safetensors"
-    write_doubler(doubler, path, rectifier="LeakyReLU")
-    with pytest.raises(WeightsError, match="no translation of LeakyReLU"):
+    path = tmp_path / "elu.safetensors"
+    write_doubler(doubler, path, rectifier="ELU")
+    with pytest.raises(WeightsError, match="no translation of ELU"):
         openvino_file(find_weights(path), tmp_path / "cache")
 
 
@@ -149,8 +149,9 @@ def test_an_option_that_the_translation_leaves_out_is_an_error_and_no_other_answ
     doubler: Family, tmp_path: Path
 ) -> None:
     pytest.importorskip("openvino")
-    path = tmp_path / "capped.safetensors"
-    write_doubler(doubler, path, options=(("max_value", 0.01),))
+    path = tmp_path / "smooth.safetensors"
+    options = (("interpolation", "bilinear"),)
+    write_doubler(doubler, path, rectifier="UpSampling2D", options=options)
     with pytest.raises(WeightsError, match="lacks an option of one of its layers"):
         openvino_file(find_weights(path), tmp_path / "cache")
 

@@ -20,7 +20,7 @@ from deepspot_scale.report.figures import (
 from deepspot_scale.report.html import svg_text
 from deepspot_scale.report.roses import draw_roses
 from deepspot_scale.report.sections import _file_word
-from deepspot_scale.runs.results import RunResults
+from deepspot_scale.runs.results import RunResults, open_results
 from deepspot_scale.settings import make_settings
 from deepspot_scale.statistics.compact_bins import n_petals
 from deepspot_scale.statistics.polarity_tests import polarity_statistics
@@ -228,3 +228,22 @@ def test_channels_that_differ_in_signs_alone_have_files_of_their_own():
     assert len(set(words)) == 5
     assert words[0] == "Cy3"
     assert all(re.fullmatch(r"[A-Za-z0-9-]+", word) for word in words)
+
+
+def test_made_cells_are_drawn_as_stored_ones_and_nuclei_dashed(
+    tmp_path, draw_scene, write_plate, run_quickly, tissue
+):
+    pictures = []
+    for name, masks, given in (
+        ("stored", ("cells", "nuclei"), {}),
+        ("made", (), {"cells": None, "nuclei": None, "stages": (tissue,)}),
+    ):
+        plate = write_plate(
+            tmp_path / f"{name}.zarr", {"B/03/0": draw_scene(0)}, masks=masks
+        )
+        run_quickly(plate, tmp_path / name, reference="angle:0", **given)
+        field = open_plate(plate).open("B/03/0")
+        pictures.append(draw_field(open_results(tmp_path / name), field))
+    assert pictures[0] == pictures[1]
+    cells, nuclei = re.findall(r'<path stroke="#56B4E9"[^>]* d="([^"]*)"', pictures[1])
+    assert cells.count("Z") == nuclei.count("Z") == 6

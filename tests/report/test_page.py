@@ -23,7 +23,13 @@ from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.statistics.polarity_tests import polarity_statistics
 from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.tables import as_table, empty_table
-from deepspot_scale.vocabulary import CELLS, QUALITY, SPOTS, FieldAddress
+from deepspot_scale.vocabulary import (
+    CELLS,
+    CLUSTERS,
+    QUALITY,
+    SPOTS,
+    FieldAddress,
+)
 
 ADDRESSES = [FieldAddress("B", c, "0") for c in ("02", "03")]
 NO_MAP = pd.DataFrame()
@@ -50,6 +56,7 @@ def write_run(
     cells = empty_table(CELLS) if cells is None else cells
     quality = empty_table(QUALITY) if quality is None else quality
     parts = {"spots": spots, "cells": cells, "quality": quality}
+    parts["clusters"] = empty_table(CLUSTERS)
     commit_part(run, "all", parts, fields, CONTENTS)
     summarise_run(run, read_settings(SETTINGS), plate_map, ["FISH"])
     return folder

@@ -15,6 +15,7 @@ import pytest
 import tifffile
 import zarr
 
+from deepspot_scale.errors import SettingsError
 from deepspot_scale.io.ome_zarr.writing import write_labels
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.report.page import write_report
@@ -242,9 +243,8 @@ def test_planes_have_the_cells_of_their_own_plane(
     areas = outcome.cells.query("z == 2").set_index("cell")["area"]
     assert areas.to_dict() == dict(enumerate(np.bincount(cells[2].flat)[1:], 1))
     # Fewer planes than the image: nobody can say whose they are.
-    write_labels(plate, address, "cells", cells[:2], axes="zyx")
-    again = run_quickly(plate, tmp_path / "again", project="none", nuclei=None)
-    assert "2 planes, fewer than the image" in again.reasons["B/03/0"]
+    with pytest.raises(SettingsError, match="2 planes cannot cover an image of 3"):
+        write_labels(plate, address, "cells", cells[:2], axes="zyx")
 
 
 def test_kept_images_have_a_place_whatever_their_names_are(
@@ -327,6 +327,8 @@ def test_cells_that_are_measured_again_are_not_more_cells(
     summaries = open_run(tmp_path / "again").summaries
     for name, table in open_run(tmp_path / "once").summaries.items():
         got = summaries[name]
+        if name == "chromatic_shifts":  # the same at all of them
+            continue
         assert sorted(set(got[axis])) == ([0, 1, 2] if len(table) else [])
         for n in range(3):
             own = got[got[axis] == n].reset_index(drop=True)

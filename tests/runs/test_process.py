@@ -18,8 +18,9 @@ from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.runs import process
 from deepspot_scale.runs.dispatch import BATCH_PIXELS
+from deepspot_scale.runs.job import Job
 from deepspot_scale.runs.manifest import read_fields
-from deepspot_scale.runs.process import Job, describe_field, explain, run_batch
+from deepspot_scale.runs.process import describe_field, explain, run_batch
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.runs.run_folder import begin_run
 from deepspot_scale.settings import assemble, make_settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -186,4 +187,11 @@ def test_another_version_of_a_plug_in_is_refused(folder: Folder, role: str) -> N
 def test_a_run_of_an_earlier_version_is_not_continued(folder: Folder) -> None:
     folder.write("settings.toml", write_settings(SETTINGS).encode())
     with pytest.raises(RunError, match="earlier version, which can be read but not"):
+        begin_run(folder, SETTINGS, CONTENTS)
+
+
+def test_a_run_whose_tables_had_other_columns_is_not_continued(folder: Folder) -> None:
+    before = {name: columns[:-1] for name, columns in CONTENTS.tables.items()}
+    begin_run(folder, SETTINGS, replace(CONTENTS, tables=before))
+    with pytest.raises(RunError, match="another version, with other columns in spots"):
         begin_run(folder, SETTINGS, CONTENTS)

@@ -14,7 +14,12 @@ from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.contents import OLD
 from deepspot_scale.runs.manifest import commit_part
 from deepspot_scale.runs.results import RunResults, open_run
-from deepspot_scale.runs.summarise import STATISTICS, summarise_run, with_statistics
+from deepspot_scale.runs.summarise import (
+    COMPARED,
+    STATISTICS,
+    summarise_run,
+    with_statistics,
+)
 from deepspot_scale.settings import make_settings, write_settings
 from deepspot_scale.statistics.condition_tests import compare_conditions
 from deepspot_scale.statistics.polarity_tests import polarity_statistics
@@ -96,7 +101,7 @@ def test_statistics_from_parts_are_those_of_one_whole_table_to_the_last_bit(
         "roses": measure_roses(cells, PLATE_MAP, run.index),
         "field_polarity": summarise_fields(cells, run.index),
     }
-    assert whole.keys() == SUMMARIES.keys()
+    assert whole.keys() | {*COMPARED} == SUMMARIES.keys()
     for name, table in whole.items():
         assert len(table)
         pd.testing.assert_frame_equal(run.summaries[name], table, check_exact=True)
@@ -108,7 +113,7 @@ def test_a_run_of_an_earlier_version_gets_the_statistics_it_lacks(
 ) -> None:
     _write_run(Folder(str(tmp_path)), cell_pool)
     written = {name: (tmp_path / f"{name}.parquet").read_bytes() for name in SUMMARIES}
-    for name in STATISTICS:
+    for name in (*STATISTICS, *COMPARED):
         (tmp_path / f"{name}.parquet").unlink()
     if pooled:  # earlier still: one row for all time points
         wells = pd.read_parquet(tmp_path / "wells.parquet")

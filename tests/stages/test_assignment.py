@@ -30,7 +30,14 @@ SHAPE = (23, 31)
 def spot_table(y, x, **plane):
     n = len(y)
     zero = np.zeros(n)
-    columns = {"y": y, "x": x, "cell": zero, "nucleus": zero, "area": np.ones(n)}
+    columns = {
+        "y": y,
+        "x": x,
+        "cell": zero,
+        "nucleus": zero,
+        "cluster": zero,
+        "area": np.ones(n),
+    }
     columns |= dict.fromkeys(("enhanced", "intensity", "snr"), zero)
     columns |= {"probability": zero, "molecules": zero, "site": zero > 0}
     return identify(pd.DataFrame(columns), PlaneIdentity(**plane), SPOTS)
@@ -184,8 +191,8 @@ def test_unfit_labels_are_named_errors():
         assign(spots, cells=labels, nuclei=labels[:5])
     with pytest.raises(FieldError, match="got ndarray"):
         assign(spots, cells=labels.to_numpy())
-    with pytest.raises(FieldError, match=r"dimensions \(t,\) y, x"):
-        assign(spots, cells=labels.expand_dims("z"))
+    with pytest.raises(FieldError, match=r"dimensions \(t,\) \(z,\) y, x"):
+        assign(spots, cells=labels.expand_dims("c"))
 
 
 def test_spots_far_outside_the_labels_are_an_error_not_clipped():

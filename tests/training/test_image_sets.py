@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,12 @@ from hypothesis.extra.numpy import arrays
 from deepspot_scale.errors import PlateError, RunError, SettingsError
 from deepspot_scale.io.image_files.annotated_images import read_annotated
 from deepspot_scale.simulation import SIMULATORS, simulate_image
-from deepspot_scale.training.image_sets import store_counts, write_simulated_set
+from deepspot_scale.simulation.stacks import StackKind, simulate_stack
+from deepspot_scale.training.image_sets import (
+    store_counts,
+    write_simulated_set,
+    write_simulated_stacks,
+)
 
 SIZE = 48
 
@@ -198,4 +204,47 @@ def test_settings_that_can_not_be_are_refused_before_anything_is_written(
 ):
     with pytest.raises(SettingsError, match=message):
         write_simulated_set(tmp_path / "set", name, **{"images": 1} | options)
+    assert not (tmp_path / "set").exists()
+
+
+STACKS = StackKind((6, 20, 24), spots=7, peak=9.0)
+
+
+def test_stacks_read_as_the_pixels_and_places_that_were_drawn(tmp_path):
+    out = write_simulated_stacks(tmp_path / "set", STACKS, images=3, seed=4)
+    found = read_annotated(out).images
+    assert len(found) == 3
+    for number, image in enumerate(found):
+        truth = simulate_stack(STACKS, (4, number))
+        assert image.is_stack
+        np.testing.assert_array_equal(image.read(), truth.image)
+        np.testing.assert_array_equal(image.points, truth.points)
+        np.testing.assert_array_equal(image.snr, truth.snr)
+        assert image.group == "7"
+    assert len({image.read().tobytes() for image in found}) == 3
+
+
+def test_a_longer_set_of_stacks_begins_with_the_shorter_one(tmp_path):
+    one, two = (
+        write_simulated_stacks(tmp_path / str(n), STACKS, images=n) for n in (1, 2)
+    )
+    first = (folder / "images/000000.tif" for folder in (one, two))
+    assert len({path.read_bytes() for path in first}) == 1
+    about = json.loads((two / "set.json").read_text())
+    assert StackKind(tuple(about["shape"]), about["spots"], about["peak"]) == STACKS
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": (2, 20, 20)}, "planes of 3"),
+        ({"shape": (4, 20, 15)}, "size of 16"),
+        ({"spots": -1}, "spots of 0"),
+        ({"peak": 0.0}, "SNR above 0"),
+        ({"sigma": (0.0, 1, 1)}, "sigmas above 0"),
+    ],
+)
+def test_stacks_that_cannot_be_drawn_are_refused(tmp_path, change, message):
+    with pytest.raises(SettingsError, match=message):
+        write_simulated_stacks(tmp_path / "set", replace(STACKS, **change), images=1)
     assert not (tmp_path / "set").exists()

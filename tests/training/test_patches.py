@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspot_scale.kernels.normalisation import Scale
+from deepspot_scale.training.augmentation import TURNED, Augmentation
 from deepspot_scale.training.patches import (
     STAMP,
     BatchShare,
@@ -26,7 +27,7 @@ from deepspot_scale.training.patches import (
 )
 from deepspot_scale.training.scenes import Scene, Simulated
 
-PLAIN = PatchSettings(16, gain=0, offset=0)
+PLAIN = PatchSettings(16, how=TURNED)
 SHARES = (
     BatchShare(Simulated("var", (3, 9), 32), 2, PatchSettings(16)),
     BatchShare(Simulated("broad", size=32), 5, PatchSettings(16)),
@@ -100,7 +101,7 @@ def test_patches_come_in_all_eight_positions():
 
 
 def test_gain_offset_and_noise_stay_within_their_bounds():
-    cut = PatchSettings(16, gain=0.3, offset=0.1, noise=0.05)
+    cut = PatchSettings(16, how=Augmentation(gain=0.3, offset=0.1, noise=0.05))
     gains, offsets, noises = [], [], []
     truth = Fixed((16, 16))
     scaled = np.sort((truth.image / truth.image.max() * 5).ravel())
@@ -122,8 +123,8 @@ def test_gain_offset_and_noise_stay_within_their_bounds():
 def test_the_target_does_not_depend_on_gain_offset_and_noise():
     source = Fixed(points=[(5, 5), (12, 30)])
     for target in (black_target, image_target):
-        plain = PatchSettings(16, target, gain=0, offset=0)
-        loud = replace(plain, gain=0.5, offset=0.1)
+        plain = PatchSettings(16, target, TURNED)
+        loud = replace(plain, how=Augmentation(gain=0.5, offset=0.1, noise=0))
         (_, a), (_, b) = (
             next(cut_patches(BatchShare(source, 1, cut), np.random.default_rng(3), 1))
             for cut in (plain, loud)

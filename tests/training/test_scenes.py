@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from deepspot_scale.errors import FieldError, PlateError, SettingsError
 from deepspot_scale.io.image_files.annotated_images import read_annotated
 from deepspot_scale.kernels.normalisation import quantile_scale
+from deepspot_scale.simulation.stacks import StackKind
+from deepspot_scale.training.image_sets import write_simulated_stacks
 from deepspot_scale.training.patches import stamp_target
 from deepspot_scale.training.recipe import make_recipe
 from deepspot_scale.training.scenes import (
@@ -171,3 +173,10 @@ def test_a_mirrored_image_has_its_spots_where_their_light_is(shape, edge, seed):
         assert larger[place] == image[source]
         assert (place in found) == (source in marked)
     assert stamp_target(all_points, larger.shape).any()
+
+
+def test_stacks_are_no_images_to_learn_from(tmp_path):
+    kind = StackKind((4, 32, 32), spots=3)
+    folder = write_simulated_stacks(tmp_path / "stacks", kind, images=2)
+    with pytest.raises(SettingsError, match=r"is a stack, since spots\.csv has z"):
+        open_sources(recipe_of(folder))

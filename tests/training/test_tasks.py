@@ -11,6 +11,7 @@ from deepspot_scale.errors import SettingsError, WeightsError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks.families import FAMILIES, Family
 from deepspot_scale.networks.weights import find_weights
+from deepspot_scale.training.augmentation import TURNED
 from deepspot_scale.training.log import read_log
 from deepspot_scale.training.optimiser import compile_network
 from deepspot_scale.training.patches import BatchShare, PatchSettings, cut_patches
@@ -137,7 +138,7 @@ def test_points_stay_where_they_are_in_a_cut_and_turned_image(shape):
         return patch.image
 
     places = Places(shape)
-    cut = PatchSettings(18, target, gain=0, offset=0)
+    cut = PatchSettings(18, target, TURNED)
     share, rng = BatchShare(places, 1, cut), np.random.default_rng(1)
     for patch, wanted in cut_patches(share, rng, 30):
         np.testing.assert_array_equal(patch, wanted)
@@ -146,7 +147,7 @@ def test_points_stay_where_they_are_in_a_cut_and_turned_image(shape):
 
 def test_the_target_may_be_finer_than_the_image(finer):
     source = Places((24, 30))
-    cut = PatchSettings(18, finer_target, gain=0, offset=0)
+    cut = PatchSettings(18, finer_target, TURNED)
     rng = np.random.default_rng(0)
     for patch, target in cut_patches(BatchShare(source, 1, cut), rng, 9):
         assert (patch.shape, target.shape) == ((18, 18, 2), (36, 36, 1))

@@ -1,17 +1,16 @@
 """Images with known spots: a folder of image files and a table of points.
 
-    FOLDER/spots.csv            y, x and any of image, dataset, snr, sigma, group
+    FOLDER/spots.csv            y, x and any of z, image, dataset, snr, sigma, group
     FOLDER/<image>              or FOLDER/images/<image>
     FOLDER/<dataset>/<image>    or FOLDER/<dataset>/original/<image>
 
-The folder comes in; a name, a path and points for each image go out. Pixels are read
-on request. Nothing here knows who found the points, or what they are used for.
+The folder comes in; a name, a path and points for each image go out: places in the
+plane, or in the stack where the table has z. Pixels are read on request. Nothing here
+knows who found the points, or what they are used for.
 """
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +22,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError, PlateError
+from deepspot_scale.io.image_files.annotated_table import SPOTS_FILE, read_points
 from deepspot_scale.io.image_files.tiff_png import is_image_file, open_file
 from deepspot_scale.io.stores import field_errors
-from deepspot_scale.tables import read_word
 
-SPOTS_FILE = "spots.csv"
 IMAGES_FOLDER = "images"
 Real = NDArray[np.float64]
 
 _ORIGINALS = "original"
 _PNG_COLOUR_BYTE = 25
 """Position of the colour type in a PNG file; 0 is grey."""
+_WHOLE = slice(None), slice(None)
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ class AnnotatedImage:
     """Unique in the set, such as ``dataset1/im3.png``."""
     path: Path
     points: Real
-    """(n, 2), true spots (y, x) in pixels; the first pixel's centre is (0, 0)."""
+    """(n, 2), true spots (y, x) in pixels; the first pixel's centre is (0, 0). (n, 3)
+    for a stack: z before them, in planes; the first plane is 0."""
     snr: Real | None
     """(n,), NaN: unknown; None: the table has no such column."""
     sigma: Real | None
@@ -52,16 +52,27 @@ class AnnotatedImage:
     group: str
     """Part of the set to which the image belongs; may be empty."""
 
+    @property
+    def is_stack(self) -> bool:
+        """Whether its spots have a depth, so that it must be a z-stack."""
+        return self.points.shape[-1:] == (3,)
+
+    @property
+    def z_step_um(self) -> float | None:
+        """Distance of a stack's planes in micrometres; None: the file has none."""
+        return _find_z_step(self.path) if self.is_stack else None
+
     def read(self) -> NDArray[Any]:
-        """Read the pixels (y, x), of the file's dtype.
+        """Read the pixels (y, x), those of a stack (z, y, x), of the file's dtype.
 
         A colour PNG with equal channels is read as grey; transparency is ignored.
-        Raises FieldError if the file is damaged or coloured, has several planes, or a
-        point lies outside the image.
+        Raises FieldError if the file is damaged or coloured, has several planes though
+        the points have no z, or one plane though they have, or a point lies outside
+        the image.
         """
-        plane = _read_plane(self.path)
-        _check_inside(self, plane.shape)
-        return plane
+        pixels = _read_stack(self.path) if self.is_stack else _read_plane(self.path)
+        _check_inside(self.path, self.points, pixels.shape)
+        return pixels
 
 
 @dataclass(frozen=True)
@@ -83,9 +94,11 @@ def read_annotated(folder: Path) -> AnnotatedSet:
         Contains ``spots.csv`` with one row per spot: ``y`` and ``x`` in pixels;
         ``image``, a file below the folder, below ``images``, or, if ``dataset`` is
         given, below that folder or its ``original`` (without ``image``: the folder's
-        only image); ``snr`` and ``sigma``, which may be blank; ``group``, equal for all
-        spots of an image. Other columns are ignored. Image files without rows, in
-        ``images`` if it exists, else in the folder itself, are images without spots.
+        only image); ``z`` in planes, the first being 0, if images are stacks (blank
+        in all rows of an image: this one is flat); ``snr`` and ``sigma``, which may be
+        blank; ``group``, equal for all spots of an image. Other columns are ignored.
+        Image files without rows, in ``images`` if it exists, else in the folder itself,
+        are images without spots, and stacks if the table has ``z``.
 
     Raises
     ------
@@ -97,7 +110,7 @@ def read_annotated(folder: Path) -> AnnotatedSet:
     if not folder.is_dir():
         raise PlateError(f"{folder}: expected a folder of images with {SPOTS_FILE}")
     source = folder / SPOTS_FILE
-    table, files = _read_table(source), _list_images(folder)
+    table, files = read_points(source), _list_images(folder)
     if "image" not in table:
         if len(files) != 1:
             raise PlateError(
@@ -115,82 +128,6 @@ def read_annotated(folder: Path) -> AnnotatedSet:
     _check_images(images, folder)
     images.sort(key=lambda image: image.name)
     return AnnotatedSet(folder.resolve().name, tuple(images))
-
-
-# -- the table -------------------------------------------------------------------------
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    """Return the rows, indexed by line number, with points and sizes as numbers."""
-    if not path.is_file():
-        raise PlateError(
-            f"{path.parent} has no {SPOTS_FILE}: expected a table of true spots with "
-            "the columns y, x and image. If a program writes the set, it has not "
-            "finished yet."
-        )
-    table = _read_texts(path)
-    _check_columns(table, path)
-    for name in {"y", "x", "snr", "sigma"} & set(table):
-        table[name] = _read_numbers(table[name], path, blank=name in {"snr", "sigma"})
-    if "image" in table and (table["image"] == "").any():
-        line = table.index[table["image"] == ""][0]
-        raise PlateError(f"{path}, line {line}: expected an image's name, found none")
-    return table.assign(dataset=table.get("dataset", ""), group=table.get("group", ""))
-
-
-def _read_texts(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(
-            path,
-            dtype=str,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            skip_blank_lines=False,
-        )
-    except (ValueError, OSError) as error:
-        raise PlateError(f"{path} is no CSV table in UTF-8: {error}") from error
-    if not isinstance(table.index, pd.RangeIndex):
-        raise PlateError(f"{path}: its rows have more values than it has columns")
-    table.index += 2  # the header is line 1
-    table.columns = [str(name).strip().lower() for name in table.columns]
-    table = table.apply(lambda column: column.str.strip().map(read_word))
-    kept: pd.DataFrame = table[(table != "").any(axis=1)].copy()
-    return kept
-
-
-def _check_columns(table: pd.DataFrame, path: Path) -> None:
-    columns = [str(name) for name in table.columns]
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise PlateError(f"{path} has the column {twice[0]!r} twice. Remove one.")
-    for name in ("y", "x", *(["image"] if "dataset" in columns else [])):
-        if name not in columns:
-            near = difflib.get_close_matches(name, columns, 1, 0.1)
-            hint = f"Is it {near[0]!r}? Then rename that." if near else "Add it."
-            raise PlateError(
-                f"{path} has no column {name!r}; its columns are "
-                f"{', '.join(columns)}. {hint}"
-            )
-
-
-def _read_numbers(texts: pd.Series[str], path: Path, *, blank: bool) -> list[float]:
-    """Return finite numbers; NaN for blank ones if these are allowed."""
-    values = [_read_number(text) for text in texts]
-    unknown = {"", "nan"} if blank else set[str]()
-    for line, text, value in zip(texts.index, texts, values, strict=True):
-        if not (math.isfinite(value) or text.lower() in unknown):
-            raise PlateError(
-                f"{path}, line {line}: expected a number for {texts.name}, found "
-                f"{text!r}. Correct or remove the row."
-            )
-    return values
-
-
-def _read_number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 # -- the images ------------------------------------------------------------------------
@@ -212,6 +149,13 @@ def _annotate(
         raise PlateError(
             f"{folder / SPOTS_FILE} gives {name} the groups {', '.join(groups)}; "
             "expected one group for each image"
+        )
+    depth = rows.get("z", pd.Series(np.nan, rows.index))
+    if depth.isna().any() and depth.notna().any():
+        line = rows.index[depth.isna()][0]
+        raise PlateError(
+            f"{folder / SPOTS_FILE}, line {line}: expected a number for z, as in other "
+            f"rows of {name}, found none. Give z of all its spots, or of none."
         )
     path = _find_image(folder, dataset, image)
     return _describe(name.as_posix(), path, rows, groups[0])
@@ -242,7 +186,8 @@ def _find_image(folder: Path, dataset: str, image: str) -> Path:
 
 
 def _describe(name: str, path: Path, rows: pd.DataFrame, group: str) -> AnnotatedImage:
-    points = rows[["y", "x"]].to_numpy(np.float64)
+    deep = "z" in rows and rows["z"].notna().all()
+    points = rows[[*"zyx"] if deep else [*"yx"]].to_numpy(np.float64)
     snr, sigma = (
         rows[column].to_numpy(np.float64) if column in rows else None
         for column in ("snr", "sigma")
@@ -276,17 +221,53 @@ def _check_images(images: Iterable[AnnotatedImage], folder: Path) -> None:
 
 
 def _read_plane(path: Path) -> NDArray[Any]:
+    """Read the only plane (y, x) of a file.
+
+    Raises FieldError if it has several, or is damaged or coloured.
+    """
     if path.suffix.lower() == ".png" and _has_colours(path):
         return _read_equal_colours(path)
     image = open_file(str(path))
-    sizes = [f"{axis} {image.size(axis)}" for axis in image.axes[:-2]]
     if any(image.size(axis) > 1 for axis in image.axes[:-2]):
         raise FieldError(
-            f"{path} has more than one plane ({', '.join(sizes)}), but its true spots "
+            f"{path} has more than one plane ({_sizes(image)}), but its true spots "
             "are given by y and x alone. Save the plane where they were found, or the "
-            "projection, as a separate image."
+            "projection, as a separate image; or add the column z (planes, from 0)."
         )
-    return image.plane({}, 0, (slice(None), slice(None)))
+    return image.plane({}, 0, _WHOLE)
+
+
+def _read_stack(path: Path) -> NDArray[Any]:
+    """Read the only stack (z, y, x) of a file.
+
+    Raises FieldError if it has one plane, channels or time points, or is damaged.
+    """
+    one_plane = path.suffix.lower() == ".png"
+    if not one_plane:
+        image = open_file(str(path))
+        several = [axis for axis in image.axes[:-2] if image.size(axis) > 1]
+        if several == ["z"]:
+            planes = range(image.size("z"))
+            return np.stack([image.plane({}, z, _WHOLE) for z in planes])
+        if several:
+            raise FieldError(
+                f"{path} has more than one axis beside y and x ({_sizes(image)}), but "
+                "its true spots are given by z, y and x alone. Save the channel or "
+                "time point where they were found as a separate stack."
+            )
+    raise FieldError(
+        f"{path} has one plane, but its true spots are given by z, y and x. Save the "
+        "whole stack, or remove the column z."
+    )
+
+
+def _find_z_step(path: Path) -> float | None:
+    """Return the distance of a stack's planes in micrometres; None: not known."""
+    return open_file(str(path)).spacing_um.get("z")
+
+
+def _sizes(image: Any) -> str:
+    return ", ".join(f"{axis} {image.size(axis)}" for axis in image.axes[:-2])
 
 
 def _has_colours(path: Path) -> bool:
@@ -312,15 +293,22 @@ def _read_equal_colours(path: Path) -> NDArray[Any]:
     return np.ascontiguousarray(grey)
 
 
-def _check_inside(image: AnnotatedImage, shape: tuple[int, ...]) -> None:
+def _check_inside(
+    path: Path, points: NDArray[np.float64], shape: tuple[int, ...]
+) -> None:
     """Raise FieldError for points outside: pixel i covers i - 0.5 to i + 0.5."""
     low, high = -0.5, np.array(shape) - 0.5
-    inside = (image.points >= low) & (image.points < high)
-    outside = image.points[~inside.all(axis=1)]
-    if len(outside):
-        y, x = outside[0]
-        raise FieldError(
-            f"{image.path}: {len(outside)} of {len(image.points)} points lie outside "
-            f"its {shape[0]} rows and {shape[1]} columns, the first at y {y:g}, x "
-            f"{x:g}. Points are pixels of this image, y down and x to the right."
-        )
+    inside = (points >= low) & (points < high)
+    outside = points[~inside.all(axis=1)]
+    if len(outside) == 0:
+        return
+    names = ("planes", "rows", "columns")[-len(shape) :]
+    sizes = [f"{size} {name}" for size, name in zip(shape, names, strict=True)]
+    first = zip("zyx"[-len(shape) :], outside[0], strict=True)
+    z = "z counts planes from 0, " if len(shape) == 3 else ""
+    raise FieldError(
+        f"{path}: {len(outside)} of {len(points)} points lie outside its "
+        f"{', '.join(sizes[:-1])} and {sizes[-1]}, the first at "
+        f"{', '.join(f'{axis} {value:g}' for axis, value in first)}. Points are pixels "
+        f"of this image, {z}y down and x to the right."
+    )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from deepspot_scale.errors import FieldError, PlateError
+from deepspot_scale.io.image_files.nd2_frames import read_nd2
 from deepspot_scale.io.stored_image import StoredImage, colour_error
 from deepspot_scale.io.stores import field_errors
 from deepspot_scale.io.trust import check_file
@@ -87,7 +88,11 @@ def open_bioio(source: str) -> StoredImage:
 
 
 def _read(source: str, selection: tuple[slice, ...]) -> Any:
-    """Read slices along t, c, z, y, x of one scene through bioio."""
+    """Read slices along t, c, z, y, x of one scene through bioio, of ND2 directly."""
+    path, scene = split_scene(source)
+    if path.lower().endswith(".nd2"):
+        check_file(path)
+        return read_nd2(path, scene or 0, selection)
     pixels = _open(source).get_image_dask_data("TCZYX")[selection]
     return pixels.compute(scheduler="synchronous")
 

@@ -29,10 +29,12 @@ from deepspot_scale.io.image_files.ome_sets import (
     find_own_planes,
     read_ome,
 )
+from deepspot_scale.io.image_files.open_files import lend
 from deepspot_scale.io.image_files.segments import check_expansion
 from deepspot_scale.io.image_files.tiff_pages import (
     check_end,
     check_whole,
+    find_series,
     is_stack,
     native_dtype,
     open_page,
@@ -70,6 +72,8 @@ class OpenImage:
     """The image in an ND2, CZI or LIF file."""
     plane: int | None = None
     """Number of the plane in its stack as the microscope wrote it, 0: a projection."""
+    _appended: bool = False
+    """Whether the planes are separate images, see `tiff_pages.is_stack`."""
 
     def read(self, index: Mapping[str, int], window: Window = _WHOLE) -> Plane:
         """Read one plane, or a window of slices (y, x) of it, in native byte order.
@@ -88,13 +92,9 @@ class OpenImage:
             if self._pages:
                 plane = read_page(self._file, self._pages[number], window)
             else:
-                plane = read_tiff_plane(
-                    self._file,
-                    number,
-                    self.header.shape[-2:],
-                    self.header.dtype,
-                    window,
-                )
+                shape, dtype = self.header.shape[-2:], self.header.dtype
+                series, number = find_series(self._file, number, self._appended)
+                plane = read_tiff_plane(series, number, shape, dtype, window)
             return np.ascontiguousarray(plane, dtype=self.header.dtype)
 
     def read_block(self, selection: Sequence[slice] | None = None) -> NDArray[Any]:
@@ -134,8 +134,13 @@ def open_image(path: Path, *, pages: Pages = "z") -> Iterator[OpenImage]:
 
 
 def _read_file(path: Path, pages: Pages, selection: Sequence[slice]) -> NDArray[Any]:
-    """Read slices of an image; opens the file, since it may be another process."""
-    with open_image(path, pages=pages) as image:
+    """Read slices of an image; opens the file, since it may be another process.
+
+    Files of many planes stay open for the next read.
+    """
+    opener = partial(open_image, path, pages=pages)
+    many = len(selection) > 2
+    with lend(str(path), pages, opener) if many else opener() as image:
         return image.read_block(selection)
 
 
@@ -188,7 +193,8 @@ def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
     check_whole(file)
     series = file.series[0]
     letters, shape = series.axes, series.shape
-    if is_stack(file):
+    appended = is_stack(file)
+    if appended:
         letters, shape = f"I{letters}", (len(file.series), *shape)
     elif any(other.shape[-2:] == shape[-2:] for other in file.series[1:]):
         raise FieldError(
@@ -221,7 +227,7 @@ def _open_tiff(file: tifffile.TiffFile, path: Path, pages: Pages) -> OpenImage:
         spacing_um=tags.spacing_um,
     )
     order = "".join(axis for axis in stored[:-2] if sizes[axis] > 1)
-    return OpenImage(header, file, order, plane=tags.plane)
+    return OpenImage(header, file, order, plane=tags.plane, _appended=appended)
 
 
 def _open_own(file: tifffile.TiffFile, path: Path, own: OwnPlanes) -> OpenImage:

@@ -21,6 +21,8 @@ from deepspot_scale.io.image_files.segments import check_segments
 from deepspot_scale.io.stored_image import Window
 
 _DESCRIPTION = 270
+_WHOLE_BYTES = 2**22
+"""Pages up to this size are unpacked whole, also for a window of them."""
 
 
 def open_page(file: tifffile.TiffFile, number: int) -> tifffile.TiffPage:
@@ -35,8 +37,7 @@ def read_page(file: tifffile.TiffFile, number: int, window: Window) -> NDArray[A
     """Read a window of one page."""
     page = open_page(file, number)
     _check_pieces(page, number)
-    with page.aszarr() as store:
-        return np.asarray(zarr.open_array(store, mode="r")[window])
+    return _read_window(page, window)
 
 
 def is_stack(file: tifffile.TiffFile) -> bool:
@@ -93,25 +94,34 @@ def _read_directory(file: tifffile.TiffFile, offset: int) -> tuple[set[int], int
     return codes, following
 
 
+def find_series(
+    file: tifffile.TiffFile, number: int, appended: bool
+) -> tuple[tifffile.TiffPageSeries, int]:
+    """Return the series of a plane, and the plane's number in it.
+
+    `appended`: the planes are separate images, see `is_stack`.
+    """
+    return (file.series[number], 0) if appended else (file.series[0], number)
+
+
 def read_tiff_plane(
-    file: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
     number: int,
     shape_yx: tuple[int, ...],
     dtype: np.dtype[Any],
     window: Window,
 ) -> NDArray[Any]:
-    """Read a window of one plane of the file's image, given its number as stored.
+    """Read a window of one plane of a series, given its number as stored.
 
     A plane of another dtype than the file's is not yet converted.
     """
-    series = file.series[0]
-    if is_stack(file):
-        series, number = file.series[number], 0
     if series.dataoffset is not None and series.dtype == dtype:
         n_bytes = math.prod(shape_yx) * dtype.itemsize
         begin = series.dataoffset + number * n_bytes
-        return _read_rows(file, begin, shape_yx, dtype, window)
-    _check_page(series, number)
+        return _read_rows(series.keyframe.parent, begin, shape_yx, dtype, window)
+    page = _checked_page(series, number)
+    if page.shape == tuple(shape_yx) and page.nbytes <= _WHOLE_BYTES:
+        return _read_window(page, window)
     with series.aszarr(level=0) as store:
         planes = zarr.open_array(store, mode="r")
         where = np.unravel_index(number, planes.shape[:-2])
@@ -135,13 +145,26 @@ def _read_rows(
     return np.reshape(rows, (n_rows, width))[::step, window[1]]
 
 
-def _check_page(series: tifffile.TiffPageSeries, number: int) -> None:
-    """Raise ValueError if pixels of a plane are missing: zarr would read them as 0."""
+def _read_window(
+    page: tifffile.TiffPage | tifffile.TiffFrame, window: Window
+) -> NDArray[Any]:
+    """Read a window of a page; of a small one, all pieces: zarr takes longer."""
+    if page.nbytes <= _WHOLE_BYTES:
+        return np.asarray(page.asarray(maxworkers=1)[window])
+    with page.aszarr() as store:
+        return np.asarray(zarr.open_array(store, mode="r")[window])
+
+
+def _checked_page(
+    series: tifffile.TiffPageSeries, number: int
+) -> tifffile.TiffPage | tifffile.TiffFrame:
+    """Return a plane's page; ValueError if pixels are missing: they would read as 0."""
     # One page may hold several planes.
     page = series[number * len(series) // math.prod(series.shape[:-2])]
     if page is None:
         raise ValueError(f"plane {number} is missing")
     _check_pieces(page, number)
+    return page
 
 
 def _check_pieces(page: tifffile.TiffPage | tifffile.TiffFrame, number: int) -> None:

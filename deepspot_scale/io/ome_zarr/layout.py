@@ -149,10 +149,11 @@ def label_listing(
     """Return the metadata of labels, scaled and placed so that they cover the image."""
     scale = dict(zip(listing.axes, listing.levels[0].scale or (), strict=False))
     units = dict(zip(listing.axes, listing.units_um, strict=True))
-    for axis, n_image, n_labels in zip(
-        "yx", image.shape[-2:], layout.shape[-2:], strict=True
-    ):
-        scale[axis] = scale.get(axis, 1.0) * n_image / n_labels
+    n_image = dict(zip(listing.axes, image.shape, strict=True))
+    for axis, n_labels in zip(layout.axes, layout.shape, strict=True):
+        # Labels of one plane hold for all of them, wherever they are said to be.
+        if axis in "yx" or (axis == "z" and min(n_labels, n_image.get("z", 1)) > 1):
+            scale[axis] = scale.get(axis, 1.0) * n_image[axis] / n_labels
     begin = listing.levels[0].translation
     at = None if begin is None else dict(zip(listing.axes, begin, strict=True))
     return listing_of(layout).with_scale(scale, units, at)

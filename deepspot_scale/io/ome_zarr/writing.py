@@ -139,7 +139,8 @@ def write_labels(
         Name such as ``cells`` or ``nuclei``.
     labels
         Integers, 0 for background; they cover the image along y and x, at the same
-        or another resolution.
+        or another resolution, and so along z, with a whole number of planes for each
+        of the others; or they have one plane for all.
     axes
         Axes of `labels`, without c.
 
@@ -170,23 +171,45 @@ def write_labels(
             f"{image.shape[-2:]} at one resolution along y and x; write labels of the "
             "whole image"
         )
+    _check_planes(image_listing, image.shape, labels.shape, axes)
     layout = label_layout(image_listing, image, labels, axes)
     listing = label_listing(image_listing, image, layout)
     group = join(image_group, "labels", name)
     block = metadata_blocks.multiscales_block(listing, name, version)
     block |= metadata_blocks.label_block(version)
+    # A killed write leaves labels that are not listed, also where there were others.
+    _list_labels(image_group, name, version, listed=False)
     pyramid.create_arrays(group, layout, block, version)
     pyramid.open_array(join(group, "0"))[...] = labels
     pyramid.fill_levels(group, listing, pyramid.halve_by_nearest)
-    _list_labels(image_group, name, version)
+    _list_labels(image_group, name, version, listed=True)
 
 
-def _list_labels(image_group: str, name: str, version: Version) -> None:
+def _check_planes(
+    listing: ImageListing, image: tuple[int, ...], labels: tuple[int, ...], axes: str
+) -> None:
+    """Raise SettingsError unless the planes of labels can cover those of the image."""
+    n_image = dict(zip(listing.axes, image, strict=True)).get("z", 1)
+    n_labels = dict(zip(axes, labels, strict=True)).get("z", 1)
+    few, many = sorted((n_image, n_labels))
+    if few > 1 and many % few:
+        raise SettingsError(
+            f"labels of {n_labels} planes cannot cover an image of {n_image} at one "
+            "resolution along z; write labels of the whole stack, or of one plane"
+        )
+
+
+def _list_labels(
+    image_group: str, name: str, version: Version, *, listed: bool
+) -> None:
+    """Add a name to the list of an image's labels, or take it off."""
     path, zarr_format = join(image_group, "labels"), metadata.zarr_format(version)
     group = zarr.open_group(path, mode="a", zarr_format=zarr_format)
     names = metadata.parse_label_names(group, image_group)
-    if name not in names:
-        block = metadata.read_block(group) | {"labels": [*names, name]}
+    if (name in names) != listed:
+        others = [other for other in names if other != name]
+        now = [*others, name] if listed else others
+        block = metadata.read_block(group) | {"labels": now}
         group.attrs.update(metadata.wrap_block(block, version))
 
 

@@ -110,13 +110,40 @@ def _pooling(ops: Any, layer: Any, x: Node) -> Node:
     return pooled.output(0)  # the other output holds the place of each maximum
 
 
+def _repeated(ops: Any, layer: Any, x: Node) -> Node:
+    """Translate nearest up-sampling: channels repeated, then moved into a square.
+
+    OpenVINO's interpolation would ask how a pixel is rounded; this cannot.
+    """
+    edge, _ = layer.size
+    copies = ops.concat([x] * edge**2, 1)
+    return ops.depth_to_space(copies, "blocks_first", edge)
+
+
+def _rectified(ops: Any, layer: Any, x: Node) -> Node:
+    """Translate a rectifier, which may have a ceiling, but neither slope nor step."""
+    if layer.negative_slope or layer.threshold:
+        raise WeightsError(
+            f"there is no translation for OpenVINO of {layer.name}, a rectifier with "
+            "a slope below 0 or a threshold; LeakyReLU has one"
+        )
+    return ops.relu(x) if layer.max_value is None else ops.clamp(x, 0, layer.max_value)
+
+
+def _leaky(ops: Any, layer: Any, x: Node) -> Node:
+    return ops.prelu(x, ops.constant(np.float32(layer.negative_slope)))
+
+
 LAYERS: dict[str, Callable[..., Node]] = {
     "Conv2D": _convolution,
     "Conv2DTranspose": _transposed,
     "Cropping2D": lambda ops, layer, x: x,  # done by `_transposed`
     "BatchNormalization": _normalisation,
-    "ReLU": lambda ops, layer, x: ops.relu(x),
+    "ReLU": _rectified,
+    "LeakyReLU": _leaky,
+    "Softmax": lambda ops, layer, x: ops.softmax(x, 1),  # over the channels
     "MaxPooling2D": _pooling,
+    "UpSampling2D": _repeated,
     "Concatenate": lambda ops, layer, *parts: ops.concat(list(parts), 1),
     "Add": lambda ops, layer, one, other: ops.add(one, other),
     "SpatialDropout2D": lambda ops, layer, x: x,  # in training only

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 from pydantic import Field
 
-from deepspot_scale.blockwise.answers import AVERAGED, ENHANCED, IMAGE
+from deepspot_scale.blockwise.answers import AVERAGED, ENHANCED
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
@@ -133,6 +133,7 @@ def detector_work(detector: Detector, layer: str, axes: str = "yx") -> Work:
     large = "peaks dropped because their object is too large"
     faint = "spots left out: far too faint for their field, doubtful, or cut off"
     crowded = "clear spots below the threshold; kept if more than those above"
+    further = detector.gives() if isinstance(detector, VolumeDetector) else ()
     return Work(
         (*detector.steps(layer), count),
         (
@@ -140,6 +141,7 @@ def detector_work(detector: Detector, layer: str, axes: str = "yx") -> Work:
             Count("n_dropped", large, LEFT_OUT, _n_dropped),
             Count("n_faint", faint, LEFT_OUT, _n_faint),
             Count("n_crowded", crowded, LEFT_OUT, _n_crowded),
+            *further,
         ),
         axes=axes,
     )
@@ -167,6 +169,14 @@ class DetectOptions(StageOptions):
         description="Spots below this share of the field's typical intensity are left "
         "out; 0: none is.",
         json_schema_extra={"formerly": "faint"},
+    )
+    decompose: bool = Field(
+        default=True,
+        description="In a volume, take dense regions apart into single molecules.",
+    )
+    fit: bool = Field(
+        default=False,
+        description="In a volume, fit a Gaussian to each spot: width, height (fits).",
     )
 
 
@@ -196,7 +206,7 @@ def plan_detect(options: DetectOptions, context: RunContext) -> Work:
             f"{'with' if enhanced else 'without'} enhancement; use one of "
             f"{', '.join(fit)}"
         )
-    return detector_work(detector, ENHANCED.name if enhanced else IMAGE)
+    return detector_work(detector, ENHANCED.name if enhanced else context.image)
 
 
 def _plan_volume(options: DetectOptions, context: RunContext) -> Work:
@@ -215,7 +225,9 @@ def _plan_volume(options: DetectOptions, context: RunContext) -> Work:
             "in a volume no spot is left out for its intensity; leave "
             "min_relative_intensity out"
         )
-    detector = VolumeDetector().adjusted(options.floor)
+    detector = VolumeDetector().adjusted(
+        options.floor, decompose=options.decompose, fit=options.fit
+    )
     detector = detector.binned(binning_for(context.spot_sigma))
     return detector_work(detector, ENHANCED.name, "zyx")
 

@@ -5,7 +5,8 @@ cell, which needs them. All are sums of whole numbers by label, so a cell that c
 blocks gives the same numbers as in one. Positions of spots count in 1/256 pixel from a
 whole pixel near the cell's centroid, distances in 1/64 pixel. Where pixels are not
 square, angles and distances are those of the specimen, see `kernels.pixel_shape`.
-Nothing here knows tables or what is made of the sums.
+The pixels of cells in volumes are voxels, which `cell_volumes` sums. Nothing here knows
+tables or what is made of the sums.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.contract import BlockContext
 from deepspot_scale.blockwise.geometry import Box
-from deepspot_scale.errors import FieldError
 from deepspot_scale.kernels.dispersion import Moments
 from deepspot_scale.kernels.distances import PARTS
 from deepspot_scale.kernels.pixel_shape import PixelShape
@@ -36,8 +36,13 @@ Floats = NDArray[np.float64]
 OUTLINE: Final = (
     *("area", "y", "x", "y_square", "x_square"),
     *("nucleus_area", "nucleus_y", "nucleus_x", "border"),
+    *("z", "nucleus_z", "ends"),
+    *("faces_z", "faces_y", "faces_x"),
+    *("contact_z", "contact_y", "contact_x"),
 )
-"""Columns of the first round's sums."""
+"""Columns of the first round's sums. The last three lines are of volumes, 0 of flat
+cells: depths, voxels in the first or last plane, and faces across each axis, of which
+contact are those with other cells."""
 PLACES: Final = (
     *("n_spots", "n_spots_nucleus", "n_spots_cytoplasm"),
     *("spot_y", "spot_x", "spot_y_square", "spot_x_square"),
@@ -72,6 +77,13 @@ class Cells(NamedTuple):
     has_nuclei: bool
     """Whether nuclei were given."""
     pixel: PixelShape = PixelShape()
+    height: float | None = None
+    """As `answers.LABEL_HEIGHT`; None: the cells are flat."""
+
+    @property
+    def has_distances(self) -> bool:
+        """Whether distances within the cells are known."""
+        return self.height is None or bool(np.isfinite(self.height))
 
     def outline(self, name: str) -> Integers:
         """Return one column of `OUTLINE`."""
@@ -160,42 +172,48 @@ def counts_pixels(core: Box) -> bool:
 
 
 def read_flat(here: BlockContext, name: str, box: Box) -> NDArray[Any]:
-    """Return the (y, x) labels of a box, which in a stack are those of all planes.
-
-    Raises FieldError if planes have different labels.
-    """
+    """Return the (y, x) labels of a box, which in a stack are those of all planes."""
     labels = here.read(name, box)
-    if labels.ndim == 2:
-        return labels
-    flat: NDArray[Any] = labels[0]
-    one_plane = labels.strides[0] == 0
-    if not one_plane and any(not np.array_equal(other, flat) for other in labels[1:]):
-        raise FieldError(
-            f"the labels {name} differ from plane to plane, and polarity in a volume "
-            "is measured in flat cells; give labels of one plane, or leave polarity "
-            "out (--no-polarity)"
-        )
-    return flat
+    return labels if labels.ndim == 2 else labels[0]
 
 
 def sum_outlines(here: BlockContext) -> CellShapes:
-    """Return the sums `OUTLINE` of the cells in the block's core."""
+    """Return the sums `OUTLINE` of the flat cells in the block's core."""
     has_nuclei = here.read.has("nuclei")
     if not here.read.has("cells") or not counts_pixels(here.block.core):
         return CellShapes(no_labels(len(OUTLINE)), has_nuclei)
-    core, shape = flat_box(here.block.core), here.shape[-2:]
     cells = read_flat(here, "cells", here.block.core)
+    nuclei = read_flat(here, "nuclei", here.block.core) if has_nuclei else None
+    core, shape = flat_box(here.block.core), here.shape[-2:]
+    return CellShapes(sum_plane(cells, nuclei, core, shape), has_nuclei)
+
+
+def sum_plane(
+    cells: NDArray[Any],
+    nuclei: NDArray[Any] | None,
+    core: Box,
+    shape: tuple[int, ...],
+) -> LabelSums:
+    """Return the sums `OUTLINE` of one plane (y, x) of labels.
+
+    Parameters
+    ----------
+    cells, nuclei
+        Labels in `core`.
+    core
+        Where they are.
+    shape
+        Pixels (y, x) of the field.
+    """
     runs = find_runs(cells)
     sums = np.zeros((runs.labels.size, len(OUTLINE)), np.int64)
     sums[:, :5] = runs.sums(_moments_of_runs(runs, core))
     sums[:, 8] = runs.sums([_on_border(runs, core, shape)])[:, 0]
-    if has_nuclei:
-        nuclei = find_runs(
-            np.where(read_flat(here, "nuclei", here.block.core) > 0, cells, 0)
-        )
-        rows = np.searchsorted(runs.labels, nuclei.labels)
-        sums[rows, 5:8] = nuclei.sums(_moments_of_runs(nuclei, core)[:3])
-    return CellShapes(LabelSums(runs.labels, sums), has_nuclei)
+    if nuclei is not None:
+        inner = find_runs(np.where(nuclei > 0, cells, 0))
+        rows = np.searchsorted(runs.labels, inner.labels)
+        sums[rows, 5:8] = inner.sums(_moments_of_runs(inner, core)[:3])
+    return LabelSums(runs.labels, sums)
 
 
 def _moments_of_runs(runs: Runs, core: Box) -> list[Integers]:
@@ -221,7 +239,10 @@ def _on_border(runs: Runs, core: Box, shape: tuple[int, ...]) -> Integers:
 
 
 def locate_cells(
-    total: CellShapes, reference: Reference | None, pixel: PixelShape
+    total: CellShapes,
+    reference: Reference | None,
+    pixel: PixelShape,
+    height: float | None = None,
 ) -> Cells:
     """Return the field's cells with their centres and directions of the reference."""
     sums = dict(zip(OUTLINE, total.sums.sums.T, strict=True))
@@ -232,4 +253,5 @@ def locate_cells(
     directions = np.full(centre_y.size, np.nan)
     if reference is not None and centre_y.size:
         directions = reference.directions(centre_y, centre_x, pixel)
-    return Cells(total.sums, centre_y, centre_x, directions, total.has_nuclei, pixel)
+    located = centre_y, centre_x, directions
+    return Cells(total.sums, *located, total.has_nuclei, pixel, height)

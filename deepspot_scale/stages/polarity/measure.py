@@ -4,7 +4,9 @@ Two rounds: first the centroids of cells and nuclei, then cytoplasm pixels and s
 in 360 one-degree bins about the nucleus centroid, counted from the reference
 direction, and how spread, central and far from edge and nucleus the spots are. All
 are sums of whole numbers, so a cell that crosses blocks gives the same numbers as in
-one. Nothing here knows indices of groups, bootstraps or files.
+one. Where labels are volumes, pixels are voxels: directions, bins and the three indices
+are in the plane, as if all planes lay on one another, and distances go through the
+volume. Nothing here knows indices of groups, bootstraps or files.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from deepspot_scale.blockwise.answers import LABELS, PIXEL, REFERENCE
+from deepspot_scale.blockwise.answers import LABEL_HEIGHT, LABELS, PIXEL, REFERENCE
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
+    Count,
     Key,
     RunContext,
     Stage,
@@ -32,7 +35,7 @@ from deepspot_scale.blockwise.contract import (
 )
 from deepspot_scale.blockwise.identity import identify
 from deepspot_scale.blockwise.spots import ASSIGNED, SLACK
-from deepspot_scale.errors import SettingsError
+from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.kernels.dispersion import measure_dispersion
 from deepspot_scale.kernels.distances import REACH
 from deepspot_scale.kernels.regions import LabelSums
@@ -46,11 +49,29 @@ from deepspot_scale.stages.polarity.cell_sums import (
     ratio,
     sum_outlines,
 )
+from deepspot_scale.stages.polarity.cell_volumes import (
+    NEXT,
+    sum_volumes,
+    volume_columns,
+)
+from deepspot_scale.stages.polarity.cell_voxels import sum_voxels
 from deepspot_scale.vocabulary import CELLS, N_BINS, PlaneIdentity
 
 _SHAPES: Key[CellShapes] = Key("cell_shapes")
 CELL_PLACES: Key[Cells] = Key("cell_places")
 SPOT_SUMS: Key[LabelSums] = Key("spot_sums")
+
+
+def _count_without_distances(cells: Cells) -> int:
+    return 0 if cells.has_distances else len(cells.sums.labels)
+
+
+_WITHOUT_DISTANCES = Count(
+    "n_without_distances",
+    "cells in volumes without distances: pixel size or z step is not known",
+    CELL_PLACES,
+    _count_without_distances,
+)
 
 
 @dataclass(frozen=True)
@@ -75,32 +96,42 @@ class PolarityMeasure:
         shapes = Step(
             _SHAPES,
             _measure_shapes,
-            dict.fromkeys(labels, 0),
-            agreed=(REFERENCE, PIXEL),
+            dict.fromkeys(labels, NEXT),
+            agreed=(REFERENCE, PIXEL, LABEL_HEIGHT),
             settles=CELL_PLACES,
-            finalize=_locate,
+            finalize=self._locate,
         )
         sums = Step(
             SPOT_SUMS,
             self._sum_spots,
-            dict.fromkeys(labels, REACH + SLACK),
+            dict.fromkeys(labels, dict.fromkeys("zyx", REACH + SLACK)),
             uses=(ASSIGNED,),
             agreed=(CELL_PLACES,),
         )
         table = Table("cells", CELLS, (CELL_PLACES, SPOT_SUMS), plane_table)
-        return Work((shapes, sums), (table,), stacks=True)
+        return Work((shapes, sums), (table, _WITHOUT_DISTANCES), stacks=True)
+
+    def _locate(self, total: CellShapes, agreed: Answers) -> Cells:
+        height = agreed[LABEL_HEIGHT]
+        cells = locate_cells(total, agreed[REFERENCE], agreed[PIXEL], height)
+        if self.nucleus_margin > 0 and not cells.has_distances:
+            raise FieldError(
+                f"a nucleus_margin of {self.nucleus_margin:g} pixels goes along z too "
+                "where labels are volumes, and the image does not say how far its "
+                "planes are apart; write pixel size and z step into the image, or "
+                "leave nucleus_margin out"
+            )
+        return cells
 
     def _sum_spots(self, here: BlockContext, agreed: Answers) -> LabelSums:
-        spots = here.answers[ASSIGNED].table
-        return sum_places(here, agreed[CELL_PLACES], spots, self.nucleus_margin)
+        spots, cells = here.answers[ASSIGNED].table, agreed[CELL_PLACES]
+        measure = sum_places if cells.height is None else sum_voxels
+        return measure(here, cells, spots, self.nucleus_margin)
 
 
-def _measure_shapes(here: BlockContext, _: Answers) -> CellShapes:
-    return sum_outlines(here)
-
-
-def _locate(total: CellShapes, agreed: Answers) -> Cells:
-    return locate_cells(total, agreed[REFERENCE], agreed[PIXEL])
+def _measure_shapes(here: BlockContext, agreed: Answers) -> CellShapes:
+    is_flat = agreed[LABEL_HEIGHT] is None
+    return sum_outlines(here) if is_flat else sum_volumes(here)
 
 
 def cell_table(cells: Cells, sums: LabelSums, plane: PlaneIdentity) -> pd.DataFrame:
@@ -137,6 +168,7 @@ def cell_table(cells: Cells, sums: LabelSums, plane: PlaneIdentity) -> pd.DataFr
         "resultant_length": length,
         "resultant_deg": direction,
         **_spread(cells, places),
+        **volume_columns(cells, plane),
         "area_bins": list(places.area_bins.astype(np.int32)),
         "spot_bins": list(places.spot_bins.astype(np.int32)),
     }
@@ -153,8 +185,9 @@ def _spread(cells: Cells, places: SpotSums) -> dict[str, NDArray[np.float64]]:
         (cells.centre_x - anchor_x) * cells.pixel.x,
     )
     nucleus_area = cells.outline("nucleus_area")
-    pixels = cells.outline("area") - nucleus_area
-    spots = places.column("n_spots_cytoplasm")
+    known = cells.has_distances
+    pixels = (cells.outline("area") - nucleus_area) * known
+    spots = places.column("n_spots_cytoplasm") * known
     has_nucleus = nucleus_area > 0
     return {
         "polarization_index": indices.polarization,

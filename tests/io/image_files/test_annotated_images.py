@@ -397,3 +397,71 @@ def test_points_outside_are_refused_with_their_number_and_the_first(tmp_path, po
     message = f"2 of 4 points lie outside its 30 rows.*the first at y {y}, x {x}"
     with pytest.raises(FieldError, match=message):
         image.read()
+
+
+# -- stacks ----------------------------------------------------------------------------
+
+
+def write_stack(path: Path, shape=(5, 30, 40), axes="ZYX", **metadata) -> np.ndarray:
+    stack = np.random.default_rng(1).integers(0, 999, shape).astype(np.uint16)
+    tifffile.imwrite(path, stack, ome=True, metadata={"axes": axes, **metadata})
+    return stack
+
+
+def test_a_table_with_z_means_stacks_and_places_in_planes_from_0(tmp_path):
+    stack = write_stack(tmp_path / "a.ome.tif", PhysicalSizeZ=0.3)
+    image = only(tmp_path, "x,y,z\n7,2,0\n8,3,4.25\n")
+    assert image.is_stack
+    assert image.points.tolist() == [[0, 2, 7], [4.25, 3, 8]]
+    assert image.z_step_um == pytest.approx(0.3)
+    np.testing.assert_array_equal(image.read(), stack)
+
+
+def test_a_stack_without_metadata_is_one_along_z(tmp_path):
+    stack = np.arange(5 * 30 * 40, dtype=np.uint16).reshape(5, 30, 40)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack, metadata=None, photometric="minisblack")
+    image = only(tmp_path, "z,y,x\n1,2,3\n")
+    assert image.z_step_um is None
+    np.testing.assert_array_equal(image.read(), stack)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_places_with_z_in_a_plane_are_refused(tmp_path, name):
+    write_image(tmp_path / name)
+    with pytest.raises(FieldError, match=r"one plane.*z, y and x.*remove the column z"):
+        only(tmp_path, "z,y,x\n0,1,2\n").read()
+
+
+def test_places_without_z_in_a_stack_are_refused_and_z_is_named(tmp_path):
+    write_stack(tmp_path / "a.ome.tif")
+    with pytest.raises(FieldError, match=r"z 5.*add the column z \(planes, from 0\)"):
+        only(tmp_path).read()
+
+
+def test_a_stack_of_several_channels_is_refused(tmp_path):
+    write_stack(tmp_path / "a.ome.tif", (2, 5, 30, 40), "CZYX")
+    with pytest.raises(FieldError, match=r"c 2, z 5.*separate stack"):
+        only(tmp_path, "z,y,x\n0,1,2\n").read()
+
+
+@pytest.mark.parametrize("z", ["-0.51", "4.5", "5"])
+def test_places_above_or_below_the_stack_are_refused(tmp_path, z):
+    write_stack(tmp_path / "a.ome.tif")
+    message = rf"1 of 1 .*5 planes, 30 rows and 40 columns.*z {z}, y 1.*from 0"
+    with pytest.raises(FieldError, match=message):
+        only(tmp_path, f"z,y,x\n{z},1,2\n").read()
+
+
+def test_an_image_whose_z_is_blank_is_flat_and_half_blank_is_refused(tmp_path):
+    write_stack(tmp_path / "a.ome.tif")
+    write_image(tmp_path / "b.tif")
+    write_image(tmp_path / "c.tif")
+    rows = "image,z,y,x\na.ome.tif,1,2,3\nb.tif,,4,5\n"
+    a, b, c = read_annotated(write_table(tmp_path, rows)).images
+    assert (a.is_stack, b.is_stack, c.is_stack) == (True, False, True)
+    assert b.read().shape == (30, 40)
+    assert b.z_step_um is None
+    write_table(tmp_path, rows + "b.tif,2,4,5\n")
+    with pytest.raises(PlateError, match=r"line 3: .*number for z.* of b\.tif"):
+        read_annotated(tmp_path)

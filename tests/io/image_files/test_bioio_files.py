@@ -166,3 +166,15 @@ def test_real_czi_and_lif_are_read_or_refused_with_the_reason(shared_data):
     for path in (plate := open_plate(vendor / "lif")):
         with pytest.raises(FieldError, match=r"has the axis [λΛ]"):
             plate.open(path)
+
+
+def test_frames_of_nd2_are_those_that_bioio_reads(shared_data: Path) -> None:
+    from bioio import BioImage
+
+    path = shared_data / "vendor" / "nd2" / "cluster.nd2"
+    expected = BioImage(path).get_image_data("TCZYX")
+    image = open_plate(path).open("cluster").image
+    assert image.axes == "tczyx"
+    np.testing.assert_array_equal(image[(slice(None),) * 5], expected)
+    odd = (slice(0, 3, 2), slice(1, 2), slice(9, 3, -2), slice(4, 20), slice(1, 30, 3))
+    np.testing.assert_array_equal(image[odd], expected[odd])

@@ -6,6 +6,7 @@ import pickle
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from xml.etree.ElementTree import Element
 
 import cv2
 import dask
@@ -255,6 +256,7 @@ class _BioImage:
     channel_names = ("A", "B", "C", "D")
     dims = SimpleNamespace(order="TCZYX", shape=TCZYX.shape)
     physical_pixel_sizes = SimpleNamespace(Z=None, Y=0.2, X=0.1)
+    metadata = Element("ImageDocument")  # states no sizes
 
     def __init__(self, path: str) -> None:
         self.scene = 0
@@ -285,8 +287,8 @@ def test_scenes_that_bioio_opens_are_fields(
     bioio = ModuleType("bioio")
     bioio.BioImage = _BioImage
     monkeypatch.setitem(sys.modules, "bioio", bioio)
-    (tmp_path / "a.nd2").write_bytes(b"")
-    plate = open_plate(tmp_path / "a.nd2")
+    (tmp_path / "a.czi").write_bytes(b"")
+    plate = open_plate(tmp_path / "a.czi")
     assert list(plate) == ["a_0", "a_1"]
     field = plate.open("a_1")
     assert (field.axes, field.channels) == ("tczyx", ("A", "B", "C", "D"))

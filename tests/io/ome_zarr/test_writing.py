@@ -269,6 +269,17 @@ def test_an_interrupted_write_never_looks_finished(small: Path) -> None:
     )
 
 
+def test_an_interrupted_replacement_of_labels_is_not_listed(small: Path) -> None:
+    labels = (_image(FIRST)[0, 0] // 50).astype("uint32")
+    for name in ("cells", "nuclei"):
+        write_labels(small, FIRST, name, labels)
+    with pytest.raises(OSError, match="disk is full"):
+        write_labels(small, FIRST, "cells", (labels + 1).view(_Interrupted))
+    assert open_plate(small).open(FIRST.path).label_names == ("nuclei",)
+    write_labels(small, FIRST, "cells", labels)
+    assert open_plate(small).open(FIRST.path).label_names == ("nuclei", "cells")
+
+
 def test_a_plate_that_is_there_is_kept_unless_told(small: Path) -> None:
     with pytest.raises(PlateError, match="exists"):
         create_plate(small, [FIRST])

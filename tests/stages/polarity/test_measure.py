@@ -12,7 +12,7 @@ from dask_image import ndmeasure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepspot_scale.blockwise.answers import PIXEL, REFERENCE
+from deepspot_scale.blockwise.answers import LABEL_HEIGHT, PIXEL, REFERENCE
 from deepspot_scale.blockwise.contract import Answers, Key, Step, Work
 from deepspot_scale.blockwise.geometry import plan_blocks
 from deepspot_scale.blockwise.graphs import defer_rounds
@@ -65,7 +65,14 @@ def as_labels(plane, size=None):
 def spot_table(points, **plane):
     y, x = np.reshape(points, (-1, 2)).T
     zero = np.zeros(len(y))
-    columns = {"y": y, "x": x, "cell": zero, "nucleus": zero, "area": zero + 1}
+    columns = {
+        "y": y,
+        "x": x,
+        "cell": zero,
+        "nucleus": zero,
+        "cluster": zero,
+        "area": zero + 1,
+    }
     columns |= dict.fromkeys(("enhanced", "intensity", "snr"), zero)
     columns |= {"probability": zero, "molecules": zero, "site": zero > 0}
     return identify(pd.DataFrame(columns), PlaneIdentity(**plane), SPOTS)
@@ -252,11 +259,11 @@ def in_blocks(cells, nuclei, points, block, size=None, lazy=False):
         },
         images=(),
         labels=tuple(labels),
-        given=(GIVEN_SPOTS, REFERENCE, PIXEL),
+        given=(GIVEN_SPOTS, REFERENCE, PIXEL, LABEL_HEIGHT),
     )
     blocks, read = plan_blocks(SHAPE, block=max(block, 5)), read_whole(labels)
     known = Answers({"given_spots": spots, "reference": WOUND})
-    known[PIXEL] = pixel_shape(size)
+    known[PIXEL], known[LABEL_HEIGHT] = pixel_shape(size), None
     if lazy:
         answers, _ = defer_rounds(pipeline, blocks, lambda _: read, known)
         answers = answers.compute(scheduler="synchronous")

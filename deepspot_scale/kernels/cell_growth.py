@@ -1,0 +1,174 @@
+"""Cells around nuclei, on a reduced plane.
+
+Labels of nuclei and the light of a stain, or of a channel's own background in cells,
+come in; cells with the nuclei's numbers go out, or, where the channel does not tell
+cells from what is beside them, nuclei grown by a distance. Nothing here knows blocks or
+where the labels come from.
+
+    stain -- median, so that spots are nothing -- cells or background -- watershed from
+    the nuclei over the stain's height and the distance from the nuclei
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+RING: Final = 3
+"""Pixels around nuclei in which a stain must be brighter than the background."""
+LEAST_CONTRAST: Final = 3.0
+"""Spreads of the background by which it must be."""
+_CLOSE: Final = 2
+_RIM: Final = 0.25
+"""Between the background and the light near nuclei: where cells end."""
+_GROWN: Final = 1 / 6
+"""Share of that distance by which nuclei grow where no stain shows cells."""
+_FAR_SHARE: Final = 0.3
+"""Share of the landscape that is the distance from the nuclei."""
+
+
+class Cells(NamedTuple):
+    """Cells of a reduced plane."""
+
+    labels: NDArray[np.int32]
+    """(y, x), cell i around nucleus i."""
+    source: Literal["stain", "grown"]
+    """What drew their borders: the channel's light, or a distance from the nuclei."""
+
+
+def grow_cells(
+    nuclei: NDArray[np.integer[Any]],
+    stain: NDArray[np.floating[Any]] | None,
+    *,
+    far: float,
+) -> Cells:
+    """Return one cell for each nucleus.
+
+    Parameters
+    ----------
+    nuclei
+        (y, x), labels of nuclei; 0 elsewhere.
+    stain
+        (y, x), counts of the channel that shows cells; None: there is none.
+    far
+        Largest distance of a cell's pixel from its nucleus with a stain, in pixels;
+        without, a sixth of it.
+
+    Returns
+    -------
+    Cells
+        A cell is in one piece and has all pixels of its nucleus.
+    """
+    from skimage.segmentation import expand_labels
+
+    labels: NDArray[np.int32] = nuclei.astype(np.int32)
+    if not labels.any():
+        return Cells(labels, "grown" if stain is None else "stain")
+    inside = None if stain is None else _foreground(labels, stain)
+    if inside is None or stain is None:
+        grown: NDArray[np.int32] = expand_labels(labels, far * _GROWN).astype(np.int32)
+        return Cells(_in_one_piece(grown, labels), "grown")
+    return Cells(_flood(labels, stain, inside, far), "stain")
+
+
+def smooth_stain(stain: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Return a stain without spots: the median of 5 x 5 pixels, slightly blurred."""
+    still = ndimage.median_filter(stain.astype(np.float32), 5, mode="nearest")
+    return np.asarray(ndimage.gaussian_filter(still, 1.0), np.float32)
+
+
+def _foreground(
+    nuclei: NDArray[np.int32], stain: NDArray[np.floating[Any]]
+) -> NDArray[np.bool_] | None:
+    """Return where cells are by the stain; None where it does not say."""
+    from skimage.filters import threshold_otsu
+
+    smooth = smooth_stain(stain)
+    near = ndimage.binary_dilation(nuclei > 0, iterations=RING)
+    ring = near & (nuclei == 0)
+    if not ring.any():
+        return None
+    bright = float(np.median(smooth[ring]))
+    low, high = np.percentile(smooth, [0.5, 99.5])
+    if high <= low:
+        return None
+    cut = threshold_otsu(np.clip(smooth, low, high))
+    dark = smooth[(smooth < cut) & ~near]
+    if dark.size < max(50, 0.002 * smooth.size):
+        # Cells everywhere: there is no background to compare with.
+        return np.ones(nuclei.shape, bool) if bright > low else None
+    level = float(np.median(dark))
+    spread = 1.4826 * float(np.median(np.abs(dark - level)))
+    if bright - level < LEAST_CONTRAST * spread:
+        return None
+    # Halfway between background and the cells' rims near their nuclei, but not higher
+    # than what divides the plane best.
+    inside = smooth > min(cut, level + _RIM * (bright - level))
+    inside = ndimage.binary_opening(inside, iterations=_CLOSE) | (nuclei > 0)
+    return np.asarray(ndimage.binary_fill_holes(inside))
+
+
+def _flood(
+    nuclei: NDArray[np.int32],
+    stain: NDArray[np.floating[Any]],
+    inside: NDArray[np.bool_],
+    far: float,
+) -> NDArray[np.int32]:
+    from skimage.segmentation import watershed
+
+    smooth = ndimage.gaussian_filter(smooth_stain(stain), 1.0)
+    low, high = np.percentile(smooth[inside], [1, 99])
+    height = np.clip((smooth - low) / max(high - low, 1e-6), 0, 1)
+    away = ndimage.distance_transform_edt(nuclei == 0)
+    landscape = (1 - _FAR_SHARE) * (1 - height) + _FAR_SHARE * np.minimum(away / far, 1)
+    allowed = (inside & (away <= far)) | (nuclei > 0)
+    cells: NDArray[np.int32] = watershed(
+        landscape.astype(np.float32), nuclei, mask=allowed
+    ).astype(np.int32)
+    return _in_one_piece(cells, nuclei)
+
+
+def _in_one_piece(
+    cells: NDArray[np.int32], nuclei: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Return cells without pieces that do not touch their nucleus."""
+    kept = np.zeros_like(cells)
+    for number, box in enumerate(ndimage.find_objects(cells), start=1):
+        if box is None:
+            continue
+        own = cells[box] == number
+        pieces, n = ndimage.label(own, np.ones((3, 3)))
+        if n > 1:
+            held = np.unique(pieces[(nuclei[box] == number) & own])
+            own = np.isin(pieces, held[held > 0])
+        kept[box][own] = number
+    return kept
+
+
+def cells_at(
+    cells: NDArray[np.int32],
+    binning: int,
+    nuclei: NDArray[np.int32],
+    start: tuple[int, int],
+) -> NDArray[np.int32]:
+    """Return the cells of a part of the whole plane.
+
+    Parameters
+    ----------
+    cells
+        Of the reduced plane.
+    binning
+        Pixels of the plane for one of the reduced plane, along each axis.
+    nuclei
+        (y, x), the nuclei of that part; their pixels are their cells'.
+    start
+        Its first pixel in the plane.
+    """
+    rows, columns = (
+        np.minimum((np.arange(n) + at) // binning, length - 1)
+        for n, at, length in zip(nuclei.shape, start, cells.shape, strict=True)
+    )
+    return np.where(nuclei > 0, nuclei, cells[np.ix_(rows, columns)]).astype(np.int32)

@@ -1,0 +1,102 @@
+"""What a whole plane says before its objects are looked for: brightness and size.
+
+A plane of counts goes in; the scale to a network's range, and the typical diameter of
+bright round objects, come out. Nothing here finds an object.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+LOW, HIGH = 1.0, 99.8
+"""Percentiles of a plane that become 0 and 1."""
+RANGE: Final = (-0.5, 4.0)
+"""Where normalised values are cut."""
+_EDGE: Final = 1024
+"""Longest edge of the plane, reduced, on which sizes are measured."""
+_LEAST: Final = 3.0
+"""Least diameter that can be measured, pixels of the reduced plane."""
+_CONTRAST: Final = 4.0
+"""Objects stand out of the background by this many of its spreads, or none is seen."""
+
+
+_WIDEST: Final = 1 / 2
+"""Of the plane's shorter side: a larger diameter is not believed."""
+
+
+class PlaneScale(NamedTuple):
+    """The scale of a plane to a network's range."""
+
+    low: float
+    """Counts that become 0."""
+    high: float
+    """Counts that become 1; above `low`."""
+
+    def __call__(self, counts: NDArray[Any]) -> NDArray[np.float32]:
+        """Return normalised counts of any shape."""
+        span = np.float32(self.high - self.low)
+        scaled = (counts.astype(np.float32) - np.float32(self.low)) / span
+        return np.asarray(np.clip(scaled, *RANGE), np.float32)
+
+
+def scale_plane(plane: NDArray[Any]) -> PlaneScale:
+    """Return the scale of a plane (y, x) of finite counts; no contrast becomes 0."""
+    low, high = np.percentile(plane, [LOW, HIGH])
+    if high <= low:
+        high = max(float(plane.max()), float(low) + 1.0)
+    return PlaneScale(float(low), float(high))
+
+
+def bin_plane(plane: NDArray[Any], binning: int) -> NDArray[np.float32]:
+    """Return the means of squares of `binning` pixels; sides are filled by repetition.
+
+    The answer has the shape of the plane over `binning`, rounded up.
+    """
+    if binning == 1:
+        return plane.astype(np.float32)
+    height, width = (-length % binning for length in plane.shape)
+    padded = np.pad(plane, ((0, height), (0, width)), mode="edge")
+    rows, columns = (length // binning for length in padded.shape)
+    squares = padded.reshape(rows, binning, columns, binning)
+    return np.asarray(squares.mean(axis=(1, 3), dtype=np.float64), np.float32)
+
+
+def typical_diameter(plane: NDArray[Any]) -> float | None:
+    """Return the typical diameter of bright round objects in pixels.
+
+    Half of the objects' area belongs to larger ones. Objects are what exceeds Otsu's
+    threshold; those that touch are taken for as many as their distance transform has
+    maxima. None: no object stands out.
+    """
+    from skimage.filters import threshold_otsu
+
+    binning = max(1, -(-max(plane.shape) // _EDGE))
+    small = ndimage.gaussian_filter(bin_plane(plane, binning), 1.0)
+    high = np.percentile(small, HIGH)
+    small = np.minimum(small, high)
+    if small.max() <= small.min():
+        return None
+    # Dim objects beside bright ones count too: roots bring them closer.
+    rooted = np.sqrt(small - small.min())
+    cut = threshold_otsu(rooted)
+    above = rooted > cut
+    dark = rooted[~above]
+    spread = 1.4826 * float(np.median(np.abs(dark - np.median(dark))))
+    if np.median(rooted[above]) - np.median(dark) < _CONTRAST * spread:
+        return None
+    above = ndimage.binary_fill_holes(above)
+    depth = ndimage.distance_transform_edt(np.pad(above, 1, mode="edge"))[1:-1, 1:-1]
+    depth = ndimage.gaussian_filter(depth, 1.0)
+    peaks = depth == ndimage.maximum_filter(depth, 5)
+    radii = np.sort(depth[peaks & above & (depth >= _LEAST / 2)])
+    if not radii.size:
+        return None
+    area = np.cumsum(radii**2)
+    middle = float(radii[np.searchsorted(area, area[-1] / 2)])
+    diameter = float(2 * middle * binning)
+    # What fills half of the plane is light behind the objects, not an object.
+    return diameter if diameter <= _WIDEST * min(plane.shape) else None

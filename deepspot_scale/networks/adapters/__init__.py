@@ -1,0 +1,1 @@
+"""Segmenters of other libraries, each imported when it is used."""

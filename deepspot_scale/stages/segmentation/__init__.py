@@ -1,0 +1,1 @@
+"""The stage *segment*: labels of nuclei and cells, made in the run."""

@@ -1,0 +1,210 @@
+"""Images of nuclei with the right answers of a star-convex network.
+
+A recipe's table and folders of images and labels come in, sources of pairs go out.
+Image and labels are turned, scaled and bent together; the answer is made of the bent
+labels, so it is exact. Nothing here knows networks' layers.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.io.image_files.tiff_png import open_file
+from deepspot_scale.kernels.object_size import scale_plane
+from deepspot_scale.kernels.star_convex import star_targets
+from deepspot_scale.simulation.drawing import Image
+from deepspot_scale.simulation.nuclei import draw_nuclei
+from deepspot_scale.training.augmentation import (
+    Augmentation,
+    Example,
+    augment,
+    relight,
+)
+from deepspot_scale.training.nuclei_recipe import NUCLEI, NucleiRanges
+from deepspot_scale.training.recipe import Recipe
+from deepspot_scale.training.scenes import Sources
+
+_EMPTY: Final = 0.03
+"""Share of simulated images without a nucleus."""
+
+
+class LabelledImage(NamedTuple):
+    """An image of a folder, and its labels."""
+
+    name: str
+    image: NDArray[np.float32]
+    """(y, x), normalised by its own percentiles."""
+    labels: NDArray[np.int32]
+    """(y, x)."""
+
+
+def read_labelled(folder: str | Path) -> list[LabelledImage]:
+    """Read the folders ``images`` and ``labels``, of the same file names.
+
+    Raises
+    ------
+    SettingsError
+        There are no such folders, or a file has no partner.
+    FieldError
+        An image and its labels do not fit, or are not flat.
+    """
+    folder = Path(folder)
+    names = {
+        kind: {path.stem: path for path in sorted((folder / kind).glob("*.*"))}
+        for kind in ("images", "labels")
+    }
+    if not names["images"]:
+        raise SettingsError(
+            f"{folder} has no images: expected the folders images/ and labels/ with "
+            "files of the same names"
+        )
+    alone = sorted(set(names["images"]) ^ set(names["labels"]))
+    if alone:
+        raise SettingsError(
+            f"{folder}: {len(alone)} files are either an image or labels only, such as "
+            f"{alone[0]}; give each image its labels"
+        )
+    return [
+        _read(name, names["images"][name], names["labels"][name])
+        for name in sorted(names["images"])
+    ]
+
+
+def _read(name: str, image_path: Path, label_path: Path) -> LabelledImage:
+    image, labels = (_plane(path) for path in (image_path, label_path))
+    if image.shape != labels.shape:
+        raise FieldError(
+            f"{image_path} has {image.shape} pixels and its labels {labels.shape}"
+        )
+    if labels.dtype.kind not in "ui":
+        raise FieldError(f"{label_path} must hold whole numbers, not {labels.dtype}")
+    if labels.min() < 0:
+        raise FieldError(f"{label_path} has labels below 0; 0 is the background")
+    _, numbered = np.unique(labels, return_inverse=True)
+    numbered = numbered.reshape(labels.shape) + int(labels.min() > 0)
+    scaled = scale_plane(image)(image)
+    return LabelledImage(name, scaled, numbered.astype(np.int32))
+
+
+def _plane(path: Path) -> NDArray[Any]:
+    stored = open_file(str(path))
+    sizes = {axis: stored.size(axis) for axis in "tcz"}
+    if any(n != 1 for n in sizes.values()):
+        raise FieldError(f"{path} is not one flat image: it has {sizes}")
+    return np.asarray(stored.plane({}, "max", (slice(None), slice(None))))
+
+
+def _pair(patch: Example) -> tuple[Image, Image]:
+    labels = (
+        np.zeros(patch.image.shape[:2], int) if patch.labels is None else patch.labels
+    )
+    return patch.image.astype(np.float32), star_targets(labels)
+
+
+@dataclass(frozen=True)
+class FolderNuclei:
+    """Pairs of the images of a folder."""
+
+    images: tuple[LabelledImage, ...]
+    how: Augmentation
+    """How they are altered."""
+    edge: int
+    """Edge of a patch in pixels."""
+    cuts: int = 1
+    """Most pairs to ask for at a time."""
+
+    def draw_pairs(
+        self, rng: np.random.Generator, n: int
+    ) -> Iterator[tuple[Image, Image]]:
+        """Yield `n` patches (edge, edge, 1) and their answers."""
+        for _ in range(n):
+            chosen = self.images[int(rng.integers(len(self.images)))]
+            whole = Example(chosen.image[..., None], labels=chosen.labels)
+            yield _pair(augment(whole, self.how, self.edge, rng))
+
+
+@dataclass(frozen=True)
+class SimulatedNuclei:
+    """Pairs of simulated images."""
+
+    ranges: NucleiRanges
+    how: Augmentation
+    """How their brightness is altered."""
+    edge: int
+    """Edge of a patch in pixels."""
+    cuts: int = 1
+    """Most pairs to ask for at a time."""
+
+    def draw_pairs(
+        self, rng: np.random.Generator, n: int
+    ) -> Iterator[tuple[Image, Image]]:
+        """Yield `n` patches (edge, edge, 1) and their answers."""
+        for _ in range(n):
+            diameter = float(np.exp(rng.uniform(*np.log(self.ranges.diameter))))
+            cover = 0.0 if rng.random() < _EMPTY else rng.uniform(0.05, 0.6)
+            touching = rng.uniform(0, 0.8)
+            shape = (self.edge, self.edge)
+            made = draw_nuclei(
+                rng, shape, diameter=diameter, cover=cover, touching=touching
+            )
+            image = scale_plane(made.counts)(made.counts)[..., None]
+            yield _pair(relight(Example(image, labels=made.labels), self.how, rng))
+
+
+def open_nuclei(recipe: Recipe) -> Sources:
+    """Return the sources of a recipe: simulated nuclei, and folders.
+
+    Of a folder every `left_out` image is left out; of the others the share
+    `validation.held_out` is validated on, chosen by the recipe's seed.
+
+    Raises
+    ------
+    SettingsError, FieldError
+        A folder cannot be used.
+    """
+    ranges, how = recipe.nuclei, recipe.augmentation
+    learn: list[Any] = []
+    validate: list[Any] = []
+    rows = io.StringIO()
+    table = csv.writer(rows, lineterminator="\n")
+    table.writerow(["source", "image", "use"])
+    for part in recipe.mixture:
+        if part.source == NUCLEI:
+            simulated = SimulatedNuclei(ranges, how, recipe.patch)
+            learn.append(simulated)
+            validate.append(simulated)
+            continue
+        images = read_labelled(part.source)
+        every = ranges.left_out
+        left = set(range(every - 1, len(images), every)) if every else set()
+        rest = [number for number in range(len(images)) if number not in left]
+        rng = np.random.default_rng(recipe.seed)
+        n_held = int(np.ceil(recipe.validation.held_out * len(rest)))
+        held = (
+            set(rng.choice(rest, n_held, replace=False).tolist()) if n_held else set()
+        )
+        seen = [number for number in rest if number not in held]
+        if not seen:
+            raise SettingsError(f"{part.source}: no image is left to learn from")
+        for number, each in enumerate(images):
+            use = (
+                "left out"
+                if number in left
+                else "validate"
+                if number in held
+                else "learn"
+            )
+            table.writerow([part.source, each.name, use])
+        learn.append(FolderNuclei(tuple(images[n] for n in seen), how, recipe.patch))
+        kept = tuple(images[n] for n in sorted(held))
+        validate.append(FolderNuclei(kept, how, recipe.patch) if kept else None)
+    return Sources(tuple(learn), tuple(validate), rows.getvalue())

@@ -1,0 +1,46 @@
+"""What a network's training images look like: shares of a batch in, a domain out.
+
+Patches are drawn as steps draw them, changed by the recipe's augmentation, from random
+numbers that no step uses, so the weights do not depend on it. Nothing here knows
+networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deepspot_scale.networks.domains import PATCHES, Domain, make_domain
+from deepspot_scale.training.patches import BatchShare, draw_patches
+
+
+def measure_domain(
+    shares: Sequence[BatchShare], *, seed: int, patches: int = PATCHES
+) -> Domain | None:
+    """Return the domain of some batches.
+
+    Parameters
+    ----------
+    shares
+        Those of a batch.
+    seed
+        The recipe's.
+    patches
+        About how many are measured: whole batches, one at least.
+
+    Returns
+    -------
+    Domain or None
+        None: the patches are no planes of one channel, or too small to measure.
+    """
+    apart = np.random.SeedSequence(seed, spawn_key=(2,))
+    rng = np.random.default_rng(apart)
+    batch = sum(share.n for share in shares)
+    images = []
+    for _ in range(max(1, patches // batch)):
+        drawn, _ = draw_patches(shares, rng)
+        if drawn.ndim != 4 or drawn.shape[-1] != 1:
+            return None
+        images.append(drawn[..., 0])
+    return make_domain(np.concatenate(images))

@@ -1,0 +1,230 @@
+"""Labels that a run made, shown, exported, and written into its plate."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage
+
+from deepspot_scale.errors import RunError
+from deepspot_scale.exports.formats import export_run
+from deepspot_scale.exports.plate_labels import check_no_labels
+from deepspot_scale.exports.viewer import field_layers
+from deepspot_scale.io.ome_zarr.writing import write_labels
+from deepspot_scale.io.plate import open_plate
+from deepspot_scale.networks.segmenters import Segmenter
+from deepspot_scale.runs.made_labels import with_made
+from deepspot_scale.runs.results import open_results
+from deepspot_scale.vocabulary import FieldAddress
+
+FIELDS = ("B/03/0", "B/03/1")
+NOTHING: dict[str, Any] = {"cells": None, "nuclei": None}
+
+
+class Segmented(NamedTuple):
+    """A plate, and a run that made its labels."""
+
+    plate: Path
+    run: Path
+
+
+@pytest.fixture(scope="module", params=["0.4", "0.5"])
+def whole(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    draw_scene: Callable[..., Any],
+    write_plate: Callable[..., str],
+    run_quickly: Callable[..., Any],
+    tissue: str,
+) -> Segmented:
+    """Two fields without labels, in a version of OME-Zarr; never changed."""
+    folder = tmp_path_factory.mktemp("segmented")
+    scenes = {path: draw_scene(n, n=60) for n, path in enumerate(FIELDS)}
+    plate = write_plate(
+        folder / "plate.zarr", scenes, masks=(), version=request.param, n_levels=2
+    )
+    given = {"reference": "point:-500,40", "stages": (tissue,)}
+    run_quickly(plate, folder / "run", **given, **NOTHING)
+    return Segmented(Path(plate), folder / "run")
+
+
+@pytest.fixture
+def own(whole: Segmented, tmp_path: Path) -> Segmented:
+    """A copy that a test may change."""
+    plate = Path(shutil.copytree(whole.plate, tmp_path / "plate.zarr"))
+    run = Path(shutil.copytree(whole.run, tmp_path / "run"))
+    facts = run / "provenance.json"
+    facts.write_text(facts.read_text().replace(str(whole.plate), str(plate)))
+    return Segmented(plate, run)
+
+
+def labels_of(plate: Path, path: str, name: str) -> Any:
+    return open_plate(plate).open(path).read_labels(name)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_labels_are_written_in_the_plates_version_at_the_images_scale(
+    own: Segmented, draw_scene: Callable[..., Any]
+) -> None:
+    assert export_run(own.run, "labels") == own.plate
+    for path in FIELDS:
+        field = open_plate(own.plate).open(path)
+        assert field.label_names == ("cells", "nuclei")
+        for name in field.label_names:
+            made = field.open_labels(name)
+            assert made.is_aligned
+            assert made.stored.spacing_um == field.image.spacing_um
+            truth = getattr(draw_scene(0), name)
+            np.testing.assert_array_equal(field.read_labels(name), truth)
+    old = (own.plate / "B/03/0/labels/cells/.zattrs").is_file()
+    assert old == (own.plate / ".zattrs").is_file()
+
+
+def test_a_run_on_written_labels_gives_the_tables_of_the_run_that_made_them(
+    own: Segmented, run_quickly: Callable[..., Any], tmp_path: Path
+) -> None:
+    export_run(own.run, "labels")
+    run_quickly(str(own.plate), tmp_path / "again", reference="point:-500,40")
+    made, again = open_results(own.run), open_results(tmp_path / "again")
+    for name in ("spots", "cells"):
+        pd.testing.assert_frame_equal(made.read(name), again.read(name))
+    for name in ("wells", "polarity"):
+        pd.testing.assert_frame_equal(made.summaries[name], again.summaries[name])
+
+
+def test_the_same_copy_again_changes_nothing_and_continues_a_killed_one(
+    own: Segmented,
+) -> None:
+    export_run(own.run, "labels")
+    there = files_in(own.plate)
+    shutil.rmtree(own.plate / "B/03/1/labels")
+    export_run(own.run, "labels")
+    assert files_in(own.plate) == there
+
+
+def test_other_labels_are_replaced_only_on_request(own: Segmented) -> None:
+    address = FieldAddress.from_path(FIELDS[1])
+    theirs = np.full((128, 160), 7, np.int32)
+    write_labels(own.plate, address, "nuclei", theirs)
+    there = files_in(own.plate)
+    with pytest.raises(RunError, match=r"B/03/1 .* 'nuclei' already; ask to overwrite"):
+        export_run(own.run, "labels")
+    assert files_in(own.plate) == there  # no other field was begun
+    export_run(own.run, "labels", overwrite=True)
+    assert labels_of(own.plate, FIELDS[1], "nuclei").max() == 6
+
+
+def test_a_plate_with_such_labels_is_refused_before_a_run(own: Segmented) -> None:
+    check_no_labels(open_plate(own.plate), ("cells", "nuclei"))
+    export_run(own.run, "labels", fields=[FIELDS[1]])
+    with pytest.raises(RunError, match="B/03/1"):
+        check_no_labels(open_plate(own.plate), ("cells",))
+    check_no_labels(open_plate(own.plate), ("membranes",))
+
+
+def test_a_run_without_made_labels_has_none_to_write(screen: Any) -> None:
+    with pytest.raises(RunError, match="made no labels"):
+        export_run(screen.run, "labels")
+
+
+def test_planes_that_are_alike_become_one(
+    tmp_path: Path,
+    draw_scene: Callable[..., Any],
+    write_plate: Callable[..., str],
+    run_quickly: Callable[..., Any],
+    tissue: str,
+) -> None:
+    flat = draw_scene(0)
+    times = np.stack([np.stack([flat.image] * 3, axis=1)] * 2)
+    scene = replace(flat, image=times)
+    plate = write_plate(tmp_path / "p.zarr", {FIELDS[0]: scene}, masks=())
+    given = {"stages": (tissue,), "project": "none"}
+    run_quickly(plate, tmp_path / "run", **given, **NOTHING)
+    export_run(tmp_path / "run", "labels")
+    stored = open_plate(plate).open(FIELDS[0]).open_labels("cells").stored
+    assert (stored.axes, stored.shape) == ("tyx", (2, 128, 160))
+
+
+def test_the_viewer_shows_made_labels(
+    whole: Segmented, draw_scene: Callable[..., Any]
+) -> None:
+    layers = field_layers(whole.run, FIELDS[0])
+    shown = {look["name"]: data for data, look, kind in layers if kind == "labels"}
+    assert list(shown) == ["cells", "nuclei"]
+    np.testing.assert_array_equal(shown["cells"].compute(), draw_scene(0).cells)
+
+
+def test_sectors_of_made_cells_are_those_of_stored_ones(
+    own: Segmented, run_quickly: Callable[..., Any], tmp_path: Path
+) -> None:
+    export_run(own.run, "sectors")
+    drawn = labels_of(own.plate, FIELDS[0], "sectors")
+    export_run(own.run, "labels")
+    given = {"reference": "point:-500,40"}
+    run_quickly(str(own.plate), tmp_path / "again", **given)
+    export_run(tmp_path / "again", "sectors", overwrite=True)
+    assert drawn.any()
+    np.testing.assert_array_equal(labels_of(own.plate, FIELDS[0], "sectors"), drawn)
+
+
+def test_spatialdata_holds_made_labels(
+    whole: Segmented, tmp_path: Path, draw_scene: Callable[..., Any]
+) -> None:
+    spatialdata = pytest.importorskip("spatialdata")
+    export_run(whole.run, "spatialdata", tmp_path / "made.zarr")
+    data = spatialdata.read_zarr(tmp_path / "made.zarr")
+    cells = data.labels["B_03_0_cells"]
+    np.testing.assert_array_equal(np.asarray(cells), draw_scene(0).cells)
+    assert "cells_FISH" in data.tables
+
+
+def test_feature_tables_refuse_labels_that_the_plate_lacks(own: Segmented) -> None:
+    with pytest.raises(RunError, match="export labels first"):
+        export_run(own.run, "ngio")
+
+
+def _bright(image: np.ndarray) -> np.ndarray:
+    return ndimage.label(image > 0.5)[0]
+
+
+FIND = Segmenter(_bright, largest=40, tile=128)
+
+
+def test_labels_made_in_a_volume_are_flat(
+    tmp_path: Path,
+    draw_scene: Callable[..., Any],
+    write_plate: Callable[..., str],
+    run_quickly: Callable[..., Any],
+) -> None:
+    flat = draw_scene(0)
+    nuclei = np.stack([(100 + 500 * (flat.nuclei > 0)).astype(np.uint16)] * 5)
+    fish = np.stack([flat.image[1]] * 5)
+    scene = replace(flat, image=np.stack([nuclei, fish]))
+    plate = write_plate(tmp_path / "p.zarr", {FIELDS[0]: scene}, masks=())
+    given = {"segments": [f"nuclei:{__name__}:FIND@DAPI", "cells:FISH"]}
+    given |= {"enhance": True, "model": "deepspot-fast", "volume": True}
+    run_quickly(plate, tmp_path / "run", **given, **NOTHING)
+    results = open_results(tmp_path / "run")
+    field = with_made(results, results.plate.open(FIELDS[0]))
+    assert field.open_labels("cells").n_z == 1
+    export_run(tmp_path / "run", "labels")
+    stored = open_plate(plate).open(FIELDS[0])
+    assert stored.open_labels("nuclei").stored.shape == (128, 160)
+    np.testing.assert_array_equal(stored.read_labels("nuclei"), flat.nuclei)
+    export_run(tmp_path / "run", "sectors")
+    named = {"cells": "cells", "nuclei": "nuclei"}
+    again = {"enhance": True, "model": "deepspot-fast", "volume": True}
+    run_quickly(plate, tmp_path / "again", **again, **named)
+    for name in ("spots", "cells"):
+        read = open_results(tmp_path / "again").read(name)
+        pd.testing.assert_frame_equal(results.read(name), read)
