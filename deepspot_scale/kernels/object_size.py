@@ -65,6 +65,30 @@ def bin_plane(plane: NDArray[Any], binning: int) -> NDArray[np.float32]:
     return np.asarray(squares.mean(axis=(1, 3), dtype=np.float64), np.float32)
 
 
+def enlarge_plane(
+    plane: NDArray[Any], times: int, start: tuple[int, int], stop: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Return a part of a plane with `times` as many pixels along y and x.
+
+    Values are interpolated linearly between the centres of pixels; beyond the sides the
+    plane is repeated. `start` and `stop` are pixels of the enlarged plane; the part is
+    equal to that of the whole, to the bit.
+    """
+    if times == 1:
+        return plane[start[0] : stop[0], start[1] : stop[1]].astype(np.float32)
+    part = plane.astype(np.float32)
+    for axis in (0, 1):
+        at = np.arange(start[axis], stop[axis])
+        # Where the centre of a pixel lies, in pixels of the plane: lower + share.
+        lower, phase = np.divmod(2 * at + 1 - times, 2 * times)
+        last = plane.shape[axis] - 1
+        near = part.take(lower.clip(0, last), axis)
+        far = part.take((lower + 1).clip(0, last), axis)
+        share = (phase / (2 * times)).astype(np.float32)
+        part = near + (far - near) * np.expand_dims(share, 1 - axis)
+    return part
+
+
 def typical_diameter(plane: NDArray[Any]) -> float | None:
     """Return the typical diameter of bright round objects in pixels.
 

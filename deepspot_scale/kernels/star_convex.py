@@ -15,12 +15,15 @@ probability and distances).
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
+
+from deepspot_scale.kernels.object_size import bin_plane
 
 GRID: Final = 2
 """Pixels of the image for one of the answer, along each axis."""
@@ -42,6 +45,7 @@ _ROOM = 3.0
 """Pixels beyond a polygon that are its own at least, where there is foreground."""
 
 
+_AS_IT_IS = Fraction(1)
 _ABOVE = 140
 """Of 255: what is more likely is foreground. Chosen on images that are learned from."""
 
@@ -279,7 +283,7 @@ def draw_stars(
     above: NDArray[np.uint8],
     shape: tuple[int, int],
     *,
-    binning: int = 1,
+    step: Fraction = _AS_IT_IS,
 ) -> Drawn:
     """Return the labels of a plane.
 
@@ -291,8 +295,9 @@ def draw_stars(
         The foreground of the network's image, see `foreground`.
     shape
         Pixels of the plane along y and x.
-    binning
-        Pixels of the plane for one of the network's image, along each axis.
+    step
+        Pixels of the plane for one of the network's image, along each axis: a whole
+        number where the plane was reduced, one over it where it was enlarged.
 
     Each pixel of the foreground goes to the star whose border is relatively farthest
     from it, of those that reach it.
@@ -300,12 +305,13 @@ def draw_stars(
     labels = np.zeros(shape, np.int32)
     nearest = np.full(shape, np.inf, np.float32)
     times = np.zeros(shape, np.uint8)
-    whole = _enlarge(above, binning, shape)
+    whole = _on_plane(above, step, shape)
+    pixels = float(step)
     # The centre of a pixel of the network's image, in pixels of the plane.
-    centres = candidates.places * binning + (binning - 1) / 2
+    centres = candidates.places * pixels + (pixels - 1) / 2
     for number, centre in enumerate(centres):
-        distances = candidates.distances[number] * np.float32(binning)
-        most = np.maximum(distances * _BEYOND, distances + _ROOM * binning)
+        distances = candidates.distances[number] * np.float32(pixels)
+        most = np.maximum(distances * _BEYOND, distances + _ROOM * pixels)
         reach = float(most.max()) + 1
         low = np.maximum(np.floor(centre - reach), 0).astype(int)
         high = np.minimum(np.ceil(centre + reach) + 1, shape).astype(int)
@@ -322,15 +328,21 @@ def draw_stars(
     return Drawn(labels, int((times > 1).sum()))
 
 
-def _enlarge(
-    above: NDArray[np.uint8], binning: int, shape: tuple[int, int]
+def _on_plane(
+    above: NDArray[np.uint8], step: Fraction, shape: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """Return the foreground of the plane, between pixels of the network's image."""
-    if binning > 1:
+    """Return the foreground of the plane.
+
+    Where the plane was reduced, it is interpolated between pixels of the network's
+    image; where it was enlarged, it is their mean.
+    """
+    if step < 1:
+        return bin_plane(above, step.denominator)[: shape[0], : shape[1]] > _ABOVE
+    if step > 1:
         import cv2
 
         height, width = above.shape
-        size = (width * binning, height * binning)
+        size = (width * step.numerator, height * step.numerator)
         resized = cv2.resize(above, size, interpolation=cv2.INTER_LINEAR)
         above = np.asarray(resized, np.uint8)
     return np.asarray(above[: shape[0], : shape[1]] > _ABOVE)

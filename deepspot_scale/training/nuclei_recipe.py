@@ -22,3 +22,6 @@ class NucleiRanges(Strict):
     from nor validated on: it is for tests. 0: none."""
     diameter: Range = (10.0, 45.0)
     """Of simulated nuclei, pixels."""
+    typical: float | None = Field(default=None, gt=0)
+    """Pixels that an image's typical object has before it is altered: images of folders
+    are enlarged or reduced to it. None: they stay as they are."""

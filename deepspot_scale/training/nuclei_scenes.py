@@ -11,6 +11,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -103,6 +104,19 @@ def _plane(path: Path) -> NDArray[Any]:
     return np.asarray(stored.plane({}, "max", (slice(None), slice(None))))
 
 
+def labelled_diameter(labels: NDArray[np.integer[Any]]) -> float | None:
+    """Return the typical diameter of objects in pixels; None: there is no object.
+
+    Half of their area belongs to larger ones, as of `object_size.typical_diameter`.
+    """
+    areas = np.sort(np.bincount(labels.ravel())[1:])
+    if not areas.any():
+        return None
+    sums = np.cumsum(areas)
+    middle = areas[np.searchsorted(sums, sums[-1] / 2)]
+    return float(np.sqrt(4 / np.pi * middle))
+
+
 def _pair(patch: Example) -> tuple[Image, Image]:
     labels = (
         np.zeros(patch.image.shape[:2], int) if patch.labels is None else patch.labels
@@ -119,6 +133,8 @@ class FolderNuclei:
     """How they are altered."""
     edge: int
     """Edge of a patch in pixels."""
+    typical: float | None = None
+    """Pixels of a typical object before it is altered; None: as it is."""
     cuts: int = 1
     """Most pairs to ask for at a time."""
 
@@ -129,7 +145,15 @@ class FolderNuclei:
         for _ in range(n):
             chosen = self.images[int(rng.integers(len(self.images)))]
             whole = Example(chosen.image[..., None], labels=chosen.labels)
-            yield _pair(augment(whole, self.how, self.edge, rng))
+            yield _pair(augment(whole, self._how(chosen), self.edge, rng))
+
+    def _how(self, chosen: LabelledImage) -> Augmentation:
+        """Return how an image is altered, from its own size on."""
+        diameter = labelled_diameter(chosen.labels) if self.typical else None
+        if self.typical is None or diameter is None:
+            return self.how
+        least, most = (each * self.typical / diameter for each in self.how.scale)
+        return self.how.model_copy(update={"scale": (least, most)})
 
 
 @dataclass(frozen=True)
@@ -204,7 +228,8 @@ def open_nuclei(recipe: Recipe) -> Sources:
                 else "learn"
             )
             table.writerow([part.source, each.name, use])
-        learn.append(FolderNuclei(tuple(images[n] for n in seen), how, recipe.patch))
+        cut = partial(FolderNuclei, how=how, edge=recipe.patch, typical=ranges.typical)
+        learn.append(cut(tuple(images[n] for n in seen)))
         kept = tuple(images[n] for n in sorted(held))
-        validate.append(FolderNuclei(kept, how, recipe.patch) if kept else None)
+        validate.append(cut(kept) if kept else None)
     return Sources(tuple(learn), tuple(validate), rows.getvalue())

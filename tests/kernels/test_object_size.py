@@ -11,6 +11,7 @@ from scipy import ndimage
 from deepspot_scale.kernels.object_size import (
     RANGE,
     bin_plane,
+    enlarge_plane,
     scale_plane,
     typical_diameter,
 )
@@ -135,3 +136,24 @@ def test_binning_gives_the_mean_of_each_square_with_repeated_sides(
             y * binning : (y + 1) * binning, x * binning : (x + 1) * binning
         ]
         assert small[y, x] == pytest.approx(square.mean(), rel=1e-6)
+
+
+@given(
+    st.integers(1, 12), st.integers(1, 12), st.integers(1, 4), st.integers(0, 2**32 - 1)
+)
+def test_any_part_of_an_enlarged_plane_is_interpolated_between_centres(
+    height, width, times, seed
+):
+    rng = np.random.default_rng(seed)
+    plane = rng.integers(0, 999, (height, width))
+    shape = (height * times, width * times)
+    whole = enlarge_plane(plane, times, (0, 0), shape)
+    zoomed = ndimage.zoom(
+        plane.astype(float), times, order=1, mode="nearest", grid_mode=True
+    )
+    np.testing.assert_allclose(whole, zoomed, rtol=1e-4, atol=1e-3)
+    start = (rng.integers(0, shape[0]), rng.integers(0, shape[1]))
+    stop = (rng.integers(start[0], shape[0]) + 1, rng.integers(start[1], shape[1]) + 1)
+    part = enlarge_plane(plane, times, start, stop)
+    box = tuple(slice(*ends) for ends in zip(start, stop, strict=True))
+    np.testing.assert_array_equal(part, whole[box])

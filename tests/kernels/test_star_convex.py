@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -247,12 +249,12 @@ def test_no_candidates_give_no_objects():
 # Labels of a plane.
 
 
-def read_back(labels, binning=1):
+def read_back(labels, step=Fraction(1)):
     answer = star_targets(labels)
     candidates = decode(answer, 0.5)
     kept = candidates.take(suppress(candidates, 0.4))
-    shape = tuple(binning * n for n in labels.shape)
-    return draw_stars(kept, foreground(answer), shape, binning=binning)
+    shape = tuple(int(step * n) for n in labels.shape)
+    return draw_stars(kept, foreground(answer), shape, step=step)
 
 
 def test_right_answers_give_the_labels_back():
@@ -290,7 +292,7 @@ def test_pixel_between_two_stars_goes_to_the_one_it_lies_deeper_in():
 
 def test_binned_image_gives_objects_of_the_plane_s_size_and_place():
     labels = discs((64, 64), (30, 33, 12))
-    drawn = read_back(labels, binning=3).labels
+    drawn = read_back(labels, step=Fraction(3)).labels
     centre = np.array(ndimage.center_of_mass(drawn > 0))
     # The middle of pixel i of the reduced plane is 3 i + 1 of the plane.
     np.testing.assert_allclose(centre, [91, 100], atol=0.3)
@@ -299,6 +301,18 @@ def test_binned_image_gives_objects_of_the_plane_s_size_and_place():
 
 def test_a_plane_that_is_no_multiple_of_the_binning_keeps_its_shape():
     above = np.full((10, 11), 255, np.uint8)
-    drawn = draw_stars(stars((8, 8, 4, 0.9)), above, (28, 31), binning=3)
+    drawn = draw_stars(stars((8, 8, 4, 0.9)), above, (28, 31), step=Fraction(3))
     assert drawn.labels.shape == (28, 31)
     assert drawn.labels[24, 24] == 1
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_enlarged_image_gives_objects_of_the_plane_s_size_and_place(times):
+    labels = discs((96, 96), (47, 50, 18))
+    drawn = read_back(labels, step=Fraction(1, times)).labels
+    assert drawn.shape == (96 // times, 96 // times)
+    centre = np.array(ndimage.center_of_mass(drawn > 0))
+    np.testing.assert_allclose(
+        centre, (np.array([47, 50]) + 0.5) / times - 0.5, atol=0.2
+    )
+    assert (drawn > 0).sum() == pytest.approx((labels > 0).sum() / times**2, rel=0.04)

@@ -7,6 +7,7 @@ import csv
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 from skimage.io import imsave
 
 from deepspot_scale.errors import FieldError, SettingsError
@@ -15,6 +16,7 @@ from deepspot_scale.kernels.star_convex import CHANNELS, foreground, star_target
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.training.augmentation import (
     OBJECTS,
+    UNCHANGED,
     Augmentation,
     Example,
     augment,
@@ -24,6 +26,7 @@ from deepspot_scale.training.nuclei_scenes import (
     FolderNuclei,
     LabelledImage,
     SimulatedNuclei,
+    labelled_diameter,
     open_nuclei,
     read_labelled,
 )
@@ -178,6 +181,29 @@ def test_answers_are_made_of_the_altered_labels():
     expected = augment(whole, OBJECTS, 48, rng)
     np.testing.assert_array_equal(patch, expected.image.astype(np.float32))
     np.testing.assert_array_equal(answer, star_targets(expected.labels))
+
+
+@pytest.mark.parametrize("typical", [9.0, 24.0])
+def test_images_are_brought_to_one_typical_size_before_they_are_altered(typical):
+    labels = np.zeros((120, 120), np.int32)
+    y, x = np.indices(labels.shape)
+    for number, (row, column, radius) in enumerate(
+        [(30, 30, 6), (80, 40, 6), (40, 90, 6), (90, 90, 2)], start=1
+    ):
+        labels[np.hypot(y - row, x - column) <= radius] = number
+    one = LabelledImage("a", (labels > 0).astype(np.float32), labels)
+    assert labelled_diameter(labels) == pytest.approx(12, abs=0.6)
+    how = UNCHANGED.model_copy(update={"scale": (1.0, 1.0001)})
+    source = FolderNuclei((one,), how, 240, typical)
+    ((patch, _),) = source.draw_pairs(np.random.default_rng(1), 1)
+    seen, n = ndimage.label(patch[..., 0] > 0.5)
+    sizes = np.sqrt(4 / np.pi * np.bincount(seen.ravel())[1:])
+    assert n >= 3
+    assert np.sort(sizes)[n // 2] == pytest.approx(typical, rel=0.08)
+
+
+def test_no_object_has_no_size():
+    assert labelled_diameter(np.zeros((9, 9), np.int32)) is None
 
 
 def uses(text):

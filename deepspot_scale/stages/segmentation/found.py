@@ -6,6 +6,7 @@ Nothing here finds objects.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +23,8 @@ from deepspot_scale.blockwise.contract import (
 from deepspot_scale.blockwise.geometry import Block, Blocks, Box, plan_blocks
 from deepspot_scale.kernels.cell_growth import cells_at
 from deepspot_scale.kernels.objects import Objects, draw_labels
+
+_AS_IT_IS = Fraction(1)
 
 
 class Found(NamedTuple):
@@ -59,9 +62,12 @@ def tiles_of(
 
 
 def own_tiles(
-    tiles: tuple[Block, ...], here: BlockContext, binning: int = 1
+    tiles: tuple[Block, ...], here: BlockContext, step: Fraction = _AS_IT_IS
 ) -> list[Block]:
-    """Return the tiles whose core begins in the block's core; each has one block."""
+    """Return the tiles whose core begins in the block's core; each has one block.
+
+    `step` is how many pixels of the field a pixel of the tiles spans.
+    """
     core = here.block.core
     if any(span.start for span in core.spans[:-2]):
         return []
@@ -69,8 +75,8 @@ def own_tiles(
     return [
         tile
         for tile in tiles
-        if y.start <= tile.core.y.start * binning < y.stop
-        and x.start <= tile.core.x.start * binning < x.stop
+        if y.start <= tile.core.y.start * step < y.stop
+        and x.start <= tile.core.x.start * step < x.stop
     ]
 
 

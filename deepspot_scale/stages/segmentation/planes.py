@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,7 +21,15 @@ from deepspot_scale.blockwise.answers import PIXEL_UM, channel_layer
 from deepspot_scale.blockwise.contract import Answers, BlockContext, Key, Pixels, Step
 from deepspot_scale.blockwise.geometry import Box
 from deepspot_scale.errors import FieldError
-from deepspot_scale.kernels.object_size import bin_plane, scale_plane, typical_diameter
+from deepspot_scale.kernels.object_size import (
+    bin_plane,
+    enlarge_plane,
+    scale_plane,
+    typical_diameter,
+)
+
+_MOST_TIMES = 3
+"""That a plane is enlarged: of still smaller nuclei too little is seen."""
 
 
 class Plane(NamedTuple):
@@ -34,6 +43,27 @@ class Plane(NamedTuple):
     """Pixels of the field."""
     diameter: float | None
     """Typical diameter of a nucleus in pixels of the field; None: not known."""
+    enlarging: int = 1
+    """Pixels that the network sees for one of `image`, along each axis."""
+
+    @property
+    def step(self) -> Fraction:
+        """Pixels of the field for one that the network sees."""
+        return Fraction(self.binning, self.enlarging)
+
+    @property
+    def seen_shape(self) -> tuple[int, int]:
+        """Pixels that the network sees."""
+        height, width = self.image.shape
+        return height * self.enlarging, width * self.enlarging
+
+    def seen(
+        self, start: tuple[int, int] = (0, 0), stop: tuple[int, int] | None = None
+    ) -> NDArray[np.float32]:
+        """Return a part of what the network sees."""
+        return enlarge_plane(
+            self.image, self.enlarging, start, self.seen_shape if stop is None else stop
+        )
 
 
 def _flat_core(here: BlockContext, _: Answers, *, layer: str) -> list[Pixels]:
@@ -74,7 +104,7 @@ def in_pixels(length_um: float, agreed: Answers, what: str) -> float:
 
 @dataclass(frozen=True)
 class NucleiPlane:
-    """Reduces and scales the plane of nuclei."""
+    """Reduces or enlarges, and scales, the plane of nuclei."""
 
     ideal: float
     """Diameter in pixels that a nucleus should have after it."""
@@ -85,10 +115,14 @@ class NucleiPlane:
         """Return the plane."""
         whole = put_flat(pieces)
         diameter = self._diameter(whole, agreed)
-        binning = 1 if diameter is None else max(1, round(diameter / self.ideal))
+        binning, enlarging = 1, 1
+        if diameter is not None:
+            binning = max(1, round(diameter / self.ideal))
+            enlarging = min(_MOST_TIMES, max(1, round(self.ideal / diameter)))
         small = bin_plane(whole, binning)
         shape = (whole.shape[0], whole.shape[1])
-        return Plane(scale_plane(small)(small), binning, shape, diameter)
+        scaled = scale_plane(small)(small)
+        return Plane(scaled, binning, shape, diameter, enlarging)
 
     def _diameter(self, whole: NDArray[Any], agreed: Answers) -> float | None:
         if self.diameter_um is None:

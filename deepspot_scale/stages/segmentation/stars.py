@@ -66,9 +66,8 @@ class StarNetwork:
     """What it finds."""
 
     def _tiles(self, here: BlockContext, plane: Plane) -> list[Block]:
-        height, width = plane.image.shape
-        whole = tiles_of((height, width), TILE, self.model.halo, self.model.grid)
-        return own_tiles(whole, here, plane.binning)
+        whole = tiles_of(plane.seen_shape, TILE, self.model.halo, self.model.grid)
+        return own_tiles(whole, here, plane.step)
 
     def prepare(self, here: BlockContext, agreed: Answers) -> NDArray[np.float32]:
         """Return the windows (n, y, x) of the block's tiles.
@@ -78,7 +77,7 @@ class StarNetwork:
         """
         plane = agreed[self.plane]
         tiles = self._tiles(here, plane)
-        windows = [_window(plane.image, tile.window) for tile in tiles]
+        windows = [_window(plane, tile.window) for tile in tiles]
         if not windows:
             return np.zeros((0, self.model.grid, self.model.grid), np.float32)
         return np.stack(windows)
@@ -115,20 +114,20 @@ class StarNetwork:
     def settle(self, stars: Stars, agreed: Answers) -> Found:
         """Return the plane's objects."""
         plane = agreed[self.plane]
-        above = np.zeros(plane.image.shape, np.uint8)
+        above = np.zeros(plane.seen_shape, np.uint8)
         for core, pixels in stars.above:
             above[core.slices] = pixels
         kept = stars.candidates.take(suppress(stars.candidates, self.model.overlap))
-        drawn = draw_stars(kept, above, plane.shape, binning=plane.binning)
+        drawn = draw_stars(kept, above, plane.shape, step=plane.step)
         sizes = np.bincount(drawn.labels.ravel())
-        large = sizes >= _LEAST * plane.binning**2
+        large = sizes >= _LEAST * float(plane.step) ** 2
         large[0] = False
         names = np.flatnonzero(large)
         labels = np.where(large[drawn.labels], drawn.labels, 0)
         objects = find_objects(labels, kept.probability[names - 1].astype(float))
         arranged: Arranged = arrange(objects, plane.shape)
         unsized = plane.diameter is None
-        unlike = self.model.is_unlike(plane.image)
+        unlike = self.model.is_unlike(plane.seen())
         return Found(arranged.objects, drawn.n_claimed, 0, unsized, unlike)
 
     def step(self) -> Step:
@@ -143,10 +142,10 @@ class StarNetwork:
         )
 
 
-def _window(image: NDArray[np.float32], window: Box) -> NDArray[np.float32]:
-    height, width = image.shape
+def _window(plane: Plane, window: Box) -> NDArray[np.float32]:
+    height, width = plane.seen_shape
     ends = (min(window.y.stop, height), min(window.x.stop, width))
-    cut = image[window.y.start : ends[0], window.x.start : ends[1]]
+    cut = plane.seen((window.y.start, window.x.start), ends)
     missing = [(0, window.y.stop - ends[0]), (0, window.x.stop - ends[1])]
     if not any(more for _, more in missing):
         return cut

@@ -144,6 +144,23 @@ def test_blocks_change_no_pixel(
     assert cut.counts == at_once.counts
 
 
+def test_small_nuclei_are_enlarged_and_blocks_change_no_pixel() -> None:
+    rng = np.random.default_rng(6)
+    made = draw_nuclei(rng, (170, 190), diameter=11, cover=0.2, touching=0.3)
+    counts = rng.poisson(np.maximum(made.counts, 0)).astype(np.uint16)
+    layers = {"channel:DAPI": counts}
+    whole = segment(layers, BOTH[0])
+    found = whole.labels["nuclei"]
+    assert found.shape == counts.shape
+    true = len(np.unique(made.labels)) - 1
+    assert whole.counts["n_segmented_nuclei"] == pytest.approx(true, rel=0.25)
+    covered = (found > 0) & (made.labels > 0)
+    assert covered.sum() > 0.75 * ((found > 0) | (made.labels > 0)).sum()
+    for block in (64, 101):
+        cut = segment(layers, BOTH[0], block=block)
+        np.testing.assert_array_equal(cut.labels["nuclei"], found)
+
+
 def test_labels_are_numbered_by_place_without_gaps(at_once: Made) -> None:
     nuclei = at_once.labels["nuclei"]
     np.testing.assert_array_equal(np.unique(nuclei), np.arange(nuclei.max() + 1))
