@@ -189,6 +189,7 @@ def test_spatialdata_holds_made_labels(
 
 
 def test_feature_tables_refuse_labels_that_the_plate_lacks(own: Segmented) -> None:
+    pytest.importorskip("ngio")
     with pytest.raises(RunError, match="export labels first"):
         export_run(own.run, "ngio")
 
