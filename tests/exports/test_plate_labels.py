@@ -177,6 +177,10 @@ def test_sectors_of_made_cells_are_those_of_stored_ones(
     np.testing.assert_array_equal(labels_of(own.plate, FIELDS[0], "sectors"), drawn)
 
 
+# The library itself calls what others announce to remove or change.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
 def test_spatialdata_holds_made_labels(
     whole: Segmented, tmp_path: Path, draw_scene: Callable[..., Any]
 ) -> None:
