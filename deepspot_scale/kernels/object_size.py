@@ -26,6 +26,12 @@ _CONTRAST: Final = 4.0
 
 _WIDEST: Final = 1 / 2
 """Of the plane's shorter side: a larger diameter is not believed."""
+_DOUBTFUL: Final = 1 / 6
+"""Of the plane's shorter side: a larger one may be that of a flare."""
+_BACKGROUND: Final = (1 / 4, 1 / 8)
+"""Of the plane's shorter side: what is wider is background, where there is doubt."""
+_KEPT: Final = 0.35
+"""Of the plane's contrast: so much is left without the background if objects are."""
 
 
 class PlaneScale(NamedTuple):
@@ -94,12 +100,48 @@ def typical_diameter(plane: NDArray[Any]) -> float | None:
 
     Half of the objects' area belongs to larger ones. Objects are what exceeds Otsu's
     threshold; those that touch are taken for as many as their distance transform has
-    maxima. None: no object stands out.
+    maxima. Where none is seen, or they are so large that they may be stray light, the
+    background is taken away first. None: no object stands out.
     """
-    from skimage.filters import threshold_otsu
-
     binning = max(1, -(-max(plane.shape) // _EDGE))
     small = ndimage.gaussian_filter(bin_plane(plane, binning), 1.0)
+    side = min(small.shape)
+    diameter = _diameter(small)
+    if diameter is None or diameter > _DOUBTFUL * side:
+        diameter = _diameter_on_background(small) or diameter
+    # What fills half of the plane is light behind the objects, not an object.
+    if diameter is None or diameter > _WIDEST * side:
+        return None
+    return float(diameter * binning)
+
+
+def _diameter_on_background(small: NDArray[np.float32]) -> float | None:
+    for share in _BACKGROUND:
+        flat = small - _background(small, max(3, round(share * min(small.shape))))
+        if _contrast(flat) < _KEPT * _contrast(small):
+            return None
+        diameter = _diameter(flat)
+        if diameter is not None:
+            return diameter
+    return None
+
+
+def _background(small: NDArray[np.float32], wide: int) -> NDArray[np.float32]:
+    """Return what is wider than so many pixels, smoothed."""
+    opened = ndimage.grey_opening(small, wide)
+    smooth = ndimage.gaussian_filter(opened, wide / 4)
+    return np.asarray(np.minimum(small, smooth), np.float32)
+
+
+def _contrast(small: NDArray[np.float32]) -> float:
+    low, high = np.percentile(small, [LOW, HIGH])
+    return float(high - low)
+
+
+def _diameter(small: NDArray[Any]) -> float | None:
+    """Return the typical diameter in pixels of a smooth plane."""
+    from skimage.filters import threshold_otsu
+
     high = np.percentile(small, HIGH)
     small = np.minimum(small, high)
     if small.max() <= small.min():
@@ -120,7 +162,4 @@ def typical_diameter(plane: NDArray[Any]) -> float | None:
     if not radii.size:
         return None
     area = np.cumsum(radii**2)
-    middle = float(radii[np.searchsorted(area, area[-1] / 2)])
-    diameter = float(2 * middle * binning)
-    # What fills half of the plane is light behind the objects, not an object.
-    return diameter if diameter <= _WIDEST * min(plane.shape) else None
+    return float(2 * radii[np.searchsorted(area, area[-1] / 2)])

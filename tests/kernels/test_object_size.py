@@ -48,6 +48,24 @@ def test_twice_the_pixels_are_twice_the_diameter():
     assert twice == pytest.approx(2 * once, rel=0.1)
 
 
+@pytest.mark.parametrize("strength", [0.5, 2.0])
+def test_a_flare_is_not_taken_for_an_object(strength):
+    plane = field_of_discs(14)
+    y, x = np.indices(plane.shape) / plane.shape[0]
+    flare = strength * 100 * np.exp(-((y - 1) ** 2 + (x - 1) ** 2) / (2 * 0.3**2))
+    assert typical_diameter(plane + flare) == pytest.approx(14, rel=0.25)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3, 5, 7])
+def test_few_large_nuclei_are_not_taken_for_background(seed):
+    rng = np.random.default_rng(seed)
+    made = draw_nuclei(rng, (256, 256), diameter=80, cover=0.3, touching=0.0)
+    counts = rng.poisson(np.maximum(made.counts, 0))
+    _, areas = np.unique(made.labels[made.labels > 0], return_counts=True)
+    true = np.sqrt(4 / np.pi * areas.max())
+    assert typical_diameter(counts) == pytest.approx(true, rel=0.5)
+
+
 def test_a_plane_that_is_reduced_for_speed_gives_pixels_of_the_plane():
     plane = field_of_discs(70, n=8)  # longer than 1024 px
     assert max(plane.shape) > 1024
