@@ -64,12 +64,17 @@ class Plane(NamedTuple):
 
 
 def segment(
-    counts: NDArray[Any], model: str, block: int = 2560
+    counts: NDArray[Any],
+    model: str,
+    block: int = 2560,
+    nucleus_px: float | None = None,
 ) -> NDArray[np.integer[Any]]:
-    """Return the labels that a run would make of a plane."""
-    options = SegmentOptions(segments=(f"nuclei:{CHANNEL}",), nuclei_model=model)
+    """Return the labels that a run would make of a plane; their size may be given."""
+    options = SegmentOptions(
+        segments=(f"nuclei:{CHANNEL}",), nuclei_model=model, nucleus_um=nucleus_px
+    )
     pipeline = assemble_stages({SEGMENT: options}, RunContext(), block=block)
-    given = Answers({PIXEL_UM.name: None})
+    given = Answers({PIXEL_UM.name: None if nucleus_px is None else (1.0, 1.0)})
     blocks = pipeline.blocks(counts.shape)
     answers = reduce_rounds(pipeline, blocks, Plane(counts), given)
     return np.asarray(answers.by_name[NUCLEI.name])
