@@ -51,7 +51,8 @@ def write_fractal_tables(results: RunResults, *, overwrite: bool) -> None:
         if not overwrite and _own_tables(field):
             raise RunError(
                 f"field {address.path} of {results.source} has the tables "
-                f"{', '.join(_own_tables(field))} already; ask to overwrite them"
+                f"{', '.join(_own_tables(field))} already; replace them by "
+                "--overwrite (overwrite=True)"
             )
     for found in results.iter_fields():
         field = open_stored(results, found.address)

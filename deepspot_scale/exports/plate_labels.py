@@ -80,8 +80,8 @@ def check_no_labels(plate: Plate, names: tuple[str, ...]) -> None:
 
 def _there(address: FieldAddress, name: str, source: object) -> RunError:
     return RunError(
-        f"field {address.path} of {source} has other labels {name!r} already; ask to "
-        "overwrite them"
+        f"field {address.path} of {source} has other labels {name!r} already; "
+        "replace them by --overwrite (overwrite=True)"
     )
 
 

@@ -51,7 +51,7 @@ def write_sectors(results: RunResults, *, overwrite: bool) -> None:
         if not overwrite and NAME in field.label_names:
             raise RunError(
                 f"field {address.path} of {results.source} has labels {NAME!r} "
-                "already; ask to overwrite them"
+                "already; replace them by --overwrite (overwrite=True)"
             )
     for found in results.iter_fields():
         field = with_made(results, results.plate.open(found.address.path))

@@ -102,7 +102,7 @@ def test_the_same_command_again_does_nothing_and_another_run_overwrites_nothing(
     assert call(*words) == 0
     assert "2 skipped as done before" in capsys.readouterr().err
     assert call(*words, "--out", f"{plate}-2") == 2
-    assert "already; ask to overwrite" in capsys.readouterr().err
+    assert "already; replace them by --overwrite" in capsys.readouterr().err
     assert not Path(f"{plate}-2", "manifest").exists()  # no field was begun
     assert files_in(plate) == there
     assert call(*words, "--out", f"{plate}-2", "--overwrite") == 0
