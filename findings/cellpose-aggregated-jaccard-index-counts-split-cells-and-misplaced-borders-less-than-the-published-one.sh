@@ -6,8 +6,8 @@
 #   in cellpose, borders between touching cells at the wrong place 0.13 higher; cells apart and whole, nearly the same.
 # The guess: one name, one measure: the same number as by the definition, up to rounding, whatever the cells are like.
 # Why it matters: AJI is chosen for dense tissue because it punishes merged and split cells, and tables set cellpose's
-#   number beside those of other tools and papers. A lead of 0.13 to 0.17 is then one of the formula alone, as large as
-#   those that papers report, and it comes and goes with the density of the tissue and with the kind of error.
+#   number beside those of other tools and papers. A lead of 0.13 to 0.17 may then be one of the formula alone, and it
+#   comes and goes with the density of the tissue and with the kind of error.
 # Seen 2026-11-29 (Python 3.11, numpy 2.4.6; 256 cells):
 #   cells touching      against itself       cellpose 1.000  definition 1.000
 #   cells touching      middles off by 6 px  cellpose 0.799  definition 0.665

@@ -8,7 +8,7 @@
 # The guess: both take 0 for background and any other value for an object, so a label image against itself scores 1,
 #   and an error lowers the score the same way in both.
 # Why it matters: scores are averaged over crops or fields, so full fields pull the average up, the smaller the crop the
-#   more, and by far more than a better model does; numpy warns only where it divides by zero. An export by outlines
+#   more; numpy warns only where it divides by zero. An export by outlines
 #   lacks one cell of each full field.
 # Seen 2026-11-29 (Python 3.11, numpy 2.4.6):
 #   cells to the edges, against itself: AP@0.5 [tp, fp, fn]

@@ -7,7 +7,7 @@
 #   lies at its upper end, just under the least sure nucleus of the validation images.
 # The guess: "optimised" is the best threshold between 0 and 1, up to the flatness of the score; on a flat range, a
 #   middle one.
-# Why it matters: nets trained for a short time, or on other stains, are sure of some nuclei and give 0.2-0.4 to as true
+# Why it matters: a net trained for a short time, or on another stain, may be sure of some nuclei and give 0.2-0.4 to true
 #   dim ones. The optimised threshold is saved with the model and drops a third of the nuclei here that the net had found; a
 #   comparison of methods "each at its optimised thresholds" holds that against the net. A threshold near half of the
 #   highest probability is the sign. optimize_kwargs=dict(bracket=(0.05, 0.9)) looks further.
