@@ -18,13 +18,14 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError, PlateError, SettingsError
-from deepspot_scale.io.image_files.tiff_png import open_file
+from deepspot_scale.io.image_files.paired_files import list_pairs, read_plane
+from deepspot_scale.io.image_files.tiff_png import is_image_file
 from deepspot_scale.kernels.denoising import ABOUT, Denoising, measure_noise
 from deepspot_scale.simulation.drawing import Image
 from deepspot_scale.training.augmentation import (
@@ -40,8 +41,6 @@ from deepspot_scale.training.scenes import Sources, mirror_up, split_images
 
 NOISY, CLEAN = "noisy", "clean"
 """Folders of images with and without noise."""
-_ENDINGS: Final = (".tif", ".tiff", ".png")
-_WHOLE: Final = slice(None), slice(None)
 
 
 @dataclass(frozen=True)
@@ -254,38 +253,29 @@ def _read_folder(source: str, edge: int) -> list[NoisyImage]:
             f"ones; there is no folder {source!r}"
         )
     if not (folder / NOISY).is_dir():
-        return [NoisyImage(path, _read(path, edge)) for path in _list(folder)]
-    noisy, clean = (_list(folder / name) for name in (NOISY, CLEAN))
-    differ = {path.name for path in noisy} ^ {path.name for path in clean}
-    if differ:
-        raise PlateError(
-            f"{folder} has {len(differ)} images without their counterpart, such as "
-            f"{min(differ)}; {NOISY} and {CLEAN} must hold the same names"
-        )
+        paths = _list(folder)
+        return [
+            NoisyImage(path, _check(path, read_plane(path), edge)) for path in paths
+        ]
     images = []
-    for one, other in zip(noisy, clean, strict=True):
-        image = NoisyImage(one, _read(one, edge), _read(other, edge))
-        if image.clean is not None and image.pixels.shape != image.clean.shape:
-            raise FieldError(f"{one} and {other} are not of one size")
-        images.append(image)
+    for pair in list_pairs(folder, NOISY, CLEAN):
+        both = zip((pair.first, pair.second), pair.read(), strict=True)
+        images.append(
+            NoisyImage(pair.first, *(_check(path, each, edge) for path, each in both))
+        )
     return images
 
 
 def _list(folder: Path) -> list[Path]:
-    found = folder.iterdir() if folder.is_dir() else ()
-    paths = sorted(path for path in found if path.suffix.lower() in _ENDINGS)
+    paths = sorted(path for path in folder.iterdir() if is_image_file(path.name))
     if not paths:
         raise PlateError(f"{folder} has no images: expected TIFF or PNG files")
     return paths
 
 
-def _read(path: Path, edge: int) -> Image:
-    image = open_file(str(path))
-    if any(image.size(axis) > 1 for axis in image.axes[:-2]):
-        raise FieldError(
-            f"{path} has more than one plane; save planes as images of their own"
-        )
-    pixels = image.plane({}, 0, _WHOLE).astype(np.float32)
+def _check(path: Path, stored: NDArray[Any], edge: int) -> Image:
+    """Return finite pixels, mirrored where there are fewer than a patch has."""
+    pixels = stored.astype(np.float32)
     if not np.isfinite(pixels).all():
         raise FieldError(
             f"{path} has pixels that are not finite numbers; replace them, or leave "

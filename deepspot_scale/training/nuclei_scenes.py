@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError, SettingsError
-from deepspot_scale.io.image_files.tiff_png import open_file
+from deepspot_scale.io.image_files.paired_files import FilePair, list_pairs
 from deepspot_scale.kernels.object_size import scale_plane
 from deepspot_scale.kernels.star_convex import star_targets
 from deepspot_scale.simulation.drawing import Image
@@ -53,55 +53,24 @@ def read_labelled(folder: str | Path) -> list[LabelledImage]:
 
     Raises
     ------
-    SettingsError
+    PlateError
         There are no such folders, or a file has no partner.
     FieldError
         An image and its labels do not fit, or are not flat.
     """
-    folder = Path(folder)
-    names = {
-        kind: {path.stem: path for path in sorted((folder / kind).glob("*.*"))}
-        for kind in ("images", "labels")
-    }
-    if not names["images"]:
-        raise SettingsError(
-            f"{folder} has no images: expected the folders images/ and labels/ with "
-            "files of the same names"
-        )
-    alone = sorted(set(names["images"]) ^ set(names["labels"]))
-    if alone:
-        raise SettingsError(
-            f"{folder}: {len(alone)} files are either an image or labels only, such as "
-            f"{alone[0]}; give each image its labels"
-        )
-    return [
-        _read(name, names["images"][name], names["labels"][name])
-        for name in sorted(names["images"])
-    ]
+    return [_scaled(pair) for pair in list_pairs(Path(folder), "images", "labels")]
 
 
-def _read(name: str, image_path: Path, label_path: Path) -> LabelledImage:
-    image, labels = (_plane(path) for path in (image_path, label_path))
-    if image.shape != labels.shape:
-        raise FieldError(
-            f"{image_path} has {image.shape} pixels and its labels {labels.shape}"
-        )
+def _scaled(pair: FilePair) -> LabelledImage:
+    image, labels = pair.read()
     if labels.dtype.kind not in "ui":
-        raise FieldError(f"{label_path} must hold whole numbers, not {labels.dtype}")
+        raise FieldError(f"{pair.second} must hold whole numbers, not {labels.dtype}")
     if labels.min() < 0:
-        raise FieldError(f"{label_path} has labels below 0; 0 is the background")
+        raise FieldError(f"{pair.second} has labels below 0; 0 is the background")
     _, numbered = np.unique(labels, return_inverse=True)
     numbered = numbered.reshape(labels.shape) + int(labels.min() > 0)
     scaled = scale_plane(image)(image)
-    return LabelledImage(name, scaled, numbered.astype(np.int32))
-
-
-def _plane(path: Path) -> NDArray[Any]:
-    stored = open_file(str(path))
-    sizes = {axis: stored.size(axis) for axis in "tcz"}
-    if any(n != 1 for n in sizes.values()):
-        raise FieldError(f"{path} is not one flat image: it has {sizes}")
-    return np.asarray(stored.plane({}, "max", (slice(None), slice(None))))
+    return LabelledImage(pair.name, scaled, numbered.astype(np.int32))
 
 
 def labelled_diameter(labels: NDArray[np.integer[Any]]) -> float | None:
@@ -192,7 +161,7 @@ def open_nuclei(recipe: Recipe) -> Sources:
 
     Raises
     ------
-    SettingsError, FieldError
+    SettingsError, PlateError, FieldError
         A folder cannot be used.
     """
     ranges, how = recipe.nuclei, recipe.augmentation

@@ -151,9 +151,7 @@ def test_unfit_folders_are_named_errors(tmp_path: Path) -> None:
         open_noisy(recipe(write(tmp_path / "flat", 2, level=0)))
     write(tmp_path / "odd/noisy", 3)
     write(tmp_path / "odd/clean", 2)
-    with pytest.raises(
-        PlateError, match=r"without their counterpart, such as im2\.png"
-    ):
+    with pytest.raises(PlateError, match="alone, such as im2"):
         open_noisy(recipe(tmp_path / "odd"))
     with pytest.raises(SettingsError, match=r"is small beside blind\.radius 5"):
         open_noisy(recipe(tmp_path / "flat", patch=16))

@@ -10,7 +10,7 @@ import tifffile
 from scipy import ndimage
 from skimage.io import imsave
 
-from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.errors import FieldError, PlateError, SettingsError
 from deepspot_scale.kernels.object_size import scale_plane
 from deepspot_scale.kernels.star_convex import CHANNELS, foreground, star_targets
 from deepspot_scale.networks.weights import find_weights
@@ -83,13 +83,13 @@ def test_numbers_of_labels_may_have_gaps_and_leave_no_background(folder):
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
-    with pytest.raises(SettingsError, match="images/ and labels/"):
+    with pytest.raises(PlateError, match="images/ and labels/"):
         read_labelled(tmp_path)
 
 
 def test_a_file_without_a_partner_is_named(folder):
     (folder / "labels" / "n04.png").unlink()
-    with pytest.raises(SettingsError, match="n04"):
+    with pytest.raises(PlateError, match="n04"):
         read_labelled(folder)
 
 
@@ -118,7 +118,7 @@ def test_a_stack_is_refused(folder):
     stack = np.zeros((3, 64, 72), np.uint16)
     path = folder / "images" / "n01.tif"
     tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "ZYX"})
-    with pytest.raises(FieldError, match="flat"):
+    with pytest.raises(FieldError, match="expected one plane"):
         read_labelled(folder)
 
 
