@@ -206,9 +206,9 @@ def plate_recipe(folder: Path, *, steps: int = STEPS, seed: int = 0) -> Recipe:
     )
 
 
-def read_planted(folder: Path) -> list[NDArray[Any]]:
-    """Return the windows (y, x) that are kept for planted spots."""
-    return [tifffile.imread(path) for path in sorted((folder / PLANTED).glob("*.tif"))]
+def read_windows(folder: Path, use: str) -> list[NDArray[Any]]:
+    """Return the windows (y, x) of a sample of one use, `LEARN` or `PLANTED`."""
+    return [tifffile.imread(path) for path in sorted((folder / use).glob("*.tif"))]
 
 
 def _order(entries: Sequence[FieldEntry], seed: int) -> list[FieldEntry]:
