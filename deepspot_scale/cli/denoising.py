@@ -38,17 +38,26 @@ def denoise(
     channel: Annotated[
         str, typer.Option("--channel", "-c", help="The channel, by name or index.")
     ],
-    out: Annotated[Path, typer.Option(help="New plate, of this channel alone.")],
+    out: Annotated[str, typer.Option(help="New plate, of this channel alone.")],
     run: Annotated[
         str | None, typer.Option(help="Run folder; else beside the new plate.")
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="Weights file of a denoiser; else one learns from the plate."),
+        typer.Option(
+            help="Weights file of a denoiser; else one learns from the plate."
+        ),
     ] = None,
     steps: Annotated[
         int, typer.Option(min=1, help="Steps of the training; 1000 take minutes.")
     ] = 1000,
+    doubt: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="A smaller number keeps more spots, and more noise; 2.5 removes most.",
+        ),
+    ] = 1.2,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
     spot_sigma: Annotated[
         float,
@@ -89,18 +98,18 @@ def denoise(
     where = read_cluster(cluster, workers=workers)
     if serve(where):
         return
-    _check_out(out)
+    target = _check_out(out)
     opened = open_plate(plate, trust=trust or ())
-    folder = Folder(run or f"{str(out).rstrip('/').removesuffix('.zarr')}-denoised")
+    folder = Folder(run or f"{str(target).removesuffix('.zarr')}-denoised")
     weights = os.path.abspath(model or _place(folder) / "model" / "weights.safetensors")
     settings = _settings(channel, weights, project=project, block=block)
-    _check_out_is_ours(out, opened, settings, overwrite=overwrite)
+    _check_out_is_ours(target, opened, settings, overwrite=overwrite)
     on = device_on(where, device)
     with hold_run(folder, say=say):
         _check_settings(folder, settings)
         sample = _sample(opened, folder, settings, seed)
         if model is None:
-            _train(folder, steps=steps, seed=seed)
+            _train(folder, steps=steps, doubt=doubt, seed=seed)
         _plant(folder, weights, sample, sigma=spot_sigma, device=on)
     selection = Selection(
         tuple(word for word in wells.split(",") if word.strip()),
@@ -124,9 +133,9 @@ def denoise(
         )
     except typer.Exit as end:  # the fields that are done are written all the same
         if end.exit_code == EXIT_FAILED_FIELDS:
-            _write(folder, out, opened, overwrite=overwrite)
+            _write(folder, target, opened, overwrite=overwrite)
         raise
-    _write(folder, out, opened, overwrite=overwrite)
+    _write(folder, target, opened, overwrite=overwrite)
 
 
 def _place(folder: Folder) -> Path:
@@ -152,15 +161,18 @@ def _settings(channel: str, weights: str, **of_run: Any) -> Settings:
     )
 
 
-def _check_out(out: Path) -> None:
+def _check_out(out: str) -> Path:
+    """Return the path of the new plate; SettingsError if it cannot be written."""
     from deepspot_scale.io.stores import is_url
     from deepspot_scale.outputs import check_output_folder
 
-    if is_url(str(out)):
+    if is_url(out):
         raise SettingsError(f"--out: {out} is not on a local disk; name a folder there")
-    if out.suffix != ".zarr":
+    target = Path(out)
+    if target.suffix != ".zarr":
         raise SettingsError(f"--out: expected a name ending in .zarr, got {out}")
-    check_output_folder(out.parent, "--out")
+    check_output_folder(target.parent, "--out")
+    return target
 
 
 def _check_out_is_ours(
@@ -213,7 +225,7 @@ def _sample(plate: Plate, folder: Folder, settings: Settings, seed: int) -> Samp
     return sample
 
 
-def _train(folder: Folder, *, steps: int, seed: int) -> None:
+def _train(folder: Folder, *, steps: int, doubt: float, seed: int) -> None:
     """Train on the plate's windows in this process, or continue that."""
     from deepspot_scale.training.plate_sample import plate_recipe
     from deepspot_scale.training.trainer import train
@@ -226,7 +238,7 @@ def _train(folder: Folder, *, steps: int, seed: int) -> None:
             )
 
     place = _place(folder)
-    recipe = plate_recipe(place / "sample", steps=steps, seed=seed)
+    recipe = plate_recipe(place / "sample", steps=steps, doubt=doubt, seed=seed)
     train(recipe, place / "model", resume=True, on_step=on_step)
 
 
@@ -243,16 +255,17 @@ def _plant(
     )
     from deepspot_scale.training.plate_sample import PLANTED, read_windows
 
+    seed = sample.seed
     if not sample.n_planted:
         say("warning: no window of the plate is left to plant spots in")
         return
-    table, asked = read_planted(folder), (sigma, sample.seed)
-    if table is None or any(tuple(row) != asked for row in table[["sigma", "seed"]].values):
+    table = read_planted(folder)
+    if table is None or not ((table["sigma"] == sigma) & (table["seed"] == seed)).all():
         table = score_planted(
             read_windows(_place(folder) / "sample", PLANTED),
             weights,
             sigma=sigma,
-            seed=sample.seed,
+            seed=seed,
             device=device,
         )
         write_planted(folder, table)

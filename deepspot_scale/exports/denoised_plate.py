@@ -50,7 +50,9 @@ def write_denoised(results: RunResults, path: Path) -> None:
     if not done:
         raise RunError(f"no field of the run {results.folder.url} is done")
     tried = [each for each in addresses_of(results.fields) if each.field]
-    numbers = zip(addresses_of(results.fields), results.fields["acquisition"], strict=True)
+    numbers = zip(
+        addresses_of(results.fields), results.fields["acquisition"], strict=True
+    )
     acquisitions = {plate_address(a): int(n) for a, n in numbers if a.field}
     create_plate(
         path,

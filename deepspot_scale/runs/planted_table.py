@@ -77,5 +77,6 @@ def describe_losses(table: pd.DataFrame) -> Iterator[str]:
             f"removing noise loses spots: of {row.n_planted} planted ones of "
             f"{row.snr:g} times the noise {row.n_matched_raw} were found before "
             f"({row.recall_raw:.1%}) and {row.n_matched} after ({row.recall:.1%}). "
-            "Train longer (--steps), or find spots in the raw images"
+            "Give more of what was taken away back (a smaller --doubt, another run "
+            "folder), train longer (--steps), or find spots in the raw images"
         )

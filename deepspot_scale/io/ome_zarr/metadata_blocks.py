@@ -115,7 +115,12 @@ def omero_block(
     low, high = ends or (0.0, 1.0)
     if dtype.kind in "ui":
         low, high = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
-    window = {"min": low, "max": high, "start": low if ends else max(low, 0.0), "end": high}
+    window = {
+        "min": low,
+        "max": high,
+        "start": low if ends else max(low, 0.0),
+        "end": high,
+    }
     shown = {"color": "FFFFFF", "active": True, "window": window}
     return {"omero": {"channels": [{"label": name, **shown} for name in channels]}}
 
