@@ -2,7 +2,7 @@
 
     CLEAN-denoised/            the run folder, beside CLEAN.zarr
         denoiser/sample/       windows of the plate, see `training.plate_sample`
-        denoiser/model/        the training: recipe, log, checkpoint, weights.safetensors
+        denoiser/model/        the training, with its weights.safetensors
         denoiser/planted_spots.csv    spots found before and after
         denoised.zarr          the images as the workers wrote them
 
@@ -107,7 +107,8 @@ def denoise(
     on = device_on(where, device)
     with hold_run(folder, say=say):
         _check_settings(folder, settings)
-        sample = _sample(opened, folder, settings, seed)
+        fewest = 2 if model is None else 0
+        sample = _sample(opened, folder, settings, seed=seed, fewest=fewest)
         if model is None:
             _train(folder, steps=steps, doubt=doubt, seed=seed)
         _plant(folder, weights, sample, sigma=spot_sigma, device=on)
@@ -212,14 +213,12 @@ def _check_settings(folder: Folder, settings: Settings) -> None:
             )
 
 
-def _sample(plate: Plate, folder: Folder, settings: Settings, seed: int) -> Sample:
+def _sample(plate: Plate, folder: Folder, settings: Settings, **how: int) -> Sample:
     from deepspot_scale.training.plate_sample import take_sample
 
     (channel,) = settings.channels
     place = _place(folder) / "sample"
-    sample = take_sample(
-        plate, place, channel=channel, project=settings.project, seed=seed
-    )
+    sample = take_sample(plate, place, channel=channel, project=settings.project, **how)
     for line in sample.describe():
         say(line)
     return sample

@@ -75,8 +75,8 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="csv, anndata, spatialdata, ngio, napari, sectors, labels or denoised; "
-            "ngio, sectors and labels write into the plate. Of localisations: "
+            help="csv, anndata, spatialdata, ngio, napari, denoised, sectors or "
+            "labels; ngio, sectors and labels write into the plate. Of localisations: "
             "thunderstorm, picasso or smlm.",
             autocompletion=_complete_format,
         ),

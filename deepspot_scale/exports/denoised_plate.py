@@ -24,6 +24,7 @@ from deepspot_scale.runs.kept_layers import open_layer
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.stages.denoising import KEPT
+from deepspot_scale.vocabulary import FieldAddress
 
 ABOUT: Final = "deepspot_scale_denoised"
 """Attribute of the plate: what it was made of."""
@@ -49,14 +50,10 @@ def write_denoised(results: RunResults, path: Path) -> None:
     done = addresses_of(results.done)
     if not done:
         raise RunError(f"no field of the run {results.folder.url} is done")
-    tried = [each for each in addresses_of(results.fields) if each.field]
-    numbers = zip(
-        addresses_of(results.fields), results.fields["acquisition"], strict=True
-    )
-    acquisitions = {plate_address(a): int(n) for a, n in numbers if a.field}
+    acquisitions = _acquisitions(results)
     create_plate(
         path,
-        [plate_address(each) for each in tried],
+        list(acquisitions),
         name=results.plate_name,
         acquisitions=acquisitions if any(acquisitions.values()) else None,
     )
@@ -73,6 +70,14 @@ def write_denoised(results: RunResults, path: Path) -> None:
         write_image(path, plate_address(address), image, layout)
     # Last, as the metadata of an image are.
     zarr.open_group(path, mode="r+").attrs[ABOUT] = about(results)
+
+
+def _acquisitions(results: RunResults) -> dict[FieldAddress, int]:
+    """Return the number of the acquisition of each field that was tried."""
+    numbers = results.fields["acquisition"]
+    rows = zip(addresses_of(results.fields), numbers, strict=True)
+    # A whole well that is missing has no field to be listed.
+    return {plate_address(each): int(n) for each, n in rows if each.field}
 
 
 def about(results: RunResults) -> dict[str, Any]:

@@ -54,6 +54,8 @@ _FEWEST: Final = 16
 _MOST_FLAT: Final = 0.05
 """Largest share of pixels that equal all their neighbours, so have no noise: dark
 borders, what was not imaged, saturation."""
+_MOST_NAMED: Final = 5
+"""Fields that are named in words where they could not be read."""
 _TURNS: Final = 8
 """Places that are tried in a field before it is the next one's turn."""
 
@@ -123,12 +125,21 @@ class Sample:
             )
         if self.n_not_finite:
             yield f"{self.n_not_finite} windows with NaN or infinite pixels left out"
-        for path, reason in self.failed.items():
+        for path, reason in islice(self.failed.items(), _MOST_NAMED):
             yield f"warning: nothing was learned from field {path}: {reason}"
+        if len(self.failed) > _MOST_NAMED:
+            n = len(self.failed) - _MOST_NAMED
+            yield f"warning: nor from {n} more fields, see {SAMPLE_FILE}"
 
 
 def take_sample(
-    plate: Plate, folder: Path, *, channel: str, project: Project, seed: int = 0
+    plate: Plate,
+    folder: Path,
+    *,
+    channel: str,
+    project: Project,
+    seed: int = 0,
+    fewest: int = 2,
 ) -> Sample:
     """Write windows of a plate into a folder, or take those that are there.
 
@@ -144,11 +155,13 @@ def take_sample(
         How a z-stack becomes a plane, as in the run that follows.
     seed
         Decides about the order of wells and the places of windows.
+    fewest
+        Windows to learn from without which there can be no training.
 
     Raises
     ------
     FieldError
-        Fewer than two windows can be learned from.
+        There are fewer.
     RunError
         The folder holds windows of another plate or channel.
     """
@@ -166,10 +179,10 @@ def take_sample(
     if not apart:
         learned += reader.draw(fields, LEARN, n_learn - len(learned), ())
     sample = reader.sample(len(learned), len(held), apart=apart or not held)
-    if len(learned) < 2:
+    if len(learned) < fewest:
         raise FieldError(
             f"{plate.source} has {len(learned)} windows of channel {channel} to learn "
-            f"from, and 2 or more are needed ({'; '.join(sample.describe())}). Train "
+            f"from, and {fewest} or more are needed ({'; '.join(sample.describe())}). Train "
             "on a folder of such images instead, and name its weights (--model)"
         )
     for use, windows in ((LEARN, learned), (PLANTED, held)):

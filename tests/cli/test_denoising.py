@@ -71,7 +71,7 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
 def files_in(folder: Path) -> dict[str, bytes]:
     """Return the files of a folder, but those that say who works on it."""
     return {
-        str(p.relative_to(folder)): p.read_bytes()
+        str(p): p.read_bytes()
         for p in folder.rglob("*")
         if p.is_file() and "lease" not in p.parts
     }
@@ -103,19 +103,17 @@ def test_a_plate_is_denoised_by_what_it_taught_and_twice_is_once(
         assert np.std(expected) < np.std(image)
     table = read_planted(Folder(str(run)))
     assert table is not None
-    assert list(table["snr"]) == [3, 4, 5, 8, 15]
     assert (table["n_planted"] > 100).all()
     assert (table["recall_raw"].diff().dropna() >= 0).all()
     assert table["recall_raw"].iloc[-1] > 0.95
     page = (run / "report.html").read_text("utf-8")
     assert "Planted spots" in page
-    before = files_in(run), files_in(out)
+    before = {**files_in(run), **files_in(out)}
     assert call(*words) == 0
     assert "holds all of them already" in capsys.readouterr().err
-    after = files_in(run), files_in(out)
-    for old, new in zip(before, after, strict=True):
-        assert old.keys() == new.keys()
-        assert [name for name in old if old[name] != new[name]] == []
+    after = {**files_in(run), **files_in(out)}
+    assert before.keys() == after.keys()
+    assert [name for name in before if before[name] != after[name]] == []
 
 
 @pytest.fixture(scope="module")
@@ -183,24 +181,26 @@ def test_a_field_that_fails_is_listed_named_and_has_no_image(
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("channel", "out", "reason"),
     [
-        (("--channel", "FISH", "--out", "clean"), "ending in .zarr"),
-        (("--channel", "FISH", "--out", "memory://a.zarr"), "not on a local disk"),
-        (("--channel", "FISCH", "--out", "clean.zarr"), "Did you mean 'FISH'"),
+        ("FISH", "clean", "ending in .zarr"),
+        ("FISH", "memory://a.zarr", "not on a local disk"),
+        ("FISCH", "clean.zarr", "Did you mean 'FISH'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
     plate: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     call: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
-    words: tuple[str, ...],
+    *,
+    channel: str,
+    out: str,
     reason: str,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert call("denoise", plate, *words) != 0
+    place = out if "://" in out else tmp_path / out
+    assert call("denoise", plate, "--channel", channel, "--out", place) != 0
+    assert not list(tmp_path.rglob("*.tif"))
     assert reason in capsys.readouterr().err
 
 

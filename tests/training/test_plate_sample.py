@@ -54,7 +54,7 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Plate:
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader((folder / "windows.csv").open()))
+    return list(csv.DictReader((folder / "windows.csv").read_text().splitlines()))
 
 
 def test_windows_are_of_all_wells_one_channel_and_apart(
