@@ -49,14 +49,14 @@ _NUMBERS: Final = {LEARN: 96, PLANTED: 12}
 _MOST_LEARNED: Final = 384
 _ATTEMPTS: Final = 4
 """Windows that are looked at for each that is wanted."""
-_FEWEST: Final = 16
+_FEWEST: Final = 48
 """With fewer windows to learn from, those kept apart are learned from as well."""
 _MOST_FLAT: Final = 0.05
 """Largest share of pixels that equal all their neighbours, so have no noise: dark
 borders, what was not imaged, saturation."""
 _MOST_NAMED: Final = 5
 """Fields that are named in words where they could not be read."""
-_TURNS: Final = 8
+_TURNS: Final = 32
 """Places that are tried in a field before it is the next one's turn."""
 
 Project = Literal["max", "mean", "none"]
@@ -182,8 +182,8 @@ def take_sample(
     if len(learned) < fewest:
         raise FieldError(
             f"{plate.source} has {len(learned)} windows of channel {channel} to learn "
-            f"from, and {fewest} or more are needed ({'; '.join(sample.describe())}). Train "
-            "on a folder of such images instead, and name its weights (--model)"
+            f"from, and {fewest} are needed ({'; '.join(sample.describe())}). Train on "
+            "a folder of such images instead, and name its weights (--model)"
         )
     for use, windows in ((LEARN, learned), (PLANTED, held)):
         for number, (at, pixels) in enumerate(windows):

@@ -218,3 +218,22 @@ def test_a_plate_that_is_there_is_never_replaced_unasked(
     assert call(*words, "--overwrite") == 2
     assert "is no denoised plate" in capsys.readouterr().err
     assert files_in(mine) == before
+
+
+def test_the_planes_of_a_stack_are_kept_or_become_one(
+    blur: str, tmp_path: Path, call: Callable[..., int]
+) -> None:
+    plate, address = tmp_path / "deep.zarr", FieldAddress("B", "03", "0")
+    image = np.random.default_rng(0).poisson(100, (1, 3, 90, 70)).astype(np.uint16)
+    create_plate(plate, [address])
+    layout = ImageLayout(
+        "czyx", image.shape, np.uint16, ("FISH",), (0.1, 0.1), z_step_um=0.3
+    )
+    write_image(plate, address, image, layout)
+    for project, n_z, step in (("none", 3, 0.3), ("max", 1, None)):
+        out = tmp_path / f"{project}.zarr"
+        words = ("denoise", plate, "--channel", "FISH", "--out", out, "--model", blur)
+        assert call(*words, "--project", project) == 0
+        field = open_plate(out).open(address.path)
+        assert (field.n_z, field.image.spacing_um.get("z")) == (n_z, step)
+        assert field.shape_yx == (90, 70)

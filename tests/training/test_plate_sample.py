@@ -27,7 +27,7 @@ from deepspot_scale.training.plate_sample import (
 from deepspot_scale.vocabulary import FieldAddress
 
 WELLS = ("B/02", "B/03", "C/02")
-SIZE = 420
+SIZE = 640
 
 
 def write(path: Path, images: dict[str, np.ndarray], axes: str = "cyx") -> Plate:
