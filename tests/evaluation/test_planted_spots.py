@@ -7,6 +7,7 @@ import pytest
 
 from deepspot_scale.evaluation import planted_spots
 from deepspot_scale.evaluation.planted_spots import _choose_places, _count, _Planter
+from deepspot_scale.simulation import render_spots
 
 SHAPE = (256, 256)
 
@@ -26,6 +27,18 @@ def test_planted_spots_have_the_height_and_the_noise_of_their_light() -> None:
     for y, x in np.rint(points).astype(int):
         away[max(0, y - 12) : y + 13, max(0, x - 12) : x + 13] = False
     np.testing.assert_array_equal(image[away], window[away])
+
+
+def test_the_light_of_a_planted_spot_brings_its_own_noise() -> None:
+    flat = np.full(SHAPE, 400.0)
+    planter = _Planter(least=1.0, variance=0.0, slope=1.0, sigma=2.0)
+    rng = np.random.default_rng(4)
+    image, points = planter.plant(rng, flat, np.zeros((0, 2)), 50.0)
+    heights, widths = np.full(len(points), 1000.0), np.full(len(points), 2.0)
+    light = render_spots(SHAPE, points, heights, widths)
+    bright = light > 200
+    scaled = (image - flat - light)[bright] / np.sqrt(light[bright])
+    assert scaled.std() == pytest.approx(1, rel=0.1)
 
 
 def test_spots_stand_apart_from_one_another_the_edges_and_what_is_there() -> None:
