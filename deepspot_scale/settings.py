@@ -112,7 +112,10 @@ class Settings(Strict):
                 "Gaussians (fit) are fitted to the spots of volumes: add volume (or "
                 "--volume), or leave fit out"
             )
-        if self.of(DenoiseOptions).use and (self.in_volume or self.of_movies):
+        denoise = self.of(DenoiseOptions)
+        if denoise.keep_denoised and not denoise.use:
+            raise ValueError("there are no images without noise to keep: add denoise")
+        if denoise.use and (self.in_volume or self.of_movies):
             raise ValueError(
                 "denoising works on planes, and neither on volumes nor on movies: "
                 "leave denoise out, or the other"

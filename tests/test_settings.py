@@ -91,6 +91,7 @@ def _place(name: str) -> str:
         ({"project": "sum"}, "project.*'max'"),
         ({"nuclei": "nuclei"}, "nuclei need cells"),
         ({"enhance": False, "keep_enhanced": True}, "no enhanced images to keep"),
+        ({"keep_denoised": True}, "no images without noise to keep"),
         ({"precision": "int4"}, "precision"),
         ({"thresold": 3}, "there is no setting 'thresold'.$"),
         ({"sectros": 3}, "no setting 'sectros'. Did you mean 'sectors'?"),

@@ -22,9 +22,15 @@ from deepspot_scale.io.plate import Field, Plate, open_plate
 from deepspot_scale.networks.engine_types import DEFAULT_MODEL
 from deepspot_scale.networks.machine_speed import kept_rate, measure_rate
 from deepspot_scale.runs.contents import Contents
-from deepspot_scale.runs.estimate import Plan, plan_run
+from deepspot_scale.runs.estimate import (
+    DENOISED_BYTES,
+    ENHANCED_BYTES,
+    Plan,
+    plan_run,
+)
 from deepspot_scale.runs.prepare import Prepared
 from deepspot_scale.settings import Settings, assemble, make_settings
+from deepspot_scale.stages.denoising import DenoiseOptions
 from deepspot_scale.stages.enhancement import EnhanceOptions, choose_engine
 from deepspot_scale.vocabulary import N_BINS, TABLES
 
@@ -184,9 +190,18 @@ def _plan_like(
         halo=margin_along(pipeline.halo, "y"),
         n_fields=n_fields,
         n_planes=first.n_t * len(settings.channels) * stacked,
-        keep_enhanced=settings.of(EnhanceOptions).keep_enhanced,
+        layer_bytes=_layer_bytes(settings),
         pixels_per_second=rate,
     )
+
+
+def _layer_bytes(settings: Settings) -> float:
+    """Return the bytes on disk of a pixel of the images that are kept."""
+    kept = {
+        ENHANCED_BYTES: settings.of(EnhanceOptions).keep_enhanced,
+        DENOISED_BYTES: settings.of(DenoiseOptions).keep_denoised,
+    }
+    return sum(n for n, is_kept in kept.items() if is_kept)
 
 
 def _plan(plan: Plan) -> Iterator[str]:

@@ -75,9 +75,9 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="csv, anndata, spatialdata, ngio, napari, sectors or labels; ngio, "
-            "sectors and labels write into the plate. Of localisations: thunderstorm, "
-            "picasso or smlm.",
+            help="csv, anndata, spatialdata, ngio, napari, denoised, sectors or "
+            "labels; ngio, sectors and labels write into the plate. Of localisations: "
+            "thunderstorm, picasso or smlm.",
             autocompletion=_complete_format,
         ),
     ],

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 from deepspot_scale.errors import InputWarning, RunError, SettingsError, did_you_mean
 from deepspot_scale.exports import (
     csv_folder,
+    denoised_plate,
     localised_movies,
     napari_folder,
     picasso,
@@ -39,6 +40,7 @@ Format = Literal[
     "napari",
     "sectors",
     "labels",
+    "denoised",
     "thunderstorm",
     "picasso",
     "smlm",
@@ -51,7 +53,7 @@ _ADDED: dict[str, Callable[..., None]] = {
 }
 IN_PLATE = tuple(_ADDED)
 """Formats that are added to the run's input instead of standing alone."""
-ON_PIXELS = (*IN_PLATE, "spatialdata", "napari")
+ON_PIXELS = (*IN_PLATE, "denoised", "spatialdata", "napari")
 """Formats whose spots and cells are shown on the input's images and labels."""
 _OWN: dict[str, tuple[str, Callable[..., None], tuple[str, str] | None]] = {
     "csv": ("csv", csv_folder.write_csv, csv_folder.SIGN),
@@ -61,6 +63,7 @@ _OWN: dict[str, tuple[str, Callable[..., None], tuple[str, str] | None]] = {
         spatialdata_store.write_spatialdata,
         spatialdata_store.SIGN,
     ),
+    "denoised": ("denoised.zarr", denoised_plate.write_denoised, denoised_plate.SIGN),
     "napari": ("napari", napari_folder.write_napari, napari_folder.SIGN),
     "thunderstorm": ("thunderstorm", thunderstorm.write_run, localised_movies.SIGN),
     "picasso": ("picasso", picasso.write_run, localised_movies.SIGN),
@@ -93,6 +96,7 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
         ``napari``: points of each field as CSV files that napari opens.
         ``sectors``: the label image ``sectors``, inside the plate.
         ``labels``: cells and nuclei that the run made, inside the plate.
+        ``denoised``: an OME-Zarr plate of the images without noise that the run kept.
         ``thunderstorm``: localisations, a CSV file for each movie.
         ``picasso``: localisations, an HDF5 and a YAML file for each movie.
         ``smlm``: localisations, an SMLM file for each movie.

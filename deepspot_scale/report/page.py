@@ -1,7 +1,7 @@
 """The report of a run: its folder in, one self-contained HTML file out.
 
-    summary in words · plate maps · polarity · channels compared · dense sites · wells ·
-    depth · fields to look at · flags · facts
+    summary in words · planted spots · plate maps · polarity · channels compared ·
+    dense sites · wells · depth · fields to look at · flags · facts
 
 The page loads nothing from elsewhere. Each figure is also written as SVG, and its
 numbers as CSV, into report/ beside the page. Nothing here computes statistics or alters
@@ -41,6 +41,11 @@ from deepspot_scale.report.localised_movies import (
     movie_words,
 )
 from deepspot_scale.report.page_folder import FOLDER, PageFiles
+from deepspot_scale.report.planted_spots import (
+    planted_columns,
+    planted_table,
+    planted_words,
+)
 from deepspot_scale.report.quality_flags import FLAGS, count_raw_spots, flag_fields
 from deepspot_scale.report.summary import headline, readable, sentences
 from deepspot_scale.runs.results import RunResults, open_run
@@ -83,6 +88,7 @@ def write_report(
     files = PageFiles()
     parts = {
         "summary": ("In short", _summary(run, flags)),
+        "planted": ("Planted spots", _planted(run, files)),
         "plate": ("Plate", _plate(run, files)),
         "polarity": ("Polarity", _polarity(run, files)),
         "compared": ("Channels compared", _compared(run, files)),
@@ -157,6 +163,14 @@ def _header(run: RunResults, title: str, parts: Parts) -> str:
 def _summary(run: RunResults, flags: pd.DataFrame) -> str:
     items = "".join(f"<li>{line}</li>" for line in sentences(run, flags))
     return f"{html.big_numbers(headline(run))}<ul>{items}</ul>"
+
+
+def _planted(run: RunResults, files: PageFiles) -> str:
+    table = planted_table(run)
+    if table is None:
+        return ""
+    numbers = files.table("planted_spots", table, planted_columns(table))
+    return planted_words(table) + numbers
 
 
 def _plate(run: RunResults, files: PageFiles) -> str:

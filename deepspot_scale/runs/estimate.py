@@ -17,6 +17,9 @@ bfloat16 and int8 take less."""
 PROCESS_BYTES = 500_000_000
 """A worker with its libraries and the network loaded."""
 TABLE_BYTES_PER_SPOT = 60
+ENHANCED_BYTES, DENOISED_BYTES = 0.7, 2.7
+"""On disk of a pixel of an enhanced image, and of one without noise, both measured on
+the simulated wound assay."""
 SPOTS_PER_PIXEL = 1e-3
 """A well-filled field: four thousand spots on 2048 x 2048 pixels."""
 
@@ -42,7 +45,7 @@ class Plan:
     memory_bytes: int
     """Peak of one worker."""
     disk_bytes: int
-    """Tables, and enhanced images if they are kept."""
+    """Tables, and enhanced or denoised images if they are kept."""
     seconds: float | None
     """Time at the rate measured on this machine; None: not known."""
 
@@ -53,13 +56,14 @@ def plan_run(
     halo: int,
     n_fields: int,
     n_planes: int,
-    keep_enhanced: bool,
+    layer_bytes: float = 0.0,
     pixels_per_second: float | None = None,
 ) -> Plan:
     """Estimate what a run of equal fields needs.
 
     `blocks` are those of one plane, `halo` the pixels read around a core, `n_planes`
-    the planes of each field, and `pixels_per_second` the speed of the network on this
+    the planes of each field, `layer_bytes` what a pixel of the images that are kept
+    takes on disk, and `pixels_per_second` the speed of the network on this
     machine; None: not known.
     """
     pixels = math.prod(blocks.shape)
@@ -76,6 +80,6 @@ def plan_run(
         halo if len(blocks.blocks) > 1 else 0,
         min(1.0, pixels / computed),
         PROCESS_BYTES + NETWORK_BYTES_PER_PIXEL * math.prod(window) + 12 * pixels,
-        int(planes * pixels * (tables + (0.7 if keep_enhanced else 0.0))),
+        int(planes * pixels * (tables + layer_bytes)),
         planes * computed / pixels_per_second if pixels_per_second else None,
     )

@@ -24,6 +24,8 @@ from deepspot_scale.settings import Settings, read_settings, write_settings
 
 LEASES = "lease"
 """Folder of the leases, see `lease`."""
+DENOISER = "denoiser"
+"""Folder of a denoiser that is trained on the plate before its run begins."""
 
 
 @contextmanager
@@ -44,7 +46,10 @@ def place_errors(folder: Folder) -> Iterator[None]:
 def check_place(folder: Folder) -> None:
     """Raise RunError unless a folder is new, empty, or holds a run."""
     with place_errors(folder):
-        if not folder.exists("settings.toml") and set(folder.names("")) - {LEASES}:
+        if not folder.exists("settings.toml") and set(folder.names("")) - {
+            LEASES,
+            DENOISER,
+        }:
             raise RunError(
                 f"{folder.url} is not empty and holds no run; give a new folder with "
                 "--out"

@@ -24,6 +24,7 @@ from deepspot_scale.blockwise.contract import (
     BlockContext,
     Count,
     Key,
+    Layer,
     Pixels,
     RunContext,
     Stage,
@@ -41,6 +42,9 @@ from deepspot_scale.networks.families import DENOISER
 from deepspot_scale.networks.weights import find_weights
 
 _BEYOND: Key[int] = Key("beyond_denoiser")
+KEPT = Layer("denoised_image", "float32", keep=True, folder="denoised")
+"""The image without noise as it is kept, in counts: not rounded, since steps of whole
+counts would be larger than the noise that is left."""
 _TOLD = (
     "pixels darker or brighter than all training images of the denoiser; where there "
     "are many, train one on images of this exposure"
@@ -135,19 +139,24 @@ class Denoiser:
         """Return the core's pixels that no training image prepared the network for."""
         return self.scale.count_beyond(here.pixels(IMAGE).values)
 
-    def work(self) -> Work:
-        """Return the step to `answers.DENOISED`."""
+    def work(self, *, keep: bool = False) -> Work:
+        """Return the step to `answers.DENOISED`, and one that keeps it."""
         batched = BatchedWork(self.prepare, self.predict, self.cut)
         step = Step(DENOISED, batched, {IMAGE: self.halo})
         count = Step(_BEYOND, self.count_beyond, {IMAGE: 0})
+        kept = (Step(KEPT, _as_it_is, {DENOISED.name: 0}),) if keep else ()
         return Work(
-            (step, count),
+            (step, count, *kept),
             (Count("n_beyond_denoiser", _TOLD, _BEYOND, int),),
             grid=self.grid,
             stacks=True,
             networks=(self.engine,),
             image=DENOISED.name,
         )
+
+
+def _as_it_is(here: BlockContext, _: Answers) -> Pixels:
+    return here.pixels(DENOISED.name)
 
 
 def _window(here: BlockContext) -> Box:
@@ -168,6 +177,9 @@ class DenoiseOptions(StageOptions):
     denoiser: str | None = Field(
         default=None,
         description="Weights file of the family denoiser, trained on such images.",
+    )
+    keep_denoised: bool = Field(
+        default=False, description="Write the images without noise beside the tables."
     )
 
 
@@ -198,7 +210,7 @@ def plan_denoise(options: DenoiseOptions, context: RunContext) -> Work:
         )
     device, threads = context.device, context.threads
     choice = EngineChoice(_model(options), device=device, threads=threads)
-    return Denoiser.of(choice).work()
+    return Denoiser.of(choice).work(keep=options.keep_denoised)
 
 
 def find_sources(options: DenoiseOptions) -> Mapping[str, Mapping[str, str]]:

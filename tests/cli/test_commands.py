@@ -78,7 +78,7 @@ def complete(*words: str) -> list[str]:
 
 
 def test_shells_complete_commands_options_and_names() -> None:
-    assert complete("de") == ["detect", "demo"]
+    assert complete("de") == ["detect", "demo", "denoise"]
     assert "--spot-sigma" in complete("run", "--sp")
     assert complete("run", "--detector", "pa") == ["paper"]
     assert complete("run", "--project", "m") == ["max", "mean"]

@@ -71,6 +71,16 @@ def test_many_arrays_keep_their_order(tmp_path):
     assert [int(array[0]) for array in model.weights] == list(range(300))
 
 
+def test_equal_weights_are_equal_bytes(tmp_path):
+    # Twenty words: that two orders by chance are one is out of the question.
+    about = {f"fact {n}": str(n) for n in range(20)}
+    files = [tmp_path / f"{n}.safetensors" for n in range(2)]
+    for file in files:
+        write_weights(file, ARRAYS, TINY, about=about)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert about.items() <= find_weights(files[0]).about.items()
+
+
 def test_every_shipped_model_is_whole():
     assert shipped_models()
     for name, entry in shipped_models().items():

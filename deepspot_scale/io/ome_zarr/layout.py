@@ -7,7 +7,8 @@ go out. Nothing here opens files.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ class ImageLayout:
     """Number of resolutions, each with half as many pixels along y and x."""
     z_step_um: float | None = None
     """Distance of planes in micrometres; None: unknown."""
+    begin_um: Mapping[str, float] = field(default_factory=dict)
+    """Where the first pixel is along axes whose size is known, micrometres."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
@@ -105,11 +108,14 @@ def listing_of(layout: ImageLayout) -> ImageListing:
         spacing |= dict(zip("yx", map(float, layout.pixel_size_um), strict=True))
     if layout.z_step_um is not None:
         spacing["z"] = float(layout.z_step_um)
+    begin = None
+    if layout.begin_um:
+        begin = tuple(float(layout.begin_um.get(a, 0.0)) for a in layout.axes)
     levels = []
     for level in range(layout.n_levels):
         factor = {"y": 2.0**level, "x": 2.0**level}
         scale = (spacing.get(a, 1.0) * factor.get(a, 1.0) for a in layout.axes)
-        levels.append(Level(str(level), tuple(scale)))
+        levels.append(Level(str(level), tuple(scale), begin))
     return ImageListing(
         axes=layout.axes,
         units_um=tuple(1.0 if axis in spacing else None for axis in layout.axes),

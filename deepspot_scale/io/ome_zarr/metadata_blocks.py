@@ -102,12 +102,25 @@ def multiscales_block(listing: ImageListing, name: str, version: Version) -> Att
     return {"multiscales": [_versioned(multiscale, version)]}
 
 
-def omero_block(channels: Sequence[str], dtype: np.dtype[Any]) -> Attributes:
-    """Return display metadata: channel names, and the dtype's full range as window."""
-    low, high = 0.0, 1.0
+def omero_block(
+    channels: Sequence[str],
+    dtype: np.dtype[Any],
+    ends: tuple[float, float] | None = None,
+) -> Attributes:
+    """Return display metadata: channel names, and the dtype's full range as window.
+
+    Floats have the range 0 to 1, or from the least to the largest pixel, if these
+    `ends` are known.
+    """
+    low, high = ends or (0.0, 1.0)
     if dtype.kind in "ui":
         low, high = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
-    window = {"min": low, "max": high, "start": max(low, 0.0), "end": high}
+    window = {
+        "min": low,
+        "max": high,
+        "start": low if ends else max(low, 0.0),
+        "end": high,
+    }
     shown = {"color": "FFFFFF", "active": True, "window": window}
     return {"omero": {"channels": [{"label": name, **shown} for name in channels]}}
 

@@ -81,10 +81,14 @@ def create_image(target: Source, address: FieldAddress, layout: ImageLayout) -> 
 
 
 def _image_block(
-    layout: ImageLayout, name: str, version: Version
+    layout: ImageLayout,
+    name: str,
+    version: Version,
+    ends: tuple[float, float] | None = None,
 ) -> metadata.Attributes:
     listing = listing_of(layout)
-    omero = metadata_blocks.omero_block(listing.channels, np.dtype(layout.dtype))
+    dtype = np.dtype(layout.dtype)
+    omero = metadata_blocks.omero_block(listing.channels, dtype, ends)
     return metadata_blocks.multiscales_block(listing, name, version) | omero
 
 
@@ -107,7 +111,10 @@ def write_image(
     pyramid.create_arrays(group, layout, {}, version)
     pyramid.open_array(join(group, "0"))[...] = image
     pyramid.fill_levels(group, listing_of(layout), pyramid.halve_by_mean)
-    block = _image_block(layout, address.field, version)
+    ends = None
+    if image.dtype.kind == "f" and image.size:
+        ends = float(np.nanmin(image)), float(np.nanmax(image))
+    block = _image_block(layout, address.field, version, ends)
     zarr.open_group(group, mode="r+").attrs.put(metadata.wrap_block(block, version))
 
 

@@ -384,3 +384,25 @@ def test_labels_of_an_image_that_is_not_written_are_refused(tmp_path: Path) -> N
     create_plate(tmp_path / "p", [FIRST])
     with pytest.raises(FieldError, match="Create it first"):
         write_labels(tmp_path / "p", FIRST, "cells", np.ones((8, 8), "uint8"))
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_where_an_image_begins_is_read_back(tmp_path: Path, version: str) -> None:
+    path = tmp_path / "p.zarr"
+    create_plate(path, [FIRST], version=version)  # type: ignore[arg-type]  # both words
+    image = np.linspace(90, 700, 40 * 60, dtype=np.float32).reshape(40, 60)
+    begin = {"y": -3.5, "x": 12.0}
+    layout = ImageLayout("yx", image.shape, np.float32, (), (0.2, 0.1), begin_um=begin)
+    write_image(path, FIRST, image, layout)
+    assert open_plate(path).open(FIRST.path).image.origin_um == (-3.5, 12.0)
+
+
+def test_floats_are_shown_from_the_least_to_the_largest(tmp_path: Path) -> None:
+    create_plate(tmp_path / "p.zarr", [FIRST])
+    image = np.linspace(-5, 700, 40 * 60, dtype=np.float32).reshape(40, 60)
+    write_image(
+        tmp_path / "p.zarr", FIRST, image, ImageLayout("yx", image.shape, np.float32)
+    )
+    group = zarr.open_group(tmp_path / "p.zarr" / FIRST.path, mode="r")
+    (channel,) = group.attrs["ome"]["omero"]["channels"]
+    assert channel["window"] == {"min": -5, "max": 700, "start": -5, "end": 700}
