@@ -1,6 +1,6 @@
 """What the training patches of shipped models look like, for the check of domain.
 
-    python -m benchmarks.domains write deepspot-fast=deepspot-fast-5 nuclei=nuclei-2
+    python -m benchmarks.domains write deepspot-fast=deepspot-fast-5
     python -m benchmarks.domains check DATA/nuclei
 
 `write` measures the patches of a recipe in `benchmarks/recipes`, with which a model was
