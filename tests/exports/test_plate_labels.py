@@ -117,7 +117,9 @@ def test_other_labels_are_replaced_only_on_request(own: Segmented) -> None:
     theirs = np.full((128, 160), 7, np.int32)
     write_labels(own.plate, address, "nuclei", theirs)
     there = files_in(own.plate)
-    with pytest.raises(RunError, match=r"B/03/1 .* 'nuclei' already; replace them by --overwrite"):
+    with pytest.raises(
+        RunError, match=r"B/03/1 .* 'nuclei' already; replace them by --overwrite"
+    ):
         export_run(own.run, "labels")
     assert files_in(own.plate) == there  # no other field was begun
     export_run(own.run, "labels", overwrite=True)
