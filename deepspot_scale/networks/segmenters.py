@@ -35,8 +35,8 @@ class Segmenter:
 
     segment: Callable[[NDArray[np.float32]], NDArray[Any]]
     """Gives labels (y, x) of an image (y, x): whole numbers, 0 where no object is. The
-    image's percentiles 1 and 99.8 over the whole plane are 0 and 1; with `volume` labels
-    and image are (z, y, x), and the percentiles are those of the whole stack."""
+    image's percentiles 1 and 99.8 over the whole plane are 0 and 1. With `volume`
+    labels and image are (z, y, x), and the percentiles are those of the whole stack."""
     largest: int
     """Longest side of an object's box along y and x in pixels."""
     reach: int = 0
