@@ -489,7 +489,7 @@ def apply(
     image = check_image(image)
     labels = check_labels(cells, nuclei, image)
     choices = {MEASURE_BRIGHTNESS: BrightnessOptions(), **stages}
-    context = RunContext(frozenset({IMAGE, *labels}), in_volume="z" in image.dims)
+    context = RunContext(frozenset({IMAGE, *labels}))
     layers = _layers_of(stages, context)
     pipeline = assemble_stages(choices, context, wanted=layers, block=block)
     planes, identities = [], []
