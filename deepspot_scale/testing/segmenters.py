@@ -255,6 +255,12 @@ def _check_odd(segmenter: Segmenter) -> None:
             )
 
 
+def _around(centre: Sequence[float], reach: Sequence[float]) -> tuple[slice, ...]:
+    """Return the pixels that lie as near to a place, and a few more."""
+    ends = zip(centre, reach, strict=True)
+    return tuple(slice(max(0, int(c - r)), int(c + r) + 2) for c, r in ends)
+
+
 def _draw(segmenter: Segmenter, seed: int) -> Image:
     """Return an image of round objects, on seams and between; brighter to the right.
 
@@ -272,8 +278,11 @@ def _draw(segmenter: Segmenter, seed: int) -> Image:
         y, x = place + rng.uniform(-0.1, 0.1, 2) * apart
         radius = max(0.5, rng.uniform(0.15, 0.26) * largest)
         height = 0.4 + 0.6 * x / shape[1]
-        aside = np.hypot(rows - y, columns - x) / radius
-        image[np.hypot((planes - z) / layers[z], aside) <= 1] = height
+        reach = (layers[z], radius, radius)
+        box = _around((z, y, x), reach)
+        at = (planes[box[0]], rows[:, box[1]], columns[:, :, box[2]])
+        far = [((n - c) / r) ** 2 for n, c, r in zip(at, (z, y, x), reach, strict=True)]
+        image[box][sum(far) <= 1] = height
     image = image if segmenter.volume else image[0]
     soft = ndimage.gaussian_filter(image, min(1.0, largest / 20))
     soft += abs(rng.normal(0, 0.01, image.shape))

@@ -9,12 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import ndimage
 
 from deepspot_scale.errors import RunError
+from deepspot_scale.execution.blocks import defer_field
+from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.exports.formats import export_run
 from deepspot_scale.exports.plate_labels import check_no_labels
 from deepspot_scale.exports.viewer import field_layers
@@ -250,6 +253,7 @@ CELLS_IN_VOLUME, NUCLEI_IN_VOLUME = (
     for least in (0.2, 0.7)
 )
 DEEP = (150, 64, 74)
+IN_VOLUME: dict[str, Any] = {"enhance": True, "model": "deepspot-fast", "volume": True}
 
 
 def _draw_stack() -> tuple[np.ndarray, np.ndarray]:
@@ -272,38 +276,43 @@ def _draw_stack() -> tuple[np.ndarray, np.ndarray]:
     return image, ndimage.label(cells)[0]
 
 
-def test_labels_made_with_a_depth_are_measured_as_stored_volumes_are(
+@pytest.fixture
+def deep(
     tmp_path: Path,
     draw_scene: Callable[..., Any],
     write_plate: Callable[..., str],
     run_quickly: Callable[..., Any],
-) -> None:
-    image, cells = _draw_stack()
-    scene = replace(draw_scene(0), image=image)
+) -> Segmented:
+    """A field, and a run that makes labels with a depth."""
+    scene = replace(draw_scene(0), image=_draw_stack()[0])
     plate = write_plate(
         tmp_path / "p.zarr", {FIELDS[0]: scene}, masks=(), z_step_um=0.3
     )
-    given = {"enhance": True, "model": "deepspot-fast", "volume": True}
-    named = {
-        kind: f"{kind}:{__name__}:{kind.upper()}_IN_VOLUME@DAPI"
+    segments = [
+        f"{kind}:{__name__}:{kind.upper()}_IN_VOLUME@DAPI"
         for kind in ("nuclei", "cells")
-    }
-    run_quickly(plate, tmp_path / "run", segments=[*named.values()], **given, **NOTHING)
-    results = open_results(tmp_path / "run")
-    blocks = assemble(results.settings).blocks(DEEP).blocks
-    edges = {block.core.along("z").stop for block in blocks}
+    ]
+    run_quickly(plate, tmp_path / "run", segments=segments, **IN_VOLUME, **NOTHING)
+    return Segmented(Path(plate), tmp_path / "run")
+
+
+def test_labels_made_with_a_depth_are_measured_as_stored_volumes_are(
+    deep: Segmented, tmp_path: Path, run_quickly: Callable[..., Any]
+) -> None:
+    results, cells = open_results(deep.run), _draw_stack()[1]
+    pipeline = assemble(results.settings)
+    edges = {block.core.along("z").stop for block in pipeline.blocks(DEEP).blocks}
     assert any(cells[edge - 1].any() and cells[edge].any() for edge in edges - {150})
     made = with_made(results, results.plate.open(FIELDS[0])).open_labels("cells")
     assert made.n_z == DEEP[0]
-    export_run(tmp_path / "run", "labels")
-    files = files_in(Path(plate))
-    export_run(tmp_path / "run", "labels")
-    assert files_in(Path(plate)) == files
-    stored = open_plate(plate).open(FIELDS[0]).open_labels("cells").stored
+    export_run(deep.run, "labels")
+    files = files_in(deep.plate)
+    export_run(deep.run, "labels")
+    assert files_in(deep.plate) == files
+    stored = open_plate(deep.plate).open(FIELDS[0]).open_labels("cells").stored
     assert (stored.axes, stored.shape) == ("zyx", DEEP)
     np.testing.assert_array_equal(stored[:, :, :], cells)
-    stored_names = {"cells": "cells", "nuclei": "nuclei"}
-    run_quickly(plate, tmp_path / "again", **given, **stored_names)
+    run_quickly(str(deep.plate), tmp_path / "again", **IN_VOLUME)
     for name in ("spots", "cells"):
         read = open_results(tmp_path / "again").read(name)
         pd.testing.assert_frame_equal(results.read(name), read)
@@ -311,3 +320,8 @@ def test_labels_made_with_a_depth_are_measured_as_stored_volumes_are(
     assert len(table) == cells.max() == 7 * 2 * 2
     assert table["volume_um3"].gt(0).all()
     assert table["n_spots"].sum() > 10
+    task = FieldTask(results.plate.entries[0])
+    spread = defer_field(task, results.settings, pipeline)
+    (result,) = dask.compute(*spread, scheduler="synchronous")
+    np.testing.assert_array_equal(result.layers["cells"], cells)
+    pd.testing.assert_frame_equal(result.tables["cells"], table)
