@@ -252,6 +252,7 @@ CELLS_IN_VOLUME, NUCLEI_IN_VOLUME = (
     Segmenter(partial(_bright_volume, least=least), largest=40, tile=96, volume=True)
     for least in (0.2, 0.7)
 )
+WIDE_IN_VOLUME = replace(CELLS_IN_VOLUME, largest=70, tile=256)
 DEEP = (150, 64, 74)
 IN_VOLUME: dict[str, Any] = {"enhance": True, "model": "deepspot-fast", "volume": True}
 
@@ -325,3 +326,26 @@ def test_labels_made_with_a_depth_are_measured_as_stored_volumes_are(
     (result,) = dask.compute(*spread, scheduler="synchronous")
     np.testing.assert_array_equal(result.layers["cells"], cells)
     pd.testing.assert_frame_equal(result.tables["cells"], table)
+
+
+def test_labels_with_a_depth_stay_volumes_where_all_planes_are_alike(
+    tmp_path: Path,
+    draw_scene: Callable[..., Any],
+    write_plate: Callable[..., str],
+    run_quickly: Callable[..., Any],
+) -> None:
+    flat = draw_scene(0)
+    stain = (50 + 900 * (flat.cells > 0)).astype(np.uint16)
+    scene = replace(flat, image=np.stack([[stain] * 4, [flat.image[1]] * 4]))
+    plate = write_plate(tmp_path / "p.zarr", {FIELDS[0]: scene}, masks=())
+    segments = [f"cells:{__name__}:WIDE_IN_VOLUME@DAPI"]
+    run_quickly(plate, tmp_path / "run", segments=segments, **IN_VOLUME, **NOTHING)
+    export_run(tmp_path / "run", "labels")
+    stored = open_plate(plate).open(FIELDS[0]).open_labels("cells").stored
+    np.testing.assert_array_equal(stored[:, :, :], [flat.cells] * 4)
+    with pytest.raises(RunError, match="label volumes"):
+        export_run(tmp_path / "run", "sectors")
+    address = FieldAddress.from_path(FIELDS[0])
+    write_labels(plate, address, "cells", flat.cells.astype(np.int32))
+    with pytest.raises(RunError, match="other labels"):
+        export_run(tmp_path / "run", "labels")
