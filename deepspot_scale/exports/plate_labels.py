@@ -138,11 +138,7 @@ def _whole(made: LabelImage, *, deep: bool) -> tuple[NDArray[Any], str]:
     """
     n_z = made.n_z
     labels = made.stored[(slice(None),) * 4]
-    if (
-        not deep
-        and n_z > 1
-        and all((labels[:, z] == labels[:, 0]).all() for z in range(1, n_z))
-    ):
+    if not deep and all((labels[:, z] == labels[:, 0]).all() for z in range(1, n_z)):
         labels = labels[:, :1]
     axes = [a for a, n in zip("tz", labels.shape, strict=False) if n > 1] + ["y", "x"]
     kept = tuple(slice(None) if n > 1 else 0 for n in labels.shape[:2])

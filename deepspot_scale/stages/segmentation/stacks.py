@@ -6,7 +6,8 @@ finds objects.
 
 Memory: the counts of the whole stack lie in one place, in the image's own dtype, and
 once more while their percentiles are sorted; a window is float32. A stack of 60 planes
-of 2048 x 2048 pixels and 16 bits takes 0.5 GB, and 1 GB for that moment.
+of 2048 x 2048 pixels and 16 bits takes 0.5 GB, and 1 GB for that moment. Where the
+blocks of a field go to several workers, each of them gets the stack.
 """
 
 from __future__ import annotations
