@@ -427,6 +427,7 @@ def assemble(settings: Settings, *, device: str = "auto", threads: int = 0) -> P
     labels = {name for name in LABELS.values() if getattr(settings, name) is not None}
     context = RunContext(
         frozenset({"image", *labels}),
+        in_volume=settings.in_volume,
         channel=settings.channels[0],
         spot_sigma=settings.spot_sigma,
         device=device,

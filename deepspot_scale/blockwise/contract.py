@@ -65,6 +65,9 @@ class Layer(Key[Pixels]):
     """Pixels of the layer along y and x for each pixel of the image."""
     labels: bool = False
     """Whether its numbers name objects."""
+    deep: bool = False
+    """Of labels in a stack: whether each plane has its own; else they are flat, and
+    those of one plane hold for all."""
     keep: bool = False
     """Whether a run writes it beside its tables."""
     joined: bool = False
@@ -253,6 +256,8 @@ class RunContext:
 
     layers: frozenset[str] = frozenset({"image"})
     """Layers that are stored, or given by an earlier stage."""
+    in_volume: bool = False
+    """Whether a stack is taken as one image."""
     answers: frozenset[str] = frozenset()
     """Names of the answers that earlier stages give."""
     image: str = "image"

@@ -102,6 +102,12 @@ class Pipeline:
         )
 
     @property
+    def makes_volumes(self) -> bool:
+        """Whether a step gives labels with a depth."""
+        given = (planned.step.gives for each in self.rounds for planned in each.steps)
+        return any(isinstance(key, Layer) and key.deep for key in given)
+
+    @property
     def field_columns(self) -> tuple[Column, ...]:
         """Columns that this pipeline adds to the table of fields."""
         counts = (Column(c.name, "int64", c.meaning) for c in self.counts)

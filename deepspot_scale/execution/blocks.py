@@ -44,7 +44,7 @@ def defer_field(task: FieldTask, choice: InputChoice, pipeline: Pipeline) -> lis
             pipeline,
             blocks,
             lambda _, reader=reader: reader,  # type: ignore[misc]  # bound per plane
-            task.given(plane, source, labels),
+            task.given(plane, source, labels, makes_volumes=pipeline.makes_volumes),
         )
         whole = join_pieces(pipeline, answers, pieces)
         planes.append(finish(whole, source, plane, pipeline, state))

@@ -153,7 +153,8 @@ def _iter_plane(
     spent: Seconds = defaultdict(float)
     blocks = pipeline.blocks(loaded.whole.shape)
     source, plane = loaded.reader.source, loaded.reader.plane
-    given = task.given(plane, source, loaded.reader.labels)
+    volumes = pipeline.makes_volumes
+    given = task.given(plane, source, loaded.reader.labels, makes_volumes=volumes)
     answers = yield from iter_rounds(pipeline, blocks, loaded, given, spent)
     result = plane_result(answers, source, plane, pipeline, state)
     return result._replace(seconds=spent)

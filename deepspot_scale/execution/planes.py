@@ -121,7 +121,12 @@ class FieldTask:
     """Which chunks that are not stored are taken for zeros."""
 
     def given(
-        self, plane: PlaneIndex, source: Field, labels: LabelNames = ()
+        self,
+        plane: PlaneIndex,
+        source: Field,
+        labels: LabelNames = (),
+        *,
+        makes_volumes: bool = False,
     ) -> Answers:
         """Return what the user and the field's metadata say of a plane.
 
@@ -133,6 +138,8 @@ class FieldTask:
             The field.
         labels
             Those that are used.
+        makes_volumes
+            Whether labels with a depth are made beside.
 
         Raises
         ------
@@ -157,9 +164,9 @@ class FieldTask:
         known = Answers({REFERENCE.name: reference, PIXEL.name: pixel, STEP.name: step})
         known[PIXEL_UM] = source.pixel_size_um
         planes = (source.open_labels(name).n_z for _, name in labels)
-        in_volume = plane.z == ALL and any(n > 1 for n in planes)
+        deep = makes_volumes or any(n > 1 for n in planes)
         height = voxel_height(source.pixel_size_um, step)
-        known[LABEL_HEIGHT] = height if in_volume else None
+        known[LABEL_HEIGHT] = height if deep and plane.z == ALL else None
         scale: Callable[[], float] = partial(measure_movie, self.entry, plane.channel)
         known[MOVIE_SCALE] = scale
         return known

@@ -8,7 +8,7 @@ killed copy is continued by the same call; others are replaced only on request.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from deepspot_scale.io.field import Field
 from deepspot_scale.io.labels import LabelImage
 from deepspot_scale.io.ome_zarr.writing import write_labels
 from deepspot_scale.io.plate import Plate
+from deepspot_scale.runs.contents import LayerKept
 from deepspot_scale.runs.made_labels import made_layers, with_made
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import RunResults
@@ -42,7 +43,7 @@ def write_made(results: RunResults, *, overwrite: bool) -> None:
     SettingsError
         The run was measured with stored labels of that name.
     """
-    layers = tuple(made_layers(results))
+    layers = made_layers(results)
     if not layers:
         raise RunError(
             f"the run {results.folder.url} made no labels; run again with --segment, "
@@ -56,7 +57,8 @@ def write_made(results: RunResults, *, overwrite: bool) -> None:
         )
     left = list(_iter_left(results, layers, overwrite=overwrite))
     for field, layer in left:
-        labels, axes = _whole(with_made(results, field).open_labels(layer))
+        made = with_made(results, field).open_labels(layer)
+        labels, axes = _whole(made, deep=layers[layer].deep)
         write_labels(results.source, field.address, layer, labels, axes=axes)
 
 
@@ -94,28 +96,29 @@ def _check_plate(address: FieldAddress, source: object, group: str) -> None:
 
 
 def _iter_left(
-    results: RunResults, layers: tuple[str, ...], *, overwrite: bool
+    results: RunResults, layers: Mapping[str, LayerKept], *, overwrite: bool
 ) -> Iterator[tuple[Field, str]]:
     """Yield the fields and labels that are not in the plate yet."""
     for address in addresses_of(results.done):
         field = open_stored(results, address)
         _check_plate(address, results.source, field.group)
-        for layer in layers:
+        for layer, kept in layers.items():
             if layer in field.label_names:
-                if _is_same(field.open_labels(layer), results, field, layer):
+                stored = field.open_labels(layer)
+                made = with_made(results, field).open_labels(layer)
+                if _is_same(stored, made, field, deep=kept.deep):
                     continue
                 if not overwrite:
                     raise _there(address, layer, results.source)
             yield field, layer
 
 
-def _is_same(stored: LabelImage, results: RunResults, field: Field, layer: str) -> bool:
+def _is_same(stored: LabelImage, made: LabelImage, field: Field, *, deep: bool) -> bool:
     """Return whether stored labels hold the numbers that the run made."""
-    made = with_made(results, field).open_labels(layer)
     height, width = field.shape_yx
     if not stored.is_aligned or stored.stored.size("t") != made.stored.size("t"):
         return False
-    if stored.n_z not in {1, made.n_z}:
+    if stored.n_z not in ({made.n_z} if deep else {1, made.n_z}):
         return False
     for t in range(made.stored.size("t")):
         for z in range(made.n_z):
@@ -128,11 +131,14 @@ def _is_same(stored: LabelImage, results: RunResults, field: Field, layer: str) 
     return True
 
 
-def _whole(made: LabelImage) -> tuple[NDArray[Any], str]:
-    """Return labels and their axes; planes that are all alike become one."""
+def _whole(made: LabelImage, *, deep: bool) -> tuple[NDArray[Any], str]:
+    """Return labels and their axes; planes that are all alike become one.
+
+    Those of labels with a depth do not: an object is then as high as the stack.
+    """
     n_z = made.n_z
     labels = made.stored[(slice(None),) * 4]
-    if n_z > 1 and all((labels[:, z] == labels[:, 0]).all() for z in range(1, n_z)):
+    if not deep and all((labels[:, z] == labels[:, 0]).all() for z in range(1, n_z)):
         labels = labels[:, :1]
     axes = [a for a, n in zip("tz", labels.shape, strict=False) if n > 1] + ["y", "x"]
     kept = tuple(slice(None) if n > 1 else 0 for n in labels.shape[:2])

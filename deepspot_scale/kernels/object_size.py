@@ -50,7 +50,7 @@ class PlaneScale(NamedTuple):
 
 
 def scale_plane(plane: NDArray[Any]) -> PlaneScale:
-    """Return the scale of a plane (y, x) of finite counts; no contrast becomes 0."""
+    """Return the scale of a plane or stack of finite counts; no contrast becomes 0."""
     low, high = np.percentile(plane, [LOW, HIGH])
     if high <= low:
         high = max(float(plane.max()), float(low) + 1.0)

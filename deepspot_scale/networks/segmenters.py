@@ -1,9 +1,9 @@
 """Segmenters of others: a function from image to labels, and what it promises.
 
 A plug-in is a `Segmenter` value, named as ``module:attribute`` or by an entry point
-of the group ``deepspot_scale.segmenters``. It is given tiles of a plane; only objects
-whose anchor lies in a tile's core are taken of it, whole, so it must say how large its
-objects are. Nothing here knows tiles or plates.
+of the group ``deepspot_scale.segmenters``. It is given tiles of a plane, or of a stack
+if it takes volumes; only objects whose anchor lies in a tile's core are taken of it,
+whole, so it must say how large its objects are. Nothing here knows tiles or plates.
 """
 
 from __future__ import annotations
@@ -35,13 +35,17 @@ class Segmenter:
 
     segment: Callable[[NDArray[np.float32]], NDArray[Any]]
     """Gives labels (y, x) of an image (y, x): whole numbers, 0 where no object is. The
-    image's percentiles 1 and 99.8 over the whole plane are 0 and 1."""
+    image's percentiles 1 and 99.8 over the whole plane are 0 and 1. With `volume`
+    labels and image are (z, y, x), and the percentiles are those of the whole stack."""
     largest: int
-    """Longest side of an object's box in pixels."""
+    """Longest side of an object's box along y and x in pixels."""
     reach: int = 0
-    """Pixels beyond an object that decide about it."""
+    """Pixels along y and x beyond an object that decide about it."""
     tile: int = 1024
-    """Edge of a tile in pixels, with what surrounds its core."""
+    """Edge of a tile in pixels along y and x, with what surrounds its core. A tile of a
+    stack has all its planes: 60 planes of 1024 px take 0.25 GB as float32."""
+    volume: bool = False
+    """Whether it takes stacks (z, y, x), and its labels have a depth."""
 
     def __post_init__(self) -> None:
         """Check that tiles have a core."""
@@ -59,6 +63,11 @@ class Segmenter:
                 f"a tile of {self.tile} px has no core inside {self.halo} px on each "
                 f"side (largest and reach); expected more than {2 * self.halo}"
             )
+
+    @property
+    def axes(self) -> str:
+        """Axes of the image and of the labels."""
+        return "zyx" if self.volume else "yx"
 
     @property
     def halo(self) -> int:

@@ -39,6 +39,8 @@ class LayerKept:
     """Pixels of the layer for each pixel of the image, as a fraction."""
     labels: bool
     """Whether its numbers name objects."""
+    deep: bool = False
+    """Of labels: whether each plane of a stack has its own."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,9 @@ class Contents:
         layers = {}
         for layer in pipeline.layers:
             scale = layer.scale.as_integer_ratio()
-            kept = LayerKept(layer.stored_name, layer.dtype, scale, layer.labels)
-            layers[layer.name] = kept
+            layers[layer.name] = LayerKept(
+                layer.stored_name, layer.dtype, scale, layer.labels, layer.deep
+            )
         tables = {table.name: table.columns for table in pipeline.tables}
         return cls(tables, _field_columns(pipeline), layers)
 

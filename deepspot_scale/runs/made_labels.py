@@ -55,7 +55,8 @@ def with_made(results: RunResults, field: Field) -> Field:
     for layer, kept in made.items():
         opened = open_layer(results.folder, kept.folder, field.address)
         if opened is not None:
-            images[names[layer]] = _as_labels(opened.image, is_flat=layer in flat)
+            is_flat = layer in flat and not kept.deep
+            images[names[layer]] = _as_labels(opened.image, is_flat=is_flat)
     return field.with_labels(images)
 
 

@@ -500,8 +500,8 @@ def apply(
         known[STEP] = identities[-1].z_step_um
         known[PIXEL_UM] = identities[-1].pixel_size_um
         height = voxel_height(identities[-1].pixel_size_um, known[STEP])
-        in_volume = "z" in pipeline.axes and is_volume(labels)
-        known[LABEL_HEIGHT] = height if in_volume else None
+        deep = pipeline.makes_volumes or is_volume(labels)
+        known[LABEL_HEIGHT] = height if deep and "z" in pipeline.axes else None
         own = labels_over(labels, plane, identities[-1].t, index.get("z", 0))
         stored = {IMAGE: plane, **own}
         planes.append(lift_plane(pipeline, _only_read(pipeline, stored), known))

@@ -43,7 +43,9 @@ def segment(
     ----------
     image
         Raw counts with dimensions y, x and c, whose coordinate names the channels;
-        other leading dimensions are mapped over, planes of a stack too.
+        other leading dimensions are mapped over, planes of a stack too. Where a
+        `Segmenter` takes volumes, z is not: all else then sees the brightest pixel
+        along z, and its labels are the same in all planes.
     nuclei, cells
         Channels in which they are looked for, or ``module:attribute@CHANNEL`` for a
         `Segmenter`. Cells are grown from the nuclei, unless by a plug-in.
@@ -75,18 +77,22 @@ def segment(
     image = check_image(image)
     channels = {kind: _channel_of(one) for kind, one in chosen.made.items()}
     images = {name: _take(image, name) for name in channels.values()}
-    context = RunContext(frozenset({IMAGE}), channel=next(iter(images)))
+    context = RunContext(
+        frozenset({IMAGE}), in_volume="z" in image.dims, channel=next(iter(images))
+    )
     layers = [KINDS[kind] for kind in chosen.made]
     pipeline = assemble_stages({SEGMENT: chosen}, context, wanted=layers, block=block)
     like = next(iter(images.values()))
     planes = []
-    for index, _ in iter_planes(like):
+    for index, _ in iter_planes(like, pipeline.axes):
         own = {channel_layer(name): each.isel(index) for name, each in images.items()}
         known = Answers()
         known[PIXEL_UM] = plane_identity(like, index).pixel_size_um
         planes.append(lift_plane(pipeline, own, known))
     made = {
-        layer.name: stack_planes([plane.layers[layer.name] for plane in planes], like)
+        layer.name: stack_planes(
+            [plane.layers[layer.name] for plane in planes], like, pipeline.axes
+        )
         for layer in layers
     }
     return xr.Dataset({name: labels.rename(None) for name, labels in made.items()})

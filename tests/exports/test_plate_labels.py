@@ -5,15 +5,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import dask
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import ndimage
 
 from deepspot_scale.errors import RunError
+from deepspot_scale.execution.blocks import defer_field
+from deepspot_scale.execution.planes import FieldTask
 from deepspot_scale.exports.formats import export_run
 from deepspot_scale.exports.plate_labels import check_no_labels
 from deepspot_scale.exports.viewer import field_layers
@@ -22,6 +26,8 @@ from deepspot_scale.io.plate import open_plate
 from deepspot_scale.networks.segmenters import Segmenter
 from deepspot_scale.runs.made_labels import with_made
 from deepspot_scale.runs.results import open_results
+from deepspot_scale.settings import assemble
+from deepspot_scale.simulation import render_spots
 from deepspot_scale.vocabulary import FieldAddress
 
 FIELDS = ("B/03/0", "B/03/1")
@@ -235,3 +241,111 @@ def test_labels_made_in_a_volume_are_flat(
     for name in ("spots", "cells"):
         read = open_results(tmp_path / "again").read(name)
         pd.testing.assert_frame_equal(results.read(name), read)
+
+
+def _bright_volume(image: np.ndarray, least: float) -> np.ndarray:
+    assert image.ndim == 3
+    return ndimage.label(image > least)[0]
+
+
+CELLS_IN_VOLUME, NUCLEI_IN_VOLUME = (
+    Segmenter(partial(_bright_volume, least=least), largest=40, tile=96, volume=True)
+    for least in (0.2, 0.7)
+)
+WIDE_IN_VOLUME = replace(CELLS_IN_VOLUME, largest=70, tile=256)
+DEEP = (150, 64, 74)
+IN_VOLUME: dict[str, Any] = {"enhance": True, "model": "deepspot-fast", "volume": True}
+
+
+def _draw_stack() -> tuple[np.ndarray, np.ndarray]:
+    """Return channels (c, z, y, x), and cells (z, y, x), each with a nucleus.
+
+    Seven cells lie above one another, one of them on the cut between blocks.
+    """
+    z, y, x = np.indices(DEEP)
+    off = ((z + 12) % 25 - 12, y % 32 - 16, x % 37 - 18)
+    aside = np.maximum(abs(off[1]), abs(off[2]))
+    cells = (abs(off[0]) < 10) & (aside < 13)
+    nuclei = (abs(off[0]) < 5) & (np.hypot(off[1], off[2]) < 6)
+    rng = np.random.default_rng(1)
+    points = rng.uniform(3, np.array(DEEP) - 4, (100, 3))
+    heights = np.exp(-((np.arange(DEEP[0])[:, None] - points[:, 0]) ** 2) / 4)
+    width = np.full(len(points), 1.3)
+    light = [render_spots(DEEP[1:], points[:, 1:], 300 * h, width) for h in heights]
+    stain = 50 + 300 * cells + 600 * nuclei
+    image = np.stack([stain, rng.poisson(100 + np.stack(light))]).astype(np.uint16)
+    return image, ndimage.label(cells)[0]
+
+
+@pytest.fixture
+def deep(
+    tmp_path: Path,
+    draw_scene: Callable[..., Any],
+    write_plate: Callable[..., str],
+    run_quickly: Callable[..., Any],
+) -> Segmented:
+    """A field, and a run that makes labels with a depth."""
+    scene = replace(draw_scene(0), image=_draw_stack()[0])
+    plate = write_plate(
+        tmp_path / "p.zarr", {FIELDS[0]: scene}, masks=(), z_step_um=0.3
+    )
+    segments = [
+        f"{kind}:{__name__}:{kind.upper()}_IN_VOLUME@DAPI"
+        for kind in ("nuclei", "cells")
+    ]
+    run_quickly(plate, tmp_path / "run", segments=segments, **IN_VOLUME, **NOTHING)
+    return Segmented(Path(plate), tmp_path / "run")
+
+
+def test_labels_made_with_a_depth_are_measured_as_stored_volumes_are(
+    deep: Segmented, tmp_path: Path, run_quickly: Callable[..., Any]
+) -> None:
+    results, cells = open_results(deep.run), _draw_stack()[1]
+    pipeline = assemble(results.settings)
+    edges = {block.core.along("z").stop for block in pipeline.blocks(DEEP).blocks}
+    assert any(cells[edge - 1].any() and cells[edge].any() for edge in edges - {150})
+    made = with_made(results, results.plate.open(FIELDS[0])).open_labels("cells")
+    assert made.n_z == DEEP[0]
+    export_run(deep.run, "labels")
+    files = files_in(deep.plate)
+    export_run(deep.run, "labels")
+    assert files_in(deep.plate) == files
+    stored = open_plate(deep.plate).open(FIELDS[0]).open_labels("cells").stored
+    assert (stored.axes, stored.shape) == ("zyx", DEEP)
+    np.testing.assert_array_equal(stored[:, :, :], cells)
+    run_quickly(str(deep.plate), tmp_path / "again", **IN_VOLUME)
+    for name in ("spots", "cells"):
+        read = open_results(tmp_path / "again").read(name)
+        pd.testing.assert_frame_equal(results.read(name), read)
+    table = results.read("cells")
+    assert len(table) == cells.max() == 7 * 2 * 2
+    assert table["volume_um3"].gt(0).all()
+    assert table["n_spots"].sum() > 10
+    task = FieldTask(results.plate.entries[0])
+    spread = defer_field(task, results.settings, pipeline)
+    (result,) = dask.compute(*spread, scheduler="synchronous")
+    np.testing.assert_array_equal(result.layers["cells"], cells)
+    pd.testing.assert_frame_equal(result.tables["cells"], table)
+
+
+def test_labels_with_a_depth_stay_volumes_where_all_planes_are_alike(
+    tmp_path: Path,
+    draw_scene: Callable[..., Any],
+    write_plate: Callable[..., str],
+    run_quickly: Callable[..., Any],
+) -> None:
+    flat = draw_scene(0)
+    stain = (50 + 900 * (flat.cells > 0)).astype(np.uint16)
+    scene = replace(flat, image=np.stack([[stain] * 4, [flat.image[1]] * 4]))
+    plate = write_plate(tmp_path / "p.zarr", {FIELDS[0]: scene}, masks=())
+    segments = [f"cells:{__name__}:WIDE_IN_VOLUME@DAPI"]
+    run_quickly(plate, tmp_path / "run", segments=segments, **IN_VOLUME, **NOTHING)
+    export_run(tmp_path / "run", "labels")
+    stored = open_plate(plate).open(FIELDS[0]).open_labels("cells").stored
+    np.testing.assert_array_equal(stored[:, :, :], [flat.cells] * 4)
+    with pytest.raises(RunError, match="label volumes"):
+        export_run(tmp_path / "run", "sectors")
+    address = FieldAddress.from_path(FIELDS[0])
+    write_labels(plate, address, "cells", flat.cells.astype(np.int32))
+    with pytest.raises(RunError, match="other labels"):
+        export_run(tmp_path / "run", "labels")

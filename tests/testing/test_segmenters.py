@@ -150,3 +150,40 @@ def test_what_cannot_travel_to_workers_is_refused() -> None:
 
     with pytest.raises(ContractError, match="cannot be sent to workers"):
         check_segmenter(Segmenter(held, LARGEST))
+
+
+def brightest_plane(image: Image) -> Any:
+    """Give each object the number of what lies in its column."""
+    return np.where(image > 0.2, bright(image.max(axis=0)), 0)
+
+
+@pytest.mark.parametrize(
+    "function", [bright, brightest_plane, partial(smooth, sigma=1)]
+)
+def test_segmenters_of_volumes_that_keep_the_contract_pass(function: Any) -> None:
+    check_segmenter(Segmenter(function, LARGEST, reach=8, volume=True))
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (one_row_less, "gave labels of shape"),
+        (all_in_one, r"the object at \(z, y, x\) = .*largest=24 is declared"),
+        (share_of_the_maximum, r"at \(z, y, x\).*take no threshold or scale"),
+        (always_something, r"in a black image of \(24, 64, 80\)"),
+        (every_call_another, "after another image; keep no state"),
+    ],
+)
+def test_a_slip_in_volumes_is_named(
+    function: Callable[[Image], Any], reason: str
+) -> None:
+    CALLS.clear()
+    with pytest.raises(ContractError, match=reason):
+        check_segmenter(Segmenter(function, LARGEST, volume=True))
+
+
+def test_images_have_the_axes_that_the_segmenter_takes() -> None:
+    plane, stack = np.zeros((99, 99)), np.zeros((5, 99, 99))
+    for image, volume in ((plane, True), (stack, False)):
+        with pytest.raises(ContractError, match="or change volume"):
+            check_segmenter(Segmenter(bright, LARGEST, volume=volume), images=[image])

@@ -26,6 +26,8 @@ def _bright(image: np.ndarray) -> np.ndarray:
 
 FIND = Segmenter(_bright, largest=40, tile=128)
 NUCLEI = f"{__name__}:FIND@DAPI"
+DEEP = replace(FIND, volume=True)
+IN_VOLUME = f"{__name__}:DEEP@DAPI"
 
 
 @pytest.fixture
@@ -74,6 +76,27 @@ def test_a_lazy_image_gives_lazy_labels_the_same_in_every_block_and_time(
         computed = lazy[name].compute()
         np.testing.assert_array_equal(computed[0], whole[name])
         assert len(np.unique(computed[1])) == len(np.unique(whole[name]))
+
+
+def test_a_segmenter_of_volumes_is_given_stacks(
+    image: xr.DataArray,
+    forbid_computing: AbstractContextManager[None],
+    here_and_now: None,
+) -> None:
+    dark = xr.zeros_like(image)
+    stack = xr.concat([dark, *[image] * 3, *[dark] * 3, *[image] * 3], dim="z")
+    times = xr.concat([stack, stack[::-1]], dim="t").transpose("t", "c", "z", "y", "x")
+    found = ds.segment(times, nuclei=IN_VOLUME)["nuclei"]
+    assert found.dims == ("t", "z", "y", "x")
+    flat = ds.segment(image, nuclei=NUCLEI)["nuclei"]
+    assert [int(each.max()) for each in found] == [2 * int(flat.max())] * 2
+    assert (found[0, 2] > 0).any()
+    assert not (found[0, 5] > 0).any()
+    with forbid_computing:
+        lazy = ds.segment(times.chunk(z=2, y=50, x=70), nuclei=IN_VOLUME, block=64)
+    np.testing.assert_array_equal(lazy["nuclei"].compute(), found)
+    with pytest.raises(SettingsError, match="image with the dimension z"):
+        ds.segment(image, nuclei=IN_VOLUME)
 
 
 def test_what_cannot_be_meant_is_refused(image: xr.DataArray) -> None:

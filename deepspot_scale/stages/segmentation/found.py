@@ -1,4 +1,4 @@
-"""What is found in a whole plane, and labels drawn of it for any part.
+"""What is found in a whole plane or stack, and labels drawn of it for any part.
 
 Nothing here finds objects.
 """
@@ -20,7 +20,7 @@ from deepspot_scale.blockwise.contract import (
     Pixels,
     Step,
 )
-from deepspot_scale.blockwise.geometry import Block, Blocks, Box, plan_blocks
+from deepspot_scale.blockwise.geometry import Block, Blocks, Box, Span, plan_blocks
 from deepspot_scale.kernels.cell_growth import cells_at
 from deepspot_scale.kernels.objects import Objects, draw_labels
 
@@ -28,7 +28,7 @@ _AS_IT_IS = Fraction(1)
 
 
 class Found(NamedTuple):
-    """Objects of a plane."""
+    """Objects of a plane or a stack."""
 
     objects: Objects
     """In the order of their labels."""
@@ -54,11 +54,26 @@ class Grown(NamedTuple):
 
 
 def tiles_of(
-    shape: tuple[int, int], edge: int, halo: int, grid: int = 1
+    shape: tuple[int, ...], edge: int, halo: int, grid: int = 1
 ) -> tuple[Block, ...]:
-    """Return the tiles of a plane: always the same, whatever the blocks are."""
-    tiles: Blocks = plan_blocks(shape, block=edge, halo=halo, grid=grid)
-    return tiles.blocks
+    """Return the tiles of a plane: always the same, whatever the blocks are.
+
+    Those of a stack (z, y, x) have all its planes.
+    """
+    tiles: Blocks = plan_blocks(shape[-2:], block=edge, halo=halo, grid=grid)
+    if len(shape) == 2:
+        return tiles.blocks
+    planes = Span(0, shape[0])
+    return tuple(
+        tile._replace(
+            core=_deepen(tile.core, planes), window=_deepen(tile.window, planes)
+        )
+        for tile in tiles.blocks
+    )
+
+
+def _deepen(box: Box, planes: Span) -> Box:
+    return Box((planes, *box.spans), f"z{box.axes}")
 
 
 def own_tiles(
@@ -80,8 +95,10 @@ def own_tiles(
     ]
 
 
-def _flat(box: Box) -> tuple[list[int], list[int]]:
-    return [box.y.start, box.x.start], [box.y.stop, box.x.stop]
+def _ends(box: Box, d: int) -> tuple[list[int], list[int]]:
+    """Return where a box starts and stops along its last `d` axes."""
+    spans = box.spans[-d:]
+    return [span.start for span in spans], [span.stop for span in spans]
 
 
 def _on_all_planes(labels: NDArray[np.int32], box: Box) -> Pixels:
@@ -90,13 +107,15 @@ def _on_all_planes(labels: NDArray[np.int32], box: Box) -> Pixels:
 
 @dataclass(frozen=True)
 class DrawObjects:
-    """Draws a block's labels."""
+    """Draws a block's labels; those of flat objects on each of its planes."""
 
     key: Key[Found]
 
     def __call__(self, here: BlockContext, agreed: Answers) -> Pixels:
         """Return the wanted labels."""
-        labels = draw_labels(agreed[self.key].objects, *_flat(here.wanted))
+        objects = agreed[self.key].objects
+        d = objects.anchors.shape[1]
+        labels = draw_labels(objects, *_ends(here.wanted, d))
         return _on_all_planes(labels, here.wanted)
 
     def step(self, layer: Layer) -> Step:
@@ -113,7 +132,7 @@ class DrawCells:
 
     def __call__(self, here: BlockContext, agreed: Answers) -> Pixels:
         """Return the wanted labels."""
-        start, stop = _flat(here.wanted)
+        start, stop = _ends(here.wanted, 2)
         nuclei = draw_labels(agreed[self.nuclei].objects, start, stop)
         grown = agreed[self.cells]
         at = (start[0], start[1])

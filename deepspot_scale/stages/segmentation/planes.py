@@ -3,7 +3,7 @@
 Blocks hand over their cores; the field agrees on the plane, its scale and its objects'
 typical size. What is cut out of it later does not depend on how the field was cut into
 blocks. Of a stack it is the brightest pixel along z: labels are then flat, and go with
-all planes. Nothing here finds objects.
+all planes; for labels with a depth see `stacks`. Nothing here finds objects.
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ class Plane(NamedTuple):
         height, width = self.image.shape
         return height * self.enlarging, width * self.enlarging
 
+    def cut(self, window: Box) -> NDArray[np.float32]:
+        """Return a part of `image`."""
+        return self.image[window.slices]
+
     def seen(
         self, start: tuple[int, int] = (0, 0), stop: tuple[int, int] | None = None
     ) -> NDArray[np.float32]:
@@ -80,12 +84,17 @@ def put_flat(pieces: list[Pixels]) -> NDArray[Any]:
     plane = np.full(np.max(ends, axis=0), least, dtype)
     for box, values in pieces:
         np.maximum(plane[box.slices], values, out=plane[box.slices])
-    if dtype.kind == "f" and not np.isfinite(plane).all():
+    check_finite(plane)
+    return plane
+
+
+def check_finite(counts: NDArray[Any]) -> None:
+    """Raise FieldError for pixels that are not finite."""
+    if counts.dtype.kind == "f" and not np.isfinite(counts).all():
         raise FieldError(
             "the channel in which cells are looked for has pixels that are NaN or "
             "infinite; replace them before the run"
         )
-    return plane
 
 
 def in_pixels(length_um: float, agreed: Answers, what: str) -> float:

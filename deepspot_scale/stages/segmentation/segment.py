@@ -6,11 +6,16 @@ seam, nor split. Later stages read the labels as they read stored ones.
 
     nuclei   plane of the channel -> network or plug-in -> objects -> labels
     cells    plane of the channel, nuclei -> grown, or plug-in     -> labels
+
+Of a stack the plane is the brightest pixel along z, and labels are flat: they hold for
+all planes. Only a plug-in that takes volumes is given the stack itself, and its labels
+have a depth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -55,7 +60,8 @@ from deepspot_scale.stages.segmentation.planes import (
     plane_step,
     put_flat,
 )
-from deepspot_scale.stages.segmentation.plugin import PluginObjects
+from deepspot_scale.stages.segmentation.plugin import Owned, PluginObjects
+from deepspot_scale.stages.segmentation.stacks import Stack, stack_step
 from deepspot_scale.stages.segmentation.stars import StarNetwork
 
 _CELL_SHARE = 3.0
@@ -71,6 +77,9 @@ _FOUND: Mapping[str, Key[Found]] = {
 }
 _PLANE: Mapping[str, Key[Plane]] = {
     kind: Key(f"{kind}_plane") for kind in ("nuclei", "cells")
+}
+_STACK: Mapping[str, Key[Stack]] = {
+    kind: Key(f"{kind}_stack") for kind in ("nuclei", "cells")
 }
 _GROWN: Key[Grown] = Key("cells_grown")
 
@@ -233,18 +242,41 @@ _UNLIKE = "planes unlike those that the network of nuclei was trained on"
 
 
 def _by_plugin(kind: str, segment: Segment, channel: str) -> Work:
-    segmenter = find_segmenter(str(segment.plugin))
-    plane, found = _PLANE[kind], _FOUND[kind]
-    method = PluginObjects(
-        str(segment.plugin), segmenter, plane, Key(f"{kind}_owned"), found
-    )
-    steps = (
-        plane_step(channel, Key(f"{kind}_cores"), plane, _as_it_is),
-        method.step(),
-        DrawObjects(found).step(KINDS[kind]),
-    )
+    name, found = str(segment.plugin), _FOUND[kind]
+    segmenter = find_segmenter(name)
+    cores: Key[list[Pixels]] = Key(f"{kind}_cores")
+    if segmenter.volume:
+        look = stack_step(channel, cores, _STACK[kind])
+    else:
+        look = plane_step(channel, cores, _PLANE[kind], _as_it_is)
+    owned: Key[Owned] = Key(f"{kind}_owned")
+    method = PluginObjects(name, segmenter, look.field_key, owned, found)
+    layer = replace(KINDS[kind], deep=segmenter.volume)
+    steps = (look, method.step(), DrawObjects(found).step(layer))
     cut = Count(f"n_cut_{kind}", _CUT.format(kind), found, _n_cut)
-    return Work(steps, (*_counts(kind), cut), stacks=True)
+    gives = (*_counts(kind), cut)
+    return Work(steps, gives, axes=segmenter.axes, stacks=True)
+
+
+def _check_depth(options: SegmentOptions, context: RunContext) -> None:
+    """Raise SettingsError for a segmenter of volumes where it cannot be used."""
+    plugins = {kind: each.plugin for kind, each in options.made.items() if each.plugin}
+    for kind, name in plugins.items():
+        if not find_segmenter(name).volume:
+            continue
+        if not context.in_volume:
+            raise SettingsError(
+                f"the segmenter {name} takes stacks (volume=True), and {kind} are "
+                "looked for in planes here. Run with --volume; export --to labels then "
+                "puts the labels into the plate. In Python, ds.segment takes an image "
+                "with the dimension z"
+            )
+        if kind == "nuclei" and "cells" in options.made and "cells" not in plugins:
+            raise SettingsError(
+                f"the nuclei of {name} have a depth (volume=True), and cells are grown "
+                "around flat nuclei only; name a segmenter for the cells too, or one "
+                "without volume for the nuclei"
+            )
 
 
 def _by_network(options: SegmentOptions, engine: EngineChoice, channel: str) -> Work:
@@ -288,11 +320,12 @@ def plan_segment(options: SegmentOptions, context: RunContext) -> Work | None:
     Raises
     ------
     SettingsError
-        No such plug-in or engine, a model of another family, or labels that are both
-        stored and made.
+        No such plug-in or engine, a model of another family, labels that are both
+        stored and made, or a segmenter of volumes where there are none.
     WeightsError
         No such model.
     """
+    _check_depth(options, context)
     works = []
     for kind, segment in options.made.items():
         if kind in context.layers:
@@ -312,6 +345,7 @@ def plan_segment(options: SegmentOptions, context: RunContext) -> Work | None:
     return Work(
         tuple(step for work in works for step in work.steps),
         tuple(each for work in works for each in work.gives),
+        axes=max((work.axes for work in works), key=len),
         stacks=True,
         networks=tuple(engine for work in works for engine in work.networks),
     )
