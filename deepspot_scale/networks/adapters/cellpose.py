@@ -58,9 +58,10 @@ def cellpose_segmenter(
     """Return a model of Cellpose 4 as a segmenter.
 
     The network sees windows, which the library lays over the image that it is given,
-    so that the same object in another tile may differ in some pixels, or be missed.
-    Tiles are fixed to the plane, so that blocks, workers and repeated runs give the
-    same objects all the same. A graphics card is used where there is one.
+    so that the same object in another tile may differ in some pixels, or be missed, and
+    `deepspot_scale.testing.check_segmenter` may say so. Tiles are fixed to the plane:
+    blocks, workers and repeated runs give the same objects all the same. A graphics
+    card is used where there is one.
 
     Parameters
     ----------
@@ -124,7 +125,8 @@ def _load(file: str) -> Any:
     # The library leaves at random what the file lacks.
     stored = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
     known = {name.removeprefix("module.") for name in stored}
-    lacks = [name for name in model.net.state_dict() if name not in known]
+    needed = (n for n in model.net.state_dict() if not n.startswith("diam_"))
+    lacks = [name for name in needed if name not in known]
     if lacks:
         raise SettingsError(
             f"{file!r} is no whole Cellpose model: it lacks {len(lacks)} of the "
