@@ -43,9 +43,7 @@ def test_a_plain_function_is_told_what_to_add() -> None:
 
 
 def test_an_unknown_segmenter_is_named() -> None:
-    with pytest.raises(
-        SettingsError, match="no segmenter 'brite': expected module:attribute"
-    ):
+    with pytest.raises(SettingsError, match="no segmenter 'brite': expected module:"):
         find_segmenter("brite")
 
 
@@ -89,9 +87,7 @@ def test_files_are_told_by_name_and_content_not_by_place(tmp_path: Path) -> None
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     gone = Segmenter(bright, largest=4, files=(str(tmp_path / "gone.h5"),))
-    with pytest.raises(
-        SettingsError, match=r"gone\.h5', which cannot be read: No such"
-    ):
+    with pytest.raises(SettingsError, match=r"gone\.h5', which cannot be read: No"):
         hash_files(gone)
 
 

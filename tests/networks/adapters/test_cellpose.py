@@ -163,5 +163,5 @@ def test_a_file_that_lacks_weights_or_has_gone_is_refused(
     torch.save(stored, tmp_path / "cpsam")
     segmenter = cellpose_segmenter(tmp_path / "cpsam", largest=32)
     (tmp_path / "cpsam").unlink()
-    with pytest.raises(FieldError, match="no file .*not downloaded"):
+    with pytest.raises(FieldError, match=r"no file .*not downloaded"):
         run_segmenter(segmenter, blank, "gone")

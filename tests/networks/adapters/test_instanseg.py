@@ -188,7 +188,7 @@ def test_nuclei_or_cells_are_chosen_and_a_choice_that_is_none_is_refused(
     assert (cells > 0).sum() > 1.15 * (nuclei > 0).sum()
     with pytest.raises(FieldError, match="say target='nuclei' or target='cells'"):
         find(both, None)
-    with pytest.raises(FieldError, match="one kind.*leave target='cells' out"):
+    with pytest.raises(FieldError, match=r"one kind.*leave target='cells' out"):
         find(model, "cells")
     sizeless = write_model(tmp_path / "sizeless.pt", pixel_um=float("nan"))
     with pytest.raises(FieldError, match="does not say at which size"):

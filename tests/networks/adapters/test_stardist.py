@@ -71,6 +71,7 @@ def test_tiles_begin_on_the_networks_stride(tmp_path: Path) -> None:
     segmenter = stardist_segmenter(tmp_path, largest=45, tile=500)
     assert segmenter.halo % 16 == segmenter.tile % 16 == 0
     assert segmenter.largest == 45
+    assert segmenter.reach >= 96
 
 
 def test_the_models_files_are_named(tmp_path: Path) -> None:
@@ -82,12 +83,6 @@ def test_the_models_files_are_named(tmp_path: Path) -> None:
         "thresholds.json",
         "weights_best.h5",
     ]
-
-
-def test_the_usual_reach_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text("{}")
-    segmenter = stardist_segmenter(tmp_path, largest=45, tile=500)
-    assert segmenter.reach >= 96
 
 
 @pytest.mark.skipif(STARDIST, reason="stardist is installed")

@@ -289,7 +289,7 @@ def test_words_are_read() -> None:
     assert read_segment("cells:a.b:c@FISH")[1:] == ("FISH", "a.b:c")
     assert read_segment("cells:own-cells@FISH")[1:] == ("FISH", "own-cells")
     for word in ("cells", "cells:", "mitochondria:DAPI", ":x", "cells:@FISH"):
-        with pytest.raises(ValueError, match="segment (reads|names no)"):
+        with pytest.raises(ValueError, match=r"segment (reads|names no)"):
             read_segment(word)
     with pytest.raises(ValidationError, match="twice"):
         SegmentOptions(segments=("nuclei:A", "nuclei:B"))
