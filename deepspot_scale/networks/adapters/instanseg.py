@@ -48,7 +48,7 @@ class InstanSegModel:
         model = _load(self.file)
         scale = self.pixel_um / _check_model(model.instanseg, self)
         window = max(_WINDOW, math.ceil(self.largest * scale))
-        # It fails on images that are smaller than an object's window.
+        # Objects' windows reach round to the other side of images that are smaller.
         least = math.ceil((2 * window + 1) / scale)
         missing = [(0, max(0, least - side)) for side in image.shape]
         labels = model.eval_small_image(

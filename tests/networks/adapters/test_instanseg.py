@@ -156,11 +156,25 @@ def test_objects_beyond_the_models_own_window_are_whole(model: Path) -> None:
 
 @needs_instanseg
 @pytest.mark.filterwarnings("ignore")
-def test_an_image_smaller_than_an_objects_window_has_labels(model: Path) -> None:
-    image, true = draw_discs((40, 64))
+@pytest.mark.parametrize("shape", [(40, 64), (18, 200), (33, 33)])
+def test_objects_on_opposite_sides_of_a_small_image_are_two(
+    model: Path, shape: tuple[int, int]
+) -> None:
+    image = np.zeros(shape, np.float32)
+    image[:7, 5:16] = image[-7:, 5:16] = 1
     segmenter = instanseg_segmenter(model, largest=40, pixel_um=0.5)
     labels = run_segmenter(segmenter, image, "small")
-    assert share_in_common(labels, true) > 0.95
+    np.testing.assert_array_equal(labels > 0, image > 0.5)
+    assert len(np.unique(labels)) == 3
+
+
+@needs_instanseg
+@pytest.mark.filterwarnings("ignore")
+def test_brightness_of_a_tile_does_not_rescale_it(model: Path) -> None:
+    image, _ = draw_discs((128, 128))
+    segmenter = instanseg_segmenter(model, largest=32, pixel_um=0.5)
+    assert run_segmenter(segmenter, image, "discs").any()
+    assert not run_segmenter(segmenter, image * 0.3, "discs").any()
 
 
 @needs_instanseg
