@@ -53,8 +53,9 @@ def load_plugin(name: str, group: str, *, known: Iterable[str] = ()) -> Any:
     if place is None:
         names = sorted({*known, *plugin_names(group)})
         raise SettingsError(
-            f"no {_noun(group)} {name!r}: expected one of {', '.join(names)}, or "
-            f"module:attribute of your own.{did_you_mean(name, names)}"
+            f"no {_noun(group)} {name!r}: expected "
+            + (f"one of {', '.join(names)}, or " if names else "")
+            + f"module:attribute of your own.{did_you_mean(name, names)}"
         )
     module, _, attribute = place.partition(":")
     try:

@@ -25,11 +25,11 @@ def segment(
     plate: Annotated[str, typer.Argument(help="OME-Zarr plate; labels are added.")],
     nuclei: Annotated[
         str | None,
-        typer.Option(help="Channel of the nuclei, or module:attribute@CHANNEL."),
+        typer.Option(help="Channel of the nuclei, or PLUGIN@CHANNEL."),
     ] = None,
     cells: Annotated[
         str | None,
-        typer.Option(help="Channel that shows cells, or module:attribute@CHANNEL."),
+        typer.Option(help="Channel that shows cells, or PLUGIN@CHANNEL."),
     ] = None,
     out: Annotated[
         str | None, typer.Option(help="Run folder; else beside the plate.")
@@ -145,10 +145,10 @@ def _settings(
 
 
 def _channel_of(word: str) -> str:
-    """Return the channel of ``CHANNEL`` or ``module:attribute@CHANNEL``."""
-    if ":" not in word:
+    """Return the channel of ``CHANNEL`` or ``PLUGIN@CHANNEL``."""
+    plugin, at, channel = word.partition("@")
+    if not at and ":" not in word:
         return word
-    plugin, _, channel = word.partition("@")
     if not channel:
         raise SettingsError(f"say in which channel: {plugin}@CHANNEL")
     return channel

@@ -8,8 +8,10 @@ whole, so it must say how large its objects are. Nothing here knows tiles or pla
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,9 @@ class Segmenter:
     stack has all its planes: 60 planes of 1024 px take 0.25 GB as float32."""
     volume: bool = False
     """Whether it takes stacks (z, y, x), and its labels have a depth."""
+    files: tuple[str, ...] = ()
+    """Files that decide about the answer, such as weights: a run that was begun with
+    them does not go on with others."""
 
     def __post_init__(self) -> None:
         """Check that tiles have a core."""
@@ -57,6 +62,10 @@ class Segmenter:
             raise SettingsError(
                 f"largest is 1 or more and reach 0 or more, got {self.largest} and "
                 f"{self.reach}"
+            )
+        if isinstance(self.files, str):
+            raise SettingsError(
+                f"files are a tuple of paths, got the text {self.files!r}"
             )
         if self.tile <= 2 * self.halo:
             raise SettingsError(
@@ -90,6 +99,37 @@ def find_segmenter(name: str) -> Segmenter:
             "its objects are: Segmenter(function, largest=80), from deepspot_scale"
         )
     return found
+
+
+def hash_files(segmenter: Segmenter) -> dict[str, str]:
+    """Return the SHA-256 of the files that a segmenter names, by the files' names.
+
+    Where they lie does not matter; files of one name are hashed together, in their
+    order.
+
+    Raises
+    ------
+    SettingsError
+        A file is not there, or cannot be read.
+    """
+    found: dict[str, Any] = {}
+    for file in map(Path, segmenter.files):
+        try:
+            with file.open("rb") as content:
+                digest = hashlib.file_digest(content, "sha256")
+        except OSError as error:
+            raise SettingsError(
+                f"a segmenter names the file {str(file)!r}, which cannot be read: "
+                f"{error.strerror or error}"
+            ) from error
+        found.setdefault(file.name, []).append(digest)
+    return {name: _joined(digests) for name, digests in found.items()}
+
+
+def _joined(digests: list[Any]) -> str:
+    if len(digests) == 1:
+        return str(digests[0].hexdigest())
+    return hashlib.sha256(b"".join(each.digest() for each in digests)).hexdigest()
 
 
 def run_segmenter(

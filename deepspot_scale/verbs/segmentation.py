@@ -48,7 +48,8 @@ def segment(
         along z, and its labels are the same in all planes.
     nuclei, cells
         Channels in which they are looked for, or ``module:attribute@CHANNEL`` for a
-        `Segmenter`. Cells are grown from the nuclei, unless by a plug-in.
+        `Segmenter`, or ``NAME@CHANNEL`` for one of an installed package. Cells are
+        grown from the nuclei, unless by a plug-in.
     block
         Largest edge of a block in pixels; the labels do not depend on it.
     **options

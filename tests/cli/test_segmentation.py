@@ -127,6 +127,29 @@ def test_a_killed_run_that_is_continued_gives_the_same_bytes(
     assert files_in(plate) == labels
 
 
+def test_a_run_does_not_go_on_with_other_weights_of_a_plugin(
+    plate: str,
+    call: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weights = tmp_path / "net.h5"
+    weights.write_text("first")
+    named = Segmenter(_bright, largest=40, tile=128, files=(str(weights),))
+    monkeypatch.setitem(globals(), "NAMED", named)
+    words = ("segment", plate, "--nuclei", f"{__name__}:NAMED@DAPI")
+    assert call(*words) == 0
+    weights.write_text("second")
+    capsys.readouterr()
+    assert call(*words) == 2
+    told = capsys.readouterr().err
+    assert "holds a run with other input" in told
+    assert "segmenter of nuclei, net.h5: '" in told
+    weights.write_text("first")
+    assert call(*words) == 0
+
+
 def test_labels_of_others_are_refused_before_a_field_is_read(
     plate: str, call: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +177,8 @@ def test_images_that_are_no_plate_are_refused_before_they_are_read(
         ((), "--nuclei CHANNEL"),
         (("--cells", "FISH"), "cells are grown from nuclei"),
         (("--nuclei", "module:function"), "module:function@CHANNEL"),
+        (("--nuclei", "no-such@DAPI"), "no segmenter 'no-such'"),
+        (("--nuclei", "no-such@"), "no-such@CHANNEL"),
         (("--nuclei", f"{__name__}:FIND@DAPY"), "Did you mean 'DAPI'"),
     ],
 )

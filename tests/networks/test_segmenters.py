@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.networks.segmenters import (
     Segmenter,
     find_segmenter,
+    hash_files,
     run_segmenter,
 )
 
@@ -40,7 +43,7 @@ def test_a_plain_function_is_told_what_to_add() -> None:
 
 
 def test_an_unknown_segmenter_is_named() -> None:
-    with pytest.raises(SettingsError, match="no segmenter 'brite'"):
+    with pytest.raises(SettingsError, match="no segmenter 'brite': expected module:"):
         find_segmenter("brite")
 
 
@@ -51,6 +54,7 @@ def test_an_unknown_segmenter_is_named() -> None:
         ({"largest": 5, "reach": -1}, "reach 0 or more"),
         ({"largest": 50, "reach": 14, "tile": 128}, "no core.*more than 128"),
         ({"largest": 5, "segment": "bright"}, "cannot be called: 'bright'"),
+        ({"largest": 5, "files": "weights.h5"}, "tuple of paths, got .*weights.h5"),
     ],
 )
 def test_declarations_that_make_no_sense_are_refused(
@@ -62,6 +66,29 @@ def test_declarations_that_make_no_sense_are_refused(
 
 def test_the_halo_holds_an_object_and_what_decides_about_it() -> None:
     assert Segmenter(bright, largest=50, reach=14, tile=129).halo == 64
+
+
+def test_files_are_told_by_name_and_content_not_by_place(tmp_path: Path) -> None:
+    def hashes(*contents: str) -> dict[str, str]:
+        files = []
+        for number, content in enumerate(contents):
+            folder = tmp_path / f"{number}{content}"
+            folder.mkdir(exist_ok=True)
+            (folder / "net.h5").write_text(content)
+            files.append(str(folder / "net.h5"))
+        return hash_files(Segmenter(bright, largest=4, files=tuple(files)))
+
+    one = hashes("weights")
+    assert one == {"net.h5": hashlib.sha256(b"weights").hexdigest()}
+    found = [hashes(*each)["net.h5"] for each in ("a", "b", "ab", "ba", "aa")]
+    assert len(set(found)) == 5
+    assert hash_files(BRIGHT) == {}
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    gone = Segmenter(bright, largest=4, files=(str(tmp_path / "gone.h5"),))
+    with pytest.raises(SettingsError, match=r"gone\.h5', which cannot be read: No"):
+        hash_files(gone)
 
 
 def test_labels_of_any_whole_type_are_those_of_the_function() -> None:

@@ -27,6 +27,7 @@ grid of 2, reaches 94, measured by its own impulse."""
 _STRIDE = 16
 """Of that network: tiles begin on multiples of it, or pooling falls elsewhere."""
 _CONFIG = "config.json"
+_READ = (".json", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,18 @@ def stardist_segmenter(
         )
     halo = _up(largest + reach)
     return Segmenter(
-        StarDistModel(str(place)), largest, reach=halo - largest, tile=_up(tile)
+        StarDistModel(str(place)),
+        largest,
+        reach=halo - largest,
+        tile=_up(tile),
+        files=_files(place),
     )
+
+
+def _files(place: Path) -> tuple[str, ...]:
+    """Return what StarDist reads of a model: settings, thresholds and weights."""
+    read = (file for file in place.iterdir() if file.suffix in _READ)
+    return tuple(sorted(map(str, read)))
 
 
 def _up(pixels: int) -> int:

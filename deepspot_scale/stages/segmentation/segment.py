@@ -42,7 +42,11 @@ from deepspot_scale.kernels.object_size import bin_plane, scale_plane
 from deepspot_scale.kernels.objects import draw_labels
 from deepspot_scale.networks.engine_types import AUTO, EngineChoice, Precision
 from deepspot_scale.networks.engines import find_loader, network_sources
-from deepspot_scale.networks.segmenters import find_segmenter
+from deepspot_scale.networks.segmenters import (
+    Segmenter,
+    find_segmenter,
+    hash_files,
+)
 from deepspot_scale.networks.star_models import find_star_model
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.plugins import SEGMENTERS, hash_plugin
@@ -96,9 +100,10 @@ class Segment(NamedTuple):
 
 
 def read_segment(word: str) -> Segment:
-    """Read ``nuclei:DAPI``, ``cells:module:attribute`` or ``...:attribute@DAPI``.
+    """Read ``nuclei:DAPI``, ``cells:PLUGIN@FISH`` or ``cells:module:attribute``.
 
-    Raises ValueError if it is none of these.
+    PLUGIN is ``module:attribute`` or the name of an entry point; without an @ a name is
+    that of a channel. Raises ValueError if it is none of these.
     """
     kind, colon, what = word.partition(":")
     if kind not in KINDS or not colon or not what:
@@ -106,9 +111,11 @@ def read_segment(word: str) -> Segment:
             f"segment reads nuclei:CHANNEL, cells:CHANNEL, or a plug-in, such as "
             f"cells:module:attribute@CHANNEL; got {word!r}"
         )
-    if ":" not in what:
+    plugin, at, channel = what.partition("@")
+    if not at and ":" not in what:
         return Segment(kind, what, None)
-    plugin, _, channel = what.partition("@")
+    if not plugin:
+        raise ValueError(f"segment names no plug-in before the @ of {word!r}")
     return Segment(kind, channel or None, plugin)
 
 
@@ -119,7 +126,7 @@ class SegmentOptions(StageOptions):
     segments: tuple[str, ...] = Field(
         default=(),
         description="Labels to make in the run: nuclei:DAPI, cells:FISH, or by a "
-        "plug-in, cells:module:attribute@FISH.",
+        "plug-in, cells:module:attribute@FISH or cells:PLUGIN@FISH.",
     )
     nucleus_um: float | None = Field(
         default=None,
@@ -241,9 +248,22 @@ _UNSIZED = "planes in which the size of nuclei could not be measured"
 _UNLIKE = "planes unlike those that the network of nuclei was trained on"
 
 
+def _segmenter_of(segment: Segment) -> Segmenter:
+    name = str(segment.plugin)
+    try:
+        return find_segmenter(name)
+    except SettingsError as error:
+        if ":" in name:
+            raise
+        raise SettingsError(
+            f"{error} If {name}@{segment.channel} is the name of a channel, give the "
+            "channel's number"
+        ) from error
+
+
 def _by_plugin(kind: str, segment: Segment, channel: str) -> Work:
     name, found = str(segment.plugin), _FOUND[kind]
-    segmenter = find_segmenter(name)
+    segmenter = _segmenter_of(segment)
     cores: Key[list[Pixels]] = Key(f"{kind}_cores")
     if segmenter.volume:
         look = stack_step(channel, cores, _STACK[kind])
@@ -260,10 +280,11 @@ def _by_plugin(kind: str, segment: Segment, channel: str) -> Work:
 
 def _check_depth(options: SegmentOptions, context: RunContext) -> None:
     """Raise SettingsError for a segmenter of volumes where it cannot be used."""
-    plugins = {kind: each.plugin for kind, each in options.made.items() if each.plugin}
-    for kind, name in plugins.items():
-        if not find_segmenter(name).volume:
+    plugins = {kind: each for kind, each in options.made.items() if each.plugin}
+    for kind, segment in plugins.items():
+        if not _segmenter_of(segment).volume:
             continue
+        name = segment.plugin
         if not context.in_volume:
             raise SettingsError(
                 f"the segmenter {name} takes stacks (volume=True), and {kind} are "
@@ -366,18 +387,25 @@ def find_sources(options: SegmentOptions) -> Mapping[str, Mapping[str, str]]:
     found: dict[str, dict[str, Any]] = {}
     for kind, segment in options.made.items():
         if segment.plugin is not None:
-            digest = hash_plugin(segment.plugin, SEGMENTERS)
-            if digest is not None:
-                found[f"segmenter of {kind}"] = {
-                    "name": segment.plugin,
-                    "sha256": digest,
-                }
+            found |= _plugin_sources(kind, segment)
         elif kind == "nuclei":
             found |= network_sources(
                 options.nuclei_model,
                 options.nuclei_engine,
                 roles=("nuclei", "nuclei engine"),
             )
+    return found
+
+
+def _plugin_sources(kind: str, segment: Segment) -> dict[str, dict[str, str]]:
+    """Return the plug-in's own file, and the files that it names."""
+    role, name = f"segmenter of {kind}", str(segment.plugin)
+    found = {}
+    digest = hash_plugin(name, SEGMENTERS)
+    if digest is not None:
+        found[role] = {"name": name, "sha256": digest}
+    for file, digest in hash_files(_segmenter_of(segment)).items():
+        found[f"{role}, {file}"] = {"name": file, "sha256": digest}
     return found
 
 

@@ -74,6 +74,17 @@ def test_tiles_begin_on_the_networks_stride(tmp_path: Path) -> None:
     assert segmenter.reach >= 96
 
 
+def test_the_models_files_are_named(tmp_path: Path) -> None:
+    for name in ("config.json", "thresholds.json", "weights_best.h5", "notes.txt"):
+        (tmp_path / name).write_text("{}")
+    named = stardist_segmenter(tmp_path, largest=45).files
+    assert [Path(each).name for each in named] == [
+        "config.json",
+        "thresholds.json",
+        "weights_best.h5",
+    ]
+
+
 @pytest.mark.skipif(STARDIST, reason="stardist is installed")
 def test_without_the_library_it_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")

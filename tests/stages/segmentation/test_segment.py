@@ -19,6 +19,7 @@ from deepspot_scale.blockwise.geometry import Box
 from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.pipeline import assemble_stages
+from deepspot_scale.plugins import _entry_points
 from deepspot_scale.simulation.nuclei import draw_nuclei
 from deepspot_scale.stages.segmentation.segment import (
     SEGMENT,
@@ -286,13 +287,38 @@ def test_words_are_read() -> None:
     assert read_segment("nuclei:DAPI")[1:] == ("DAPI", None)
     assert read_segment("cells:a.b:c")[1:] == (None, "a.b:c")
     assert read_segment("cells:a.b:c@FISH")[1:] == ("FISH", "a.b:c")
-    for word in ("cells", "cells:", "mitochondria:DAPI", ":x"):
-        with pytest.raises(ValueError, match="segment reads"):
+    assert read_segment("cells:own-cells@FISH")[1:] == ("FISH", "own-cells")
+    for word in ("cells", "cells:", "mitochondria:DAPI", ":x", "cells:@FISH"):
+        with pytest.raises(ValueError, match=r"segment (reads|names no)"):
             read_segment(word)
     with pytest.raises(ValidationError, match="twice"):
         SegmentOptions(segments=("nuclei:A", "nuclei:B"))
     with pytest.raises(ValidationError, match="grown from nuclei"):
         SegmentOptions(segments=("cells:A",))
+
+
+def test_plugin_of_an_installed_package_is_named_without_a_module(
+    plugin: str, tmp_path: Path
+) -> None:
+    image = np.zeros((50, 50), np.uint16)
+    image[10:20, 10:20] = 9
+    with pytest.raises(
+        SettingsError, match=r"no segmenter 'own-cells'.*own-cells@0 is the name of a c"
+    ):
+        segment({"channel:0": image}, "cells:own-cells@0")
+    entry = tmp_path / "own-1.0.dist-info"
+    entry.mkdir()
+    (entry / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1\n")
+    (entry / "entry_points.txt").write_text(
+        f"[deepspot_scale.segmenters]\nown-cells = {plugin}:objects\n"
+    )
+    _entry_points.cache_clear()
+    made = segment({"channel:0": image}, "cells:own-cells@0")
+    np.testing.assert_array_equal(made.labels["cells"], image > 0)
+    with pytest.raises(SettingsError, match=r"Did you mean 'own-cells'"):
+        segment({"channel:0": image}, "cells:own-cell@0")
+    sources = SEGMENT.sources(SegmentOptions(segments=("cells:own-cells@0",)))
+    assert sources["segmenter of cells"]["name"] == "own-cells"
 
 
 def test_stored_and_made_labels_of_one_name_are_an_error() -> None:
