@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -67,26 +68,26 @@ def grow_cells(
     labels: NDArray[np.int32] = nuclei.astype(np.int32)
     if not labels.any():
         return Cells(labels, "grown" if stain is None else "stain")
-    inside = None if stain is None else _foreground(labels, stain)
-    if inside is None or stain is None:
+    smooth = None if stain is None else smooth_stain(stain)
+    inside = None if smooth is None else _foreground(labels, smooth)
+    if inside is None or smooth is None:
         grown: NDArray[np.int32] = expand_labels(labels, far * _GROWN).astype(np.int32)
         return Cells(_in_one_piece(grown, labels), "grown")
-    return Cells(_flood(labels, stain, inside, far), "stain")
+    return Cells(_flood(labels, smooth, inside, far), "stain")
 
 
 def smooth_stain(stain: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Return a stain without spots: the median of 5 x 5 pixels, slightly blurred."""
-    still = ndimage.median_filter(stain.astype(np.float32), 5, mode="nearest")
+    still = cv2.medianBlur(np.ascontiguousarray(stain, np.float32), 5)
     return np.asarray(ndimage.gaussian_filter(still, 1.0), np.float32)
 
 
 def _foreground(
-    nuclei: NDArray[np.int32], stain: NDArray[np.floating[Any]]
+    nuclei: NDArray[np.int32], smooth: NDArray[np.float32]
 ) -> NDArray[np.bool_] | None:
-    """Return where cells are by the stain; None where it does not say."""
+    """Return where cells are by the smooth stain; None where it does not say."""
     from skimage.filters import threshold_otsu
 
-    smooth = smooth_stain(stain)
     near = ndimage.binary_dilation(nuclei > 0, iterations=RING)
     ring = near & (nuclei == 0)
     if not ring.any():
@@ -113,13 +114,13 @@ def _foreground(
 
 def _flood(
     nuclei: NDArray[np.int32],
-    stain: NDArray[np.floating[Any]],
+    smooth: NDArray[np.float32],
     inside: NDArray[np.bool_],
     far: float,
 ) -> NDArray[np.int32]:
     from skimage.segmentation import watershed
 
-    smooth = ndimage.gaussian_filter(smooth_stain(stain), 1.0)
+    smooth = ndimage.gaussian_filter(smooth, 1.0)
     low, high = np.percentile(smooth[inside], [1, 99])
     height = np.clip((smooth - low) / max(high - low, 1e-6), 0, 1)
     away = ndimage.distance_transform_edt(nuclei == 0)

@@ -153,7 +153,7 @@ def _numbered(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     there = np.bincount(labels.ravel()) > 0
     there[0] = False
     numbers = np.cumsum(there, dtype=np.int64)
-    return np.asarray(numbers[labels] * (labels > 0), np.int64)
+    return np.asarray(numbers[labels], np.int64)
 
 
 def touches_edge(

@@ -123,7 +123,7 @@ class StarNetwork:
         large = sizes >= _LEAST * float(plane.step) ** 2
         large[0] = False
         names = np.flatnonzero(large)
-        labels = np.where(large[drawn.labels], drawn.labels, 0)
+        labels = np.where(large, np.arange(len(large)), 0)[drawn.labels]
         objects = find_objects(labels, kept.probability[names - 1].astype(float))
         arranged: Arranged = arrange(objects, plane.shape)
         unsized = plane.diameter is None
