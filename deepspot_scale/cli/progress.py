@@ -25,7 +25,8 @@ def describe_progress(state: Progress) -> str:
         left = (state.total - finished) * state.seconds / finished
         rate = state.n_images / state.seconds
         line += f", {rate:.2f} images/s, {_clock(left)} left"
-    return line + f", {state.n_spots} spots"
+    # A run may look for none.
+    return line + (f", {state.n_spots} spots" if state.n_spots else "")
 
 
 def _clock(seconds: float) -> str:

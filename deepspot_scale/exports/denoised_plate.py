@@ -54,7 +54,7 @@ def write_denoised(results: RunResults, path: Path) -> None:
     create_plate(
         path,
         list(acquisitions),
-        name=results.plate_name,
+        name=f"{results.plate_name}, denoised",
         acquisitions=acquisitions if any(acquisitions.values()) else None,
     )
     for address in done:

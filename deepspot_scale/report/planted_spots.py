@@ -13,9 +13,15 @@ import pandas as pd
 from deepspot_scale.runs.planted_table import describe_losses, read_planted
 from deepspot_scale.runs.results import RunResults
 
-_SHOWN: Final = (
-    *("snr", "n_planted", "recall_raw", "recall", "precision_raw", "precision"),
-)
+_SHOWN: Final = {
+    "snr": "snr",
+    "n_planted": "n_planted",
+    "recall_raw": "recall_before",
+    "recall": "recall_after",
+    "precision_raw": "precision_before",
+    "precision": "precision_after",
+}
+"""Columns by their headings."""
 
 
 def planted_table(run: RunResults) -> pd.DataFrame | None:
@@ -39,4 +45,4 @@ def planted_words(table: pd.DataFrame) -> str:
 
 def planted_columns(table: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of the table that are shown."""
-    return table[list(_SHOWN)]
+    return table[list(_SHOWN)].rename(columns=_SHOWN)

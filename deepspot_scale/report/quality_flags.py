@@ -84,7 +84,7 @@ def count_raw_spots(run: RunResults, plate: Plate | None) -> pd.DataFrame:
         where = field.address
         return pd.DataFrame([(where.row, where.column, where.field, found)])
 
-    empty = run.done[run.done["n_spots"] == 0]
+    empty = _empty(run)
     tables = _each_field(_evenly(empty), plate, count)
     if not tables:
         return pd.DataFrame(columns=names)
@@ -106,7 +106,7 @@ def flag_fields(
         _absent(run.done),
         _saturated(quality),
         _blurred(quality),
-        run.done[run.done["n_spots"] == 0].assign(flag="no spots", detail=""),
+        _empty(run).assign(flag="no spots", detail=""),
         _blank(raw_spots),
         _left_out(run.done),
         _crowded(run.done),
@@ -115,6 +115,12 @@ def flag_fields(
     kept = [table[_LINE] for table in tables if len(table)]
     none = pd.DataFrame(columns=_LINE)
     return pd.concat(kept, ignore_index=True) if kept else none
+
+
+def _empty(run: RunResults) -> pd.DataFrame:
+    """Return the fields without a spot; none where none was looked for."""
+    done = run.done
+    return done[done["n_spots"] == 0] if run.settings.finds_spots else done.iloc[:0]
 
 
 def _absent(done: pd.DataFrame) -> pd.DataFrame:

@@ -91,7 +91,7 @@ def test_a_plate_is_denoised_by_what_it_taught_and_twice_is_once(
     assert "planted spots of 5 times the noise" in said.err
     weights = run / "denoiser/model/weights.safetensors"
     clean, source = open_plate(out), open_plate(plate)
-    assert (tuple(clean), clean.name) == (FIELDS, "noisy")
+    assert (tuple(clean), clean.name) == (FIELDS, "noisy, denoised")
     for path in FIELDS:
         field, raw = clean.open(path), source.open(path)
         assert (field.channels, field.dtype) == (("FISH",), np.float32)

@@ -202,5 +202,6 @@ def test_the_report_says_what_made_the_labels_and_speaks_of_no_spots(
     assert "12 nuclei were segmented in this run, in DAPI, by the plug-in" in html
     assert "Cells were segmented in this run, in FISH" in html
     assert "No cells were measured" not in html
+    assert "no spot was found" not in html
     assert ">spots</" not in html.split("Fields to look at")[0]
     assert html.count("<path stroke") >= 4
