@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -104,7 +105,7 @@ def typical_diameter(plane: NDArray[Any]) -> float | None:
     background is taken away first. None: no object stands out.
     """
     binning = max(1, -(-max(plane.shape) // _EDGE))
-    small = ndimage.gaussian_filter(bin_plane(plane, binning), 1.0)
+    small = _smooth(bin_plane(plane, binning))
     side = min(small.shape)
     diameter = _diameter(small)
     if diameter is None or diameter > _DOUBTFUL * side:
@@ -113,6 +114,13 @@ def typical_diameter(plane: NDArray[Any]) -> float | None:
     if diameter is None or diameter > _WIDEST * side:
         return None
     return float(diameter * binning)
+
+
+def _smooth(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a plane blurred by a Gaussian of one pixel."""
+    whole = np.ascontiguousarray(plane)
+    blurred = cv2.GaussianBlur(whole, (9, 9), 1.0, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(blurred, np.float32)
 
 
 def _diameter_on_background(small: NDArray[np.float32]) -> float | None:
@@ -155,9 +163,10 @@ def _diameter(small: NDArray[Any]) -> float | None:
     if np.median(rooted[above]) - np.median(dark) < _CONTRAST * spread:
         return None
     above = ndimage.binary_fill_holes(above)
-    depth = ndimage.distance_transform_edt(np.pad(above, 1, mode="edge"))[1:-1, 1:-1]
-    depth = ndimage.gaussian_filter(depth, 1.0)
-    peaks = depth == ndimage.maximum_filter(depth, 5)
+    padded = np.pad(above, 1, mode="edge").astype(np.uint8)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    depth = _smooth(np.asarray(depth[1:-1, 1:-1], np.float32)).astype(np.float64)
+    peaks = depth == cv2.dilate(depth, np.ones((5, 5), np.uint8))
     radii = np.sort(depth[peaks & above & (depth >= _LEAST / 2)])
     if not radii.size:
         return None
