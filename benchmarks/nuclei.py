@@ -28,7 +28,7 @@ from deepspot_scale.blockwise.answers import NUCLEI, PIXEL_UM
 from deepspot_scale.blockwise.contract import Answers, RunContext
 from deepspot_scale.blockwise.geometry import Box
 from deepspot_scale.blockwise.rounds import reduce_rounds
-from deepspot_scale.io.image_files.tiff_png import open_file
+from deepspot_scale.io.image_files.paired_files import list_pairs
 from deepspot_scale.kernels.label_matching import (
     THRESHOLDS,
     Overlaps,
@@ -82,16 +82,9 @@ def segment(
 
 def read_part(data: Path, part: str) -> Iterator[tuple[str, Any, Any]]:
     """Yield name, counts and labels of the images left out, or of the others."""
-    paths = sorted((data / "images").glob("*.*"))
-    for number, path in enumerate(paths):
+    for number, pair in enumerate(list_pairs(data, "images", "labels")):
         if (number % LEFT_OUT == LEFT_OUT - 1) == (part == "left-out"):
-            (truth,) = (data / "labels").glob(f"{path.stem}.*")
-            yield path.stem, _plane(path), _plane(truth)
-
-
-def _plane(path: Path) -> NDArray[Any]:
-    whole = (slice(None), slice(None))
-    return np.asarray(open_file(str(path)).plane({}, "max", whole))
+            yield pair.name, *pair.read()
 
 
 def score(pairs: list[tuple[NDArray[Any], NDArray[Any]]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import typer
 
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
-from deepspot_scale.cli.runs import device_on, hold_and_run
+from deepspot_scale.cli.runs import device_on, hold_and_run, named_wells
 from deepspot_scale.errors import RunError, SettingsError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def denoise(
             _train(folder, steps=steps, doubt=doubt, seed=seed)
         _plant(folder, weights, sample, sigma=spot_sigma, device=on)
     selection = Selection(
-        tuple(word for word in wells.split(",") if word.strip()),
+        named_wells(wells),
         limit,
         redo_changed=redo_changed,
         allow_absent=allow_absent,

@@ -67,7 +67,7 @@ def run(
     where = read_cluster(cluster, workers=workers)
     if serve(where):
         return
-    chosen = tuple(word for word in wells.split(",") if word.strip())
+    chosen = named_wells(wells)
     hold_and_run(
         out,
         where,
@@ -168,6 +168,11 @@ def status(
         return
     for line in describe_status(found):
         typer.echo(line)
+
+
+def named_wells(words: str) -> tuple[str, ...]:
+    """Return the wells of ``--wells B03,B04``; none are all."""
+    return tuple(word for word in words.split(",") if word.strip())
 
 
 def device_on(where: Any, device: str) -> Any:

@@ -11,7 +11,7 @@ import typer
 
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
-from deepspot_scale.cli.runs import device_on, hold_and_run
+from deepspot_scale.cli.runs import device_on, hold_and_run, named_wells
 from deepspot_scale.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def segment(
     settings = _settings(nuclei, cells, given, project=project, block=block)
     folder = out or f"{plate.rstrip('/').removesuffix('.zarr')}-segmented"
     chosen = Selection(
-        tuple(word for word in wells.split(",") if word.strip()),
+        named_wells(wells),
         limit,
         redo_changed=redo_changed,
         allow_absent=allow_absent,
