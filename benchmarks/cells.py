@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from deepspot_scale.kernels.cell_growth import cells_at, grow_cells
 from deepspot_scale.simulation import wound_assay
 
-NUCLEUS_PX: Final = 20.0
+NUCLEUS_PX: Final = 14.0
 """Diameter of a nucleus on the reduced plane, as in the stage."""
 FAR: Final = 3.0
 """Largest distance from its nucleus, in diameters, as in the stage."""

@@ -18,15 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from deepspot_scale.kernels.object_size import fill_holes
+
 RING: Final = 3
 """Pixels around nuclei in which a stain must be brighter than the background."""
 LEAST_CONTRAST: Final = 3.0
 """Spreads of the background by which it must be."""
 _CLOSE: Final = 2
+_CROSS: Final = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 _RIM: Final = 0.25
 """Between the background and the light near nuclei: where cells end."""
 _GROWN: Final = 1 / 6
 """Share of that distance by which nuclei grow where no stain shows cells."""
+_ROUNDING: Final = 1e-5
+"""Contrast below this share of the light is that of rounded numbers."""
 _FAR_SHARE: Final = 0.3
 """Share of the landscape that is the distance from the nuclei."""
 
@@ -78,8 +83,15 @@ def grow_cells(
 
 def smooth_stain(stain: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Return a stain without spots: the median of 5 x 5 pixels, slightly blurred."""
-    still = cv2.medianBlur(np.ascontiguousarray(stain, np.float32), 5)
-    return np.asarray(ndimage.gaussian_filter(still, 1.0), np.float32)
+    counts = np.ascontiguousarray(stain, np.float32)
+    still = np.asarray(cv2.medianBlur(counts, 5), np.float32)
+    return _blurred(still)
+
+
+def _blurred(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a plane blurred by a Gaussian of one pixel."""
+    blurred = cv2.GaussianBlur(plane, (9, 9), 1.0, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(blurred, np.float32)
 
 
 def _foreground(
@@ -88,13 +100,13 @@ def _foreground(
     """Return where cells are by the smooth stain; None where it does not say."""
     from skimage.filters import threshold_otsu
 
-    near = ndimage.binary_dilation(nuclei > 0, iterations=RING)
+    near = _spread(nuclei > 0, RING)
     ring = near & (nuclei == 0)
     if not ring.any():
         return None
     bright = float(np.median(smooth[ring]))
     low, high = np.percentile(smooth, [0.5, 99.5])
-    if high <= low:
+    if high - low <= _ROUNDING * abs(high):
         return None
     cut = threshold_otsu(np.clip(smooth, low, high))
     dark = smooth[(smooth < cut) & ~near]
@@ -108,8 +120,16 @@ def _foreground(
     # Halfway between background and the cells' rims near their nuclei, but not higher
     # than what divides the plane best.
     inside = smooth > min(cut, level + _RIM * (bright - level))
-    inside = ndimage.binary_opening(inside, iterations=_CLOSE) | (nuclei > 0)
-    return np.asarray(ndimage.binary_fill_holes(inside))
+    opened = cv2.morphologyEx(
+        inside.astype(np.uint8), cv2.MORPH_OPEN, _CROSS, iterations=_CLOSE
+    )
+    return fill_holes((opened > 0) | (nuclei > 0))
+
+
+def _spread(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    """Return a mask with all pixels that are so many steps from it."""
+    wide = cv2.dilate(mask.astype(np.uint8), _CROSS, iterations=pixels)
+    return np.asarray(wide > 0)
 
 
 def _flood(
@@ -120,10 +140,12 @@ def _flood(
 ) -> NDArray[np.int32]:
     from skimage.segmentation import watershed
 
-    smooth = ndimage.gaussian_filter(smooth, 1.0)
+    smooth = _blurred(smooth)
     low, high = np.percentile(smooth[inside], [1, 99])
     height = np.clip((smooth - low) / max(high - low, 1e-6), 0, 1)
-    away = ndimage.distance_transform_edt(nuclei == 0)
+    away = cv2.distanceTransform(
+        (nuclei == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+    )
     landscape = (1 - _FAR_SHARE) * (1 - height) + _FAR_SHARE * np.minimum(away / far, 1)
     allowed = (inside & (away <= far)) | (nuclei > 0)
     cells: NDArray[np.int32] = watershed(

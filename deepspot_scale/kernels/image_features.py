@@ -8,6 +8,7 @@ power falls towards fine detail. Nothing here knows networks or what is normal.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -63,11 +64,11 @@ def measure_features(image: NDArray[Any]) -> Features:
     .. [2] Otsu 1979, https://doi.org/10.1109/TSMC.1979.4310076 (contrast)
     """
     values = np.asarray(image, np.float64)
-    low, high = np.percentile(values, [_LOW, _HIGH])
+    low, *quarters, high = np.percentile(values, [_LOW, 25, 50, 75, _HIGH])
     if not high > low:
         return Features(*[np.nan] * len(FEATURES))
     scaled = (values - low) / (high - low)
-    dark, middle, bright = np.percentile(scaled, [25, 50, 75])
+    dark, middle, bright = (np.array(quarters) - low) / (high - low)
     size, slope = _scales(np.clip(scaled, -1, 2))
     return Features(
         dark=float(dark),
@@ -102,17 +103,38 @@ def _contrast(values: Real) -> float:
 def _scales(values: Real) -> tuple[float, float]:
     """Return size and slope, from the power spectrum."""
     centred = values - values.mean()
-    # Faded out at the border: its jump would be power at all frequencies.
-    fade = np.outer(*(np.hanning(n + 2)[1:-1] for n in values.shape))
-    power = np.abs(np.fft.fft2(centred * fade)) ** 2
-    y, x = (np.fft.fftfreq(n) for n in values.shape)
-    frequency = np.hypot(y[:, None], x)
-    return _size(power), _slope(power, frequency, min(values.shape))
+    about = _of_shape(values.shape)
+    power = np.abs(np.fft.fft2(centred * about.fade)) ** 2
+    return _size(power, about.distance), _slope(power, about.ring, about.ends)
 
 
-def _slope(power: Real, frequency: Real, edge: int) -> float:
-    ends = np.geomspace(_COARSEST / edge, _FINEST, 9)
-    ring = np.digitize(frequency.ravel(), ends)
+class _OfShape(NamedTuple):
+    """What all images of one shape have in common."""
+
+    fade: Real
+    """Fades out at the border, since its jump would be power at all frequencies."""
+    ends: Real
+    """Frequencies between rings."""
+    ring: NDArray[np.int64]
+    """Ring of each frequency, flat."""
+    distance: NDArray[np.int64]
+    """Pixels of each shift, flat."""
+
+
+@lru_cache(maxsize=4)
+def _of_shape(shape: tuple[int, ...]) -> _OfShape:
+    y, x = (np.fft.fftfreq(n) for n in shape)
+    ends = np.geomspace(_COARSEST / min(shape), _FINEST, 9)
+    apart = np.hypot(y[:, None] * shape[0], x * shape[1])
+    return _OfShape(
+        np.outer(*(np.hanning(n + 2)[1:-1] for n in shape)),
+        ends,
+        np.digitize(np.hypot(y[:, None], x).ravel(), ends),
+        np.round(apart).astype(np.int64).ravel(),
+    )
+
+
+def _slope(power: Real, ring: NDArray[np.int64], ends: Real) -> float:
     n = np.bincount(ring, minlength=10)[1:9]
     mean = np.bincount(ring, power.ravel(), minlength=10)[1:9] / np.maximum(n, 1)
     there = (n > 0) & (mean > 0)
@@ -122,15 +144,13 @@ def _slope(power: Real, frequency: Real, edge: int) -> float:
     return float(np.polyfit(middle, np.log10(mean[there]), 1)[0])
 
 
-def _size(power: Real) -> float:
+def _size(power: Real, distance: NDArray[np.int64]) -> float:
     """Return log2 of the distance at which the autocorrelation has halved.
 
     Half of what it is two pixels away, where it does not hold the noise.
     """
     correlation = np.fft.ifft2(power).real
     reach = min(power.shape) // 2
-    y, x = (np.fft.fftfreq(n) * n for n in power.shape)
-    distance = np.round(np.hypot(y[:, None], x)).astype(np.int64).ravel()
     sums = np.bincount(distance, correlation.ravel())[:reach]
     mean = sums / np.bincount(distance)[:reach]
     start = 2

@@ -21,6 +21,8 @@ _EDGE: Final = 1024
 """Longest edge of the plane, reduced, on which sizes are measured."""
 _LEAST: Final = 3.0
 """Least diameter that can be measured, pixels of the reduced plane."""
+_EACH: Final = 2
+"""Of so many pixels along each axis one tells of the background's level."""
 _CONTRAST: Final = 4.0
 """Objects stand out of the background by this many of its spreads, or none is seen."""
 
@@ -66,10 +68,14 @@ def bin_plane(plane: NDArray[Any], binning: int) -> NDArray[np.float32]:
     if binning == 1:
         return plane.astype(np.float32)
     height, width = (-length % binning for length in plane.shape)
-    padded = np.pad(plane, ((0, height), (0, width)), mode="edge")
-    rows, columns = (length // binning for length in padded.shape)
-    squares = padded.reshape(rows, binning, columns, binning)
-    return np.asarray(squares.mean(axis=(1, 3), dtype=np.float64), np.float32)
+    if height or width:
+        plane = np.pad(plane, ((0, height), (0, width)), mode="edge")
+    rows, columns = (length // binning for length in plane.shape)
+    sums = np.zeros((rows, columns))
+    for y in range(binning):
+        for x in range(binning):
+            sums += plane[y::binning, x::binning]
+    return np.asarray(sums / binning**2, np.float32)
 
 
 def enlarge_plane(
@@ -116,6 +122,13 @@ def typical_diameter(plane: NDArray[Any]) -> float | None:
     return float(diameter * binning)
 
 
+def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a mask (y, x) with what it encloses; diagonal gaps enclose."""
+    outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
+    cv2.floodFill(outside, None, (0, 0), 2)
+    return np.asarray(outside[1:-1, 1:-1] != 2)
+
+
 def _smooth(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a plane blurred by a Gaussian of one pixel."""
     whole = np.ascontiguousarray(plane)
@@ -158,12 +171,13 @@ def _diameter(small: NDArray[Any]) -> float | None:
     rooted = np.sqrt(small - small.min())
     cut = threshold_otsu(rooted)
     above = rooted > cut
-    dark = rooted[~above]
-    spread = 1.4826 * float(np.median(np.abs(dark - np.median(dark))))
-    if np.median(rooted[above]) - np.median(dark) < _CONTRAST * spread:
+    some = rooted[::_EACH, ::_EACH]
+    dark, bright = some[some <= cut], some[some > cut]
+    level = np.median(dark) if dark.size else cut
+    spread = 1.4826 * float(np.median(np.abs(dark - level))) if dark.size else 0.0
+    if not bright.size or np.median(bright) - level < _CONTRAST * spread:
         return None
-    above = ndimage.binary_fill_holes(above)
-    padded = np.pad(above, 1, mode="edge").astype(np.uint8)
+    padded = np.pad(fill_holes(above), 1, mode="edge").astype(np.uint8)
     depth = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     depth = _smooth(np.asarray(depth[1:-1, 1:-1], np.float32)).astype(np.float64)
     peaks = depth == cv2.dilate(depth, np.ones((5, 5), np.uint8))

@@ -131,14 +131,26 @@ def find_objects(
     if not labels.size:
         return no_objects(labels.ndim)
     numbered = _numbered(labels)
-    boxes = ndimage.find_objects(numbered)
-    starts, masks = [], []
-    for number, box in enumerate(boxes, start=1):
-        if box is not None:
-            masks.append(numbered[box] == number)
-            starts.append([side.start for side in box])
-    if not masks:
+    names = np.arange(1, int(numbered.max()) + 1)
+    return take_objects(numbered, names, certainty)
+
+
+def take_objects(
+    labels: NDArray[np.integer[Any]],
+    names: NDArray[np.integer[Any]],
+    certainty: NDArray[np.float64] | None = None,
+) -> Objects:
+    """Return the objects of a label image that have certain numbers.
+
+    `names` are (n,) numbers that are there, above 0 and not much larger than there are
+    objects; `certainty` is theirs, as in `find_objects`.
+    """
+    boxes = ndimage.find_objects(labels)
+    pairs = [(boxes[name - 1], name) for name in names]
+    if not pairs:
         return no_objects(labels.ndim)
+    starts = [[side.start for side in box] for box, _ in pairs]
+    masks = [labels[box] == name for box, name in pairs]
     if certainty is None:
         certainty = np.array([mask.sum() for mask in masks], np.float64)
     return make_objects(starts, masks, certainty)
@@ -166,6 +178,11 @@ def touches_edge(
     inner = (objects.starts <= start) & (np.asarray(start) > 0)
     outer = (objects.stops >= stop) & (np.asarray(stop) < np.asarray(shape))
     return np.asarray((inner | outer).any(axis=1))
+
+
+def in_order(objects: Objects) -> Objects:
+    """Return objects that do not overlap in the order of their anchors, row by row."""
+    return objects.take(np.lexsort(objects.anchors.T[::-1]))
 
 
 class Arranged(NamedTuple):

@@ -18,6 +18,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -153,14 +154,10 @@ def decode(answer: NDArray[np.float32], threshold: float) -> Candidates:
     Those are pixels above `threshold` that no neighbour exceeds; of equal neighbours
     the first is taken.
     """
-    probability = answer[..., 0]
-    around = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 0]], bool)
-    before = ndimage.maximum_filter(
-        probability, footprint=around, mode="constant", cval=-1
-    )
-    after = ndimage.maximum_filter(
-        probability, footprint=around[::-1, ::-1], mode="constant", cval=-1
-    )
+    probability = np.ascontiguousarray(answer[..., 0])
+    around = np.array([[1, 1, 1], [1, 0, 0], [0, 0, 0]], np.uint8)
+    before = cv2.dilate(probability, around)
+    after = cv2.dilate(probability, around[::-1, ::-1].copy())
     # Strictly above those before it, not below those after it.
     highest = (probability > before) & (probability >= after)
     at = np.argwhere(highest & (probability > threshold))
@@ -177,26 +174,39 @@ def foreground(answer: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.asarray(np.rint(255 * unfolded.clip(0, 1)), np.uint8)
 
 
-def _ratio(
-    offsets: NDArray[np.float32], distances: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return where places lie on the rays of a star: 0 its pixel, 1 its border.
+class _Directions(NamedTuple):
+    """Where places lie about a star's pixel."""
 
-    `offsets` is (..., 2) from the star's pixel; `distances` (..., 32) or (32,). Between
-    two rays the border is taken between both.
-    """
-    y, x = offsets[..., 0], offsets[..., 1]
-    angle = np.arctan2(y, x) % (2 * np.pi) * np.float32(RAYS / (2 * np.pi))
-    lower = np.floor(angle).astype(np.int64) % RAYS
-    share = (angle - np.floor(angle)).astype(np.float32)
-    upper = (lower + 1) % RAYS
-    if distances.ndim == 1:
-        near, far = distances[lower], distances[upper]
-    else:
-        near = np.take_along_axis(distances, lower, -1)
-        far = np.take_along_axis(distances, upper, -1)
-    border = near * (1 - share) + far * share
-    return np.asarray(np.hypot(y, x) / border, np.float32)
+    lower: NDArray[np.int64]
+    """The ray before."""
+    share: NDArray[np.float32]
+    """Of the way to the ray after it."""
+    length: NDArray[np.float32]
+    """Distance in pixels."""
+
+    def ratio(self, distances: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return where places lie on the rays of a star: 0 its pixel, 1 its border.
+
+        `distances` is (..., 32) or (32,). Between two rays the border is taken between
+        both.
+        """
+        # One ray more, so that the last one has a neighbour too.
+        closed = np.concatenate([distances, distances[..., :1]], axis=-1)
+        if distances.ndim == 1:
+            near, far = closed[self.lower], closed[self.lower + 1]
+        else:
+            near = np.take_along_axis(closed, self.lower, -1)
+            far = np.take_along_axis(closed, self.lower + 1, -1)
+        border = near + (far - near) * self.share
+        return np.asarray(self.length / border, np.float32)
+
+
+def _directions(y: NDArray[np.float32], x: NDArray[np.float32]) -> _Directions:
+    """Return the directions of places, given as offsets from the star's pixel."""
+    angle = np.arctan2(y, x) * np.float32(RAYS / (2 * np.pi))
+    angle = np.where(angle < 0, angle + np.float32(RAYS), angle)
+    lower = np.minimum(angle.astype(np.int64), RAYS - 1)
+    return _Directions(lower, angle - lower.astype(np.float32), np.hypot(y, x))
 
 
 def suppress(candidates: Candidates, overlap: float) -> NDArray[np.int64]:
@@ -264,7 +274,7 @@ def _inside(stars: Candidates, others: Candidates) -> NDArray[np.float64]:
     apart = (stars.places - others.places)[:, None, None, :]
     offsets = apart + rays[..., None] * DIRECTIONS[:, None, :]
     flat = offsets.reshape(len(rays), -1, 2).astype(np.float32)
-    inside = _ratio(flat, others.distances) < 1
+    inside = _directions(flat[..., 0], flat[..., 1]).ratio(others.distances) < 1
     share = (inside * weights).sum(axis=1) / weights.sum(axis=1)
     return np.asarray(share, np.float64)
 
@@ -317,10 +327,11 @@ def draw_stars(
         high = np.minimum(np.ceil(centre + reach) + 1, shape).astype(int)
         box = (slice(low[0], high[0]), slice(low[1], high[1]))
         y, x = np.ogrid[box]
-        offsets = np.empty((high[0] - low[0], high[1] - low[1], 2), np.float32)
-        offsets[..., 0], offsets[..., 1] = y - centre[0], x - centre[1]
-        ratio = _ratio(offsets, distances)
-        reached = (_ratio(offsets, most) <= 1) & whole[box]
+        about = _directions(
+            (y - centre[0]).astype(np.float32), (x - centre[1]).astype(np.float32)
+        )
+        ratio = about.ratio(distances)
+        reached = (about.ratio(most) <= 1) & whole[box]
         times[box] += ((ratio < 1) & (times[box] < 255)).astype(np.uint8)
         better = reached & (ratio < nearest[box])
         labels[box][better] = number + 1
@@ -339,8 +350,6 @@ def _on_plane(
     if step < 1:
         return bin_plane(above, step.denominator)[: shape[0], : shape[1]] > _ABOVE
     if step > 1:
-        import cv2
-
         height, width = above.shape
         size = (width * step.numerator, height * step.numerator)
         resized = cv2.resize(above, size, interpolation=cv2.INTER_LINEAR)

@@ -22,6 +22,9 @@ from deepspot_scale.io.plate import Field, FieldEntry, open_field
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.vocabulary import AXES, FieldAddress
 
+_CHUNK = 1024
+"""Pixels along an edge of a stored chunk: a field is written whole, in few files."""
+
 
 def plate_name(folder: str) -> str:
     """Return the name of a layer's plate in a run folder."""
@@ -71,7 +74,7 @@ def write_layers(
             pipeline.axes,
         )
         size = _pixel_size(source, Fraction(layer.scale))
-        layout = ImageLayout(AXES, image.shape, image.dtype, tuple(names), size)
+        layout = ImageLayout(AXES, image.shape, image.dtype, tuple(names), size, _CHUNK)
         url = plate_url(out, layer.stored_name)
         write_image(url, plate_address(task.entry.address), image, layout)
 

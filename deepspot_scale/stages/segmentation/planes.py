@@ -72,12 +72,16 @@ class Plane(NamedTuple):
 
 def _flat_core(here: BlockContext, _: Answers, *, layer: str) -> list[Pixels]:
     box, values = here.pixels(layer)
-    flat = values.reshape(-1, *values.shape[-2:]).max(axis=0)
+    planes = values.reshape(-1, *values.shape[-2:])
+    flat = planes[0] if len(planes) == 1 else planes.max(axis=0)
     return [Pixels(Box(box.spans[-2:]), flat)]
 
 
 def put_flat(pieces: list[Pixels]) -> NDArray[Any]:
     """Return the plane of some pieces; where several lie, the brightest."""
+    if len(pieces) == 1:
+        check_finite(pieces[0].values)
+        return pieces[0].values
     ends = [[span.stop for span in piece.box.spans] for piece in pieces]
     dtype = pieces[0].values.dtype
     least = np.finfo(dtype).min if dtype.kind == "f" else np.iinfo(dtype).min

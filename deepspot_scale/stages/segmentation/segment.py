@@ -70,7 +70,7 @@ from deepspot_scale.stages.segmentation.stars import StarNetwork
 
 _CELL_SHARE = 3.0
 """Largest distance of a cell's pixel from its nucleus, in diameters of a nucleus."""
-_NUCLEUS_PX = 20.0
+_NUCLEUS_PX = 14.0
 """Diameter of a nucleus in pixels of the plane on which cells are grown."""
 _USUAL_PX = 40.0
 """Diameter of a nucleus in pixels where it is not known."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deepspot_scale.blockwise.batching import BatchedWork
 from deepspot_scale.blockwise.contract import Answers, BlockContext, Key, Step
 from deepspot_scale.blockwise.geometry import Block, Box
-from deepspot_scale.kernels.objects import Arranged, arrange, find_objects
+from deepspot_scale.kernels.objects import in_order, take_objects
 from deepspot_scale.kernels.star_convex import (
     Candidates,
     decode,
@@ -123,12 +123,11 @@ class StarNetwork:
         large = sizes >= _LEAST * float(plane.step) ** 2
         large[0] = False
         names = np.flatnonzero(large)
-        labels = np.where(large, np.arange(len(large)), 0)[drawn.labels]
-        objects = find_objects(labels, kept.probability[names - 1].astype(float))
-        arranged: Arranged = arrange(objects, plane.shape)
+        certainty = kept.probability[names - 1].astype(float)
+        objects = in_order(take_objects(drawn.labels, names, certainty))
         unsized = plane.diameter is None
         unlike = self.model.is_unlike(plane.seen())
-        return Found(arranged.objects, drawn.n_claimed, 0, unsized, unlike)
+        return Found(objects, drawn.n_claimed, 0, unsized, unlike)
 
     def step(self) -> Step:
         """Return the step that settles the objects."""
