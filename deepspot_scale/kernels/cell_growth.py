@@ -123,7 +123,10 @@ def _foreground(
     opened = cv2.morphologyEx(
         inside.astype(np.uint8), cv2.MORPH_OPEN, _CROSS, iterations=_CLOSE
     )
-    return fill_holes((opened > 0) | (nuclei > 0))
+    # A dark place as large as a nucleus is a gap between cells.
+    sizes = np.bincount(nuclei.ravel())[1:]
+    gap = float(np.median(sizes[sizes > 0]))
+    return fill_holes((opened > 0) | (nuclei > 0), largest=gap)
 
 
 def _spread(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:

@@ -122,11 +122,23 @@ def typical_diameter(plane: NDArray[Any]) -> float | None:
     return float(diameter * binning)
 
 
-def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return a mask (y, x) with what it encloses; diagonal gaps enclose."""
+def fill_holes(
+    mask: NDArray[np.bool_], largest: float | None = None
+) -> NDArray[np.bool_]:
+    """Return a mask (y, x) with the holes that it encloses; diagonal gaps enclose.
+
+    Holes of more than `largest` pixels stay; None: none stays.
+    """
     outside = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
     cv2.floodFill(outside, None, (0, 0), 2)
-    return np.asarray(outside[1:-1, 1:-1] != 2)
+    filled = np.asarray(outside[1:-1, 1:-1] != 2)
+    if largest is None:
+        return filled
+    holes = (filled & ~mask).astype(np.uint8)
+    _, numbers, measures, _ = cv2.connectedComponentsWithStats(holes, connectivity=4)
+    small = measures[:, cv2.CC_STAT_AREA] <= largest
+    small[0] = False
+    return np.asarray(mask | small[numbers])
 
 
 def _smooth(plane: NDArray[np.float32]) -> NDArray[np.float32]:

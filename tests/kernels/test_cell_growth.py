@@ -141,3 +141,19 @@ def test_pixels_beyond_the_last_whole_bin_are_the_last_bins() -> None:
     small = np.array([[0, 2]], np.int32)
     labels = cells_at(small, 2, np.zeros((3, 5), np.int32), (0, 0))
     np.testing.assert_array_equal(labels, [[0, 0, 2, 2, 2]] * 3)
+
+
+@pytest.mark.parametrize(("radius", "filled"), [(3, True), (14, False)])
+def test_a_dark_place_is_a_gap_between_cells_if_it_is_larger_than_a_nucleus(
+    radius: float, *, filled: bool
+) -> None:
+    yy, xx = np.mgrid[:130, :137]
+    sheet = np.ones(NUCLEI.shape, np.int32)
+    sheet[:6] = sheet[-6:] = 0
+    dark = np.hypot(yy - 62, xx - 72) <= radius
+    sheet[dark] = 0
+    found = grow_cells(NUCLEI, _stain(sheet), far=FAR)
+    assert found.source == "stain"
+    centre = found.labels[np.hypot(yy - 62, xx - 72) <= radius / 2]
+    assert (centre > 0).all() == filled
+    assert filled or not centre.any()
