@@ -7,7 +7,6 @@ the other fields of a plate.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from deepspot_scale.errors import FieldError
+from deepspot_scale.errors import FieldError, did_you_mean
 from deepspot_scale.io.image_files.tiff_png import is_image_file, open_file
 from deepspot_scale.io.labels import LabelImage, open_labels
 from deepspot_scale.io.movie_frames import Segment, open_segment
@@ -148,10 +147,12 @@ class Field:
             )
         if name.isdecimal() and int(name) < len(self.channels):
             return int(name)
-        near = difflib.get_close_matches(name, self.channels, 1, 0.0)
+        near = did_you_mean(name, self.channels) or (
+            " Give one of these names, or a number from 0."
+        )
         raise FieldError(
             f"field {self.address.path} has no channel {name!r}; it has "
-            f"{', '.join(self.channels)}. Did you mean {near[0] if near else '0'!r}?"
+            f"{', '.join(self.channels)}.{near}"
         )
 
     def read(

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from deepspot_scale.blockwise.answers import channel_of
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import FieldError, PlateError, SettingsError, did_you_mean
 from deepspot_scale.execution.planes import FieldTask
@@ -108,7 +109,8 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     references = read_references(settings.reference, fields)
     folder = Folder(str(out))
     pipeline = assemble(settings, device=device, threads=threads)
-    channels = _name_channels(plate, chosen, settings)
+    further = tuple(filter(None, map(channel_of, pipeline.reads)))
+    channels = _name_channels(plate, chosen, settings.channels, further)
     read_shifts(settings.chromatic_shift, resolve_pairs(settings, channels))
     begin_run(folder, written, _contents(pipeline, settings))
     open_provenance(folder, _provenance(plate, settings))
@@ -233,11 +235,15 @@ def _is_selected(address: FieldAddress, selection: Selection) -> bool:
 
 
 def _name_channels(
-    plate: Plate, chosen: list[FieldEntry], settings: Settings
+    plate: Plate,
+    chosen: list[FieldEntry],
+    channels: tuple[str, ...],
+    further: tuple[str, ...],
 ) -> tuple[str, ...]:
     """Return the channels' names in the first field that opens.
 
-    If this field lacks a channel, it is probably a typing error: fail early.
+    If this field lacks one of them, or one that a stage reads beside, it is probably a
+    typing error: fail early.
     """
     for entry in chosen:
         try:
@@ -245,20 +251,22 @@ def _name_channels(
         except FieldError:  # damaged, which its own task will report
             continue
         try:
-            indices = [opened.channel_index(name) for name in settings.channels]
+            indices = [opened.channel_index(name) for name in channels]
+            for name in further:
+                opened.channel_index(name)
         except FieldError as error:
             raise SettingsError(str(error)) from error
         if len(set(indices)) < len(indices):
-            raise SettingsError(f"channels {settings.channels} name one channel twice")
+            raise SettingsError(f"channels {channels} name one channel twice")
         names = tuple(opened.channels[index] for index in indices)
         if len(set(names)) < len(names):
             raise SettingsError(
-                f"channels {', '.join(settings.channels)} are all called "
+                f"channels {', '.join(channels)} are all called "
                 f"{names[0]!r}, and tables could not tell them apart; give each a run "
                 "of its own, or a name of its own in the plate"
             )
         return names
-    return settings.channels
+    return channels
 
 
 def _provenance(plate: Plate, settings: Settings) -> dict[str, Any]:

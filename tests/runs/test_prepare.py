@@ -141,6 +141,7 @@ def test_wells_that_no_word_mixes_up_are_all_selected(wells: tuple[str, ...]) ->
     [
         ({"channels": ("FIHS",)}, "Did you mean 'FISH'"),
         ({"channels": ("2",)}, "has no channel '2'"),
+        ({"segment": {"segments": ("nuclei:DAPY",)}}, "has no channel 'DAPY'"),
         ({"channels": ("FISH", "1")}, "name one channel twice"),
         ({"detector": "best"}, "no detector"),
         ({"detector": "paper"}, "for enhanced images"),
