@@ -1,6 +1,6 @@
 """One field of a run as a picture: images, spots and cells in, SVG text out.
 
-    raw | enhanced, where it was kept | raw with spots, cells and their sectors
+    raw | without noise and enhanced, where kept | raw with spots, cells, sectors
 
 Reads one window of one plane, so that the page stays small whatever the field's size.
 Nothing here knows the rest of the report.
@@ -30,11 +30,14 @@ from deepspot_scale.runs.kept_layers import open_layer
 from deepspot_scale.runs.made_labels import label_names, made_layers, with_made
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
-from deepspot_scale.stages.enhancement import KEPT
+from deepspot_scale.stages import denoising, enhancement
 from deepspot_scale.vocabulary import PROJECTED
 
-ENHANCED: Final = KEPT.stored_name
-"""Plate of the enhanced images in a run folder."""
+_LAYERS: Final = {
+    "without noise": denoising.KEPT.stored_name,
+    "enhanced": enhancement.KEPT.stored_name,
+}
+"""Plates of images in a run folder that are shown, by what they show."""
 EDGE: Final = 640
 """Largest edge of the window in pixels; with more, spots could not be seen."""
 _MAX_MARKS: Final = 4000
@@ -83,16 +86,33 @@ def draw_field(run: RunResults, field: Field, number: int = 0) -> str:
     pixel = pixel_shape(field.pixel_size_um)
     marks = Overlay(inside, cell_labels, cells, run.index.sectors, pixel, nuclei)
     raw = _read_image(field, plane, settings, window)
-    svg = panels_svg([raw, *_enhanced(run, field, plane, window)], marks, number)
+    kept = _kept_layers(run, field, plane, window)
+    svg = panels_svg([raw, *kept.values()], marks, number)
     rows, columns = (f"{part.start} to {part.stop - 1}" for part in window)
     when = f"t {plane.t}, " if field.n_t > 1 else ""
     if settings.in_volume:
         when += f"the maximum of {field.n_z} planes, "
+    seen = ", ".join(["as stored", *kept, "with what was found"])
     caption = (
-        f"{escape(plane.channel)}, {when}rows {rows}, columns {columns}; "
-        f"{len(inside):,} spots here, {len(points):,} in the field."
+        f"{escape(plane.channel)}, {when}rows {rows}, columns {columns}: {seen}. "
+        f"{_counts(run, inside, points, cell_labels)}"
     )
     return f"<figure>{svg}<figcaption>{caption}</figcaption></figure>"
+
+
+def _counts(
+    run: RunResults,
+    inside: NDArray[np.float64],
+    points: NDArray[np.float64],
+    labels: NDArray[Any] | None,
+) -> str:
+    """Return a sentence: what lies in the window."""
+    parts = []
+    if "seconds_detect" in run.fields:
+        parts.append(f"{len(inside):,} spots here, {len(points):,} in the field")
+    if labels is not None:
+        parts.append(f"{len(np.unique(labels[labels > 0])):,} cells here")
+    return "; ".join(parts) + "." if parts else ""
 
 
 def panels_svg(
@@ -231,16 +251,22 @@ def _read_labels(
     return found[0], found[1]
 
 
-def _enhanced(
+def _kept_layers(
     run: RunResults, field: Field, plane: ShownPlane, window: tuple[slice, slice]
-) -> list[NDArray[Any]]:
-    """Return the enhanced window, if the run kept it."""
-    try:
-        enhanced = open_layer(run.folder, ENHANCED, field.address)
-        if enhanced is None:
-            return []
-        channel = enhanced.channel_index(plane.channel)
-        z: int | Literal["max"] = "max" if plane.z == PROJECTED else plane.z
-        return [enhanced.read(t=plane.t, channel=channel, z=z, window=window)]
-    except DeepspotError:  # the picture is still useful without the enhanced image
-        return []
+) -> dict[str, NDArray[Any]]:
+    """Return the windows that the run kept without noise and enhanced, by these words.
+
+    What cannot be read is left out: the picture is still useful without it.
+    """
+    found = {}
+    for word, folder in _LAYERS.items():
+        try:
+            layer = open_layer(run.folder, folder, field.address)
+            if layer is None:
+                continue
+            channel = layer.channel_index(plane.channel)
+            z: int | Literal["max"] = "max" if plane.z == PROJECTED else plane.z
+            found[word] = layer.read(t=plane.t, channel=channel, z=z, window=window)
+        except DeepspotError:
+            continue
+    return found

@@ -89,10 +89,12 @@ def read_status(folder: Folder) -> RunStatus:
 
 
 def _group(failed: pd.DataFrame) -> list[Failure]:
-    groups = [
-        Failure(str(reason), tuple(address.path for address in addresses_of(rows)))
-        for reason, rows in failed.groupby("reason", sort=False)
-    ]
+    fields: dict[str, list[str]] = {}
+    for reason, address in zip(failed["reason"], addresses_of(failed), strict=True):
+        # A reason that names its own field is the same reason for all.
+        common = str(reason).replace(f"field {address.path} ", "the field ")
+        fields.setdefault(common, []).append(address.path)
+    groups = [Failure(reason, tuple(paths)) for reason, paths in fields.items()]
     return sorted(groups, key=lambda group: (-len(group.fields), group.reason))
 
 
