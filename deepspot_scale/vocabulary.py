@@ -325,6 +325,28 @@ QUALITY = (
     Column("focus", "float64", "variance of the Laplacian over the squared mean"),
 )
 
+_RATED = (
+    Column("score", "float64", "0 to 1, how good; of rater: expected F1; NaN: no image"),
+    Column("expected_recall", "float64", "share of spots found; NaN: an expert's rater"),
+    Column("expected_precision", "float64", "share of them that are spots; likewise"),
+)
+RATINGS = (
+    *PLANE,
+    *_RATED,
+    Column("n_tiles", "int64", "tiles whose mean these numbers are"),
+    Column("distance", "float64", "from training images; above 1: unlike; NaN: unknown"),
+)
+"""How good each image is, by a rater; of a stack the mean of its planes."""
+TILE_RATINGS = (
+    *PLANE[:-1],
+    Column("plane", "int32", "plane, from 0; -1 when planes were projected"),
+    Column("y", "int64", "first row of the tile"),
+    Column("x", "int64", "first column of it; the last tiles overlap those before"),
+    Column("height", "int64", "rows of it; a smaller plane is mirrored"),
+    Column("width", "int64", "columns of it"),
+    *_RATED,
+)
+
 FIELDS = (
     *_FIELD,
     _ACQUISITION,
@@ -542,6 +564,8 @@ TABLES = {
     "fields": FIELDS,
     **SUMMARIES,
     "quality": QUALITY,
+    "ratings": RATINGS,
+    "tile_ratings": TILE_RATINGS,
     "pairs": PAIRS,
     "cell_pairs": CELL_PAIRS,
     "localisations": LOCALISATIONS,
