@@ -347,6 +347,13 @@ TILE_RATINGS = (
     *_RATED,
 )
 
+LEFT_OUT = (
+    *PLANE,
+    _RATED[0],
+    Column("min_quality", "float64", "the least score of images that count"),
+)
+"""Images that are in no statistics; their spots and cells stay in their tables."""
+
 FIELDS = (
     *_FIELD,
     _ACQUISITION,
@@ -380,8 +387,9 @@ _GROUP = (
     _GENE,
 )
 _SUMMARY = (
-    Column("n_fields", "int64", "fields done"),
+    Column("n_fields", "int64", "fields done that count here"),
     Column("n_failed", "int64", "fields failed"),
+    Column("n_left_out", "int64", "fields done whose image scores below --min-quality"),
     Column("n_spots", "int64", "spots found, in cells or not"),
     Column("n_cells", "int64", "cells found"),
     Column("spots_per_cell", "float64", "mean spots of a cell; NaN: no cells"),
@@ -552,6 +560,7 @@ SUMMARIES = {
     "field_polarity": FIELD_POLARITY,
     "colocalisation": COLOCALISATION,
     "chromatic_shifts": CHROMATIC_SHIFTS,
+    "left_out": LEFT_OUT,
 }
 """Tables that are made once, of all parts, at the end of a run."""
 MOVIE_SUMMARIES = {"movies": MOVIES, "movie_frames": MOVIE_FRAMES, "rings": RINGS}
