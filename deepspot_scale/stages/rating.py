@@ -220,9 +220,7 @@ class Rater:
         number = _middle_plane(here.shape)
         planes = _plane_numbers(here)
         found = [
-            self.model.features(
-                self._windows(here, agreed, *own)[planes.index(number)]
-            )
+            self.model.features(self._windows(here, agreed, *own)[planes.index(number)])
             for own in self._own(here)
             if self.model.domain and own[0] in looked_at and number in planes
         ]
