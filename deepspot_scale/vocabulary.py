@@ -326,21 +326,15 @@ QUALITY = (
 )
 
 _RATED = (
-    Column(
-        "score", "float64", "0 to 1, how good; of rater: expected F1; NaN: no image"
-    ),
-    Column(
-        "expected_recall", "float64", "share of spots found; NaN: an expert's rater"
-    ),
+    Column("score", "float64", "0 to 1; of the shipped rater: expected F1; NaN: none"),
+    Column("expected_recall", "float64", "share of spots found; NaN: rater of experts"),
     Column("expected_precision", "float64", "share of them that are spots; likewise"),
 )
 RATINGS = (
     *PLANE,
     *_RATED,
     Column("n_tiles", "int64", "tiles whose mean these numbers are"),
-    Column(
-        "distance", "float64", "from training images; above 1: unlike; NaN: unknown"
-    ),
+    Column("distance", "float64", "above 1: unlike training images; NaN: unknown"),
 )
 """How good each image is, by a rater; of a stack the mean of its planes."""
 TILE_RATINGS = (

@@ -180,11 +180,12 @@ def plan_pipeline(
     nodes = _collect(works, (*images, *labels))
     graph = _Graph(nodes, {*images, *labels}, {key.name for key in given})
     tables = _choose_tables(works, graph)
-    given_numbers = [each for work in works.values() for each in work.gives]
-    counts = tuple(each for each in given_numbers if isinstance(each, Count))
-    means = tuple(each for each in given_numbers if isinstance(each, Mean))
+    leaving = [each for work in works.values() for each in work.gives]
+    counts = tuple(each for each in leaving if isinstance(each, Count))
+    means = tuple(each for each in leaving if isinstance(each, Mean))
+    numbers: tuple[Count | Mean, ...] = (*counts, *means)
     roots = graph.steps_of(wanted).union(*(graph.steps_of(t.agreed) for t in tables))
-    roots |= graph.steps_of(number.of for number in (*counts, *means))
+    roots |= graph.steps_of(number.of for number in numbers)
     kept = {n.name for n in nodes.values() if n.layer and n.layer.keep}
     kept |= {name for name in roots if name in nodes and nodes[name].layer}
     order, levels = graph.arrange(roots | kept)

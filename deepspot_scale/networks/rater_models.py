@@ -40,9 +40,10 @@ class RaterModel:
         return self.outputs == RECALL_PRECISION
 
     def score(self, answers: NDArray[Any]) -> NDArray[np.int64]:
-        """Return score and outputs (n, 1 + channels) in steps, of answers (n, channels).
+        """Return the scores of answers (n, channels), and the answers, in steps.
 
-        The outputs are rounded first, so a score is that of the numbers beside it.
+        The columns of (n, 1 + channels) are the score and the outputs. These are
+        rounded first, so a score is that of the numbers beside it.
         """
         whole = np.rint(np.asarray(answers, np.float64).clip(0, 1) * STEPS)
         score = np.rint(scores(whole / STEPS, self.outputs) * STEPS)

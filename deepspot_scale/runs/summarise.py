@@ -121,10 +121,10 @@ def with_statistics(
     RunError
         The images were not rated, and `min_quality` is given.
     """
-    lacking = SUMMARIES.keys() - results.summaries.keys()
+    lacking = set(SUMMARIES) - set(results.summaries)
     if min_quality is not None and min_quality != read_least(results):
         find_left_out(results, min_quality)  # an error leaves the folder as it is
-        results, lacking = with_least(results, min_quality), SUMMARIES.keys()
+        results, lacking = with_least(results, min_quality), set(SUMMARIES)
     if not lacking:
         return results
     if lacking <= {*STATISTICS, *LATER} and not results.settings.colocalise:

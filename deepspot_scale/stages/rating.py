@@ -23,7 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from deepspot_scale.blockwise.answers import BACKGROUND, BRIGHTNESS, JOINT_NOISE
+from deepspot_scale.blockwise.answers import (
+    BACKGROUND,
+    BRIGHTNESS,
+    IMAGE,
+    JOINT_NOISE,
+)
 from deepspot_scale.blockwise.batching import BatchedWork
 from deepspot_scale.blockwise.contract import (
     Answers,
@@ -102,6 +107,26 @@ class Rater:
     binning: int = 1
     """Pixels along each axis that the network sees as one: for wide spots."""
 
+    @classmethod
+    def of(cls, engine: EngineChoice, layer: str = IMAGE, binning: int = 1) -> Rater:
+        """Return the rater of a model.
+
+        Raises
+        ------
+        SettingsError
+            The model rates no images, or scales them in another way.
+        WeightsError
+            No such model.
+        """
+        weights = find_weights(engine.model)
+        model = find_rater(weights)
+        if weights.family.normalisation != "noise":
+            raise SettingsError(
+                f"{engine.model} scales images by {weights.family.normalisation}; a "
+                "rater scales them by their noise"
+            )
+        return cls(engine, model, layer, binning)
+
     @property
     def edge(self) -> int:
         """Edge of a tile in pixels of the image."""
@@ -118,17 +143,16 @@ class Rater:
     def cut_pieces(self, here: BlockContext, _: Answers) -> list[Piece]:
         """Return the core's parts of tiles that are not in it as a whole."""
         core = here.block.core
-        flat = Box(core.spans[-2:])
         parts = [
-            (number, tile.overlap(flat))
+            (number, tile.overlap(core))
             for number, tile in enumerate(_tiles(here, self.edge))
-            if _meet(tile, flat) and not tile.lies_in(flat)
+            if _meet(tile, core) and not tile.lies_in(core)
         ]
         if not parts:
             return []
         values = here.pixels(self.layer).values
         return [
-            Piece(number, Pixels(part, values[(..., *part.within(flat))]))
+            Piece(number, Pixels(part, values[part.within(core)]))
             for number, part in parts
         ]
 
@@ -137,16 +161,14 @@ class Rater:
     ) -> NDArray[Any]:
         """Return the counts (..., y, x) of a tile on all planes of the block."""
         core = here.block.core
-        flat = Box(core.spans[-2:])
-        if tile.lies_in(flat):
+        if tile.lies_in(core):
             values = here.pixels(self.layer).values
-            return values[(..., *tile.within(flat))]
-        shape = (*core.shape[:-2], *tile.shape)
-        stack = np.empty(shape, here.read.dtype(self.layer))
+            return np.asarray(values[tile.within(core)])
+        stack = np.empty(tile.shape, here.read.dtype(self.layer))
         for piece in agreed[_PIECES]:
             at, values = piece.pixels
-            if piece.tile == number:
-                stack[(..., *at.within(tile))] = values
+            if piece.tile == number and at.lies_in(tile):  # else of other planes
+                stack[at.within(tile)] = values
         return stack
 
     def _windows(
@@ -161,8 +183,8 @@ class Rater:
         scale = NoiseScale(medians, noise, fill, TILE * self.binning)
         counts = self._stack(here, agreed, number, tile)
         pixels = scale(counts, (tile.y.start, tile.x.start))
-        planes = pixels.reshape(-1, *tile.shape)
-        lacking = [(0, 0), *((0, self.edge - length) for length in tile.shape)]
+        planes = pixels.reshape(-1, *tile.shape[-2:])
+        lacking = [(0, 0), *((0, self.edge - length) for length in planes.shape[1:])]
         if np.any(lacking):
             planes = np.pad(planes, lacking, mode="symmetric")
         return np.stack([bin_pixels(plane, self.binning) for plane in planes])
@@ -194,7 +216,7 @@ class Rater:
             )
         own, planes = list(self._own(here)), _plane_numbers(here)
         places = [
-            (plane, tile.y.start, tile.x.start, *tile.shape)
+            (plane, tile.y.start, tile.x.start, *tile.shape[-2:])
             for _, tile in own
             for plane in planes
         ]
@@ -234,28 +256,36 @@ class Rater:
         ordered = features[np.lexsort(features.T)]
         return self.model.domain.distance_of(ordered).ratio
 
-    def steps(self) -> tuple[Step, ...]:
-        """Return the steps to `RATING` and `DISTANCE`."""
+    def work(self, least: float | None = None) -> Work:
+        """Return the steps to `RATING` and `DISTANCE`, and what leaves the field.
+
+        `least` is the score below which an image is counted as left out.
+        """
         needed: tuple[Key[Any], ...] = (_PIECES, BRIGHTNESS, BACKGROUND, JOINT_NOISE)
         batched = BatchedWork(self.prepare, self.predict, self.finish)
         reads = {self.layer: 0}
-        return (
-            Step(_PIECES, self.cut_pieces, reads),
-            Step(RATING, batched, reads, agreed=needed, finalize=_in_order),
-            Step(
-                _FEATURES,
-                self.look,
-                reads,
-                agreed=needed,
-                settles=DISTANCE,
-                combine=_joined,
-                finalize=self.distance,
-            ),
+        look = Step(
+            _FEATURES,
+            self.look,
+            reads,
+            agreed=needed,
+            settles=DISTANCE,
+            combine=_joined,
+            finalize=self.distance,
         )
+        cut = Step(_PIECES, self.cut_pieces, reads)
+        rate = Step(RATING, batched, reads, agreed=needed, finalize=_in_order)
+        gives = rating_gives(self.model.outputs, least)
+        return Work((cut, rate, look), gives, stacks=True, networks=(self.engine,))
 
 
 def _tiles(here: BlockContext, edge: int) -> list[Box]:
-    return tile_boxes((here.shape[-2], here.shape[-1]), edge)
+    """Return the plane's tiles, on all planes of the block."""
+    core = here.block.core
+    return [
+        Box((*core.spans[:-2], *tile.spans), core.axes)
+        for tile in tile_boxes((here.shape[-2], here.shape[-1]), edge)
+    ]
 
 
 def _meet(one: Box, other: Box) -> bool:
@@ -338,16 +368,8 @@ def plan_rating(options: RateOptions, context: RunContext) -> Work:
     )
     if engine.engine != AUTO:
         find_loader(engine.engine)
-    weights = find_weights(engine.model)
-    model = find_rater(weights)
-    if weights.family.normalisation != "noise":
-        raise SettingsError(
-            f"{engine.model} scales images by {weights.family.normalisation}; a rater "
-            "scales them by their noise"
-        )
-    rater = Rater(engine, model, context.image, binning_for(context.spot_sigma))
-    gives = rating_gives(model.outputs, options.min_quality)
-    return Work(rater.steps(), gives, stacks=True, networks=(engine,))
+    rater = Rater.of(engine, context.image, binning_for(context.spot_sigma))
+    return rater.work(options.min_quality)
 
 
 def find_sources(options: RateOptions) -> Mapping[str, Mapping[str, str]]:

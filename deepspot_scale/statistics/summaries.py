@@ -34,7 +34,7 @@ FEWEST_CELLS = 5
 """Usable cells that a field needs to be called polarised."""
 
 
-def summarise_groups(
+def summarise_groups(  # noqa: PLR0913 - tables of a run, and how they are measured
     fields: pd.DataFrame,
     cells: pd.DataFrame,
     plate_map: pd.DataFrame,

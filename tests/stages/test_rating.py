@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from deepspot_scale.blockwise import geometry
 from deepspot_scale.blockwise.answers import STEP as Z_STEP
 from deepspot_scale.blockwise.contract import Answers, RunContext
 from deepspot_scale.blockwise.lifting import lift_plane
@@ -36,6 +36,7 @@ from deepspot_scale.stages.brightness import (
 from deepspot_scale.stages.rating import RATE, RateOptions, plan_rating, tile_boxes
 from deepspot_scale.stages.volume import VOLUME, VolumeOptions
 from deepspot_scale.testing.steps import read_whole, send_copy
+from deepspot_scale.verbs.rating import rate
 from deepspot_scale.vocabulary import RATINGS, TILE_RATINGS, PlaneIdentity
 
 pytestmark = pytest.mark.usefixtures("small_raters")
@@ -43,7 +44,7 @@ STEP = 1 / (1 << 16)
 
 
 @pytest.fixture(scope="module")
-def small_raters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def small_raters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two networks that were never trained, and answer differently all the same."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     pytest.importorskip("keras")
@@ -68,7 +69,7 @@ def small_raters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         about = {"domain": known.to_text()} if name == "detection" else {}
         path = folder / f"{name}.safetensors"
         write_weights(path, arrays, network, family=RATER, about=about)
-    yield folder
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +255,9 @@ def test_wide_spots_are_seen_in_larger_tiles(weights: str) -> None:
     pd.testing.assert_frame_equal(tables(smaller, values)[1], found, check_exact=True)
 
 
-def test_every_plane_of_a_stack_is_rated(weights: str, image: np.ndarray) -> None:
+def test_every_plane_of_a_stack_is_rated(
+    weights: str, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stack = np.stack([image[:300, :400], image[100:400, 100:500], image[300:600, :400]])
     choices = {
         VOLUME: VolumeOptions(use=True, sigma_z=1.0),
@@ -262,7 +265,8 @@ def test_every_plane_of_a_stack_is_rated(weights: str, image: np.ndarray) -> Non
         RATE: RateOptions(use=True, rater=weights, rater_engine="keras"),
     }
     found = []
-    for block in (2560, 256):
+    for block, planes in ((2560, 64), (256, 64), (300, 1)):
+        monkeypatch.setattr(geometry, "MOST_PLANES", planes)
         pipeline = assemble_stages(
             choices, RunContext(in_volume=True), wanted=(), block=block
         )
@@ -276,7 +280,8 @@ def test_every_plane_of_a_stack_is_rated(weights: str, image: np.ndarray) -> Non
     assert tiles.groupby("plane").size().to_dict() == {0: 4, 1: 4, 2: 4}
     assert found[0]["ratings"]["n_tiles"].tolist() == [12]
     for name in ("ratings", "tile_ratings"):
-        pd.testing.assert_frame_equal(found[0][name], found[1][name], check_exact=True)
+        for other in found[1:]:
+            pd.testing.assert_frame_equal(found[0][name], other[name], check_exact=True)
 
 
 def test_no_other_model_rates() -> None:
@@ -348,3 +353,24 @@ def test_tiles_of_several_blocks_share_calls_and_change_nothing(
     for one, other in zip(together, (predict([each])[0] for each in sets), strict=True):
         np.testing.assert_array_equal(one, other)
     assert [len(each) for each in together] == [3, 1, 0, 2]
+
+
+# --- in Python --------------------------------------------------------------------
+
+
+def test_the_verb_gives_the_tables_of_the_stage(
+    weights: str, image: np.ndarray, forbid_computing: Any
+) -> None:
+    engine = EngineChoice(weights, "keras")
+    both = xr.DataArray(np.stack([image, image[::-1]]), dims=("c", "y", "x"))
+    rows, found = (rate(both, engine=engine, tiles=each) for each in (False, True))
+    for name, table in (("score", rows), ("expected_recall", found)):
+        alone = tables(plan(weights), image)[int(table is found)]
+        own = table[table["channel"] == "0"]
+        pd.testing.assert_series_equal(own[name], alone[name], check_exact=True)
+    assert rows["channel"].tolist() == ["0", "1"]
+    pd.testing.assert_frame_equal(both.deepspot.rate(engine=engine), rows)
+    with forbid_computing:
+        lazy = rate(both.chunk(y=200, x=200), engine=engine, block=256)
+    answer = lazy.compute(scheduler="synchronous").reset_index(drop=True)
+    pd.testing.assert_frame_equal(answer, rows, check_exact=True)
