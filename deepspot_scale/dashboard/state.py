@@ -225,11 +225,9 @@ class RunState:
         }
 
     def _score(self) -> float | None:
-        wells = [well for _, well in self.wells.values()]
-        steps, n = (
-            sum(getattr(w, name) for w in wells) for name in ("steps", "n_rated")
-        )
-        return Counts(steps=steps, n_rated=n).score
+        steps = sum(well.steps for _, well in self.wells.values())
+        n_rated = sum(well.n_rated for _, well in self.wells.values())
+        return Counts(steps=steps, n_rated=n_rated).score
 
     def _wells(self) -> list[Snapshot]:
         return [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from deepspot_scale.blockwise.ratings import DISTANCE, RATING
 from deepspot_scale.blockwise.rounds import reduce_rounds
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.networks import rater
-from deepspot_scale.networks.domains import make_domain
 from deepspot_scale.networks.engine_types import EngineChoice
 from deepspot_scale.networks.engines import get_engine
 from deepspot_scale.networks.families import RATER
@@ -39,42 +37,12 @@ from deepspot_scale.testing.steps import read_whole, send_copy
 from deepspot_scale.verbs.rating import rate
 from deepspot_scale.vocabulary import RATINGS, TILE_RATINGS, PlaneIdentity
 
-pytestmark = pytest.mark.usefixtures("small_raters")
 STEP = 1 / (1 << 16)
 
 
 @pytest.fixture(scope="module")
-def small_raters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two networks that were never trained, and answer differently all the same."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    pytest.importorskip("keras")
-    folder = tmp_path_factory.mktemp("raters")
-    patches = np.random.default_rng(2).normal(0, 0.3, (8, 256, 256))
-    known = make_domain(patches.astype(np.float32))
-    assert known is not None
-    for name, outputs in (
-        ("detection", rater.RECALL_PRECISION),
-        ("taste", rater.SCORE),
-    ):
-        network = rater.Architecture(
-            maps=(2, 2, 2, 2, 2, 2), stride=2, dense=3, outputs=outputs
-        )
-        rng = np.random.default_rng(3)
-        arrays = [
-            rng.normal(0, (2 / each[..., 0].size) ** 0.5, each.shape)
-            if each.ndim > 1
-            else each
-            for each in rater.build(network).get_weights()
-        ]
-        about = {"domain": known.to_text()} if name == "detection" else {}
-        path = folder / f"{name}.safetensors"
-        write_weights(path, arrays, network, family=RATER, about=about)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def weights(small_raters: Path) -> str:
-    return str(small_raters / "detection.safetensors")
+def weights(raters: Path) -> str:
+    return str(raters / "detection.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -172,9 +140,9 @@ def test_a_plane_has_the_mean_of_its_tiles(weights: str, image: np.ndarray) -> N
 
 
 def test_an_expert_s_rater_says_nothing_of_recall(
-    small_raters: Path, image: np.ndarray
+    raters: Path, image: np.ndarray
 ) -> None:
-    rows, found = tables(plan(str(small_raters / "taste.safetensors")), image)
+    rows, found = tables(plan(str(raters / "taste.safetensors")), image)
     assert rows["score"].between(0, 1).all()
     for table in (rows, found):
         assert table[["expected_recall", "expected_precision"]].isna().all(axis=None)
