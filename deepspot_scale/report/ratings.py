@@ -5,6 +5,7 @@ Nothing here rates an image, and no score is altered.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from html import escape
 from typing import Final
@@ -59,9 +60,7 @@ def rating_words(run: RunResults, ratings: pd.DataFrame) -> str:
     parts = [f"<p>{escape(meaning.format(name=name))}</p>"]
     if name != DEFAULT_RATER:
         parts.append(f"<p class='soft'>Rated by {escape(name)}.</p>")
-    low, middle, high = (
-        known.quantile([0.05, 0.5, 0.95]) if len(known) else [np.nan] * 3
-    )
+    low, middle, high = (float(known.quantile(q)) for q in (0.05, 0.5, 0.95))
     items = [
         f"{plural(len(known), 'image')} rated, median score <b>{number(middle)}</b>; "
         f"{number(low)} to {number(high)} for 90 % of them."
@@ -139,12 +138,10 @@ def rating_figures(run: RunResults, ratings: pd.DataFrame) -> Iterator[Plot]:
         return
     on_plate = known[known["row"] != ""]
     for channel, own in on_plate.groupby("channel", sort=False):
-        wells = own.groupby(WELL, as_index=False)["score"].mean()
+        wells = own.groupby(WELL)[["score"]].mean().reset_index()
         several = on_plate["channel"].nunique() > 1
         title = f"{channel}, mean score" if several else "mean score"
-        end = (
-            "".join(c if c.isalnum() else "_" for c in f"_{channel}") if several else ""
-        )
+        end = re.sub(r"\W", "_", f"_{channel}") if several else ""
         figure = figures.draw_plate(wells, wells["score"], title, most=1.0)
         caption = f"{escape(title[:1].upper() + title[1:])} of the images of each well."
         words = f"Plate heat map of the {title}"
