@@ -107,7 +107,7 @@ def scores(answer: NDArray[np.floating], outputs: Sequence[str]) -> NDArray[np.f
     if tuple(outputs) == SCORE:
         return values[..., 0]
     both = values.sum(axis=-1)
-    return 2 * values.prod(axis=-1) / np.where(both > 0, both, 1.0)
+    return np.asarray(2 * values.prod(axis=-1) / np.where(both > 0, both, 1.0))
 
 
 def build(architecture: Architecture, *, dtype: str = "float32") -> keras.Model:
