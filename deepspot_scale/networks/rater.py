@@ -44,7 +44,7 @@ SCORE: Final = ("score",)
 class Architecture:
     """The numbers that define one network."""
 
-    maps: tuple[int, ...] = (16, 24, 32, 48, 48, 64)
+    maps: tuple[int, ...] = (12, 16, 32, 48, 64, 64)
     """Maps of each convolution."""
     stride: int = 2
     """Stride of the first convolution: 2 for a quarter of its work."""

@@ -112,7 +112,7 @@ def _photons(scene: FishScene, severity: float, _: Chance) -> FishScene:
 
 
 def _bleaching(scene: FishScene, severity: float, rng: Chance) -> FishScene:
-    """Spots fade more than what surrounds them, here more and there less."""
+    """Fade spots more than what surrounds them, here more and there less."""
     uneven = 0.7 + 0.3 * smooth_noise(rng, _shape(scene), 200.0)
     left = np.asarray(10 ** (-1.3 * severity * uneven), np.float32)
     rest = np.float32(10 ** (-0.3 * severity))
@@ -129,7 +129,7 @@ def _blur(scene: FishScene, severity: float, _: Chance) -> FishScene:
 
 
 def _defocus(scene: FishScene, severity: float, _: Chance) -> FishScene:
-    """The light of every point becomes a disc."""
+    """Turn the light of every point into a disc."""
     return _smeared(scene, _disc(7.0 * severity))
 
 
@@ -140,7 +140,7 @@ def _disc(radius: float) -> Any:
 
 
 def _motion(scene: FishScene, severity: float, rng: Chance) -> FishScene:
-    """The sample moved while the shutter was open, along a line or in one jump."""
+    """Move the sample while it is exposed, along a line or in one jump."""
     angle, length = rng.uniform(0, 2 * np.pi), 12.0 * severity
     jumps = rng.random() < 0.3
     reach = int(np.ceil(length)) + 1
@@ -166,7 +166,7 @@ def _background(scene: FishScene, severity: float, _: Chance) -> FishScene:
 
 
 def _haze(scene: FishScene, severity: float, rng: Chance) -> FishScene:
-    """Light from above and below the focus: broad structures, brighter than before."""
+    """Add light from above and below the focus, with broad structures."""
     scale = float(log_uniform(rng, 10, 100))
     typical = float(np.median(scene.light)) + 5
     structure = smooth_noise(rng, _shape(scene), scale)
@@ -175,7 +175,7 @@ def _haze(scene: FishScene, severity: float, rng: Chance) -> FishScene:
 
 
 def _stripes(scene: FishScene, severity: float, rng: Chance) -> FishScene:
-    """Lines of the camera differ in their dark level, or light comes in fringes."""
+    """Let the camera's lines differ in their dark level, or light come in fringes."""
     rows = scene.light.shape[0]
     if rng.random() < 0.5:
         noise = float(np.median(scene.camera.level(scene.light)))
@@ -213,7 +213,9 @@ def _shape(scene: FishScene) -> tuple[int, int]:
 
 def _saturation(counts: Image, severity: float, _: Chance) -> Image:
     dark, bright = float(np.median(counts)), float(counts.max())
-    return np.minimum(counts, np.float32(dark + (bright - dark) * 10 ** (-2 * severity)))
+    return np.minimum(
+        counts, np.float32(dark + (bright - dark) * 10 ** (-2 * severity))
+    )
 
 
 def _smoothing(counts: Image, severity: float, _: Chance) -> Image:
@@ -225,7 +227,7 @@ def _averaging(counts: Image, severity: float, _: Chance) -> Image:
 
 
 def _resampling(counts: Image, severity: float, _: Chance) -> Image:
-    """Reduced, and enlarged again."""
+    """Reduce and enlarge again."""
     height, width = counts.shape
     share = 1 / (1 + 4 * severity)
     small = (max(2, round(width * share)), max(2, round(height * share)))
@@ -247,14 +249,15 @@ class _Electrons(NamedTuple):
         return cls(dark, max(bright - dark, 1.0) / most)
 
     def of(self, counts: Image) -> Image:
-        return np.maximum((counts - np.float32(self.dark)) / np.float32(self.gain), 0)
+        above = (counts - np.float32(self.dark)) / np.float32(self.gain)
+        return np.asarray(np.maximum(above, 0), np.float32)
 
     def counts(self, electrons: Any) -> Image:
         return np.asarray(self.dark + self.gain * electrons, np.float32)
 
 
 def _thinning(counts: Image, severity: float, rng: Chance) -> Image:
-    """Photons that were counted are taken away at random; at times made up by gain."""
+    """Take counted photons away at random; a gain may make up for it."""
     known = _Electrons.guess(counts, rng)
     share, made_up = 10 ** (-1.6 * severity), rng.random() < 0.5
     left = rng.poisson(known.of(counts) * share)
@@ -262,7 +265,7 @@ def _thinning(counts: Image, severity: float, rng: Chance) -> Image:
 
 
 def _glare(counts: Image, severity: float, rng: Chance) -> Image:
-    """Light is added everywhere, with its own shot noise."""
+    """Add light everywhere, with its own shot noise."""
     known = _Electrons.guess(counts, rng)
     most = float(known.of(counts).max())
     more = rng.poisson(most * (10 ** (1.2 * severity) - 1) * 0.3, counts.shape)
@@ -270,7 +273,7 @@ def _glare(counts: Image, severity: float, rng: Chance) -> Image:
 
 
 def _veil(counts: Image, severity: float, rng: Chance) -> Image:
-    """Smooth light with structures is added, with its own shot noise."""
+    """Add smooth light with structures, with its own shot noise."""
     known = _Electrons.guess(counts, rng)
     most = float(known.of(counts).max())
     height, width = counts.shape

@@ -143,17 +143,15 @@ def _cells(rng: np.random.Generator, size: int) -> tuple[Image, Spots]:
     light = light * wound_assay.autofluorescence(rng, scene)
     rows, columns = np.round(points).astype(np.int64).T
     heights, sigmas = wound_assay.draw_brightness(rng, light[rows, columns])
-    within = points - corner
-    inside = ((within >= 0) & (within <= size - 1)).all(axis=1)
+    within = np.asarray(points - corner, np.float64)
+    inside = np.asarray(((within >= 0) & (within <= size - 1)).all(axis=1))
     y, x = corner
     spots = Spots(within, sigmas, heights).only(inside)
     cut = np.ascontiguousarray(light[y : y + size, x : x + size], np.float32)
     return cut, _apart(spots, float(sigmas.mean()))
 
 
-def _file(
-    rng: np.random.Generator, camera: Camera, light: Image, glow: Image
-) -> File:
+def _file(rng: np.random.Generator, camera: Camera, light: Image, glow: Image) -> File:
     noise = float(np.median(camera.level(light)))
     subtracted = float(rng.uniform(6, 20)) if rng.random() < _DIM else 0.0
     if rng.random() < 0.25:  # a display's range in 8 bits

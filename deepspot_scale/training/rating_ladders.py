@@ -199,7 +199,7 @@ class _whole_file:  # noqa: N801 - used as a function
         self.place = place
 
     def __enter__(self) -> Any:
-        self.part = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed in __exit__
+        self.part = tempfile.NamedTemporaryFile(
             dir=self.place.parent, suffix=".part", delete=False
         )
         return self.part
