@@ -148,7 +148,7 @@ def thinned(image: NDArray[Any], step: int, rng: np.random.Generator) -> Any:
 
 def brightened(image: NDArray[Any], step: int, rng: np.random.Generator) -> Any:
     """Return an image with more light everywhere, and its shot noise."""
-    dark, gain = _camera(image, rng)
+    gain = _camera(image, rng)[1]
     spots = (np.quantile(image, 0.999) - np.median(image)) / gain
     more = rng.poisson(spots * 0.5 * (2**step - 1), image.shape)
     return image + more * gain
@@ -239,6 +239,20 @@ def draw(ladders: int | None, cache: str | None) -> Iterator[int]:
         yield number
 
 
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    """Return the numbers of one row."""
+    if given.what == "fresh":
+        return measure_fresh(given.model, given.fields)
+    if given.what == "ladders":
+        row, table = measure_ladders(given.model, given.data)
+        print(table.to_string())
+        return row
+    if given.what == "expert":
+        work = given.work or Path(tempfile.mkdtemp())
+        return judge_by_expert(work, start=given.model)
+    return measure_speed(given.model) | {"processors": os.cpu_count()}
+
+
 def main() -> None:
     """Print one row, and append it to a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -257,18 +271,7 @@ def main() -> None:
             if number % 50 == 0:
                 print(number, flush=True)
         return
-    row: dict[str, Any] = {"what": given.what, "model": Path(given.model).stem}
-    if given.what == "fresh":
-        row |= measure_fresh(given.model, given.fields)
-    elif given.what == "ladders":
-        found, table = measure_ladders(given.model, given.data)
-        print(table.to_string())
-        row |= found
-    elif given.what == "expert":
-        work = given.work or Path(tempfile.mkdtemp())
-        row |= judge_by_expert(work, start=given.model)
-    else:
-        row |= measure_speed(given.model) | {"processors": os.cpu_count()}
+    row = {"what": given.what, "model": Path(given.model).stem} | measure(given)
     print(json.dumps(row, indent=1))
     if given.out:
         with given.out.open("a") as file:
