@@ -44,7 +44,7 @@ SCORE: Final = ("score",)
 class Architecture:
     """The numbers that define one network."""
 
-    maps: tuple[int, ...] = (16, 24, 32, 48, 48, 64)
+    maps: tuple[int, ...] = (12, 16, 32, 48, 64, 64)
     """Maps of each convolution."""
     stride: int = 2
     """Stride of the first convolution: 2 for a quarter of its work."""
@@ -107,7 +107,7 @@ def scores(answer: NDArray[np.floating], outputs: Sequence[str]) -> NDArray[np.f
     if tuple(outputs) == SCORE:
         return values[..., 0]
     both = values.sum(axis=-1)
-    return 2 * values.prod(axis=-1) / np.where(both > 0, both, 1.0)
+    return np.asarray(2 * values.prod(axis=-1) / np.where(both > 0, both, 1.0))
 
 
 def build(architecture: Architecture, *, dtype: str = "float32") -> keras.Model:
