@@ -56,6 +56,7 @@ from deepspot_scale.report.ratings import (
 )
 from deepspot_scale.report.score_map import small_maps
 from deepspot_scale.report.summary import headline, readable, sentences
+from deepspot_scale.runs.left_out import read_least
 from deepspot_scale.runs.results import RunResults, open_run
 from deepspot_scale.runs.summarise import MOST_COMPARED, with_statistics
 from deepspot_scale.statistics.groups import FIELD
@@ -323,7 +324,8 @@ def _quality(
     known = len(quality[FIELD].drop_duplicates())
     where = f"in {plural(known, 'field')}" if known else "in no field of this run"
     note = (
-        f"<p class='soft'>Saturation and focus were measured {where}. Flags exclude "
+        f"<p class='soft'>Saturation and focus were measured {where}. "
+        f"{'Other flags' if len(run.summaries['left_out']) else 'Flags'} exclude "
         "nothing: look at the image.</p>"
     )
     if rated:
@@ -376,7 +378,10 @@ def _further(run: RunResults, files: PageFiles) -> str:
 
 def _facts(run: RunResults) -> str:
     settings = _flat(run.settings.to_dict(), "settings.")
-    return html.facts_table([*_time_facts(run), *_flat(run.provenance), *settings])
+    least = read_least(run)
+    of_scores = [] if least is None else [("least score that counts", f"{least:g}")]
+    facts = (*_time_facts(run), *of_scores, *_flat(run.provenance), *settings)
+    return html.facts_table(list(facts))
 
 
 def _time_facts(run: RunResults) -> Iterator[tuple[str, str]]:

@@ -140,31 +140,27 @@ def _shown(tiles: pd.DataFrame, z: int) -> int:
 def _tile(line: Any, scale: float, *, over: bool, written: bool) -> str:
     y, x, height, width = (float(value) * scale for value in line[:4])
     score = float(line.score)
-    fill, ink = _colours(score)
     opacity = 0.45 if over else 1
     words = f"<title>score {number(score)}</title>"
     box = (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" '
-        f'fill="{fill}" fill-opacity="{opacity}" stroke="#fff" stroke-width=".6">'
-        f"{words}</rect>"
+        f'fill="{_colour(score)}" fill-opacity="{opacity}" stroke="#fff" '
+        f'stroke-width=".6">{words}</rect>'
     )
     if not written:
         return box
     text = "-" if np.isnan(score) else f"{score:.2f}"
     return box + (
-        f'<text x="{x + width / 2:.1f}" y="{y + height / 2 + 4:.1f}" fill="{ink}" '
-        f'pointer-events="none">{text}</text>'
+        f'<text x="{x + width / 2:.1f}" y="{y + height / 2 + 4:.1f}" fill="#fff" '
+        f'stroke="#000" stroke-width="2.5" paint-order="stroke">{text}</text>'
     )
 
 
-def _colours(score: float) -> tuple[str, str]:
-    """Return the colour of a score, and that of its number on it."""
+def _colour(score: float) -> str:
     import matplotlib as mpl
     from matplotlib.colors import to_hex
 
-    if np.isnan(score):
-        return "#9ca3af", "#fff"
-    return to_hex(mpl.colormaps["viridis"](score)), "#fff"
+    return "#9ca3af" if np.isnan(score) else to_hex(mpl.colormaps["viridis"](score))
 
 
 def _read_small(run: RunResults, field: Field, plane: ShownPlane) -> NDArray[Any]:
