@@ -173,9 +173,11 @@ def measure_ladders(model: str, data: Path) -> tuple[dict[str, Any], pd.DataFram
             for step in range(STEPS):
                 rng = np.random.default_rng(5)  # the same camera at each step
                 made = worse(image, step, rng) if step else image
-                # Wider numbers than the file's: light that is added must not saturate.
-                counts = np.clip(np.round(made), 0, 65535).astype(np.uint16)
-                scores.append(rate_array(counts, model))
+                # Numbers as wide as needed: light that is added must not saturate.
+                counts = np.maximum(np.round(made), 0)
+                fits = counts.max() <= np.iinfo(np.uint16).max
+                kind = np.uint16 if fits else np.uint32
+                scores.append(rate_array(counts.astype(kind), model))
             falls = np.diff(scores) < 0
             rows.append(
                 (folder, name, way, int(falls.sum()), falls.size, np.round(scores, 4))
