@@ -32,6 +32,3 @@ class RatingRanges(Strict):
     """Weight of the order of a ladder's images beside the squared error of scores."""
     margin: float = Field(default=0.15, gt=0)
     """Least fall of the score's log-odds from step to step that is asked for."""
-    cache: str | None = None
-    """Folder for ladders that were drawn, which are the same each time; None: in the
-    user's cache."""

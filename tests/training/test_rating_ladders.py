@@ -16,8 +16,7 @@ NONE = np.zeros((0, 2))
 
 
 def set_in(folder: Path, **values: int) -> LadderSet:
-    ranges = RatingRanges(cache=str(folder), steps=2, size=256, **values)
-    return LadderSet(ranges)
+    return LadderSet(RatingRanges(steps=2, size=256, **values), folder)
 
 
 def test_a_ladder_is_drawn_once_and_read_back(tmp_path: Path) -> None:

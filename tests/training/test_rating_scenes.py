@@ -14,6 +14,7 @@ from deepspot_scale.errors import SettingsError
 from deepspot_scale.networks.weights import find_weights, read_arrays
 from deepspot_scale.training.losses import rating_loss
 from deepspot_scale.training.optimiser import compile_network
+from deepspot_scale.training.rating_ladders import LadderSet
 from deepspot_scale.training.rating_scenes import LadderTiles, open_rated
 from deepspot_scale.training.recipe import Recipe, make_recipe
 from deepspot_scale.training.trainer import train
@@ -114,9 +115,12 @@ def test_a_judge_learns_scores_and_another_one_goes_on_from_it(
     assert not same[-2]
 
 
-def test_steps_of_a_ladder_have_one_name_and_their_order(tmp_path: Path) -> None:
+def test_steps_of_a_ladder_have_one_name_and_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("openvino")
-    ranges = {"cache": str(tmp_path), "size": 256, "steps": 3, "ladders": 10}
+    monkeypatch.setattr(LadderSet, "folder", tmp_path)
+    ranges = {"size": 256, "steps": 3, "ladders": 10}
     both = {**SMALL, "outputs": ["recall", "precision"]}
     recipe = recipe_of("ladders", architecture=both, rating=ranges)
     (learn,) = open_rated(recipe).learn
