@@ -1,6 +1,6 @@
 """The judge of image quality against what it promises, row by row.
 
-    python -m benchmarks.rating draw [--ladders N] [--cache DIR]
+    python -m benchmarks.rating draw
     python -m benchmarks.rating fresh [--model NAME] [--fields N]
     python -m benchmarks.rating ladders DATA [--model NAME]
     python -m benchmarks.rating expert [--model NAME] [--work DIR]
@@ -173,9 +173,11 @@ def measure_ladders(model: str, data: Path) -> tuple[dict[str, Any], pd.DataFram
             for step in range(STEPS):
                 rng = np.random.default_rng(5)  # the same camera at each step
                 made = worse(image, step, rng) if step else image
-                # Wider numbers than the file's: light that is added must not saturate.
-                counts = np.clip(np.round(made), 0, 65535).astype(np.uint16)
-                scores.append(rate_array(counts, model))
+                # Numbers as wide as needed: light that is added must not saturate.
+                counts = np.maximum(np.round(made), 0)
+                fits = counts.max() <= np.iinfo(np.uint16).max
+                kind = np.uint16 if fits else np.uint32
+                scores.append(rate_array(counts.astype(kind), model))
             falls = np.diff(scores) < 0
             rows.append(
                 (folder, name, way, int(falls.sum()), falls.size, np.round(scores, 4))
@@ -230,12 +232,12 @@ def measure_speed(model: str, repeats: int = 15) -> dict[str, Any]:
     }
 
 
-def draw(ladders: int | None, cache: str | None) -> Iterator[int]:
+def draw() -> Iterator[int]:
     """Draw the recipe's ladders that are not there yet."""
     ranges = read_recipe(RECIPE).rating
-    drawn = LadderSet(ranges.model_copy(update={"cache": cache or ranges.cache}))
-    for number in range(ladders or ranges.ladders):
-        drawn.take(number)
+    ladders = LadderSet(ranges)
+    for number in range(ranges.ladders):
+        ladders.take(number)
         yield number
 
 
@@ -261,13 +263,11 @@ def main() -> None:
     parser.add_argument("data", nargs="?", type=Path)
     parser.add_argument("--model", default="rater")
     parser.add_argument("--fields", type=int, default=200)
-    parser.add_argument("--ladders", type=int)
-    parser.add_argument("--cache")
     parser.add_argument("--work", type=Path)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     if given.what == "draw":
-        for number in draw(given.ladders, given.cache):
+        for number in draw():
             if number % 50 == 0:
                 print(number, flush=True)
         return

@@ -285,7 +285,7 @@ def _veil(counts: Image, severity: float, rng: Chance) -> Image:
 def _noise(counts: Image, severity: float, rng: Chance) -> Image:
     fine = float(np.median(np.abs(np.diff(counts, axis=1)))) + 0.5
     bright = float(np.quantile(counts, 0.999) - np.median(counts))
-    spread = min(fine * (10 ** (1.5 * severity) - 1), bright)
+    spread = fine * (max(bright / fine, 4.0) ** severity - 1)
     drawn = rng.standard_normal(counts.shape, dtype=np.float32)
     return np.asarray(counts + spread * drawn, np.float32)
 

@@ -135,13 +135,14 @@ class LadderSet:
 
     ranges: RatingRanges
     """Seed, steps and size; the number of ladders does not matter."""
+    place: Path | None = None
+    """Where ladders are kept; None: in the user's cache."""
 
     @cached_property
     def folder(self) -> Path:
         """Where ladders are kept."""
-        given = self.ranges.cache
-        if given is not None:
-            return Path(given)
+        if self.place is not None:
+            return self.place
         what = {
             "version": VERSION,
             "seed": self.ranges.seed,

@@ -28,10 +28,7 @@ class RatingRanges(Strict):
     left_out: float = Field(default=0.1, ge=0, lt=1)
     """Share of ladders, or of a folder's images, that is neither learned from nor
     validated on: it is for tests."""
-    order: float = Field(default=0.05, ge=0)
+    order: float = Field(default=0.15, ge=0)
     """Weight of the order of a ladder's images beside the squared error of scores."""
     margin: float = Field(default=0.15, gt=0)
     """Least fall of the score's log-odds from step to step that is asked for."""
-    cache: str | None = None
-    """Folder for ladders that were drawn, which are the same each time; None: in the
-    user's cache."""

@@ -261,9 +261,6 @@ def beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         result["start_from"] = str(folder / start)
     if isinstance(result.get("mixture"), list):
         result["mixture"] = [_beside(part, folder) for part in result["mixture"]]
-    rating = result.get("rating")
-    if isinstance(rating, dict) and isinstance(rating.get("cache"), str):
-        result["rating"] = rating | {"cache": str(folder / rating["cache"])}
     return result
 
 
