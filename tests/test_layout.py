@@ -133,8 +133,8 @@ TESTED_ELSEWHERE = {
     "training.volume_recipe": "ranges in training/test_volume_scenes.py",
     "verbs.cells": "each verb in the tests of its stage",
     "verbs.images": "each verb in the tests of its stage",
-    "verbs.rating": "equal to the tables of stages/test_rating.py",
     "verbs.movies": "arrays, lazy and not, in stages/test_localisation.py",
+    "verbs.rating": "equal to the tables of stages/test_rating.py",
     "vocabulary": "columns in test_readme.py, names of wells in test_cli.py",
 }
 
