@@ -334,6 +334,8 @@ RATINGS = (
     *PLANE,
     *_RATED,
     Column("n_tiles", "int64", "tiles whose mean these numbers are"),
+    Column("noise", "float64", "standard deviation of noise or texture, counts"),
+    Column("snr", "float64", "99.9 % of pixels (max: all) minus median, over noise"),
     Column("distance", "float64", "above 1: unlike training images; NaN: unknown"),
 )
 """How good each image is, by a rater; of a stack the mean of its planes."""

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepspot_scale.blockwise.answers import BRIGHTNESS, JOINT_NOISE
 from deepspot_scale.blockwise.contract import Answers, Count, Key, Mean, Table
 from deepspot_scale.blockwise.identity import plane_columns
 from deepspot_scale.tables import make_table, table_of
@@ -83,7 +84,7 @@ def rating_gives(
     row = partial(_rating_row, outputs=outputs)
     rows = partial(_tile_rows, outputs=outputs)
     return (
-        Table("ratings", RATINGS, (RATING, DISTANCE), row),
+        Table("ratings", RATINGS, (RATING, DISTANCE, BRIGHTNESS, JOINT_NOISE), row),
         Table("tile_ratings", TILE_RATINGS, (RATING,), rows),
         Mean("score", "mean score of its images; NaN: none has one", RATING, _score),
         Count("n_left_out", _LEFT_OUT, RATING, partial(_below, least=least)),
@@ -124,7 +125,10 @@ def _rating_row(
         name: rating.mean(at) if at else np.nan for name, at in _names(outputs).items()
     }
     row |= {"score": rating.mean(), "n_tiles": len(rating.known)}
+    bright, noise = agreed[BRIGHTNESS], agreed[JOINT_NOISE]
     row["distance"] = agreed[DISTANCE]
+    row["noise"] = noise
+    row["snr"] = (bright.scale.high - bright.median) / noise if noise else np.nan
     return make_table([plane_columns(plane) | row], RATINGS)
 
 

@@ -213,6 +213,14 @@ def test_counts_say_what_is_left_out_and_what_is_unlike(
     assert mean.value(answers[mean.of]) == row["score"]
 
 
+def test_noise_and_how_far_the_brightest_stand_out_are_beside_it(weights: str) -> None:
+    values = np.random.default_rng(8).normal(200, 6, (600, 500)).round()
+    values[::20, ::20] = 500
+    (row,) = tables(plan(weights), values.astype(np.uint16))[0].to_dict("records")
+    assert row["noise"] == pytest.approx(6, rel=0.1)
+    assert row["snr"] == pytest.approx(300 / row["noise"], rel=0.02)
+
+
 def test_wide_spots_are_seen_in_larger_tiles(weights: str) -> None:
     values = np.random.default_rng(6).poisson(90, (700, 520)).astype(np.uint16)
     wide = plan(weights, spot_sigma=5.0)
