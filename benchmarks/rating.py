@@ -33,7 +33,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
 from benchmarks.rating_expert import judge_by_expert
-from deepspot_scale.blockwise.answers import IMAGE
+from deepspot_scale.blockwise.answers import ENHANCED, IMAGE
 from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.blockwise.planning import plan_pipeline
 from deepspot_scale.blockwise.rounds import reduce_rounds
@@ -211,8 +211,8 @@ def measure_speed(model: str, repeats: int = 15) -> dict[str, Any]:
     rater = Rater.of(EngineChoice(model, precision="float32", threads=2))
     alone = {"brightness": Normalisation().work(), "enhance": enhance.work()}
     works = {
-        "alone": plan_pipeline(alone, wanted=("enhanced",)),
-        "rated": plan_pipeline(alone | {"rate": rater.work()}, wanted=("enhanced",)),
+        "alone": plan_pipeline(alone, wanted=(ENHANCED,)),
+        "rated": plan_pipeline(alone | {"rate": rater.work()}, wanted=(ENHANCED,)),
     }
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):

@@ -6,11 +6,14 @@ one pixel for each tile comes out, whose channels are `Architecture.outputs`, ea
 blocks give exactly what one block gives, and the scores of tiles add up. `scores` makes
 one number of the channels. Nothing here knows weights files, plates or Dask.
 
-    tile -- conv 3x3, halve, ELU (six times) -- average -- dense, ELU -- dense, sigmoid
-    256          64, 32 ... 4 (not the last)                             outputs
+    tile -- conv 3x3, halve, ELU (six times) -- log average -- dense, ELU -- dense
+    256          64, 32 ... 4 (not the last)                                outputs
 
 All convolutions but the first are batch-normalised. Halving stands before ELU: ELU
-rises, so the answer is that of halving behind it, for a quarter of the work.
+rises, so the answer is that of halving behind it, for a quarter of the work. The last
+maps are softplus instead: positive, so that their average is a density, such as of
+clear spots and of doubtful ones, and its logarithm is taken. A share, such as recall,
+is the sigmoid of a difference of logarithms, however few or many there are.
 
 Source of the idea: Robitaille et al. 2018, https://arxiv.org/abs/1803.10806; the
 average in place of its first dense layer makes the answer independent of places.
@@ -34,6 +37,8 @@ CONVOLUTIONS: Final = 6
 PRECISION: Final = "float32"
 """Number format to run it in: bfloat16 moves a score by .002, more than a small change
 for the worse does where nearly all spots are found."""
+LEAST: Final = 1e-6
+"""Added to averages, so that each has a logarithm."""
 RECALL_PRECISION: Final = ("recall", "precision")
 """What a judge of detection answers: shares of true spots found, of found ones true."""
 SCORE: Final = ("score",)
@@ -128,9 +133,8 @@ def build(architecture: Architecture, *, dtype: str = "float32") -> keras.Model:
         stride = 1 if number else architecture.stride
         x = convolution(x, maps, stride, policy, normalised=number > 0)
         if number < last:
-            x = layers.MaxPooling2D(2, dtype=policy)(x)
-        x = layers.ELU(dtype=policy)(x)
-    x = layers.GlobalAveragePooling2D(keepdims=True, dtype="float32")(x)
+            x = layers.ELU(dtype=policy)(layers.MaxPooling2D(2, dtype=policy)(x))
+    x = log_average_layer()(layers.Activation("softplus", dtype="float32")(x))
     x = layers.Conv2D(architecture.dense, 1, dtype="float32")(x)
     x = layers.ELU(dtype="float32")(x)
     return keras.Model(
@@ -166,6 +170,26 @@ def answer(image: Any, x: Any, tile: int, outputs: Sequence[str]) -> Any:
     x = layers.Conv2D(len(outputs), 1, dtype="float32")(x)
     x = layers.Activation("sigmoid", dtype="float32")(x)
     return unfold_layer(tile)([x, image])
+
+
+def log_average_layer() -> Any:
+    """Return the layer from maps (n, y, x, m) above 0 to (n, 1, 1, m)."""
+    import keras
+
+    class LogAverage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+        """The logarithm of the average over all places."""
+
+        def __init__(self) -> None:
+            super().__init__(dtype="float32")
+
+        def call(self, maps: Any) -> Any:
+            mean = keras.ops.mean(maps, axis=(1, 2), keepdims=True)
+            return keras.ops.log(mean + LEAST)
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return (shape[0], 1, 1, shape[-1])
+
+    return LogAverage()
 
 
 def fold_layer(tile: int) -> Any:

@@ -61,6 +61,14 @@ def test_a_tile_has_the_mean_score_of_its_experts(rated: Path) -> None:
     assert len(scores) > 5
 
 
+def test_the_papers_network_learns_from_tiles_of_its_own(rated: Path) -> None:
+    recipe = recipe_of(rated, family="rating_cnn", patch=224)
+    (learn,) = open_rated(recipe).learn
+    images, answers = zip(*learn.draw_pairs(np.random.default_rng(0), 2), strict=True)
+    model = compile_network(recipe)
+    assert np.isfinite(model.train_on_batch(np.stack(images), np.stack(answers)))
+
+
 def test_images_are_learned_from_validated_on_or_left_out(rated: Path) -> None:
     split = open_rated(recipe_of(rated)).split
     rows = list(csv.DictReader(split.splitlines()))

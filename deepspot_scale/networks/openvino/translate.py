@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from deepspot_scale.errors import WeightsError
 from deepspot_scale.networks.openvino.library import import_openvino
+from deepspot_scale.networks.rater import LEAST
 
 if TYPE_CHECKING:
     import keras
@@ -130,6 +131,12 @@ def _rectified(ops: Any, layer: Any, x: Node) -> Node:
     return ops.relu(x) if layer.max_value is None else ops.clamp(x, 0, layer.max_value)
 
 
+def _log_averaged(ops: Any, layer: Any, x: Node) -> Node:
+    """Translate the logarithm of an average over all places."""
+    mean = ops.reduce_mean(x, np.array([2, 3], np.int64), True)
+    return ops.log(ops.add(mean, ops.constant(np.float32(LEAST))))
+
+
 def _tiles_folded(ops: Any, layer: Any, x: Node) -> Node:
     """Translate tiles side by side that become images of their own."""
     n, channels, height, width = _lengths(ops, x)
@@ -173,9 +180,7 @@ LAYERS: dict[str, Callable[..., Node]] = {
     "ReLU": _rectified,
     "LeakyReLU": _leaky,
     "ELU": lambda ops, layer, x: ops.elu(x, layer.alpha),
-    "GlobalAveragePooling2D": lambda ops, layer, x: ops.reduce_mean(
-        x, np.array([2, 3], np.int64), True
-    ),
+    "LogAverage": _log_averaged,
     "FoldTiles": _tiles_folded,
     "UnfoldTiles": _tiles_unfolded,
     "Softmax": lambda ops, layer, x: ops.softmax(x, 1),  # over the channels
