@@ -241,7 +241,7 @@ def test_every_plane_of_a_stack_is_rated(
         RATE: RateOptions(use=True, rater=weights, rater_engine="keras"),
     }
     found = []
-    for block, planes in ((2560, 64), (256, 64), (300, 1)):
+    for block, planes in ((2560, 64), (256, 64), (300, 2)):
         monkeypatch.setattr(geometry, "MOST_PLANES", planes)
         pipeline = assemble_stages(
             choices, RunContext(in_volume=True), wanted=(), block=block
@@ -284,6 +284,19 @@ def test_the_order_of_blocks_changes_nothing(weights: str, image: np.ndarray) ->
     )
     np.testing.assert_array_equal(forward[RATING].tiles, back[RATING].tiles)
     assert forward[DISTANCE] == back[DISTANCE]
+
+
+def test_a_tile_that_begins_with_a_block_is_of_that_block_alone(weights: str) -> None:
+    values = np.random.default_rng(9).poisson(90, (768, 512)).astype(np.uint16)
+    pipeline, read = plan(weights), read_whole({"image": values})
+    blocks = geometry.plan_blocks(values.shape, block=256)
+    assert [block.core.y.start for block in blocks.blocks[::2]] == [0, 256, 512]
+    whole, parts = (
+        reduce_rounds(pipeline, each, read)[RATING].tiles
+        for each in (pipeline.blocks(values.shape), blocks)
+    )
+    np.testing.assert_array_equal(whole, parts)
+    assert len(parts) == 6
 
 
 def test_tables_have_the_declared_columns(weights: str, image: np.ndarray) -> None:
