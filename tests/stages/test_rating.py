@@ -231,18 +231,16 @@ def test_wide_spots_are_seen_in_larger_tiles(weights: str) -> None:
     pd.testing.assert_frame_equal(tables(smaller, values)[1], found, check_exact=True)
 
 
-def test_every_plane_of_a_stack_is_rated(
-    weights: str, image: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stack = np.stack([image[:300, :400], image[100:400, 100:500], image[300:600, :400]])
+def test_every_plane_of_a_stack_is_rated(weights: str) -> None:
+    rng = np.random.default_rng(10)
+    stack = rng.poisson(90, (3, 270, 300)).astype(np.uint16)
     choices = {
         VOLUME: VolumeOptions(use=True, sigma_z=1.0),
         MEASURE_BRIGHTNESS: BrightnessOptions(),
         RATE: RateOptions(use=True, rater=weights, rater_engine="keras"),
     }
     found = []
-    for block, planes in ((2560, 64), (256, 64), (300, 2)):
-        monkeypatch.setattr(geometry, "MOST_PLANES", planes)
+    for block in (2560, 200):
         pipeline = assemble_stages(
             choices, RunContext(in_volume=True), wanted=(), block=block
         )
@@ -253,7 +251,7 @@ def test_every_plane_of_a_stack_is_rated(
         made = {t.name: t.make(answers, PlaneIdentity(z=-1)) for t in pipeline.tables}
         found.append(made)
     tiles = found[0]["tile_ratings"]
-    assert tiles.groupby("plane").size().to_dict() == {0: 4, 1: 4, 2: 4}
+    assert tiles.groupby("plane").size().to_dict() == dict.fromkeys(range(3), 4)
     assert found[0]["ratings"]["n_tiles"].tolist() == [12]
     for name in ("ratings", "tile_ratings"):
         for other in found[1:]:
@@ -297,6 +295,23 @@ def test_a_tile_that_begins_with_a_block_is_of_that_block_alone(weights: str) ->
     )
     np.testing.assert_array_equal(whole, parts)
     assert len(parts) == 6
+
+
+def test_a_stack_that_is_cut_along_z_is_rated_as_a_whole_one(
+    weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = (5, 270, 300)
+    values = np.random.default_rng(9).poisson(90, shape).astype(np.uint16)
+    pipeline, read = plan(weights), read_whole({"image": values})
+    whole = geometry.one_block(shape, "zyx")
+    monkeypatch.setattr(geometry, "MOST_PLANES", 2)
+    blocks = geometry.plan_blocks(shape, block=200, axes="zyx")
+    assert {block.core.spans[0] for block in blocks.blocks} == {(0, 2), (2, 4), (4, 5)}
+    one, other = (
+        reduce_rounds(pipeline, b, read)[RATING].tiles for b in (whole, blocks)
+    )
+    np.testing.assert_array_equal(one, other)
+    assert len(one) == 5 * 4
 
 
 def test_tables_have_the_declared_columns(weights: str, image: np.ndarray) -> None:
