@@ -234,6 +234,7 @@ def run_demo(
         reference=str(truth.reference),
         plate_map=str(truth.plate_map),
         volume=volume,
+        rate=True,
     )
     folder = out / "RUN"
     threads = threads_per_worker(workers)

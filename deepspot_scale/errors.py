@@ -43,6 +43,10 @@ class RunError(DeepspotError, RuntimeError):
     """A run folder cannot be used as asked."""
 
 
+class StudyError(DeepspotError, ValueError):
+    """The folder of a study with experts is missing, damaged, or used otherwise."""
+
+
 class WeightsError(DeepspotError, ValueError):
     """Weights are missing, damaged, or of another architecture."""
 

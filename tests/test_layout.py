@@ -15,6 +15,7 @@ PACKAGE = Path(deepspot_scale.__file__).parent
 TESTS = Path(__file__).parent
 TESTED_ELSEWHERE = {
     "blockwise.answers": "a declaration of types that stages exchange",
+    "blockwise.ratings": "sums, rows and counts in stages/test_rating.py",
     "blockwise.shapes": "each shape is a toy stage in test_new_stage.py",
     "blockwise.spots": "the contract of detectors in stages/detection/test_detect.py",
     "cli.__main__": "one call; started as a process in test_cli.py",
@@ -80,6 +81,7 @@ TESTED_ELSEWHERE = {
     "networks.openvino.cache": "exports in networks/openvino/test_quantise.py",
     "networks.openvino.engine": "the contract of engines in networks/test_engines.py",
     "networks.openvino.library": "loaded in networks/openvino/test_translate.py",
+    "networks.rater_models": "answers read in stages/test_rating.py",
     "plugins": "own and unknown detectors by name in test_cli.py",
     "report.field_image": "pixels and marks in report/test_figures.py",
     "report.further_tables": "tables and layers of toy stages in test_new_stage.py",
@@ -89,6 +91,7 @@ TESTED_ELSEWHERE = {
     "report.page_folder": "what is written and removed in report/test_page.py",
     "report.planted_spots": "words on a whole page in cli/test_denoising.py",
     "report.roses": "angles and lengths in report/test_figures.py",
+    "report.score_map": "drawn in report/test_ratings.py",
     "report.sections": "figures of a whole page in report/test_page.py",
     "report.shown_plane": "windows and planes in report/test_orthogonal_views.py",
     "report.summary": "sentences in report/test_page.py",
@@ -114,6 +117,7 @@ TESTED_ELSEWHERE = {
     "stages.segmentation.stars": "seams in stages/segmentation/test_segment.py",
     "stages.volume": "with its detector in stages/detection/test_volume.py",
     "statistics.groups": "called by every summary in statistics/test_summaries.py",
+    "statistics.left_out": "rows of a run in runs/test_left_out.py",
     "statistics.roses": "angles and lengths in report/test_figures.py",
     "testing.detectors": "good and bad detectors in test_testing.py",
     "testing.engines": "every engine in networks/test_engines.py",
@@ -130,6 +134,7 @@ TESTED_ELSEWHERE = {
     "verbs.cells": "each verb in the tests of its stage",
     "verbs.images": "each verb in the tests of its stage",
     "verbs.movies": "arrays, lazy and not, in stages/test_localisation.py",
+    "verbs.rating": "equal to the tables of stages/test_rating.py",
     "vocabulary": "columns in test_readme.py, names of wells in test_cli.py",
 }
 

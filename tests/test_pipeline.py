@@ -57,7 +57,7 @@ def test_no_step_of_any_stage_is_lost() -> None:
     layers = frozenset({"image", "cells", "nuclei", "enhanced"})
     context = RunContext(layers, frozenset({"detected", "assigned"}))
     declared, planned = set[str](), set[str]()
-    unused = {"segment", "volume", "denoise", "localise"}
+    unused = {"segment", "volume", "denoise", "localise", "rate"}
     stages = [stage for stage in STAGES if stage.name not in unused]
     for model in ("deepspot", "deepspot-fast"):  # they scale an image in their own ways
         own = {"model": model, "keep_enhanced": True, "cells": "c", "nuclei": "n"}
@@ -110,6 +110,7 @@ def test_a_stage_that_is_not_used_or_has_nothing_to_do_gives_no_work() -> None:
         "volume",
         "denoise",
         "localise",
+        "rate",
     }
     assert set(assemble_stages(choices, context).stages) == names
 

@@ -141,7 +141,7 @@ class Options(StageOptions):
     use: bool = Field(default=False, description="Rate it.")
     floor: float = Field(default=0.5, ge=0, le=1, description="Least rate.")
 
-stage = Stage("rate", Options, lambda *_: None)
+stage = Stage("grade", Options, lambda *_: None)
 """
 
 
@@ -246,11 +246,11 @@ def test_a_stage_of_ones_own_has_a_table_that_is_read_without_its_code(
     (tmp_path / "rating_stage.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     named = {"channels": ("FISH",), "stages": ("rating_stage:stage",)}
-    settings = make_settings(**named, rate=True, rate_floor=0.25, floor=0.1)
-    assert settings.options["rate"].floor == 0.25  # type: ignore[attr-defined]
+    settings = make_settings(**named, grade=True, grade_floor=0.25, floor=0.1)
+    assert settings.options["grade"].floor == 0.25  # type: ignore[attr-defined]
     assert settings.of(DetectOptions).floor == 0.1
     assert settings == make_settings(
-        **named, rate={"use": True, "floor": 0.25}, floor=0.1
+        **named, grade={"use": True, "floor": 0.25}, floor=0.1
     )
     text = write_settings(settings)
     monkeypatch.delitem(sys.modules, "rating_stage")
@@ -266,8 +266,8 @@ def test_a_stage_of_ones_own_has_a_table_that_is_read_without_its_code(
     assert "rating_stage" in sys.modules
     with pytest.raises(SettingsError, match="do not name another:stage"):
         load_settings(read, allowed=[own, "another:stage"])
-    with pytest.raises(SettingsError, match=r"rate\.floor: "):
-        make_settings(**named, rate_floor=7)
+    with pytest.raises(SettingsError, match=r"grade\.floor: "):
+        make_settings(**named, grade_floor=7)
     assert find_sources(settings)["stage rating_stage:stage"]["sha256"]
 
 

@@ -30,6 +30,7 @@ from deepspot_scale.errors import (
     PlateError,
     RunError,
     SettingsError,
+    StudyError,
 )
 from deepspot_scale.io.retry import FULL
 
@@ -48,7 +49,7 @@ def main() -> None:
             app()
     except DeepspotError as error:
         say(f"error: {error}")
-        if isinstance(error, PlateError | RunError | SettingsError):
+        if isinstance(error, PlateError | RunError | SettingsError | StudyError):
             sys.exit(EXIT_USAGE)
         sys.exit(EXIT_RESUBMIT if isinstance(error, ClusterError) else 1)
     except OSError as error:

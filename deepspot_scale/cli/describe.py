@@ -19,12 +19,16 @@ from deepspot_scale.execution.planes import plane_box
 from deepspot_scale.io.absent_chunks import name_absent
 from deepspot_scale.io.lost_labels import Absent
 from deepspot_scale.io.plate import Field, Plate, open_plate
+from deepspot_scale.kernels.binning import binning_for
 from deepspot_scale.networks.engine_types import DEFAULT_MODEL
 from deepspot_scale.networks.machine_speed import kept_rate, measure_rate
+from deepspot_scale.networks.rater_models import find_rater
+from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.runs.contents import Contents
 from deepspot_scale.runs.estimate import (
     DENOISED_BYTES,
     ENHANCED_BYTES,
+    RATING_SHARE,
     Plan,
     plan_run,
 )
@@ -32,6 +36,7 @@ from deepspot_scale.runs.prepare import Prepared
 from deepspot_scale.settings import Settings, assemble, make_settings
 from deepspot_scale.stages.denoising import DenoiseOptions
 from deepspot_scale.stages.enhancement import EnhanceOptions, choose_engine
+from deepspot_scale.stages.rating import RateOptions, tile_boxes
 from deepspot_scale.vocabulary import N_BINS, TABLES
 
 _SECONDS = 20.0
@@ -151,6 +156,7 @@ def describe_run(prepared: Prepared) -> Iterator[str]:
     rate = _rate(job.settings, measure=False)
     plan = _plan_like(first, n_fields, job.settings, job.pipeline, rate)
     yield from _plan(plan)
+    yield from _rating(job.settings, plan)
     if job.out.is_local:
         free = shutil.disk_usage(job.out.local_path).free
         if free < plan.disk_bytes:
@@ -173,7 +179,10 @@ def _rate(settings: Settings, *, measure: bool) -> float | None:
         return None
     choice = choose_engine(options, RunContext())
     rate = kept_rate(choice)
-    return measure_rate(choice) if rate is None and measure else rate
+    rate = measure_rate(choice) if rate is None and measure else rate
+    if rate is not None and settings.of(RateOptions).use:
+        return rate / (1 + RATING_SHARE)
+    return rate
 
 
 def _plan_like(
@@ -220,9 +229,20 @@ def _plan(plan: Plan) -> Iterator[str]:
     )
 
 
+def _rating(settings: Settings, plan: Plan) -> Iterator[str]:
+    options = settings.of(RateOptions)
+    if not options.use:
+        return
+    edge = find_rater(find_weights(options.rater)).tile * binning_for(
+        settings.spot_sigma
+    )
+    n = len(tile_boxes((plan.shape[-2], plan.shape[-1]), edge))
+    yield f"rating: {n} tiles of {edge} px a plane by {options.rater}"
+
+
 def describe_tables() -> str:
     """Return the columns of every table as Markdown, for the README."""
-    settings = make_settings(channels=["0"], cells="cells", nuclei="nuclei")
+    settings = make_settings(channels=["0"], cells="cells", nuclei="nuclei", rate=True)
     fields = Contents.of(assemble(settings)).fields
     parts = []
     for name, columns in {**TABLES, "fields": fields}.items():

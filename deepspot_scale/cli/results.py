@@ -31,14 +31,23 @@ MovedPlate = Annotated[
 
 
 @app.command()
-def report(run: Run, plate: MovedPlate = None, trust: TrustWords = None) -> None:
+def report(
+    run: Run,
+    plate: MovedPlate = None,
+    min_quality: Annotated[
+        float | None,
+        typer.Option(help="Make the statistics again without images that score less."),
+    ] = None,
+    trust: TrustWords = None,
+) -> None:
     """Write the report of a run again: one HTML file that needs no network.
 
-    Example: deepspot-scale report RUN
+    Example: deepspot-scale report RUN --min-quality 0.6
     """
     from deepspot_scale.report.page import write_report
 
-    typer.echo(str(write_report(run, plate=_find_plate(run, plate, trust))))
+    found = _find_plate(run, plate, trust)
+    typer.echo(str(write_report(run, plate=found, min_quality=min_quality)))
 
 
 def _trusted(

@@ -30,11 +30,18 @@ from deepspot_scale.evaluation.quality_kinds import (
     ShownImage,
 )
 from deepspot_scale.evaluation.quality_page import Sheet, write_sheets
+from deepspot_scale.evaluation.rating_scores import RATINGS
 from deepspot_scale.evaluation.training_curves import read_curves
-from deepspot_scale.io.image_files.paired_files import FilePair, list_pairs
+from deepspot_scale.io.image_files.paired_files import FilePair
 from deepspot_scale.networks.domains import find_domain
 from deepspot_scale.networks.engine_types import Device
-from deepspot_scale.networks.families import DENOISER, DYE_CLASSIFIER, STAR_CONVEX
+from deepspot_scale.networks.families import (
+    DENOISER,
+    DYE_CLASSIFIER,
+    RATER,
+    RATING_CNN,
+    STAR_CONVEX,
+)
 from deepspot_scale.networks.weights import Weights, find_weights
 from deepspot_scale.outputs import check_output_folder
 from deepspot_scale.plugins import installed_versions
@@ -45,6 +52,8 @@ from deepspot_scale.tables import as_table, empty_table, guard_words
 KINDS: Final[dict[str, QualityKind]] = {
     STAR_CONVEX.name: OBJECTS,
     DENOISER.name: DENOISING,
+    RATER.name: RATINGS,
+    RATING_CNN.name: RATINGS,
 }
 """How models are judged, by their family."""
 _WORST: Final = 3
@@ -100,7 +109,9 @@ def evaluate_quality(
     data
         Folder of two folders with files of the same names: ``images`` and ``labels``
         for models that find objects; ``noisy`` and ``clean`` for those that remove
-        noise, and spots.csv (image, y, x) beside them where spots are known.
+        noise, and spots.csv (image, y, x) beside them where spots are known. For
+        models that rate images a study, or ``images`` and scores.csv (image, score 0 to
+        100), or images with spots.csv.
     out
         Folder to write.
     images
@@ -123,7 +134,7 @@ def evaluate_quality(
     check_output_folder(Path(out), "out")
     known = name_models(models)
     kind = _common_kind([find_weights(model) for model in known.values()])
-    pairs = list_pairs(Path(data), *kind.folders)[:images]
+    pairs = kind.pairs(Path(data))[:images]
     sheets = []
     for name, model in known.items():
         judged = _Judged(kind, name, find_weights(model), Path(data).resolve())

@@ -49,17 +49,21 @@ def _outline(labels: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(outline, bool)
 
 
-def draw_rows(shown: Sequence[ShownImage], names: Sequence[str]) -> Figure:
+def draw_rows(
+    shown: Sequence[ShownImage], names: Sequence[str], *, each_alone: bool = False
+) -> Figure:
     """Draw each image as one column of its layers, all with the grey values of one.
 
-    `names` are those of the layers; the last one decides about the grey values.
+    `names` are those of the layers; the last one decides about the grey values, unless
+    each layer has its own, which `each_alone` says.
     """
     figure, panels = _panels(len(shown), len(names))
     for column, each in enumerate(shown):
         *_, last = each.layers
         window = _worst_window(np.abs(each.layers[1].astype(float) - last) > 0)
-        low, high = np.percentile(last[window], [1, 99.8])
         for row, (name, layer) in enumerate(zip(names, each.layers, strict=True)):
+            greys = layer if each_alone else last
+            low, high = np.percentile(greys[window], [1, 99.8])
             title = f"{each.title}\n{name}" if row == 0 else name
             grey = {"cmap": "gray", "vmin": low, "vmax": max(high, low + 1e-9)}
             _show(panels[row][column], layer[window], window, title, **grey)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepspot_scale.io.image_files.paired_files import FilePair
+from deepspot_scale.io.image_files.paired_files import FilePair, list_pairs
 from deepspot_scale.networks.engine_types import Device
 from deepspot_scale.statistics.image_bootstrap import Estimate
 from deepspot_scale.vocabulary import Column
@@ -91,6 +91,15 @@ class QualityKind:
     """Shows images side by side."""
     key: str
     """How a picture is to be read, in plain text."""
+    list_images: Callable[[Path], Sequence[FilePair]] | None = None
+    """Lists the images of a data set; None: it has two folders with files of the same
+    names."""
+
+    def pairs(self, data: Path) -> Sequence[FilePair]:
+        """Return the images of a data set, each with the file of its truth."""
+        if self.list_images is not None:
+            return self.list_images(data)
+        return list_pairs(data, *self.folders)
 
     @property
     def image_columns(self) -> tuple[Column, ...]:

@@ -14,9 +14,10 @@ from typing import Any
 import pandas as pd
 
 from deepspot_scale.exports.measures import measure_cells, measure_columns
+from deepspot_scale.runs.left_out import count_left_out
 from deepspot_scale.runs.results import RunResults
-from deepspot_scale.tables import guard_words
-from deepspot_scale.vocabulary import SUMMARIES, Column
+from deepspot_scale.tables import empty_table, guard_words
+from deepspot_scale.vocabulary import LEFT_OUT, SUMMARIES, Column
 
 SIGN = ("columns.csv", "table,column,type,meaning")
 """By which an earlier export is known."""
@@ -35,7 +36,11 @@ def write_csv(results: RunResults, folder: Path) -> None:
     cells = measure_columns(results.index.sectors)
     columns = {**results.contents.tables, "cells": cells}
     _write_parts(results, folder, columns)
-    for name, table in {"fields": results.fields, **results.summaries}.items():
+    summaries = results.summaries
+    # Their least score may have been changed after the run.
+    left_out = summaries.get("left_out", empty_table(LEFT_OUT))
+    fields = count_left_out(results.fields, left_out)
+    for name, table in {"fields": fields, **summaries}.items():
         columns[name] = SUMMARIES.get(name, results.contents.fields)
         _to_csv(table, folder / f"{name}.csv")
     _to_csv(_describe(columns), folder / SIGN[0])

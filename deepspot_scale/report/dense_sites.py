@@ -18,6 +18,7 @@ from deepspot_scale.report.figures import BLUE, GREY, INK, ORANGE, new_figure
 from deepspot_scale.report.html import Plot, number, plural, without_lone
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.groups import by_occasion, with_plate_map
+from deepspot_scale.statistics.left_out import without_left_out
 from deepspot_scale.vocabulary import OCCASION
 
 _COLUMNS: Final = (
@@ -34,6 +35,7 @@ def read_sites(run: RunResults) -> pd.DataFrame:
     if "clusters" not in run.contents.tables:
         return pd.DataFrame()
     sites = run.read("clusters", _COLUMNS)
+    sites = without_left_out(sites, run.summaries["left_out"])
     return with_plate_map(by_occasion(sites), run.plate_map) if len(sites) else sites
 
 

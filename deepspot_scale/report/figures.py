@@ -55,13 +55,19 @@ def group_names(groups: pd.DataFrame) -> list[str]:
 
 
 def draw_plate(
-    wells: pd.DataFrame, values: pd.Series, title: str, *, signed: bool = False
+    wells: pd.DataFrame,
+    values: pd.Series,
+    title: str,
+    *,
+    signed: bool = False,
+    most: float | None = None,
 ) -> Figure:
     """Draw a heat map of a plate, one square per well.
 
     `wells` has the columns row and column and one line per well; `values` has one value
     per line, and NaN is left white. The title stands at the colour bar. If `signed`, 0
-    is the middle of the colours, otherwise it is their beginning.
+    is the middle of the colours, otherwise it is their beginning; `most` is their end,
+    by default the largest value.
     """
     rows = sorted(set(wells["row"]), key=lambda name: (len(name), name))
     columns = sorted(set(wells["column"]), key=lambda name: (name.rjust(8), name))
@@ -73,7 +79,7 @@ def draw_plate(
     )
     axes = figure.subplots()
     # Colours start at 0, so that a plate of equal wells does not look uneven.
-    most = _largest(np.abs(grid))
+    most = _largest(np.abs(grid)) if most is None else most
     colours, least = ("PuOr", -most) if signed else ("viridis", 0.0)
     mesh = axes.pcolormesh(grid, cmap=colours, vmin=least, vmax=most, edgecolor="white")
     axes.set_aspect("equal")

@@ -14,7 +14,12 @@ from deepspot_scale.runs.kept_layers import plate_name
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.vocabulary import PLANE, Column
 
-KNOWN = frozenset({"spots", "cells", "clusters", "quality", "pairs", "cell_pairs"})
+KNOWN = frozenset(
+    {
+        *("spots", "cells", "clusters", "quality", "pairs", "cell_pairs"),
+        *("ratings", "tile_ratings"),
+    }
+)
 """Tables that have sections of their own."""
 _PLACE = frozenset(column.name for column in PLANE)
 _NUMBERS = ("float64", "float32", "int64", "int32", "bool")

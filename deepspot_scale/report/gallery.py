@@ -16,6 +16,7 @@ from deepspot_scale.io.plate import Plate
 from deepspot_scale.report.field_image import draw_field
 from deepspot_scale.report.html import several_occasions
 from deepspot_scale.report.orthogonal_views import draw_views
+from deepspot_scale.report.score_map import draw_score_map
 from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.groups import FIELD
@@ -40,6 +41,7 @@ def choose_fields(
     if len(sharp) > 1:
         picks.append(("best by quality: the sharpest without a flag", _at(sharp, -1)))
     picks.append(("worst by quality: {why}", _least_fit(run, focus, flags)))
+    picks += _by_score(run)
     polarity = _field_polarity(run)
     if len(polarity) > 1:
         index = "index {value}"
@@ -79,6 +81,7 @@ def gallery(
             picture = draw_field(run, field, number)
             if number == 0 and run.settings.in_volume:
                 picture += draw_views(run, field)
+            picture += draw_score_map(run, field)
             picture += f"<p class='note'>{escape(note)}.</p>" if note else ""
         except DeepspotError as error:  # the report is still useful without a picture
             picture = f"<p>It cannot be shown: {escape(str(error))}</p>"
@@ -87,6 +90,21 @@ def gallery(
             f"<h3>{escape(address.path)} <span class='soft'>{why}</span></h3>{picture}"
         )
     return "".join(parts)
+
+
+def _by_score(run: RunResults) -> list[tuple[str, FieldAddress | None]]:
+    """Return the fields with the lowest scores and the highest, with the reasons."""
+    done = run.done
+    if "score" not in done or done["score"].notna().sum() < 2:
+        return []
+    order = done.dropna(subset=["score"]).sort_values(["score", *FIELD])
+    scores = order.set_index(FIELD)["score"]
+    names = ("lowest score", "second lowest score")[: max(1, len(scores) - 1)]
+    picks = [
+        (f"{name}: {scores.iloc[at]:.2f}", _at(scores, at))
+        for at, name in enumerate(names)
+    ]
+    return [*picks, (f"highest score: {scores.iloc[-1]:.2f}", _at(scores, -1))]
 
 
 def _fill(

@@ -47,7 +47,16 @@ from deepspot_scale.report.planted_spots import (
     planted_words,
 )
 from deepspot_scale.report.quality_flags import FLAGS, count_raw_spots, flag_fields
+from deepspot_scale.report.ratings import (
+    lowest_images,
+    rating_figures,
+    rating_table,
+    rating_words,
+    read_ratings,
+)
+from deepspot_scale.report.score_map import small_maps
 from deepspot_scale.report.summary import headline, readable, sentences
+from deepspot_scale.runs.left_out import read_least
 from deepspot_scale.runs.results import RunResults, open_run
 from deepspot_scale.runs.summarise import MOST_COMPARED, with_statistics
 from deepspot_scale.statistics.groups import FIELD
@@ -57,7 +66,10 @@ from deepspot_scale.vocabulary import QUALITY
 
 
 def write_report(
-    run_folder: str | os.PathLike[str], *, plate: Plate | None = None
+    run_folder: str | os.PathLike[str],
+    *,
+    plate: Plate | None = None,
+    min_quality: float | None = None,
 ) -> Path:
     """Write ``report.html`` and ``report/`` into the folder of a run.
 
@@ -68,6 +80,9 @@ def write_report(
         made it are measured and written first.
     plate
         The run's input, for pictures; None: no pictures.
+    min_quality
+        Least score of images that count, of a run that rated them; the statistics are
+        made again with it, and keep it. None: as they are.
 
     Returns
     -------
@@ -77,9 +92,12 @@ def write_report(
     Raises
     ------
     RunError
-        There is no run, or it is not finished.
+        There is no run, or it is not finished, or no image was rated and `min_quality`
+        is given.
+    SettingsError
+        `min_quality` is not in 0 to 1.
     """
-    run = with_statistics(open_run(os.fspath(run_folder)))
+    run = with_statistics(open_run(os.fspath(run_folder)), min_quality=min_quality)
     if run.settings.of_movies:
         return _write_page(run, "Molecules of movies", *_movie_parts(run))
     measured = "quality" in run.contents.tables
@@ -302,14 +320,18 @@ def _quality(
 ) -> str:
     if run.fields.empty:
         return ""
+    rated = _ratings(run, files)
     known = len(quality[FIELD].drop_duplicates())
     where = f"in {plural(known, 'field')}" if known else "in no field of this run"
     note = (
-        f"<p class='soft'>Saturation and focus were measured {where}. Flags exclude "
+        f"<p class='soft'>Saturation and focus were measured {where}. "
+        f"{'Other flags' if len(run.summaries['left_out']) else 'Flags'} exclude "
         "nothing: look at the image.</p>"
     )
+    if rated:
+        rated += "<h3>Flags</h3>"
     if flags.empty:
-        return f"<p>No field has a flag.</p>{note}"
+        return f"{rated}<p>No field has a flag.</p>{note}"
     counts = flags["flag"].value_counts()
     items = "".join(
         f"<li><b>{escape(flag)}</b>, {plural(int(counts[flag]), 'field')}: "
@@ -323,7 +345,23 @@ def _quality(
     failures = files.table("failed_fields", reasons, reasons) if failed else ""
     others = flags[flags["flag"] != "failed"]
     listed = files.table("flags", flags, others) if len(others) else ""
-    return f"<ul>{items}</ul>{note}{listed}{title}{failures}"
+    return f"{rated}<ul>{items}</ul>{note}{listed}{title}{failures}"
+
+
+def _ratings(run: RunResults, files: PageFiles) -> str:
+    """Return how good the images are; empty: they were not rated."""
+    ratings = read_ratings(run)
+    if ratings.empty:
+        return ""
+    maps = "".join(map(files.figure, rating_figures(run, ratings)))
+    groups = rating_table(run, ratings)
+    lowest = lowest_images(run, ratings)
+    return (
+        f"<h3>How good the images are</h3>{rating_words(run, ratings)}"
+        f"<div class='side'>{maps}</div>{files.table('ratings', groups, groups)}"
+        f"<h3>Images that score least</h3>{small_maps(run, ratings)}"
+        f"{files.table('lowest_scores', ratings, lowest)}"
+    )
 
 
 def _further(run: RunResults, files: PageFiles) -> str:
@@ -340,7 +378,10 @@ def _further(run: RunResults, files: PageFiles) -> str:
 
 def _facts(run: RunResults) -> str:
     settings = _flat(run.settings.to_dict(), "settings.")
-    return html.facts_table([*_time_facts(run), *_flat(run.provenance), *settings])
+    least = read_least(run)
+    of_scores = [] if least is None else [("least score that counts", f"{least:g}")]
+    facts = (*_time_facts(run), *of_scores, *_flat(run.provenance), *settings)
+    return html.facts_table(list(facts))
 
 
 def _time_facts(run: RunResults) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """What looks wrong with a field: tables of a run in, flags with words out.
 
 Saturation and focus were measured by the stage `quality` in the run. A flag asks the
-user to look at the image; it excludes nothing. Nothing here draws.
+user to look at the image; it excludes nothing, but for a score that is lower than the
+user asked for. Nothing here draws.
 """
 
 from __future__ import annotations
@@ -60,6 +61,9 @@ FLAGS: Final = {
     "found, lie below the detector's own threshold, which rises with the number of "
     "spots in a field; where they are the majority they were kept, but dimmer ones are "
     "missing: use the network with its own detector (enhanced)",
+    "low score": "images score below --min-quality and are left out of the statistics",
+    "unlike": "the image looks unlike all that the rater was trained on, so its score "
+    "may not hold",
     "border cells": f"more than {BORDER:.0%} of its cells touch the edge of the field, "
     "so they are seen in part: use a larger field or fewer cells",
 }
@@ -110,6 +114,8 @@ def flag_fields(
         _blank(raw_spots),
         _left_out(run.done),
         _crowded(run.done),
+        _low(run.summaries["left_out"]),
+        _unlike(run.done),
         _at_border(run.read("cells", ["t", "cell", "touches_border"])),
     ]
     kept = [table[_LINE] for table in tables if len(table)]
@@ -175,6 +181,22 @@ def _crowded(done: pd.DataFrame) -> pd.DataFrame:
         f"{n} clear spots below the threshold, {of} spots found" for n, of in pairs
     ]
     return crowded.assign(flag="crowded", detail=detail)
+
+
+def _low(left_out: pd.DataFrame) -> pd.DataFrame:
+    worst = left_out.sort_values(["score", *FIELD]).drop_duplicates(FIELD)
+    worst = worst.sort_values(FIELD)
+    detail = [f"score {score:.2f}" for score in worst["score"]]
+    return worst.assign(flag="low score", detail=detail)
+
+
+def _unlike(done: pd.DataFrame) -> pd.DataFrame:
+    if "n_unlike_rated" not in done:  # no image was rated
+        return done.iloc[:0]
+    some = done[done["n_unlike_rated"] > 0]
+    pairs = zip(some["n_unlike_rated"], some["n_planes"], strict=True)
+    detail = [f"{n} of {of} images" for n, of in pairs]
+    return some.assign(flag="unlike", detail=detail)
 
 
 def _at_border(cells: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from deepspot_scale.report.figures import BLUE, GREY, ORANGE
 from deepspot_scale.report.html import Plot, occasions
 from deepspot_scale.report.roses import MOST_ROSES, draw_roses
 from deepspot_scale.runs.results import RunResults
+from deepspot_scale.statistics.left_out import without_left_out
 from deepspot_scale.statistics.roses import KEYS
 
 _WELL = ["row", "column"]
@@ -141,7 +142,9 @@ def depth_figure(run: RunResults) -> Plot | None:
     `_MOST_BARS`.
     """
     parts, steps = [], set[float]()
-    for _, part in run.iter_parts("spots", ["channel", "z", "z_um"]):
+    columns = ["channel", "z", "z_um", *("acquisition", "t", "plane")]
+    for _, whole in run.iter_parts("spots", columns):
+        part = without_left_out(whole, run.summaries["left_out"])
         plane = np.floor(part["z"] + 0.5).astype("int64").rename("plane")
         parts.append(part.groupby(["channel", plane], sort=False).size())
         steps.add(_step_of(part))

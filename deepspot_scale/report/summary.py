@@ -21,6 +21,7 @@ from deepspot_scale.report.html import (
     without_lone,
 )
 from deepspot_scale.report.label_sources import label_sentences
+from deepspot_scale.report.ratings import left_out_sentences, read_ratings
 from deepspot_scale.report.sections import MOST_SHOWN
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.roses import KEYS
@@ -63,7 +64,8 @@ def sentences(run: RunResults, flags: pd.DataFrame) -> Iterator[str]:
     if len(run.failed):
         yield f"{plural(len(run.failed), 'field')} failed; the reasons are below."
     well = ["channel", "row", "column", "acquisition"]
-    fields = run.wells.groupby(well)["n_fields"].max()
+    ended = run.wells.assign(n=run.wells["n_fields"] + run.wells["n_left_out"])
+    fields = ended.groupby(well)["n"].max()
     counted = max(fields.groupby("channel").sum(), default=0)
     if len(run.done) > counted:
         late = plural(len(run.done) - counted, "field")
@@ -76,6 +78,8 @@ def sentences(run: RunResults, flags: pd.DataFrame) -> Iterator[str]:
         yield from _occasion_sentences(run.wells)
         yield from _polarity_sentences(run)
     yield from comparison_sentences(run.summaries["comparisons"])
+    if len(run.summaries["left_out"]):
+        yield from left_out_sentences(run, read_ratings(run))
     other = flags[flags["flag"] != "failed"]
     n_flagged = len(other[["row", "column", "field"]].drop_duplicates())
     if n_flagged:

@@ -20,6 +20,8 @@ TABLE_BYTES_PER_SPOT = 60
 ENHANCED_BYTES, DENOISED_BYTES = 0.7, 2.7
 """On disk of a pixel of an enhanced image, and of one without noise, both measured on
 the simulated wound assay."""
+RATING_SHARE = 0.05
+"""Of the network's time, what rating the images adds, by `benchmarks/rating.py`."""
 SPOTS_PER_PIXEL = 1e-3
 """A well-filled field: four thousand spots on 2048 x 2048 pixels."""
 

@@ -13,8 +13,9 @@ import pandas as pd
 
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.lease import is_gone, read_holder
+from deepspot_scale.runs.left_out import find_left_out, read_least
 from deepspot_scale.runs.manifest import addresses_of
-from deepspot_scale.runs.results import open_results
+from deepspot_scale.runs.results import RunResults, open_results
 
 _SHOWN = 12
 """Most fields with the same reason that are named in text."""
@@ -51,6 +52,10 @@ class RunStatus:
     machine and has ended); None: there never was one."""
     progress: dict[str, Any]
     """Last progress of this client: done, failed, total, images_per_second."""
+    score: float | None = None
+    """Mean score of the fields; None: none is rated."""
+    n_left_out: int = 0
+    """Images that score too low to count in the statistics."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -85,7 +90,17 @@ def read_status(folder: Folder) -> RunStatus:
         tuple(_group(failed)),
         {name: facts.get(name) for name in names} if facts else None,
         dict(facts.get("progress") or {}),
+        *_rate(results),
     )
+
+
+def _rate(results: RunResults) -> tuple[float | None, int]:
+    """Return the mean score of the fields, and the images that score too low."""
+    done = results.done
+    if "score" not in done or done["score"].isna().all():
+        return None, 0
+    left_out = find_left_out(results, read_least(results))
+    return float(done["score"].mean()), len(left_out)
 
 
 def _group(failed: pd.DataFrame) -> list[Failure]:
@@ -105,6 +120,10 @@ def describe_status(status: RunStatus) -> list[str]:
         f"{status.failed} failed, {status.left} left, {status.n_spots} spots",
         _describe_holder(status),
     ]
+    if status.score is not None:
+        n = status.n_left_out
+        left_out = f"; {n} image{'s score' if n != 1 else ' scores'} too low to count"
+        lines.append(f"mean score {status.score:.2f}" + left_out * (n > 0))
     for failure in status.failures:
         shown = ", ".join(failure.fields[:_SHOWN])
         more = len(failure.fields) - _SHOWN

@@ -57,6 +57,45 @@ def estimate_ratio(part: ArrayLike, whole: ArrayLike, seed: int = 0) -> Estimate
     return _with_interval(value, (parts, wholes), _ratio, seed)
 
 
+def estimate_rms(values: ArrayLike, seed: int = 0) -> Estimate:
+    """Return the root of the mean square over images of finite values, (n,)."""
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    if not known.size:
+        return Estimate(np.nan)
+    return _with_interval(float(_rms(known)), (known,), _rms, seed)
+
+
+def estimate_rank_correlation(
+    one: ArrayLike, other: ArrayLike, seed: int = 0
+) -> Estimate:
+    """Return Spearman's correlation over images of two finite numbers, (n,) each.
+
+    NaN where there are fewer than three images, or all have one number.
+    """
+    pair = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    if len(pair[0]) < FEWEST:
+        return Estimate(np.nan, n=len(pair[0]))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = float(_ranks(*pair))
+    if not np.isfinite(value):
+        return Estimate(np.nan, n=len(pair[0]))
+    return _with_interval(value, pair, _ranks, seed)
+
+
+def _rms(values: NDArray[Any], axis: int = -1) -> Any:
+    return np.sqrt(np.mean(np.square(values), axis=axis))
+
+
+def _ranks(one: NDArray[Any], other: NDArray[Any], axis: int = -1) -> Any:
+    from scipy.stats import rankdata
+
+    places = [rankdata(each, axis=axis) for each in (one, other)]
+    x, y = (each - each.mean(axis=axis, keepdims=True) for each in places)
+    spread = np.sqrt((x * x).sum(axis=axis) * (y * y).sum(axis=axis))
+    return (x * y).sum(axis=axis) / spread
+
+
 def _mean(values: NDArray[Any], axis: int = -1) -> Any:
     return values.mean(axis=axis)
 

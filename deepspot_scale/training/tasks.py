@@ -19,6 +19,8 @@ from deepspot_scale.networks.families import (
     DEEPSTORM3D,
     DENOISER,
     DYE_CLASSIFIER,
+    RATER,
+    RATING_CNN,
     STAR_CONVEX,
     SUBPIXEL_CNN,
     SUBPIXEL_CNN8,
@@ -36,11 +38,13 @@ from deepspot_scale.training.losses import (
     dye_loss,
     heat_loss,
     hidden_loss,
+    rating_loss,
     star_loss,
     volume_loss,
 )
 from deepspot_scale.training.nuclei_scenes import open_nuclei
 from deepspot_scale.training.patches import TARGETS, Patch, Target
+from deepspot_scale.training.rating_scenes import open_rated
 from deepspot_scale.training.recipe import Recipe
 from deepspot_scale.training.scenes import Sources, open_sources
 from deepspot_scale.training.volume_scenes import open_volumes
@@ -65,6 +69,9 @@ class Task:
     augmented: bool = False
     """Whether patches are changed as the recipe's table [augmentation] says; else the
     scenes draw all of their variety themselves."""
+    domain_edge: int | None = None
+    """Pixels in the middle of a patch by which images are compared with the training;
+    None: all of them."""
 
 
 def _stamps(recipe: Recipe) -> Target:
@@ -142,6 +149,22 @@ CLEAN: Final = Task(
     augmented=True,
 )
 """Every pixel becomes what it would be without noise."""
+
+
+def _rating_loss(recipe: Recipe) -> Loss:
+    ranges = recipe.rating
+    return partial(rating_loss, order=ranges.order, margin=ranges.margin)
+
+
+RATE: Final = Task(
+    open_rated,
+    _stamps,  # the source makes its own targets
+    _rating_loss,
+    score=_rating_loss,
+    augmented=True,
+    domain_edge=128,  # it is measured in every run, in a fifth of the time of 256
+)
+"""Every tile gets its score, and of two of a ladder the better one the higher."""
 TASKS: Final[dict[str, Task]] = {
     CASO_RESNET.name: ENHANCE,
     CASO_FAST.name: ENHANCE,
@@ -152,6 +175,8 @@ TASKS: Final[dict[str, Task]] = {
     DEEPSTORM3D.name: VOLUMES,
     STAR_CONVEX.name: OBJECTS,
     DENOISER.name: CLEAN,
+    RATER.name: RATE,
+    RATING_CNN.name: RATE,
 }
 """Tasks by the name of the family."""
 

@@ -130,7 +130,8 @@ def _measure(
         return {}
     # No more patches than the training itself sees.
     n = min(domains.PATCHES, recipe.steps * recipe.batch)
-    domain = measure_domain(learn, seed=recipe.seed, patches=n)
+    edge = find_task(recipe.family).domain_edge
+    domain = measure_domain(learn, seed=recipe.seed, patches=n, edge=edge)
     return {} if domain is None else {domains.TEXT: domain.to_text()}
 
 

@@ -16,7 +16,11 @@ from deepspot_scale.training.patches import BatchShare, draw_patches
 
 
 def measure_domain(
-    shares: Sequence[BatchShare], *, seed: int, patches: int = PATCHES
+    shares: Sequence[BatchShare],
+    *,
+    seed: int,
+    patches: int = PATCHES,
+    edge: int | None = None,
 ) -> Domain | None:
     """Return the domain of some batches.
 
@@ -28,6 +32,8 @@ def measure_domain(
         The recipe's.
     patches
         About how many are measured: whole batches, one at least.
+    edge
+        Of larger patches so many pixels in the middle are measured; None: all.
 
     Returns
     -------
@@ -43,4 +49,11 @@ def measure_domain(
         if drawn.ndim != 4 or drawn.shape[-1] != 1:
             return None
         images.append(drawn[..., 0])
-    return make_domain(np.concatenate(images))
+    drawn_ones = np.concatenate(images)
+    middle = (slice(None), *(_middle(n, edge or n) for n in drawn_ones.shape[1:]))
+    return make_domain(drawn_ones[middle])
+
+
+def _middle(length: int, edge: int) -> slice:
+    start = max(0, length - edge) // 2
+    return slice(start, start + min(length, edge))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -113,9 +114,12 @@ def read_metrics(address: str) -> dict[str, float]:
     }
 
 
-def prepare(plate: str, out: Path, **options: Any) -> Any:
+def prepare(
+    plate: str, out: Path, rated: dict[str, Any] | None = None, **options: Any
+) -> Any:
+    labels = {"cells": "cells", "nuclei": "nuclei"}
     settings = make_settings(
-        channels=("FISH",), cells="cells", nuclei="nuclei", enhance=False
+        channels=("FISH",), enhance=False, **labels, **(rated or {})
     )
     return prepare_run(plate, str(out), settings, **options)
 
@@ -160,6 +164,63 @@ def shown(
     assert tab.methods("Runtime.exceptionThrown") == []
     end = tab.evaluate(NUMBERS) | tab.evaluate(WELLS)
     return Panel(address, *looks, end, text, manifest.read_fields(prepared.job.out))
+
+
+CHOOSE_SCORE = """
+(() => {
+  const page = Bokeh.documents[0];
+  const of = name => [...page._all_models.values()].filter(m => m.type == name);
+  const group = of("RadioButtonGroup")[0];
+  group.active = group.labels.indexOf("score");
+  return group.labels;
+})()
+"""
+TITLE = """
+[...Bokeh.documents[0]._all_models.values()].filter(m => m.type == "Title")
+  .map(m => m.text).join()
+"""
+SCORES = """
+(({well, value, low}) => ({well: [...well], value: [...value], low: [...low]}))(
+  Bokeh.documents[0].get_model_by_name("wells").data)
+"""
+
+
+def test_scores_are_seen_while_fields_come_in(
+    plate: str, client: Any, tab: Any, raters: Path, tmp_path: Path
+) -> None:
+    rater = str(raters / "detection.safetensors")
+    how = {"rate": True, "rater": rater, "rater_engine": "keras", "min_quality": 0.999}
+    prepared = prepare(plate, tmp_path / "RUN", rated=how)
+    seen = []
+
+    def look(progress: Progress) -> None:
+        if progress.done + progress.failed == 2:
+            tab.open(page_address(client))
+            tab.wait_for("2 / 6 fields")
+            assert "score" in tab.evaluate(CHOOSE_SCORE)
+            tab.wait_for("fields that score too low")
+            until(lambda: "score" in tab.evaluate(TITLE))
+            numbers = tab.evaluate(NUMBERS)
+            numbers["low_fields"] = numbers["low"]
+            seen.append(numbers | tab.evaluate(SCORES))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deepspot_scale.runs.dispatch.MAX_BATCH", 1)
+        execute_run(prepared, client, on_progress=look)
+    fields = manifest.read_fields(prepared.job.out)
+    truth = dict(zip(fields["row"] + fields["column"], fields["score"], strict=True))
+    (halfway,) = seen
+    known = {
+        well: value
+        for well, value in zip(halfway["well"], halfway["value"], strict=True)
+        if isinstance(value, float) and not math.isnan(value)
+    }
+    assert len(known) == sum(halfway["low"]) == int(halfway["low_fields"]) == 2
+    for well, value in known.items():
+        assert value == pytest.approx(truth[well], abs=1e-4)
+    mean = sum(known.values()) / 2
+    assert float(halfway["score"]) == pytest.approx(mean, abs=0.01)
+    assert tab.methods("Runtime.exceptionThrown") == []
 
 
 def test_the_page_follows_a_run(shown: Panel) -> None:

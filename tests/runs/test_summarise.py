@@ -15,7 +15,7 @@ from deepspot_scale.runs.contents import OLD
 from deepspot_scale.runs.manifest import commit_part
 from deepspot_scale.runs.results import RunResults, open_run
 from deepspot_scale.runs.summarise import (
-    COMPARED,
+    LATER,
     STATISTICS,
     summarise_run,
     with_statistics,
@@ -101,7 +101,7 @@ def test_statistics_from_parts_are_those_of_one_whole_table_to_the_last_bit(
         "roses": measure_roses(cells, PLATE_MAP, run.index),
         "field_polarity": summarise_fields(cells, run.index),
     }
-    assert whole.keys() | {*COMPARED} == SUMMARIES.keys()
+    assert whole.keys() | {*LATER} == SUMMARIES.keys()
     for name, table in whole.items():
         assert len(table)
         pd.testing.assert_frame_equal(run.summaries[name], table, check_exact=True)
@@ -113,7 +113,7 @@ def test_a_run_of_an_earlier_version_gets_the_statistics_it_lacks(
 ) -> None:
     _write_run(Folder(str(tmp_path)), cell_pool)
     written = {name: (tmp_path / f"{name}.parquet").read_bytes() for name in SUMMARIES}
-    for name in (*STATISTICS, *COMPARED):
+    for name in (*STATISTICS, *LATER):
         (tmp_path / f"{name}.parquet").unlink()
     if pooled:  # earlier still: one row for all time points
         wells = pd.read_parquet(tmp_path / "wells.parquet")

@@ -31,6 +31,19 @@ def test_about_as_many_patches_as_asked_for_are_measured() -> None:
     assert len(least.patches) == 8
 
 
+def test_the_middle_of_patches_can_stand_for_them() -> None:
+    whole, middle = (
+        measure_domain(SHARES, seed=0, patches=8, edge=edge) for edge in (99, 33)
+    )
+    assert whole is not None
+    assert middle is not None
+    assert (whole.edge, middle.edge) == (48, 33)
+    known = measure_domain(SHARES, seed=0, patches=8)
+    assert known is not None
+    np.testing.assert_array_equal(whole.patches, known.patches)
+    assert not np.array_equal(middle.patches, known.patches)
+
+
 def test_the_seed_decides() -> None:
     one, again, other = (measure_domain(SHARES, seed=s, patches=8) for s in (0, 0, 1))
     assert one is not None

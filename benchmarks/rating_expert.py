@@ -1,0 +1,136 @@
+"""A simulated expert: images, scores of a taste of her own, a judge trained on them.
+
+The taste is not the detector's F1: sharp images and bright spots please, dirt and
+crowds do not, and she scores with a spread of a tenth. Of her images a share is left
+out of the training; the error is taken against her own scores of these.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from scipy.special import expit
+from scipy.stats import spearmanr
+
+from deepspot_scale.networks.engine_types import EngineChoice
+from deepspot_scale.networks.weights import find_weights
+from deepspot_scale.simulation.degradations import KINDS, Degradation, photograph
+from deepspot_scale.simulation.fish_scenes import FishScene, draw_fish_scene
+from deepspot_scale.training.recipe import Recipe, make_recipe
+from deepspot_scale.training.trainer import train
+from deepspot_scale.verbs.rating import rate
+
+IMAGES, EDGE, SEED = 300, 384, 77
+NOISE = 0.1
+"""Standard deviation of the expert's scores around her taste."""
+STEPS = 400
+"""Of the training."""
+
+
+def draw_image(number: int) -> tuple[NDArray[np.uint16], float]:
+    """Return an image and what the expert thinks of it, 0 to 1, without her spread."""
+    rng = np.random.default_rng((SEED, number))
+    scene = draw_fish_scene(rng, EDGE)
+    names = list(KINDS)
+    what = [
+        Degradation(str(rng.choice(names)), float(rng.random() ** 1.5), number)
+        for _ in range(rng.integers(0, 3))
+    ]
+    image = photograph(scene, what, rng).astype(np.uint16)
+    return image, taste(scene, what)
+
+
+def taste(scene: FishScene, what: list[Degradation]) -> float:
+    """Return how an image pleases: by contrast, sharpness, and how clean it is."""
+    blurs = ("blur", "defocus", "motion", "smoothing", "averaging", "resampling")
+    noises = ("photons", "background", "haze", "read_noise", "thinning", "noise")
+    noises = (*noises, "glare", "veil", "bleaching")
+    lost = {each.kind: each.severity for each in what}
+    unsharp = sum(lost.get(name, 0.0) for name in blurs)
+    noisy = sum(lost.get(name, 0.0) for name in noises)
+    dirty = sum(lost.get(name, 0.0) for name in ("debris", "stripes", "saturation"))
+    level = float(np.median(scene.camera.level(scene.light)))
+    rows, columns = np.round(scene.points).astype(int).T
+    bright = float(np.median(scene.glow[rows, columns])) if len(rows) else level
+    liked = 1.1 * np.log(bright / level / 8) + 0.8
+    return float(expit(liked - 4.5 * unsharp - 3.0 * noisy - 1.5 * dirty))
+
+
+def write_images(folder: Path) -> dict[str, float]:
+    """Write images and the expert's scores, 0 to 100; return these, 0 to 1."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(SEED)
+    scores = {}
+    for number in range(IMAGES):
+        image, liked = draw_image(number)
+        name = f"{number:03d}"
+        tifffile.imwrite(folder / "images" / f"{name}.tif", image)
+        scores[name] = float(np.clip(liked + rng.normal(0, NOISE), 0, 1))
+    with (folder / "scores.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "score"])
+        table.writerows((name, f"{100 * s:.1f}") for name, s in scores.items())
+    return scores
+
+
+def recipe_of(folder: Path, start: str, seed: int = 0) -> Recipe:
+    """Return the recipe of a judge with this expert's taste."""
+    network = find_weights(start).architecture.to_dict()
+    return make_recipe(
+        family=find_weights(start).family.name,
+        architecture=network | {"outputs": ["score"]},
+        start_from=start,
+        take="leading",
+        mixture=[{"source": str(folder), "patches": 16}],
+        patch=256,
+        steps=STEPS,
+        learning_rate=1e-3,
+        average=0.98,
+        dtype="float32",
+        seed=seed,
+        rating={"left_out": 0.1},
+        validation={"every": 50, "held_out": 0.1, "patches": 64, "patience": 6},
+        save_every=200,
+    )
+
+
+def judge_by_expert(work: Path, start: str) -> dict[str, Any]:
+    """Train a judge on the expert's scores; return its error on images left out."""
+    folder = work / "expert"
+    scores = write_images(folder)
+    errors, told, seconds = [], [], 0.0
+    for seed in range(3):  # three splits: 30 images alone say little
+        out = work / f"judge-{seed}"
+        began = time.process_time()
+        file = train(recipe_of(folder, start, seed), out, threads=1)
+        seconds = max(seconds, time.process_time() - began)
+        for row in csv.DictReader((out / "split.csv").open()):
+            if row["use"] == "left out":
+                name = row["image"]
+                score = _rate(folder / "images" / f"{name}.tif", str(file))
+                errors.append(score - scores[name])
+                told.append((score, scores[name]))
+    one, other = np.array(told).T
+    return {
+        "images": IMAGES,
+        "left_out": len(errors),
+        "rmse": round(float(np.sqrt(np.mean(np.square(errors)))), 4),
+        "rmse_of_the_mean": round(float(other.std()), 4),
+        "rank_correlation": round(float(spearmanr(one, other).statistic), 4),
+        "cpu_seconds": round(seconds, 1),
+        "bars": {"rmse": 0.13, "cpu_seconds": 1200},
+    }
+
+
+def _rate(file: Path, model: str) -> float:
+    import xarray as xr
+
+    image = xr.DataArray(tifffile.imread(file), dims=("y", "x"))
+    engine = EngineChoice(model, precision="float32", threads=1)
+    return float(rate(image, engine=engine)["score"].iloc[0])
