@@ -142,12 +142,11 @@ def _check(
         raise StudyError(
             f"{folder}: no image has a score of {predicted.model} and of an expert"
         )
-    wrong = [n for n, score in predicted.scores.items() if not 0 <= score <= 100]
-    if wrong:
-        raise StudyError(
-            f"{predicted.model}: the score of {wrong[0]}, {predicted.scores[wrong[0]]}, "
-            "is not 0 to 100"
-        )
+    for image, score in predicted.scores.items():
+        if not 0 <= score <= 100:
+            raise StudyError(
+                f"{predicted.model}: the score of {image}, {score}, is not 0 to 100"
+            )
 
 
 def find_comparison(folder: Path, name: str | None) -> Comparison:

@@ -86,6 +86,8 @@ def draw_study(plate: Plate, folder: Path, asked: Asked) -> Study:
             break
     reader.warn()
     if len(images) < asked.images:
+        for path in list_images(folder).values():
+            path.unlink()
         raise StudyError(
             f"{plate.source} has {len(images)} places of {asked.size} x {asked.size} "
             f"pixels that do not overlap, and {asked.images} images are asked for"

@@ -100,7 +100,7 @@ async function showState(next) {
   $("who").hidden = $("progress").hidden = false;
   $("bar").max = state.total || 1;
   $("bar").value = state.done;
-  $("count").textContent = `${state.done} of ${state.total} answered`;
+  $("count").textContent = `${state.done} of ${state.total}`;
   if (state.consent) {
     $("consent-text").textContent = state.consent;
     show("consent");
@@ -125,7 +125,7 @@ async function showQuestion(question) {
   forget([question.id, ...state.ahead]);
   resetView();
   $("view").classList.remove("waiting");
-  $("greys").textContent = `grey values ${drawn.low} to ${drawn.high}`;
+  $("greys").textContent = `grey ${drawn.low} to ${drawn.high}`;
   $("ask").textContent = rates ? "How good is this image?"
     : "Which score fits this image better?";
   $("rating").hidden = $("rate-keys").hidden = !rates;
@@ -139,7 +139,7 @@ async function showQuestion(question) {
   else showChoice(question, corrects ? question.value : null);
   show("question");
   began = performance.now();
-  $("view").focus({ preventScroll: true });
+  $("ask").focus({ preventScroll: true });
 }
 
 function words(value) {

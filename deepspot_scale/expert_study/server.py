@@ -281,7 +281,27 @@ def serve_study(
     asyncio.run(_serve(Session(folder, study, access, comparison), place, say))
 
 
-async def _serve(session: Session, place: Place, say: Callable[[str], None]) -> None:
+@dataclass(frozen=True)
+class Running:
+    """A server that answers; close it in the loop that it was started in."""
+
+    session: Session
+    """With the port that was found."""
+    _http: HTTPServer
+    _server: _Server
+
+    async def close(self) -> None:
+        """Answer no more, and finish what was begun."""
+        self._http.stop()
+        await self._http.close_all_connections()
+        self._server.close()
+
+
+def start(session: Session, place: Place) -> Running:
+    """Start to answer requests in the running loop.
+
+    Raises SettingsError if the place cannot be used.
+    """
     context = _certificates(place)
     try:
         sockets = bind_sockets(place.port, place.host)
@@ -301,18 +321,21 @@ async def _serve(session: Session, place: Place, say: Callable[[str], None]) -> 
         idle_connection_timeout=600,
     )
     http.add_sockets(sockets)
+    return Running(session, http, server)
+
+
+async def _serve(session: Session, place: Place, say: Callable[[str], None]) -> None:
+    running = start(session, place)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError, ValueError, RuntimeError):
-            loop.add_signal_handler(number, stop.set)  # not on Windows, not in a thread
+        with suppress(NotImplementedError):  # on Windows Ctrl-C is an exception
+            loop.add_signal_handler(number, stop.set)
     for line in welcome(session):
         say(line)
     try:
         await stop.wait()
     finally:
-        http.stop()
-        await http.close_all_connections()
-        server.close()
+        await running.close()
 
 
 def welcome(session: Session) -> list[str]:

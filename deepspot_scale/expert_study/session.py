@@ -179,7 +179,7 @@ class Session:
         )
 
     def image_path(self, expert: str, name: str) -> Path:
-        """Return the file that a question's id stands for; StudyError: there is none."""
+        """Return the file of a question's id; StudyError if there is none."""
         for asked in self._order(expert):
             if self._id(asked.question) == name:
                 return self._paths[asked.question.image]
