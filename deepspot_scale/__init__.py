@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         measure_quality,
     )
     from deepspot_scale.verbs.movies import localise
+    from deepspot_scale.verbs.rating import rate
     from deepspot_scale.verbs.segmentation import segment
 
 _HOMES = {
@@ -68,6 +69,7 @@ _HOMES = {
     "measure_quality": "verbs.images",
     "open_plate": "io.plate",
     "open_run": "runs.results",
+    "rate": "verbs.rating",
     "run": "runs.execute",
     "segment": "verbs.segmentation",
 }
@@ -97,6 +99,7 @@ __all__ = [
     "measure_quality",
     "open_plate",
     "open_run",
+    "rate",
     "run",
     "segment",
 ]

@@ -38,6 +38,12 @@ class DeepspotAccessor:
 
         return detect(self._image, raw, **options)
 
+    def rate(self, **options: Any) -> AnyTable:
+        """Rate how good each plane is; see `deepspot_scale.rate`."""
+        from deepspot_scale.verbs.rating import rate
+
+        return rate(self._image, **options)
+
     def segment(self, **options: Any) -> xr.Dataset:
         """Label nuclei and cells; see `deepspot_scale.segment`."""
         from deepspot_scale.verbs.segmentation import segment

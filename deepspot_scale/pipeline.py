@@ -49,6 +49,7 @@ from deepspot_scale.stages.enhancement import (
 from deepspot_scale.stages.localisation import LOCALISE
 from deepspot_scale.stages.polarity.measure import POLARITY
 from deepspot_scale.stages.quality import MEASURE_QUALITY
+from deepspot_scale.stages.rating import RATE
 from deepspot_scale.stages.segmentation.segment import SEGMENT
 from deepspot_scale.stages.volume import VOLUME
 
@@ -63,6 +64,7 @@ STAGES: tuple[Stage, ...] = (
     FIND_CLUSTERS,
     POLARITY,
     MEASURE_QUALITY,
+    RATE,
     LOCALISE,
 )
 """The built-in stages. A stage is told of the layers that those before it give."""

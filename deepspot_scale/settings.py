@@ -40,6 +40,7 @@ from deepspot_scale.stages.enhancement import (
     EnhanceOptions,
 )
 from deepspot_scale.stages.localisation import LOCALISE, LocaliseOptions
+from deepspot_scale.stages.rating import RATE, RateOptions
 from deepspot_scale.stages.segmentation.segment import SegmentOptions
 from deepspot_scale.stages.volume import VolumeOptions
 
@@ -120,6 +121,14 @@ class Settings(Strict):
                 "denoising works on planes, and neither on volumes nor on movies: "
                 "leave denoise out, or the other"
             )
+        rate = self.of(RateOptions)
+        if rate.min_quality is not None and not rate.use:
+            raise ValueError(
+                "min_quality leaves out images that score less, and none has a score: "
+                "add rate (or --rate)"
+            )
+        if rate.use and self.of_movies:
+            raise ValueError("frames of movies are not rated: leave rate out")
         enhance = self.of(EnhanceOptions)
         if enhance.keep_enhanced and not enhance.use:
             raise ValueError("there are no enhanced images to keep without enhancement")
@@ -354,6 +363,7 @@ def load_settings(settings: Settings, *, allowed: Iterable[str] = ()) -> Setting
         ("engine", settings.of(EnhanceOptions).engine, ENGINES),
         ("engine", settings.of(LocaliseOptions).localiser_engine, ENGINES),
         ("engine", settings.of(SegmentOptions).nuclei_engine, ENGINES),
+        ("engine", settings.of(RateOptions).rater_engine, ENGINES),
         *(("stage", name, GROUP) for name in settings.stages),
         *(
             ("segment", each.plugin, SEGMENTERS)
@@ -399,6 +409,9 @@ def find_files(settings: Settings, folder: str) -> Settings:
     localise = values[LOCALISE.name]
     if localise["localiser"] not in shipped_models():
         localise["localiser"] = whole(localise["localiser"])
+    rate = values[RATE.name]
+    if rate["rater"] not in shipped_models():
+        rate["rater"] = whole(rate["rater"])
     return _settings(values, find_stages(settings.stages))
 
 

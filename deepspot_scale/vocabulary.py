@@ -325,6 +325,35 @@ QUALITY = (
     Column("focus", "float64", "variance of the Laplacian over the squared mean"),
 )
 
+_RATED = (
+    Column("score", "float64", "0 to 1; of the shipped rater: expected F1; NaN: none"),
+    Column("expected_recall", "float64", "share of spots found; NaN: rater of experts"),
+    Column("expected_precision", "float64", "share of them that are spots; likewise"),
+)
+RATINGS = (
+    *PLANE,
+    *_RATED,
+    Column("n_tiles", "int64", "tiles whose mean these numbers are"),
+    Column("distance", "float64", "above 1: unlike training images; NaN: unknown"),
+)
+"""How good each image is, by a rater; of a stack the mean of its planes."""
+TILE_RATINGS = (
+    *PLANE[:-1],
+    Column("plane", "int32", "plane, from 0; -1 when planes were projected"),
+    Column("y", "int64", "first row of the tile"),
+    Column("x", "int64", "first column of it; the last tiles overlap those before"),
+    Column("height", "int64", "rows of it; a smaller plane is mirrored"),
+    Column("width", "int64", "columns of it"),
+    *_RATED,
+)
+
+LEFT_OUT = (
+    *PLANE,
+    _RATED[0],
+    Column("min_quality", "float64", "the least score of images that count"),
+)
+"""Images that are in no statistics; their spots and cells stay in their tables."""
+
 FIELDS = (
     *_FIELD,
     _ACQUISITION,
@@ -358,8 +387,9 @@ _GROUP = (
     _GENE,
 )
 _SUMMARY = (
-    Column("n_fields", "int64", "fields done"),
+    Column("n_fields", "int64", "fields done that count here"),
     Column("n_failed", "int64", "fields failed"),
+    Column("n_left_out", "int64", "fields done whose image scores below --min-quality"),
     Column("n_spots", "int64", "spots found, in cells or not"),
     Column("n_cells", "int64", "cells found"),
     Column("spots_per_cell", "float64", "mean spots of a cell; NaN: no cells"),
@@ -530,6 +560,7 @@ SUMMARIES = {
     "field_polarity": FIELD_POLARITY,
     "colocalisation": COLOCALISATION,
     "chromatic_shifts": CHROMATIC_SHIFTS,
+    "left_out": LEFT_OUT,
 }
 """Tables that are made once, of all parts, at the end of a run."""
 MOVIE_SUMMARIES = {"movies": MOVIES, "movie_frames": MOVIE_FRAMES, "rings": RINGS}
@@ -542,6 +573,8 @@ TABLES = {
     "fields": FIELDS,
     **SUMMARIES,
     "quality": QUALITY,
+    "ratings": RATINGS,
+    "tile_ratings": TILE_RATINGS,
     "pairs": PAIRS,
     "cell_pairs": CELL_PAIRS,
     "localisations": LOCALISATIONS,

@@ -11,6 +11,7 @@ and nothing here runs.
     answer   anything else that a step gives, reached by its key
     table    rows that leave the field, with declared columns
     count    a number that leaves the field, a column of the table of fields
+    mean     another one, which is averaged over the field's planes
 """
 
 from __future__ import annotations
@@ -225,11 +226,25 @@ class Count:
 
 
 @dataclass(frozen=True)
+class Mean:
+    """A number that leaves the field: its mean over the planes is a column."""
+
+    name: str
+    """Column of the table of fields, float64; NaN: no plane has the number."""
+    meaning: str
+    """For people, as in `vocabulary.Column`."""
+    of: Key[Any]
+    """Answer of the field that holds it."""
+    value: Callable[[Any], float]
+    """Takes it from that answer; NaN: the plane has none."""
+
+
+@dataclass(frozen=True)
 class Work:
     """What a stage does in one run."""
 
     steps: tuple[Step, ...]
-    gives: tuple[Table | Count, ...] = ()
+    gives: tuple[Table | Count | Mean, ...] = ()
     """What leaves the field, beside layers that are kept."""
     grid: int = 1
     """Stride that block origins must keep, in pixels."""

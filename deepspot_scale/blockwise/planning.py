@@ -23,7 +23,15 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from deepspot_scale.blockwise.contract import Count, Key, Layer, Step, Table, Work
+from deepspot_scale.blockwise.contract import (
+    Count,
+    Key,
+    Layer,
+    Mean,
+    Step,
+    Table,
+    Work,
+)
 from deepspot_scale.blockwise.geometry import (
     DEFAULT_BLOCK,
     Blocks,
@@ -80,6 +88,7 @@ class Pipeline:
     """Names of the stages at work, in the order in which they were given."""
     tables: tuple[Table, ...]
     counts: tuple[Count, ...]
+    means: tuple[Mean, ...]
     layers: tuple[Layer, ...]
     """Layers whose pixels leave the field."""
     reads: Mapping[str, Margin]
@@ -111,6 +120,7 @@ class Pipeline:
     def field_columns(self) -> tuple[Column, ...]:
         """Columns that this pipeline adds to the table of fields."""
         counts = (Column(c.name, "int64", c.meaning) for c in self.counts)
+        means = (Column(m.name, "float64", m.meaning) for m in self.means)
         times = (
             Column(
                 f"seconds_{stage}",
@@ -119,7 +129,7 @@ class Pipeline:
             )
             for stage in self.stages
         )
-        return (*counts, *times)
+        return (*counts, *means, *times)
 
 
 @dataclass(frozen=True)
@@ -170,9 +180,12 @@ def plan_pipeline(
     nodes = _collect(works, (*images, *labels))
     graph = _Graph(nodes, {*images, *labels}, {key.name for key in given})
     tables = _choose_tables(works, graph)
-    counts = tuple(g for w in works.values() for g in w.gives if isinstance(g, Count))
+    leaving = [each for work in works.values() for each in work.gives]
+    counts = tuple(each for each in leaving if isinstance(each, Count))
+    means = tuple(each for each in leaving if isinstance(each, Mean))
+    numbers: tuple[Count | Mean, ...] = (*counts, *means)
     roots = graph.steps_of(wanted).union(*(graph.steps_of(t.agreed) for t in tables))
-    roots |= graph.steps_of(count.of for count in counts)
+    roots |= graph.steps_of(number.of for number in numbers)
     kept = {n.name for n in nodes.values() if n.layer and n.layer.keep}
     kept |= {name for name in roots if name in nodes and nodes[name].layer}
     order, levels = graph.arrange(roots | kept)
@@ -210,6 +223,7 @@ def plan_pipeline(
         tuple(stage for stage in works if stage in at_work),
         tables,
         counts,
+        means,
         tuple(layer for n in order if n in kept and (layer := nodes[n].layer)),
         {name: reach[name] for name in (*images, *labels) if name in reach},
         _widest(reach.get(name, {}) for name in images),

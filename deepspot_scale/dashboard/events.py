@@ -11,6 +11,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import isnan, nan
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
@@ -21,6 +22,10 @@ TOPIC = "deepspot"
 """Topic of our messages in the scheduler's event log."""
 _SECONDS = "seconds_"
 """Prefix of the columns of seconds, before the stage's name."""
+STEPS = 1 << 16
+"""Steps from 0 to 1 of a score."""
+_NOT_RATED = {"score": nan, "n_left_out": 0}
+"""Columns that only runs have whose images are rated, and what stands for them."""
 Message = dict[str, Any]
 How = Literal["finished", "stopped"]
 
@@ -38,6 +43,10 @@ class FieldRow(NamedTuple):
     n_cells: int
     seconds: float
     worker: str
+    score: float
+    """Mean score of its images; NaN: images are not rated."""
+    n_left_out: int
+    """Images that score too low to count."""
     stages: dict[str, float]
     """Seconds of each stage."""
 
@@ -45,6 +54,16 @@ class FieldRow(NamedTuple):
     def address(self) -> FieldAddress:
         """Address of the field."""
         return FieldAddress(self.row, self.column, self.field)
+
+    @property
+    def is_rated(self) -> bool:
+        """Whether it has a score."""
+        return not isnan(self.score)
+
+    @property
+    def steps(self) -> int:
+        """Its score in steps, whose sums do not depend on their order."""
+        return round(self.score * STEPS) if self.is_rated else 0
 
 
 class WellRow(NamedTuple):
@@ -60,6 +79,12 @@ class WellRow(NamedTuple):
     """Fields that failed in an earlier start, and are not tried again."""
     n_spots: int
     n_cells: int
+    n_rated: int
+    """Fields done that have a score."""
+    steps: int
+    """Sum of their scores, in steps of `STEPS`."""
+    n_low: int
+    """Fields done of which images score too low to count."""
 
 
 def begin_message(
@@ -73,12 +98,15 @@ def begin_message(
     waiting = Counter((address.row, address.column) for address in left)
     settled: dict[tuple[str, str], list[int]] = {}
     for field in [] if before is None else field_rows(before):
-        numbers = settled.setdefault((field.row, field.column), [0, 0, 0, 0])
+        numbers = settled.setdefault((field.row, field.column), [0] * 7)
         numbers[0 if field.status == DONE else 1] += 1
         numbers[2] += field.n_spots
         numbers[3] += field.n_cells
+        numbers[4] += field.is_rated
+        numbers[5] += field.steps
+        numbers[6] += field.n_left_out > 0
     wells = [
-        [*well, waiting[well], *settled.get(well, (0, 0, 0, 0))]
+        [*well, waiting[well], *settled.get(well, [0] * 7)]
         for well in dict.fromkeys((*waiting, *settled))
     ]
     return {"kind": "begin", "run": run, "wells": wells}
@@ -134,5 +162,8 @@ def field_rows(rows: pd.DataFrame) -> Iterable[FieldRow]:
     """Return the `FieldRow` of each row of a table."""
     stages = _stages_of(rows)
     names = (*FieldRow._fields[:-1], *(_SECONDS + stage for stage in stages))
-    columns = [rows[name].tolist() for name in names]
+    columns = [
+        rows[name].tolist() if name in rows else [_NOT_RATED[name]] * len(rows)
+        for name in names
+    ]
     return (_field_row(line, stages) for line in zip(*columns, strict=True))

@@ -18,10 +18,11 @@ from deepspot_scale.dashboard.plate_map import Panel, PlateShape
 from deepspot_scale.dashboard.state import Snapshot
 
 PROGRESS = interp_palette(("#dcebee", "#0f7b8a"), 64)
-NONE, INK, FAULT = "#d5dbe1", "#52606d", "#d64545"
+NONE, INK, FAULT, LOW = "#d5dbe1", "#52606d", "#d64545", "#e07b00"
 HOVER = """
 <div style="font: 13px system-ui, sans-serif"><b>@well</b><br>
 @done of @total fields done, @failed failed<br>@spots{0,0} spots, @cells{0,0} cells
+<br>@quality
 </div>
 """
 
@@ -45,11 +46,12 @@ def _source(*names: str, called: str | None = None) -> Any:
 
 
 class PlateDrawing:
-    """The wells at their positions, coloured by progress or by spots."""
+    """The wells at their positions, coloured by progress, spots or score."""
 
     def __init__(self) -> None:
         self.empty, self.faults = _source("x", "y"), _source("x", "y")
         self.wells = _source("x", "y", "value", "well", called="wells")
+        self.low = _source("x", "y", called="low")
         self.colours: Any = models.LinearColorMapper(
             PROGRESS, low=0, high=1, nan_color=NONE
         )
@@ -67,6 +69,7 @@ class PlateDrawing:
         colour = {"field": "value", "transform": self.colours}
         wells = made.rect("x", "y", source=self.wells, color=colour, **box)
         made.scatter("x", "y", source=self.faults, size=9, color=FAULT)
+        made.scatter("x", "y", source=self.low, size=9, color=LOW, marker="triangle")
         made.add_tools(models.HoverTool(renderers=[wells], tooltips=HOVER))
         self.bar = models.ColorBar(
             color_mapper=self.colours,
@@ -93,6 +96,9 @@ class PlateDrawing:
         places = zip(columns["x"], columns["y"], columns["failed"], strict=True)
         faults = [(x + 0.3, y - 0.3) for x, y, n in places if n]
         self.faults.data = {"x": [x for x, _ in faults], "y": [y for _, y in faults]}
+        places = zip(columns["x"], columns["y"], columns["low"], strict=True)
+        low = [(x - 0.3, y - 0.3) for x, y, n in places if n]
+        self.low.data = {"x": [x for x, _ in low], "y": [y for _, y in low]}
         self.wells.data = columns
 
     def _lay_out(self, shape: PlateShape) -> None:
@@ -114,13 +120,15 @@ class PlateDrawing:
     def _colour(self, values: list[float], shown: Panel) -> None:
         self.figure.title.text = f"Plate: {shown}"
         known = [value for value in values if not isnan(value)]
-        top = 1.0 if shown == "progress" else max([*known, 0.0]) or 1.0
-        low = 0.0 if shown == "progress" else min([*known, top * 0.99])
+        is_share = shown in {"progress", "score"}
+        top = 1.0 if is_share else max([*known, 0.0]) or 1.0
+        low = 0.0 if is_share else min([*known, top * 0.99])
         palette = list(PROGRESS if shown == "progress" else Viridis256)
         if list(self.colours.palette) != palette:
             self.colours.palette = palette
         self.colours.update(low=low, high=top)
-        self.bar.formatter.format = "0%" if shown == "progress" else "0,0.[0]"
+        formats = {"progress": "0%", "score": "0.0"}
+        self.bar.formatter.format = formats.get(shown, "0,0.[0]")
 
 
 class RateDrawing:

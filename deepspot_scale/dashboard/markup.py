@@ -100,6 +100,10 @@ def head(numbers: Snapshot) -> str:
         _card("spots", numbers["spots"], "spots"),
         _card("spots_per_cell", per_cell, "spots per cell"),
     ]
+    if numbers["score"] is not None:
+        low = numbers["low"]
+        cards.append(_card("score", numbers["score"], "mean score"))
+        cards.append(_card("low", low, "fields that score too low", bad=low > 0))
     state, run, before = escape(numbers["state"]), numbers["run"], numbers["before"]
     name = run.rstrip("/").rpartition("/")[2] or run
     note = f"{before:,} fields were finished by an earlier start" if before else ""

@@ -25,6 +25,8 @@ GAUGES = {
     "seconds_left": ("seconds_left", "Seconds until the run ends; NaN: unknown"),
     "spots": ("spots", "Spots found"),
     "cells": ("cells", "Cells measured"),
+    "score": ("score", "Mean score of the fields, 0 to 1; NaN: not rated"),
+    "fields_low": ("low", "Fields with images that score too low to count"),
 }
 """Metric without ``deepspot_``: its key in `RunState.snapshot`, and its meaning."""
 

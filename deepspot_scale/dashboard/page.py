@@ -45,7 +45,7 @@ class LivePage:
         self.texts["head"].text = "<h1>No run has begun yet</h1>"
         self.plate, self.rate = PlateDrawing(), RateDrawing()
         self.plate.figure.visible = False
-        self.shown = RadioButtonGroup(labels=list(get_args(Panel)), active=0)
+        self.shown = RadioButtonGroup(labels=list(get_args(Panel))[:3], active=0)
         self.chosen = Select(value=LATEST, options=[LATEST], visible=False)
         self.shown.on_change("active", self._on_choice)
         self.chosen.on_change("value", self._on_choice)
@@ -86,7 +86,11 @@ class LivePage:
             text = write(numbers)
             if self.texts[name].text != text:
                 self.texts[name].text = text
-        self.plate.show(numbers, get_args(Panel)[self.shown.active])
+        is_rated = numbers["score"] is not None
+        panels = [p for p in get_args(Panel) if p != "score" or is_rated]
+        if self.shown.labels != panels:  # another run may be rated, or not
+            self.shown.update(labels=panels, active=min(self.shown.active, 2))
+        self.plate.show(numbers, panels[self.shown.active])
         self.shown.visible = self.plate.figure.visible
         self.rate.show(numbers)
 

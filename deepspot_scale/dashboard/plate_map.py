@@ -16,7 +16,8 @@ from typing import Any, Literal
 from deepspot_scale.dashboard.state import Snapshot
 from deepspot_scale.vocabulary import row_letters
 
-Panel = Literal["progress", "spots per cell", "spots per field"]
+Panel = Literal["progress", "spots per cell", "spots per field", "score"]
+"""What the wells' colours say; the score only where images are rated."""
 FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))
 """Rows and columns of plates of 6 to 1536 wells."""
 
@@ -55,7 +56,8 @@ def well_columns(
     """Return the wells of `RunState.snapshot` as columns for a drawing.
 
     x and y (position, 0 for the first column and row), well, value (the quantity that
-    is shown; NaN: unknown), and the counts total, done, failed, spots, cells.
+    is shown; NaN: unknown), and the counts total, done, failed, spots, cells, low
+    (fields that score too low to count) and quality (that in words).
     """
     row_place = {name: i for i, name in enumerate(shape.rows)}
     column_place = {name: i for i, name in enumerate(shape.columns)}
@@ -65,14 +67,24 @@ def well_columns(
         "well": [f"{well['row']}{well['column']}" for well in wells],
         "value": [_value(well, shown) for well in wells],
     }
-    for name in ("total", "done", "failed", "spots", "cells"):
+    for name in ("total", "done", "failed", "spots", "cells", "low"):
         placed[name] = [well[name] for well in wells]
+    placed["quality"] = [_quality(well) for well in wells]
     return placed
+
+
+def _quality(well: Snapshot) -> str:
+    if well["score"] is None:
+        return "not rated"
+    low = f", {well['low']:,} left out" if well["low"] else ""
+    return f"score {well['score']:.2f}{low}"
 
 
 def _value(well: Snapshot, shown: Panel) -> float:
     if shown == "progress":
         settled: float = (well["done"] + well["failed"]) / max(well["total"], 1)
         return settled
+    if shown == "score":
+        return nan if well["score"] is None else float(well["score"])
     among = well["cells"] if shown == "spots per cell" else well["done"]
     return well["spots"] / among if among else nan

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from math import isnan
 from typing import Any
 
-from deepspot_scale.dashboard.events import FieldRow, Message, WellRow, read_rows
+from deepspot_scale.dashboard.events import (
+    STEPS,
+    FieldRow,
+    Message,
+    WellRow,
+    read_rows,
+)
 from deepspot_scale.dashboard.rates import RateHistory, RecentRate
 from deepspot_scale.vocabulary import DONE
 
@@ -35,6 +41,12 @@ class Counts:
     n_cells: int = 0
     seconds: float = 0.0
     """Seconds of work, summed over fields."""
+    n_rated: int = 0
+    """Fields that have a score."""
+    steps: int = 0
+    """Sum of their scores, in steps."""
+    n_low: int = 0
+    """Fields of which images score too low to count."""
 
     def add(self, row: FieldRow, sign: int = 1) -> None:
         """Add a field, or subtract it with sign -1."""
@@ -45,6 +57,14 @@ class Counts:
         self.n_spots += sign * row.n_spots
         self.n_cells += sign * row.n_cells
         self.seconds += sign * row.seconds
+        self.n_rated += sign * row.is_rated
+        self.steps += sign * row.steps
+        self.n_low += sign * (row.n_left_out > 0)
+
+    @property
+    def score(self) -> float | None:
+        """Mean score of the fields that have one; None: none has."""
+        return self.steps / (STEPS * self.n_rated) if self.n_rated else None
 
 
 @dataclass
@@ -91,9 +111,18 @@ class RunState:
     def begin(cls, run: str, wells: list[WellRow], now: float) -> RunState:
         """Return the state of a new run."""
         known = {}
-        for row, column, n_left, n_done, n_failed, n_spots, n_cells in wells:
-            counts = Counts(n_done, n_failed, n_spots=n_spots, n_cells=n_cells)
-            known[row, column] = n_left + n_done + n_failed, counts
+        for well in wells:
+            counts = Counts(
+                well.n_done,
+                well.n_failed,
+                n_spots=well.n_spots,
+                n_cells=well.n_cells,
+                n_rated=well.n_rated,
+                steps=well.steps,
+                n_low=well.n_low,
+            )
+            n_fields = well.n_left + well.n_done + well.n_failed
+            known[well.row, well.column] = n_fields, counts
         return cls(run, now, known)
 
     def add(self, rows: list[FieldRow], now: float) -> None:
@@ -183,6 +212,8 @@ class RunState:
             "seconds_left": left / rate if rate and left else (None if left else 0.0),
             "spots": sum(well.n_spots for _, well in self.wells.values()),
             "cells": sum(well.n_cells for _, well in self.wells.values()),
+            "score": self._score(),
+            "low": sum(well.n_low for _, well in self.wells.values()),
             "stages": dict(self.stages),
             "wells": self._wells(),
             "workers": self._workers(now, devices or {}),
@@ -192,6 +223,13 @@ class RunState:
             ],
             "history": self.history.curve(now),
         }
+
+    def _score(self) -> float | None:
+        wells = [well for _, well in self.wells.values()]
+        steps, n = (
+            sum(getattr(w, name) for w in wells) for name in ("steps", "n_rated")
+        )
+        return Counts(steps=steps, n_rated=n).score
 
     def _wells(self) -> list[Snapshot]:
         return [
@@ -203,6 +241,8 @@ class RunState:
                 "failed": counts.n_failed,
                 "spots": counts.n_spots,
                 "cells": counts.n_cells,
+                "score": counts.score,
+                "low": counts.n_low,
             }
             for (row, column), (total, counts) in self.wells.items()
         ]

@@ -97,6 +97,8 @@ class PlaneResult(NamedTuple):
     """By name, with their declared columns."""
     counts: Mapping[str, int]
     """By name."""
+    means: Mapping[str, float]
+    """Numbers whose mean is taken over the planes, by name."""
     layers: Mapping[str, NDArray[Any]]
     """Layers that are kept, by name."""
     seconds: Mapping[str, float] | None = None
@@ -385,6 +387,7 @@ def plane_result(
     return PlaneResult(
         {table.name: table.make(answers, identity) for table in pipeline.tables},
         {count.name: count.count(answers[count.of]) for count in pipeline.counts},
+        {mean.name: mean.value(answers[mean.of]) for mean in pipeline.means},
         {layer.name: answers.by_name[layer.name] for layer in pipeline.layers},
         state=state,
         t=identity.t,

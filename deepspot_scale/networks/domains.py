@@ -97,8 +97,16 @@ class Domain:
         the image, and the tile of the median distance counts. Tiles in which all
         pixels are equal say nothing, and are left out.
         """
-        measured = [measure_features(tile) for tile in _tiles(image, self.edge)]
-        features = np.array([each for each in measured if np.isfinite(each).all()])
+        return self.distance_of(
+            np.array([measure_features(tile) for tile in _tiles(image, self.edge)])
+        )
+
+    def distance_of(self, measured: Real) -> Distance:
+        """Return how far an image lies by the features (n, 7) of some of its tiles.
+
+        Tiles whose features are not known are left out.
+        """
+        features = measured[np.isfinite(measured).all(axis=1)]
         if not len(features):
             return Distance(np.nan, "", np.nan)
         tree = KDTree(self.patches / self.spread)

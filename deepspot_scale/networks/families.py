@@ -21,6 +21,8 @@ from deepspot_scale.networks import (
     deepstorm3d,
     denoiser,
     dye_classifier,
+    rater,
+    rating_cnn,
     star_convex,
     subpixel_cnn,
 )
@@ -60,7 +62,7 @@ class Family:
     see `kernels.denoising`."""
     calibration: str | None = None
     """Simulated set whose normalised images calibrate int8; None: there is no int8."""
-    answer: Callable[[Any], tuple[int, int]] | None = None
+    answer: Callable[[Any], tuple[Fraction | int, int]] | None = None
     """Gives scale and channels out of one network, where these depend on its
     architecture; those above are then of the default one."""
 
@@ -174,6 +176,30 @@ DENOISER: Final = Family(
     denoiser.GRID,
     normalisation="stored",
 )
+RATER: Final = Family(
+    "rater",
+    rater.Architecture,
+    rater.build,
+    rater.reach,
+    rater.TILE,
+    scale=Fraction(1, rater.TILE),
+    channels_out=rater.channels(rater.Architecture()),
+    answer_range=(0.0, 1.0),
+    normalisation="noise",
+    answer=lambda network: (Fraction(1, rater.TILE), rater.channels(network)),
+)
+RATING_CNN: Final = Family(
+    "rating_cnn",
+    rating_cnn.Architecture,
+    rating_cnn.build,
+    rater.reach,
+    rating_cnn.TILE,
+    scale=Fraction(1, rating_cnn.TILE),
+    channels_out=rater.channels(rating_cnn.Architecture()),
+    answer_range=(0.0, 1.0),
+    normalisation="noise",
+    answer=lambda network: (Fraction(1, rating_cnn.TILE), rater.channels(network)),
+)
 FAMILIES: Final[dict[str, Family]] = {
     family.name: family
     for family in (
@@ -186,6 +212,8 @@ FAMILIES: Final[dict[str, Family]] = {
         DEEPSTORM3D,
         STAR_CONVEX,
         DENOISER,
+        RATER,
+        RATING_CNN,
     )
 }
 """The built-in families by name."""

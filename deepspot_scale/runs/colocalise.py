@@ -32,6 +32,7 @@ from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.channel_pairs import IMAGE, NEEDED, Pair, shift_table
 from deepspot_scale.statistics.colocalisation import summarise_pairs
 from deepspot_scale.statistics.groups import FIELD, by_occasion
+from deepspot_scale.statistics.left_out import without_left_out
 from deepspot_scale.statistics.shift_sample import Key, choose_images, measure_on
 from deepspot_scale.tables import empty_table
 from deepspot_scale.vocabulary import (
@@ -54,6 +55,7 @@ def compare_channels(
     pairs: list[Pair],
     plate_map: pd.DataFrame,
     *,
+    left_out: pd.DataFrame,
     each: Each = map,
 ) -> dict[str, pd.DataFrame]:
     """Write the pairs of all parts; return the summary tables of compared channels.
@@ -66,6 +68,9 @@ def compare_channels(
         Names of the channels to compare; none: tables without rows.
     plate_map
         As in `groups.with_plate_map`.
+    left_out
+        `vocabulary.LEFT_OUT`: images on which no shift is measured; where one channel's
+        is among them, the image is in no share.
     each
         How the parts are done.
 
@@ -79,7 +84,7 @@ def compare_channels(
     names = ("colocalisation", "chromatic_shifts")
     if not pairs:
         return {name: empty_table(SUMMARIES[name]) for name in names}
-    shifts = _find_shifts(results, pairs)
+    shifts = _find_shifts(results, pairs, left_out)
     work = Comparison(results.folder, results.settings, shifts)
     tasks = list(_iter_tasks(results))
     ends = list(each(work, tasks))
@@ -89,7 +94,11 @@ def compare_channels(
     images = pd.concat(counted, ignore_index=True) if counted else _no_images()
     measured = "cells" in label_names(results)
     cells = results.read("cell_pairs", _OF_PAIRS) if measured else _no_cells()
-    table = summarise_pairs(by_occasion(cells), by_occasion(images), plate_map)
+    cells, images = (
+        without_left_out(by_occasion(table), left_out, by=("channel", "other"))
+        for table in (cells, images)
+    )
+    table = summarise_pairs(cells, images, plate_map)
     return {"colocalisation": table, "chromatic_shifts": shift_table(shifts)}
 
 
@@ -125,14 +134,16 @@ def _remove_others(results: RunResults, parts: list[str], ends: list[PartEnd]) -
 # -- the shift -------------------------------------------------------------------------
 
 
-def _find_shifts(results: RunResults, pairs: list[Pair]) -> dict[Pair, Shift]:
+def _find_shifts(
+    results: RunResults, pairs: list[Pair], left_out: pd.DataFrame
+) -> dict[Pair, Shift]:
     """Return the shift of each pair, as the settings want it."""
     settings = results.settings
     if settings.chromatic_shift == "none":
         return dict.fromkeys(pairs, Shift("none"))
     if settings.chromatic_shift != "measured":
         return read_shifts(settings.chromatic_shift, pairs)
-    counts = results.count_spots()
+    counts = without_left_out(results.count_spots(), left_out)
     return {pair: _measure_shift(results, pair, counts) for pair in pairs}
 
 

@@ -76,7 +76,7 @@ class Contents:
 def _field_columns(pipeline: Pipeline) -> tuple[Column, ...]:
     """Return the fixed columns, with those of stages around ``seconds``."""
     place = [column.name for column in FIELDS].index("seconds")
-    own, n = pipeline.field_columns, len(pipeline.counts)
+    own, n = pipeline.field_columns, len(pipeline.counts) + len(pipeline.means)
     seconds, *rest = FIELDS[place:]
     return (*FIELDS[:place], *own[:n], seconds, *own[n:], *rest)
 

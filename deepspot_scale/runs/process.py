@@ -6,6 +6,7 @@ the rows that make them count. Nothing here knows clusters or progress.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -151,12 +152,22 @@ def describe_field(
             count.name: sum(plane.counts[count.name] for plane in planes)
             for count in pipeline.counts
         },
+        **{
+            mean.name: _mean([plane.means[mean.name] for plane in planes])
+            for mean in pipeline.means
+        },
         "seconds": seconds,
         **stage_seconds(planes, pipeline.stages),
         "worker": this_worker(),
         "source_digest": planes[0].state.digest if planes else "",
         "n_absent": planes[0].state.n_absent if planes else _n_absent(outcome),
     }
+
+
+def _mean(values: list[float]) -> float:
+    """Return the mean of what is known; NaN: nothing is."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _n_absent(outcome: Any) -> int:

@@ -135,7 +135,7 @@ class RunResults:
         for name, columns in SUMMARIES.items():
             if f"{name}.parquet" in there:
                 with suppress(KeyError):
-                    found[name] = read_table(self.folder, f"{name}.parquet", columns)
+                    found[name] = _read_summary(self.folder, name, columns)
         return found
 
     @cached_property
@@ -264,6 +264,19 @@ class RunResults:
         meant = {a for a in addresses if not words or any(_means(w, a) for w in words)}
         chosen = rows_of(self.fields, meant).reset_index(drop=True)
         return replace(self, fields=chosen)
+
+
+def _read_summary(
+    folder: Folder, name: str, columns: tuple[Column, ...]
+) -> pd.DataFrame:
+    """Read a summary; runs of versions that left no image out do not count them."""
+    path, later = f"{name}.parquet", "n_left_out"
+    try:
+        return read_table(folder, path, columns)
+    except KeyError:
+        earlier = tuple(column for column in columns if column.name != later)
+        table = read_table(folder, path, earlier).assign(**{later: 0})
+        return as_table(table, columns)
 
 
 def _by_field(table: pd.DataFrame) -> dict[FieldAddress, pd.DataFrame]:

@@ -19,12 +19,20 @@ from deepspot_scale.io.plate import Plate
 from deepspot_scale.io.tables import Folder, read_columns, write_table
 from deepspot_scale.runs.colocalise import Each, compare_channels
 from deepspot_scale.runs.compared_channels import resolve_pairs, warn_of_others
+from deepspot_scale.runs.left_out import (
+    count_left_out,
+    find_left_out,
+    read_least,
+    with_least,
+    write_least,
+)
 from deepspot_scale.runs.manifest import ADDRESS, read_fields
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
 from deepspot_scale.statistics.compact_bins import fold_bins
 from deepspot_scale.statistics.condition_tests import compare_conditions
 from deepspot_scale.statistics.groups import map_of_wells
+from deepspot_scale.statistics.left_out import without_left_out
 from deepspot_scale.statistics.polarity_tests import polarity_statistics
 from deepspot_scale.statistics.roses import measure_roses
 from deepspot_scale.statistics.sector_index import SectorIndex
@@ -38,6 +46,8 @@ STATISTICS: Final = ("polarity", "comparisons", "roses", "field_polarity")
 """Tables that runs of earlier versions left to the report."""
 COMPARED: Final = ("colocalisation", "chromatic_shifts")
 """Tables of compared channels, which earlier versions could not compare."""
+LATER: Final = (*COMPARED, "left_out")
+"""Tables of what earlier versions could not do: without rows in their runs."""
 _BINS: Final = ("spot_bins", "area_bins")
 _RECORD: Final = (
     *("channel", *OCCASION, "cell", "touches_border", "n_spots", "reference_deg"),
@@ -62,6 +72,8 @@ def summarise_run(
     compares channels.
     """
     results = RunResults(out, settings, {}, read_fields(out), opened=plate)
+    least = read_least(results)
+    left_out = find_left_out(results, least)
     pairs = resolve_pairs(settings, channels)
     records = _read_records(results)
     # Random draws depend on the order of cells. As always, it is by the name of the
@@ -74,29 +86,50 @@ def summarise_run(
     channels = list(dict.fromkeys((*channels, *found)))
     fields, index = results.fields, results.index
     groups = summarise_groups(
-        fields, cells, plate_map, channels=channels, spots=spots, index=index
+        fields,
+        cells,
+        plate_map,
+        channels=channels,
+        spots=spots,
+        index=index,
+        left_out=left_out,
     )
     del cells
+    for part in list(records):  # one by one: the cells of a plate are large
+        records[part] = without_left_out(records[part], left_out)
     statistics = _measure(records, map_of_wells(groups["wells"]), index)
     # Written with the others, because they tell of the same fields.
     wells = map_of_wells(groups["wells"])
-    compared = compare_channels(results, pairs, wells, each=each)
-    write_table(out, "fields.parquet", fields, results.contents.fields)
-    _write(out, groups | statistics | compared)
+    compared = compare_channels(results, pairs, wells, left_out=left_out, each=each)
+    write_least(out, least)
+    counted = count_left_out(fields, left_out)
+    write_table(out, "fields.parquet", counted, results.contents.fields)
+    _write(out, groups | statistics | compared | {"left_out": left_out})
 
 
-def with_statistics(results: RunResults) -> RunResults:
+def with_statistics(
+    results: RunResults, *, min_quality: float | None = None
+) -> RunResults:
     """Return a finished run that has every summary table.
 
     Tables that an earlier version did not write are measured and written here; all
-    are, if it put the time points of the same cells together.
+    are, if it put the time points of the same cells together, or if `min_quality` is
+    another least score of images that count than the summaries were made with.
+
+    Raises
+    ------
+    RunError
+        The images were not rated, and `min_quality` is given.
     """
-    lacking = SUMMARIES.keys() - results.summaries.keys()
+    lacking = set(SUMMARIES) - set(results.summaries)
+    if min_quality is not None and min_quality != read_least(results):
+        find_left_out(results, min_quality)  # an error leaves the folder as it is
+        results, lacking = with_least(results, min_quality), set(SUMMARIES)
     if not lacking:
         return results
-    if lacking <= {*STATISTICS, *COMPARED} and not results.settings.colocalise:
-        tables = {name: empty_table(SUMMARIES[name]) for name in COMPARED}
-        if not lacking <= set(COMPARED):
+    if lacking <= {*STATISTICS, *LATER} and not results.settings.colocalise:
+        tables = {name: empty_table(SUMMARIES[name]) for name in LATER}
+        if not lacking <= set(LATER):
             records = _read_records(results)
             tables |= _measure(records, results.plate_map, results.index)
         _write(results.folder, tables)

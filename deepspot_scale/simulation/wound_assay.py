@@ -28,7 +28,7 @@ CHANNELS: Final = ("DAPI", "FISH")
 SPOT_CHANNEL: Final = "FISH"
 PIXEL_SIZE_UM: Final = (0.108, 0.108)
 
-_SIZE: Final = 1024
+SIZE: Final = 1024
 _GAIN, _OFFSET, READ_NOISE = 2.1, 104.0, 1.7
 """Of an sCMOS camera: counts per photoelectron, counts in the dark, electrons."""
 _SIGMA, _SNR = (1.2, 1.9), (5.0, 25.0)
@@ -60,7 +60,7 @@ def draw_scene(rng: np.random.Generator) -> AssayScene:
     turns = int(rng.integers(4))
     depth = np.ascontiguousarray(np.rot90(depth, turns))
     for _ in range(turns):
-        wound = np.stack([_SIZE - 1 - wound[:, 1], wound[:, 0]], axis=1)
+        wound = np.stack([SIZE - 1 - wound[:, 1], wound[:, 0]], axis=1)
     cells, nuclei = _add_nuclei(rng, depth)
     centres = _centroids(nuclei)
     to_wound = nearest_on_line(centres, wound) - centres
@@ -76,10 +76,10 @@ def draw_scene(rng: np.random.Generator) -> AssayScene:
 
 def _wound_at_left(rng: np.random.Generator) -> Points:
     """Return corners of a slightly wavy line from top to bottom, near the left side."""
-    y = np.linspace(0, _SIZE - 1, 9)
+    y = np.linspace(0, SIZE - 1, 9)
     swing = rng.uniform(8, 28) * np.sin(y / rng.uniform(110, 220) + rng.uniform(0, 6))
-    tilt = rng.uniform(-0.06, 0.06) * (y - _SIZE / 2)
-    return np.stack([y, rng.uniform(0.13, 0.24) * _SIZE + swing + tilt], axis=1)
+    tilt = rng.uniform(-0.06, 0.06) * (y - SIZE / 2)
+    return np.stack([y, rng.uniform(0.13, 0.24) * SIZE + swing + tilt], axis=1)
 
 
 def _monolayer(rng: np.random.Generator, wound: Points) -> Image:
@@ -89,13 +89,13 @@ def _monolayer(rng: np.random.Generator, wound: Points) -> Image:
     to discs, separated by a gap, and right of the wound. They are drawn at half size,
     which suffices for smooth outlines.
     """
-    half = _SIZE // 2
+    half = SIZE // 2
     yy, xx = np.mgrid[:half, :half].astype(np.float32) * 2 + 0.5
     for scale, swing in ((64.0, 90), (20.0, 24)):
         yy += swing * (smooth_noise(rng, (half, half), scale) - 0.5)
         xx += swing * (smooth_noise(rng, (half, half), scale) - 0.5)
     spacing = rng.uniform(225, 260)
-    seeds = np.mgrid[0 : _SIZE + 1 : spacing, 0 : _SIZE + 1 : spacing].reshape(2, -1).T
+    seeds = np.mgrid[0 : SIZE + 1 : spacing, 0 : SIZE + 1 : spacing].reshape(2, -1).T
     seeds += rng.uniform(-0.28, 0.28, seeds.shape) * spacing
     nearest = np.full((half, half), np.inf, np.float32)
     second, depth = nearest.copy(), np.full((half, half), -np.inf, np.float32)
@@ -114,7 +114,7 @@ def _monolayer(rng: np.random.Generator, wound: Points) -> Image:
     front = 4 + 36 * smooth_noise(rng, (half, half), 30.0)
     free = np.arange(half) * 2 + 0.5 - edge[:, None] - front
     depth = np.minimum(depth, free).astype(np.float32)
-    return np.asarray(cv2.resize(depth, (_SIZE, _SIZE), interpolation=cv2.INTER_LINEAR))
+    return np.asarray(cv2.resize(depth, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR))
 
 
 def _add_nuclei(rng: np.random.Generator, depth: Image) -> tuple[Labels, Labels]:

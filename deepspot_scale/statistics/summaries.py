@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.statistics import groups
 from deepspot_scale.statistics.groups import FIELD, MAP, WELL, draw_key, group_keys
+from deepspot_scale.statistics.left_out import is_left_out, without_left_out
 from deepspot_scale.statistics.sector_index import SectorIndex, measure_group
 from deepspot_scale.tables import as_table, make_table
 from deepspot_scale.vocabulary import (
@@ -33,7 +34,7 @@ FEWEST_CELLS = 5
 """Usable cells that a field needs to be called polarised."""
 
 
-def summarise_groups(
+def summarise_groups(  # noqa: PLR0913 - tables of a run, and how they are measured
     fields: pd.DataFrame,
     cells: pd.DataFrame,
     plate_map: pd.DataFrame,
@@ -41,6 +42,7 @@ def summarise_groups(
     channels: Sequence[str],
     spots: pd.DataFrame | None = None,
     index: SectorIndex | None = None,
+    left_out: pd.DataFrame | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Summarise each well and channel, and each condition, gene and channel.
 
@@ -61,6 +63,9 @@ def summarise_groups(
         `fields` counts them together.
     index
         How polarity is measured; `SectorIndex()` when None.
+    left_out
+        `vocabulary.LEFT_OUT`: images that count in no number but ``n_left_out``; None:
+        all count.
 
     Returns
     -------
@@ -77,8 +82,12 @@ def summarise_groups(
         has.
     """
     index = index or SectorIndex()
+    images = _fields_by_image(fields, channels, spots).assign(left_out=False)
+    if left_out is not None:
+        images["left_out"] = is_left_out(images, left_out)
+        cells = without_left_out(cells, left_out)
     tables = (
-        groups.with_plate_map(_fields_by_image(fields, channels, spots), plate_map),
+        groups.with_plate_map(images, plate_map),
         groups.with_plate_map(groups.by_occasion(cells), plate_map),
     )
     wells = _summarise(*tables, group_keys([*WELL, "channel", *MAP]), index)
@@ -187,12 +196,14 @@ def _places(table: pd.DataFrame, keys: list[str]) -> dict[Any, Any]:
 def _counts(
     fields: dict[Any, Any], group: NDArray[np.int64], of_cells: NDArray[np.int64]
 ) -> dict[str, float]:
-    done = group[fields["status"][group] == DONE]
+    ended = group[fields["status"][group] == DONE]
+    done = ended[~fields["left_out"][ended]]
     wells = zip(*(fields[name][group] for name in WELL), strict=True)
     return {
         "n_wells": len(set(wells)),
         "n_fields": len(done),
         "n_failed": int((fields["status"][group] == FAILED).sum()),
+        "n_left_out": len(ended) - len(done),
         "n_spots": int(fields["n_spots"][done].sum()),
         "n_cells": len(of_cells),
         "spots_per_cell": float(of_cells.mean()) if len(of_cells) else np.nan,

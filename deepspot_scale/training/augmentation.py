@@ -103,7 +103,12 @@ OBJECTS: Final = Augmentation(
     faint_noise=True,
 )
 """That of networks of objects: what nuclei look like differs more than spots do."""
-DEFAULTS: Final = {"star_convex": OBJECTS, "denoiser": TURNED}
+DEFAULTS: Final = {
+    "star_convex": OBJECTS,
+    "denoiser": TURNED,
+    "rater": TURNED,
+    "rating_cnn": TURNED,
+}
 """What a recipe's table leaves out, by family; others take `Augmentation()`."""
 
 

@@ -133,3 +133,54 @@ def star_loss(truth: Any, predicted: Any) -> Any:
     outside = 1e-4 * ops.mean(ops.where(central > 0, 0.0, error))
     covered = ops.mean(losses.binary_crossentropy(above, predicted[..., 33:]))
     return entropy + 0.2 * inside + outside + 0.5 * covered
+
+
+def rating_loss(
+    truth: Any, predicted: Any, *, order: float = 0.0, margin: float = 0.15
+) -> Any:
+    """Return the squared error of scores, and how far tiles are out of order.
+
+    Answers are (n, 1, 1, c); the truth is (n, 1, 1, c + 2): scores, of which NaN is not
+    known, then a tile's ladder and its step, 0 without an order. Of recall and
+    precision, F1 counts as a third score. Of two tiles of one ladder the later one's
+    log-odds lie `margin` below for each step, or what lacks is added, `order` times: so
+    a score goes on to fall where nearly all spots are found, or none.
+    """
+    from keras import ops
+
+    c = predicted.shape[-1]
+    truth = ops.reshape(ops.cast(truth, predicted.dtype), (-1, c + 2))
+    answers = ops.reshape(predicted, (-1, c))
+    known, ladder, step = truth[:, :c], truth[:, c], truth[:, c + 1]
+    is_known = ops.logical_not(ops.isnan(known))
+    known = ops.where(is_known, known, 0.0)
+    if c > 1:
+        answers, known = (_with_f1(each) for each in (answers, known))
+        is_known = ops.concatenate([is_known, is_known[:, :1]], axis=1)
+    counts = ops.cast(is_known, predicted.dtype)
+    squares = ops.sum(counts * ops.square(known - answers))
+    error = squares / ops.maximum(ops.sum(counts), 1.0)
+    if not order:
+        return error
+    odds = _log_odds(answers[:, -1])
+    apart = step[None, :] - step[:, None]
+    both = (ladder[None, :] == ladder[:, None]) & (step[:, None] > 0) & (apart > 0)
+    pairs = ops.cast(both, predicted.dtype)
+    lacks = ops.relu(margin * apart - (odds[:, None] - odds[None, :]))
+    return error + order * ops.sum(pairs * lacks) / ops.maximum(ops.sum(pairs), 1.0)
+
+
+def _with_f1(shares: Any) -> Any:
+    """Return recall and precision (n, 2) with F1 as a third column."""
+    from keras import ops
+
+    both = ops.maximum(ops.sum(shares, axis=1, keepdims=True), 1e-6)
+    f1 = 2 * shares[:, :1] * shares[:, 1:] / both
+    return ops.concatenate([shares, f1], axis=1)
+
+
+def _log_odds(scores: Any) -> Any:
+    from keras import ops
+
+    cut = ops.clip(scores, 1e-6, 1 - 1e-6)
+    return ops.log(cut) - ops.log(1 - cut)

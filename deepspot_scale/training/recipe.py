@@ -29,6 +29,7 @@ from deepspot_scale.training.denoising_recipe import BlindSpots
 from deepspot_scale.training.dye_recipe import DYES, DyeRanges
 from deepspot_scale.training.localisation_recipe import MOVIES, MovieRanges
 from deepspot_scale.training.nuclei_recipe import NUCLEI, NucleiRanges
+from deepspot_scale.training.rating_recipe import LADDERS, RatingRanges
 from deepspot_scale.training.volume_recipe import VOLUMES, VolumeRanges
 
 
@@ -37,8 +38,8 @@ class Part(Strict):
 
     source: str
     """A simulated set (paper, fixed, var, broad, dynamic), movies or volumes (networks
-    of localisation, in depth), dyes (those of dyes), nuclei (those of objects), or a
-    folder of known images."""
+    of localisation, in depth), dyes (those of dyes), nuclei (those of objects), ladders
+    (judges of quality), or a folder of known images."""
     patches: int = Field(ge=1)
     """Patches of it in every batch."""
     spots: tuple[int, int] = (10, 150)
@@ -102,6 +103,8 @@ class Recipe(Strict):
     """Microscope, mask and sample of the source volumes, for networks in depth."""
     nuclei: NucleiRanges = NucleiRanges()
     """How images of nuclei are altered, for networks of objects."""
+    rating: RatingRanges = RatingRanges()
+    """Simulated ladders and the weight of their order, for judges of quality."""
     patch: int = Field(default=128, ge=8, validate_default=True)
     """Edge of a patch in pixels, a multiple of the network's grid."""
     dyes: DyeRanges = DyeRanges()
@@ -258,6 +261,9 @@ def beside(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         result["start_from"] = str(folder / start)
     if isinstance(result.get("mixture"), list):
         result["mixture"] = [_beside(part, folder) for part in result["mixture"]]
+    rating = result.get("rating")
+    if isinstance(rating, dict) and isinstance(rating.get("cache"), str):
+        result["rating"] = rating | {"cache": str(folder / rating["cache"])}
     return result
 
 
@@ -269,6 +275,7 @@ def _beside(part: Any, folder: Path) -> Any:
         DYES,
         VOLUMES,
         NUCLEI,
+        LADDERS,
     }:
         return part
     return part | {"source": str(folder / source)}

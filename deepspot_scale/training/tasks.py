@@ -19,6 +19,8 @@ from deepspot_scale.networks.families import (
     DEEPSTORM3D,
     DENOISER,
     DYE_CLASSIFIER,
+    RATER,
+    RATING_CNN,
     STAR_CONVEX,
     SUBPIXEL_CNN,
     SUBPIXEL_CNN8,
@@ -36,11 +38,13 @@ from deepspot_scale.training.losses import (
     dye_loss,
     heat_loss,
     hidden_loss,
+    rating_loss,
     star_loss,
     volume_loss,
 )
 from deepspot_scale.training.nuclei_scenes import open_nuclei
 from deepspot_scale.training.patches import TARGETS, Patch, Target
+from deepspot_scale.training.rating_scenes import open_rated
 from deepspot_scale.training.recipe import Recipe
 from deepspot_scale.training.scenes import Sources, open_sources
 from deepspot_scale.training.volume_scenes import open_volumes
@@ -142,6 +146,21 @@ CLEAN: Final = Task(
     augmented=True,
 )
 """Every pixel becomes what it would be without noise."""
+
+
+def _rating_loss(recipe: Recipe) -> Loss:
+    ranges = recipe.rating
+    return partial(rating_loss, order=ranges.order, margin=ranges.margin)
+
+
+RATE: Final = Task(
+    open_rated,
+    _stamps,  # the source makes its own targets
+    _rating_loss,
+    score=_rating_loss,
+    augmented=True,
+)
+"""Every tile gets its score, and of two of a ladder the better one the higher."""
 TASKS: Final[dict[str, Task]] = {
     CASO_RESNET.name: ENHANCE,
     CASO_FAST.name: ENHANCE,
@@ -152,6 +171,8 @@ TASKS: Final[dict[str, Task]] = {
     DEEPSTORM3D.name: VOLUMES,
     STAR_CONVEX.name: OBJECTS,
     DENOISER.name: CLEAN,
+    RATER.name: RATE,
+    RATING_CNN.name: RATE,
 }
 """Tasks by the name of the family."""
 

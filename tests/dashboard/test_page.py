@@ -105,3 +105,20 @@ def test_a_page_that_cannot_be_drawn_says_so_and_stops_updating(
     assert stopped == [1]
     assert "has stopped updating" in caplog.text
     assert "This page broke" in page.texts["head"].text
+
+
+def test_the_plate_can_be_coloured_by_score_once_there_is_one(
+    runs: Runs, rows: Rows
+) -> None:
+    page = LivePage(runs, clock=lambda: 20.0)
+    page.update()
+    assert "score" not in page.shown.labels
+    assert "mean score" not in page.texts["head"].text
+    rated = rows("B/03/0", "C/04/0").assign(score=[0.9, 0.4], n_left_out=[0, 1])
+    runs.take(rows_message("RUN", rated), 10.0)
+    page.update()
+    page.shown.active = page.shown.labels.index("score")
+    assert page.plate.wells.data["value"] == pytest.approx([0.9, 0.4], abs=1e-4)
+    assert (page.plate.colours.low, page.plate.colours.high) == (0, 1)
+    assert page.plate.low.data == {"x": [2.7], "y": [1.7]}
+    assert 'data-number="low">1<' in page.texts["head"].text

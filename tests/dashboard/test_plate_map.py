@@ -10,9 +10,10 @@ import pytest
 from deepspot_scale.dashboard.plate_map import plate_shape, well_columns
 
 
-def well(row: str, column: str, **numbers: int) -> dict[str, Any]:
-    zeros = dict.fromkeys(("done", "failed", "spots", "cells"), 0)
-    return {"row": row, "column": column, "total": 4} | zeros | numbers
+def well(row: str, column: str, **numbers: float) -> dict[str, Any]:
+    zeros = dict.fromkeys(("done", "failed", "spots", "cells", "low"), 0)
+    known = {"row": row, "column": column, "total": 4, "score": None}
+    return known | zeros | numbers
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,13 @@ def test_the_value_is_what_was_chosen() -> None:
     for shown, value in {"spots per cell": 12.0, "spots per field": 30.0}.items():
         assert values[shown][0] == value
         assert isnan(values[shown][1])
+
+
+def test_wells_have_their_score_and_say_what_is_left_out() -> None:
+    wells = [well("A", "1", score=0.25, low=2), well("A", "2"), well("B", "1", score=1)]
+    shape = plate_shape(wells)
+    assert shape is not None
+    placed = well_columns(wells, shape, "score")
+    assert placed["value"][::2] == [0.25, 1.0]
+    assert isnan(placed["value"][1])
+    assert placed["quality"] == ["score 0.25, 2 left out", "not rated", "score 1.00"]

@@ -39,7 +39,8 @@ def numbers(runs: Runs, now: float = 10.0) -> dict[str, Any]:
 
 
 def test_what_is_told_of_a_field_are_columns_of_the_table_of_fields() -> None:
-    known = {*(column.name for column in FIELDS), "stages"}
+    rated = {"score", "n_left_out"}  # of the stage that rates
+    known = {*(column.name for column in FIELDS), "stages", *rated}
     assert set(FieldRow._fields) <= known
 
 
@@ -228,3 +229,31 @@ def test_time_left_is_that_of_the_fields_left_at_the_current_rate(rows: Rows) ->
     assert found["images_per_second"] == pytest.approx(1 / 5)
     assert found["seconds_left"] == pytest.approx(3 * 5)
     assert numbers(begin())["seconds_left"] is None
+
+
+def test_scores_are_means_of_fields_with_one_whatever_their_order(
+    rows: Rows, failed: Rows
+) -> None:
+    values = {"B/03/0": 0.5, "B/03/1": 0.7, "C/04/0": float("nan")}
+    parts = [
+        rows(path).assign(score=score, n_left_out=int(score < 0.6))
+        for path, score in values.items()
+    ]
+    for order in (parts, parts[::-1]):
+        runs = begin()
+        assert numbers(runs)["score"] is None
+        for part in (failed("B/03/0"), *order, *order):
+            runs.take(rows_message("RUN", part), 1.0)
+        found = numbers(runs)
+        assert found["score"] == pytest.approx(0.6, abs=1e-4)
+        assert found["low"] == 1
+        wells = {each["row"]: (each["score"], each["low"]) for each in found["wells"]}
+        assert wells == {"B": (found["score"], 1), "C": (None, 0)}
+
+
+def test_scores_of_an_earlier_start_count(rows: Rows) -> None:
+    before = rows("B/03/0").assign(score=0.25, n_left_out=1)
+    runs = begin(["B/03/1"], before)
+    runs.take(rows_message("RUN", rows("B/03/1").assign(score=0.75, n_left_out=0)), 1.0)
+    found = numbers(runs)
+    assert (found["score"], found["low"]) == (0.5, 1)

@@ -130,6 +130,37 @@ def _rectified(ops: Any, layer: Any, x: Node) -> Node:
     return ops.relu(x) if layer.max_value is None else ops.clamp(x, 0, layer.max_value)
 
 
+def _tiles_folded(ops: Any, layer: Any, x: Node) -> Node:
+    """Translate tiles side by side that become images of their own."""
+    n, channels, height, width = _lengths(ops, x)
+    edge = ops.constant(np.array([layer.tile], np.int64))
+    rows, columns = ops.divide(height, edge), ops.divide(width, edge)
+    cut = ops.concat([n, channels, rows, edge, columns, edge], 0)
+    x = ops.transpose(
+        ops.reshape(x, cut, False), np.array([0, 2, 4, 1, 3, 5], np.int64)
+    )
+    all_tiles = ops.constant(np.array([-1], np.int64))
+    return ops.reshape(x, ops.concat([all_tiles, channels, edge, edge], 0), False)
+
+
+def _tiles_unfolded(ops: Any, layer: Any, answers: Node, image: Node) -> Node:
+    """Translate the answers of tiles that become the pixels of an image."""
+    n, _, height, width = _lengths(ops, image)
+    edge = ops.constant(np.array([layer.tile], np.int64))
+    rows, columns = ops.divide(height, edge), ops.divide(width, edge)
+    channels = _lengths(ops, answers)[1]
+    side = ops.reshape(answers, ops.concat([n, rows, columns, channels], 0), False)
+    return ops.transpose(side, np.array([0, 3, 1, 2], np.int64))
+
+
+def _lengths(ops: Any, x: Node) -> list[Node]:
+    """Return the lengths of the four axes, each as an array of one number."""
+    shape = ops.shape_of(x)
+    return [
+        ops.gather(shape, np.array([axis], np.int64), np.int64(0)) for axis in range(4)
+    ]
+
+
 def _leaky(ops: Any, layer: Any, x: Node) -> Node:
     return ops.prelu(x, ops.constant(np.float32(layer.negative_slope)))
 
@@ -141,6 +172,12 @@ LAYERS: dict[str, Callable[..., Node]] = {
     "BatchNormalization": _normalisation,
     "ReLU": _rectified,
     "LeakyReLU": _leaky,
+    "ELU": lambda ops, layer, x: ops.elu(x, layer.alpha),
+    "GlobalAveragePooling2D": lambda ops, layer, x: ops.reduce_mean(
+        x, np.array([2, 3], np.int64), True
+    ),
+    "FoldTiles": _tiles_folded,
+    "UnfoldTiles": _tiles_unfolded,
     "Softmax": lambda ops, layer, x: ops.softmax(x, 1),  # over the channels
     "MaxPooling2D": _pooling,
     "UpSampling2D": _repeated,
