@@ -126,7 +126,8 @@ def serve(
 def compare(
     folder: StudyFolder,
     model: Annotated[
-        Path | None, typer.Option(help="Weights file, or folder, of a trained judge.")
+        str | None,
+        typer.Option(help="Trained judge: folder of a training, or weights file."),
     ] = None,
     scores: Annotated[
         Path | None,
@@ -269,16 +270,13 @@ def _serve(
 
 
 def _predicted(
-    folder: Path, model: Path | None, scores: Path | None, *, every: bool
+    folder: Path, model: str | None, scores: Path | None, *, every: bool
 ) -> Predicted:
-    from deepspot_scale.expert_study.predicting import read_predicted
+    from deepspot_scale.expert_study.predicting import predict_images, read_predicted
 
     if scores is not None:
         return read_predicted(scores)
-    from deepspot_scale.expert_study.predicting import predict_images
-
-    assert model is not None  # one of the two is given
-    return predict_images(folder, model, every=every)
+    return predict_images(folder, model or "", every=every)
 
 
 def _describe(compared: Comparison) -> list[str]:

@@ -40,6 +40,8 @@ class Predicted:
     """SHA-256 of its weights, or of its file of scores."""
     note: str = ""
     """What is to be known of the images that were taken."""
+    every: bool = False
+    """Whether images were taken that the model learned from."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,8 @@ def make_comparison(
 
 
 def _name(predicted: Predicted, choosing: Choosing) -> str:
-    words = (predicted.digest, choosing.target, choosing.labeller, choosing.baseline)
-    text = repr((*words, choosing.seed)).encode()
+    words = (predicted.digest, predicted.every, choosing.target, choosing.labeller)
+    text = repr((*words, choosing.baseline, choosing.seed)).encode()
     return hashlib.sha256(text).hexdigest()[:_NAME_DIGITS]
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,6 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
 from deepspot_scale.errors import FieldError, SettingsError, StudyError
@@ -43,7 +43,12 @@ from deepspot_scale.expert_study.page import page, page_policy
 from deepspot_scale.expert_study.pictures import Pictures
 from deepspot_scale.expert_study.session import Session, State
 from deepspot_scale.io.study_comparisons import Comparison
-from deepspot_scale.io.study_folder import Study, study_key
+from deepspot_scale.io.study_folder import (
+    Study,
+    list_images,
+    read_image,
+    study_key,
+)
 
 _LARGEST_REQUEST: Final = 1 << 14
 """Bytes of a request's body at most."""
@@ -271,6 +276,8 @@ def serve_study(
     ------
     SettingsError
         The place cannot be used, or experts who need a link are not named.
+    StudyError, FieldError
+        An image cannot be shown.
     """
     access = Access(study_key(folder), place.host, place.port)
     if access.needs_token and not study.experts:
@@ -278,6 +285,8 @@ def serve_study(
             f"--host {place.host} lets others in: name the experts (--experts "
             "anna,ben), each of whom gets a link"
         )
+    for path in list_images(folder).values():
+        read_image(path)  # an expert could not go past one that is damaged
     asyncio.run(_serve(Session(folder, study, access, comparison), place, say))
 
 
@@ -304,13 +313,13 @@ def start(session: Session, place: Place) -> Running:
     """
     context = _certificates(place)
     try:
-        sockets = bind_sockets(place.port, place.host)
+        listening = _listen(place)
     except OSError as error:
         raise SettingsError(
             f"--host {place.host} --port {place.port}: {error.strerror or error}. Give "
             "another port, or 0 for any that is free"
         ) from error
-    port = sockets[0].getsockname()[1]
+    port = listening.getsockname()[1]
     session.access = replace(session.access, port=port, secure=context is not None)
     server = _Server(session)
     http = HTTPServer(
@@ -320,8 +329,15 @@ def start(session: Session, place: Place) -> Running:
         max_buffer_size=4 * _LARGEST_REQUEST,
         idle_connection_timeout=600,
     )
-    http.add_sockets(sockets)
+    http.add_socket(listening)
     return Running(session, http, server)
+
+
+def _listen(place: Place) -> socket.socket:
+    family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+    listening = socket.create_server((place.host, place.port), family=family)
+    listening.setblocking(False)
+    return listening
 
 
 async def _serve(session: Session, place: Place, say: Callable[[str], None]) -> None:

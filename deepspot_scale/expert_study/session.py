@@ -37,6 +37,9 @@ from deepspot_scale.io.study_folder import Study, check_expert, list_images
 _LONGEST: Final = 24 * 3600 * 1000
 """Milliseconds of an answer at most: a page that stood open overnight."""
 
+_MOST: Final = 1 << 40
+"""Largest whole number that a page may send."""
+
 State = dict[str, Any]
 """What the page shows, as JSON can hold it."""
 
@@ -235,12 +238,13 @@ def _choice(value: object, asked: Asked) -> Choice:
     other = "predicted" if asked.stands_left == "target" else "target"
     words = {"left": asked.stands_left, "right": other}
     word = words.get(str(value), str(value))
-    if value not in {*words, *CHOICES[2:]}:
+    if not isinstance(value, str) or value not in {*words, *CHOICES[2:]}:
         raise StudyError(f"expected left, right, equivalent or discard, got {value!r}")
     return word  # type: ignore[return-value]  # checked above
 
 
 def _integer(value: object, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or not 0 <= value <= _MOST:  # type: ignore[operator]  # whole
         raise StudyError(f"{name}: expected a whole number of 0 or more, got {value!r}")
-    return value
+    return int(value)  # type: ignore[call-overload, no-any-return]  # whole
