@@ -20,7 +20,10 @@ about one true score), takes the prediction with the probability
     1/2 - arcsin(r) / pi,   r = (c^2 - b^2) / sqrt((b^2 + c^2) (4 a^2 + b^2 + c^2))
 
 since it is nearer exactly if (T - P) (2 J - T - P) < 0, a product of two normal
-numbers with the correlation r. Nothing here knows tables.
+numbers with the correlation r. Given the two scores, the judgement lies on the
+prediction's side of their middle with a probability that is one normal integral, and
+with questions of unequal probabilities the numbers T and P are sums of unequal steps,
+whose distribution is a convolution. Nothing here knows tables.
 """
 
 from __future__ import annotations
@@ -28,6 +31,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
+Chances = NDArray[np.float64]
 
 
 class Expected(NamedTuple):
@@ -66,6 +72,68 @@ def expect_measures(n: int, p_target: float, p_predicted: float) -> Expected:
     apart = [_mean_difference(int(m), domination) if m else 0.0 for m in decided]
     mean = float(binom.pmf(decided, n, min(either, 1.0)) @ np.array(apart))
     return Expected(1 - mean / n, domination, p_predicted)
+
+
+def expect_unequal(p_target: Chances, p_predicted: Chances) -> Expected:
+    """Return the expected measures of questions (n,) with unequal probabilities.
+
+    Examples
+    --------
+    >>> unequal = expect_unequal(np.full(20, 0.4), np.full(20, 0.5))
+    >>> equal = expect_measures(20, 0.4, 0.5)
+    >>> bool(np.allclose(unequal, equal))
+    True
+    """
+    n = len(p_target)
+    if not n:
+        return Expected(np.nan, np.nan, np.nan)
+    chance = np.zeros((n + 1, n + 1))  # of T and P after some questions
+    chance[0, 0] = 1.0
+    for t, p in zip(p_target, p_predicted, strict=True):
+        moved = (1 - t - p) * chance
+        moved[1:] += t * chance[:-1]
+        moved[:, 1:] += p * chance[:, :-1]
+        chance = moved
+    n_target, n_predicted = np.indices(chance.shape)
+    either = n_target + n_predicted
+    decided = float(chance[either > 0].sum())
+    share = np.divide(n_predicted, either, where=either > 0, out=np.zeros(either.shape))
+    return Expected(
+        float((chance * (1 - np.abs(n_predicted - n_target) / n)).sum()),
+        float((chance * share).sum()) / decided if decided > 0 else np.nan,
+        float(np.mean(p_predicted)),
+    )
+
+
+def chances_of_choice(
+    true: Chances,
+    shown: tuple[Chances, Chances],
+    error: float,
+    indifference: float = 0.0,
+) -> tuple[Chances, Chances]:
+    """Return how likely an expert takes the target and the predicted score, (n,) each.
+
+    Parameters
+    ----------
+    true
+        Means (n,) of the expert's judgements.
+    shown
+        Target and predicted score, (n,) each.
+    error
+        Standard deviation of judgements, above 0.
+    indifference
+        The two are equivalent if their distances differ by no more.
+    """
+    from scipy.stats import norm
+
+    target, predicted = shown
+    middle, apart = (target + predicted) / 2, np.abs(target - predicted)
+    # Between the two, the distances differ by twice the way from the middle.
+    way = np.where(apart > indifference, indifference / 2, np.inf)
+    above = norm.sf(middle + way, true, error)
+    below = norm.cdf(middle - way, true, error)
+    up = predicted > target
+    return np.where(up, below, above), np.where(up, above, below)
 
 
 def _mean_difference(m: int, p: float) -> float:

@@ -32,6 +32,7 @@ EDGES: Final = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
 ALL: Final = "all"
 """Name of all bins together."""
 BINS: Final = tuple(f"{low:g}-{high:g}" for low, high in pairwise(EDGES))
+Counts = pd.Series | NDArray[np.int64]
 MEASURES: Final = ("confusion", "domination", "win_share")
 _COUNTS: Final = {
     "target": "n_target",
@@ -86,7 +87,7 @@ def count_choices(choices: pd.DataFrame) -> pd.DataFrame:
     }
     table = pd.DataFrame(counts).astype(np.int64).reset_index()
     table["n"] = table[["n_target", "n_predicted", "n_equivalent"]].sum(axis=1)
-    measured = measure(table["n_target"], table["n_predicted"], table["n"])
+    measured = measure_counts(table["n_target"], table["n_predicted"], table["n"])
     table = table.assign(**measured)
     order = {name: k for k, name in enumerate((*BINS, ALL))}
     return table.sort_values(
@@ -94,14 +95,14 @@ def count_choices(choices: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def measure(
-    n_target: pd.Series, n_predicted: pd.Series, n: pd.Series
+def measure_counts(
+    n_target: Counts, n_predicted: Counts, n: Counts
 ) -> dict[str, NDArray[np.float64]]:
     """Return `MEASURES` of counts; NaN where what they are divided by is 0.
 
     Examples
     --------
-    >>> five = measure(*(pd.Series([k]) for k in (3, 1, 5)))
+    >>> five = measure_counts(*(np.array([k]) for k in (3, 1, 5)))
     >>> {name: float(value[0]) for name, value in five.items()}
     {'confusion': 0.6, 'domination': 0.25, 'win_share': 0.2}
     """

@@ -10,7 +10,9 @@ import pytest
 from deepspot_scale.simulation.experts import Expert
 from deepspot_scale.statistics.expected_choices import (
     chance_of_nearer,
+    chances_of_choice,
     expect_measures,
+    expect_unequal,
 )
 from deepspot_scale.statistics.expert_choices import (
     ALL,
@@ -48,6 +50,39 @@ def test_without_choices_nothing_is_known() -> None:
     assert np.isnan(expect_measures(0, 0.5, 0.5).confusion)
     assert np.isnan(expect_measures(3, 0.0, 0.0).domination)
     assert expect_measures(3, 0.0, 0.0).confusion == 1
+
+
+def test_questions_of_unequal_probabilities_are_those_of_all_sequences() -> None:
+    chances = [(0.5, 0.2), (0.1, 0.9), (0.3, 0.3), (0.0, 0.6)]
+    confusion, domination, decided = 0.0, 0.0, 0.0
+    for letters in product("tpe", repeat=4):
+        each = ({"t": t, "p": p, "e": 1 - t - p} for t, p in chances)
+        weight = prod(own[letter] for own, letter in zip(each, letters, strict=True))
+        n_t, n_p = letters.count("t"), letters.count("p")
+        confusion += weight * (1 - abs(n_p - n_t) / 4)
+        if n_t + n_p:
+            domination += weight * n_p / (n_t + n_p)
+            decided += weight
+    expected = expect_unequal(*np.array(chances).T)
+    assert expected.confusion == pytest.approx(confusion)
+    assert expected.domination == pytest.approx(domination / decided)
+    assert expected.win_share == pytest.approx(0.5)
+    assert np.isnan(expect_unequal(np.zeros(0), np.zeros(0)).confusion)
+    assert np.isnan(expect_unequal(np.zeros(2), np.zeros(2)).domination)
+
+
+@pytest.mark.parametrize("indifference", [0.0, 4.0, 30.0])
+def test_a_simulated_expert_chooses_as_often_as_the_integral_says(
+    indifference: float,
+) -> None:
+    rng, expert = np.random.default_rng(0), Expert(7, indifference=indifference)
+    true, target, predicted = 50.0, 44.0, 61.0
+    many = [np.full(100_000, score) for score in (true, target, predicted)]
+    for shown in ((many[1], many[2]), (many[2], many[1])):
+        chosen = expert.choose(rng, many[0], shown)
+        t, p = chances_of_choice(many[0], shown, 7, indifference)
+        assert (chosen == "target").mean() == pytest.approx(t[0], abs=0.005)
+        assert (chosen == "predicted").mean() == pytest.approx(p[0], abs=0.005)
 
 
 def study(network_error: float, *, indifference: float = 0.0, seed: int = 0):
