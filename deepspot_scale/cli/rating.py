@@ -24,7 +24,7 @@ rate = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Let experts rate images, and compare a network's scores with theirs.\n\n"
-    "Example: deepspot-scale rate study PLATE.zarr --images 200 --out STUDY",
+    "Example: deepspot-scale rate report STUDY",
 )
 app.add_typer(rate, name="rate")
 
@@ -280,10 +280,8 @@ def _predicted(
 
 
 def _describe(compared: Comparison) -> list[str]:
-    images = compared.images.values()
-    asked = len(images) + sum(shown.random is not None for shown in images)
     lines = [
-        f"comparison {compared.name}: {asked} questions on {len(images)} images, "
-        f"scores of {compared.model}"
+        f"comparison {compared.name}: {compared.n_asked} questions on "
+        f"{len(compared.images)} images, scores of {compared.model}"
     ]
     return [*lines, compared.note] if compared.note else lines

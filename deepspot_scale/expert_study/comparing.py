@@ -78,15 +78,13 @@ def make_comparison(
     given = _by_image(ratings)
     _check(folder, predicted, given, choosing)
     rng = np.random.default_rng((choosing.seed, 2))
-    labels = ratings["score"].to_numpy(np.float64)
+    labels = ratings["score"].to_list() if choosing.baseline else []
     images = {}
     for image in sorted(predicted.scores.keys() & given.keys()):
         own = given[image]
-        drawn, score = str(rng.choice(sorted(own))), float(rng.choice(labels))
-        label = choosing.labeller or drawn
+        label = choosing.labeller or str(rng.choice(sorted(own)))
         if label in own:
-            random = score if choosing.baseline else None
-            images[image] = Shown(own, label, float(predicted.scores[image]), random)
+            images[image] = Shown(own, label, float(predicted.scores[image]))
     if not images:
         raise StudyError(
             f"{folder}: no image has a predicted score and one of {choosing.labeller}"
@@ -97,6 +95,7 @@ def make_comparison(
         predicted.digest,
         choosing.target,
         images,
+        tuple(map(float, labels)),
         predicted.note,
         choosing.seed,
     )

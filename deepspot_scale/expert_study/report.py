@@ -89,13 +89,13 @@ def _comparison(results: ComparisonResults) -> list[str]:
     parts = [
         f"<h2>Comparison with {escape(compared.model)}</h2>",
         f"<p>{html.plural(n_experts, 'expert')}, {html.plural(len(choices), 'choice')} "
-        f"of {results.n_asked} each; the target is {_TARGETS[compared.target]}. "
+        f"of {compared.n_asked} each; the target is {_TARGETS[compared.target]}. "
         f"<span class='soft'>Comparison {escape(compared.name)}.</span></p>",
     ]
     if compared.note:
         parts.append(f"<p class='note'>{escape(compared.note)}</p>")
     answered = choices.groupby("expert").size()
-    unfinished = answered[answered < results.n_asked]
+    unfinished = answered[answered < compared.n_asked]
     if len(unfinished):
         names = ", ".join(f"{escape(str(e))} ({n})" for e, n in unfinished.items())
         parts.append(f"<p class='note'>Not all have finished: {names}.</p>")

@@ -73,12 +73,6 @@ class ComparisonResults:
     """See `average_experts`, and chance: the expected confusion, else NaN."""
     simulation: Simulation
 
-    @property
-    def n_asked(self) -> int:
-        """Questions to each expert."""
-        images = self.comparison.images.values()
-        return len(images) + sum(shown.random is not None for shown in images)
-
 
 def read_results(folder: Path, *, seed: int = 0) -> list[ComparisonResults]:
     """Return what each comparison of a study says, those with answers only.
@@ -132,8 +126,8 @@ def simulate_baseline(
 ) -> Simulation:
     """Return what experts make of random scores: those of the study, simulated.
 
-    For each choice in the network's arm, a score is drawn uniformly from all scores of
-    experts in the comparison. A simulated expert judges the image with a normal error
+    For each choice in the network's arm, a score is drawn uniformly from the scores of
+    experts. A simulated expert judges the image with a normal error
     about the mean of its scores, which has an error too, and takes what is nearer.
     """
     images = comparison.images
@@ -147,7 +141,8 @@ def simulate_baseline(
     own = [given[name] for name in shown["image"]]
     true = np.array([np.mean(scores) for scores in own], np.float64)
     wide = error * np.sqrt([1 + 1 / len(scores) for scores in own])
-    labels = np.array([score for scores in given.values() for score in scores])
+    every = [score for scores in given.values() for score in scores]
+    labels = np.array(comparison.labels or every)
     rng = np.random.default_rng((seed, 3))
     target, groups = shown["target"].to_numpy(np.float64), _Groups.of(shown)
     studies = []

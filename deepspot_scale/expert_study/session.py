@@ -85,7 +85,7 @@ class Session:
 
     def state(self, expert: str, back: int = 0) -> State:
         """Return what an expert is asked now, or was asked `back` answers ago."""
-        order = self._order(expert)
+        order = self.order(expert)
         given = self._answers.given(expert, self.kind, self._name)
         known = {answer.question for answer in given}
         left = [asked for asked in order if asked.question not in known]
@@ -103,7 +103,7 @@ class Session:
             "back": back,
             "consent": self._consent(expert),
             "question": None if shown is None else self._as_shown(shown, before),
-            "ahead": [self._id(each.question) for each in ahead],
+            "ahead": [self.question_id(each.question) for each in ahead],
         }
 
     def _consent(self, expert: str) -> str | None:
@@ -120,7 +120,7 @@ class Session:
 
     def _as_shown(self, asked: Asked, before: Answer | None) -> State:
         """Return a question without what the expert must not see."""
-        shown: State = {"id": self._id(asked.question), "revision": 0}
+        shown: State = {"id": self.question_id(asked.question), "revision": 0}
         if self.comparison is not None:
             # Whole numbers, as experts give them: decimals would name the network.
             shown |= {"left": _whole(asked.left), "right": _whole(asked.right)}
@@ -147,8 +147,8 @@ class Session:
         """
         if self._consent(expert) is not None:
             raise StudyError("the consent has not been given yet")
-        order = self._order(expert)
-        ids = {self._id(asked.question): k for k, asked in enumerate(order)}
+        order = self.order(expert)
+        ids = {self.question_id(asked.question): k for k, asked in enumerate(order)}
         position = ids.get(str(said.get("question")))
         if position is None:
             raise StudyError("there is no such question")
@@ -183,15 +183,17 @@ class Session:
 
     def image_path(self, expert: str, name: str) -> Path:
         """Return the file of a question's id; StudyError if there is none."""
-        for asked in self._order(expert):
-            if self._id(asked.question) == name:
+        for asked in self.order(expert):
+            if self.question_id(asked.question) == name:
                 return self._paths[asked.question.image]
         raise StudyError("there is no such question")
 
-    def _id(self, question: Question) -> str:
+    def question_id(self, question: Question) -> str:
+        """Return the name of a question on the page."""
         return self.access.public_name("\0".join(question))
 
-    def _order(self, expert: str) -> list[Asked]:
+    def order(self, expert: str) -> list[Asked]:
+        """Return all that an expert is asked, in the expert's order."""
         if expert not in self._orders:
             study, comparison = self.study, self.comparison
             if comparison is None:
@@ -208,7 +210,8 @@ def pairs_of(comparison: Comparison, expert: str) -> list[Pair]:
     pairs = []
     for image, shown in comparison.images.items():
         target = comparison.target_of(image, expert)
-        for arm, score in ((NETWORK, shown.predicted), (RANDOM, shown.random)):
+        random = comparison.random_of(image, expert)
+        for arm, score in ((NETWORK, shown.predicted), (RANDOM, random)):
             if score is not None:
                 question = Question(CHOICE, image, comparison.name, arm)
                 pairs.append(Pair(question, target, score))

@@ -8,6 +8,7 @@ answer to what was shown. Nothing here knows how scores are predicted or shown.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -34,8 +35,6 @@ class Shown:
     """The expert whose score is the target, unless it is the mean or the own one."""
     predicted: float
     """By the network."""
-    random: float | None = None
-    """Drawn from the scores of all images; None: there is no such arm."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,29 @@ class Comparison:
     there is one, or the mean of all."""
     images: Mapping[str, Shown]
     """By name."""
+    labels: tuple[float, ...] = ()
+    """Scores from which random ones are drawn; none: there is no such arm."""
     note: str = ""
     """What is to be known of the images, such as that a network learned from them."""
     seed: int = 0
     version: int = field(default=_VERSION)
+
+    @property
+    def n_asked(self) -> int:
+        """Questions to each expert."""
+        return len(self.images) * (2 if self.labels else 1)
+
+    def random_of(self, image: str, expert: str) -> float | None:
+        """Return the random score that an expert is shown; None: there are none.
+
+        Another expert is shown another one: what was drawn is then chance between
+        experts, and in the interval over them.
+        """
+        if not self.labels:
+            return None
+        words = f"{self.seed}\0{self.name}\0{image}\0{expert}".encode()
+        drawn = int.from_bytes(hashlib.sha256(words).digest()[:8], "big")
+        return self.labels[drawn % len(self.labels)]
 
     def target_of(self, image: str, expert: str) -> float:
         """Return the target that an expert is shown, 0 to 100."""
@@ -89,7 +107,8 @@ def _read(path: Path) -> Comparison:
         read: dict[str, Any] = json.loads(path.read_text("utf-8"))
         images = {name: Shown(**shown) for name, shown in read.pop("images").items()}
         version, name = read["version"], read["name"]
-        comparison = Comparison(images=images, **read)
+        labels = tuple(map(float, read.pop("labels")))
+        comparison = Comparison(images=images, labels=labels, **read)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(f"{path} is damaged: {error}") from error
     if version != _VERSION or name != path.stem:

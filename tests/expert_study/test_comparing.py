@@ -34,7 +34,7 @@ def test_images_with_both_scores_are_compared(study: Path) -> None:
     shown = made.images["secret003"]
     assert dict(shown.scores) == {"anna": 23, "ben": 63}
     assert shown.label in shown.scores
-    assert (shown.predicted, shown.random) == (30.0, None)
+    assert (shown.predicted, made.random_of("secret003", "anna")) == (30.0, None)
     assert list_comparisons(study) == {made.name: made}
 
 
@@ -67,7 +67,9 @@ def test_random_scores_are_drawn_from_the_experts_scores(
     (tmp_path / "scores.csv").write_text("\n".join(["image,score", *rows]))
     given = Predicted(dict.fromkeys(names, 50.0), "J", "d")
     made = make_comparison(tmp_path, given, Choosing(baseline=True))
-    drawn = [shown.random for shown in made.images.values()]
+    drawn = [made.random_of(name, "anna") for name in names]
+    assert drawn == [made.random_of(name, "anna") for name in names]
+    assert drawn != [made.random_of(name, "ben") for name in names]
     assert np.unique(drawn).tolist() == [0, 10, 20]
     assert np.unique(drawn, return_counts=True)[1].min() > 10
 

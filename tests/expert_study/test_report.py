@@ -27,10 +27,10 @@ def study(tmp_path: Path, write_small_study) -> Path:
     scores = "\n".join(f"{name},{15 * k},lab" for k, name in enumerate(study.images))
     (tmp_path / "scores.csv").write_text(f"image,score,expert\n{scores}\n")
     shown = {
-        name: Shown({"lab": 15.0 * k}, "lab", 50.0, 20.0)
+        name: Shown({"lab": 15.0 * k}, "lab", 50.0)
         for k, name in enumerate(study.images)
     }
-    comparison = Comparison("j", MODEL, "d", "label", shown, "One note.")
+    comparison = Comparison("j", MODEL, "d", "label", shown, (20.0,), "One note.")
     write_comparison(tmp_path, comparison)
     session = Session(tmp_path, study, Access(bytes(32)), comparison)
     with closing(session):

@@ -33,14 +33,14 @@ def asked():
     rng = np.random.default_rng(0)
     true = rng.uniform(10, 90, N_IMAGES)
     label, network = (np.clip(true + rng.normal(0, 10, N_IMAGES), 0, 100) for _ in "ab")
-    random = rng.choice(label, N_IMAGES)
     images = {
-        f"i{k}": Shown({"lab": label[k]}, "lab", network[k], random[k])
-        for k in range(N_IMAGES)
+        f"i{k}": Shown({"lab": label[k]}, "lab", network[k]) for k in range(N_IMAGES)
     }
+    comparison = Comparison("j", "J", "d", "label", images, tuple(label))
     rows = []
     for number in range(N_EXPERTS):
-        for arm, predicted in (("network", network), ("random", random)):
+        random = [comparison.random_of(image, f"e{number}") for image in images]
+        for arm, predicted in (("network", network), ("random", np.array(random))):
             chosen = Expert(10).choose(rng, true, (label, predicted))
             rows.append(
                 pd.DataFrame(
@@ -56,7 +56,7 @@ def asked():
                 )
             )
     choices = pd.concat(rows, ignore_index=True)
-    return Comparison("j", "J", "d", "label", images), choices
+    return comparison, choices
 
 
 def test_chance_is_that_of_as_many_choices_as_there_are(asked) -> None:

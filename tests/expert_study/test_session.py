@@ -26,10 +26,10 @@ def rated(tmp_path: Path, write_small_study):
 
 def compared(folder: Path, study, **changes) -> Session:
     shown = {
-        name: Shown({"anna": 40.4 + k, "ben": 90.0}, "anna", 70.7 + k, 5.5)
+        name: Shown({"anna": 40.4 + k, "ben": 90.0}, "anna", 70.7 + k)
         for k, name in enumerate(study.images)
     }
-    comparison = Comparison("judge", "JUDGE", "d", "label", shown)
+    comparison = Comparison("judge", "JUDGE", "d", "label", shown, (5.5,))
     return Session(folder, study, ACCESS, replace(comparison, **changes))
 
 

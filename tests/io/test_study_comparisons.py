@@ -12,8 +12,8 @@ from deepspot_scale.io.study_comparisons import (
     write_comparison,
 )
 
-IMAGES = {"a": Shown({"anna": 10.0, "ben": 30.0}, "ben", 50.0, 7.5)}
-MADE = Comparison("j", "JUDGE", "d" * 64, "label", IMAGES, "a note", 3)
+IMAGES = {"a": Shown({"anna": 10.0, "ben": 30.0}, "ben", 50.0)}
+MADE = Comparison("j", "JUDGE", "d" * 64, "label", IMAGES, (7.5,), "a note", 3)
 
 
 def test_a_comparison_is_read_as_it_was_written(tmp_path: Path) -> None:
