@@ -5,9 +5,9 @@
 Writes a plate whose fields are bad by known degrees, draws a study from it, lets one
 simulated expert label the images and eleven others choose between these labels and the
 scores of three networks: as good as the label, better and worse. Everything goes
-through the files and the session that the page uses. Prints the tables of the paper, and one
-row for each network, arm, bin and measure: the mean over experts, its interval, and
-what is expected in closed form of these very questions.
+through the files and the session that the page uses. Prints the tables of the paper,
+and one row for each network, arm, bin and measure: the mean over experts, its interval,
+and what is expected in closed form of these very questions.
 """
 
 from __future__ import annotations

@@ -102,13 +102,15 @@ def _predict(
     import dask
     import xarray as xr
 
+    from deepspot_scale.networks.engine_types import EngineChoice
     from deepspot_scale.verbs.rating import rate
 
+    engine = EngineChoice(str(weights.path), precision="float32")
     paths = list_images(folder)
     with dask.config.set(scheduler="synchronous"):
         for name in names:
             image = xr.DataArray(read_image(paths[name]), dims=("y", "x"))
-            (score,) = rate(image, model=str(weights.path))["score"]
+            (score,) = rate(image, engine=engine)["score"]
             yield name, float(score) * MAX_SCORE
 
 

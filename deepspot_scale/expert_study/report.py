@@ -107,11 +107,11 @@ def _comparison(results: ComparisonResults) -> list[str]:
         "50, balance; more, the predicted score is preferred. Win share P / N.</p>",
         _figure(results),
         "<h3>How sure, and what chance gives</h3>",
-        "<p>Intervals hold the mean of all experts in 95 of 100 studies (bootstrap "
-        "over experts). Chance is the confusion expected if the two scores were chosen "
-        "equally often: it is below 1 because choices are few. An expert who never "
-        "chose between the two in a bin has no domination there and is not in its "
-        "mean: undefined.</p>",
+        "<p>Intervals hold the mean of all experts in 95 of 100 studies of these very "
+        "images (bootstrap over experts); other images would differ too. Chance is the "
+        "confusion expected if the two scores were chosen equally often: it is below 1 "
+        "because choices are few. An expert who never chose between the two in a bin "
+        "has no domination there and is not in its mean: undefined.</p>",
         html.table(results.averages.round(3)),
         _simulated(results),
         "<h3>Each expert</h3>",

@@ -231,7 +231,7 @@ def paper_table(results: ComparisonResults) -> pd.DataFrame:
     """
     rows = []
     for name in (*BINS, ALL):
-        row: dict[str, str] = {"target": f"{name} %" if name != ALL else "all"}
+        row: dict[str, str] = {"target": f"{name}\u00a0%" if name != ALL else "all"}
         for measure in MEASURES:
             for arm, text in _cells(results, name, measure):
                 row[f"{measure.replace('_', ' ')}, {arm}"] = text
