@@ -44,6 +44,14 @@ window.all = (async () => {
 """
 
 
+HURRY = """
+(async () => {
+  setScore(40);
+  for (let k = 0; k < 12; k++) { $("keep").click(); await wait(20); }
+})()
+"""
+
+
 @contextmanager
 def server(folder: Path) -> Iterator[Callable[[str], str]]:
     """Serve a study by its command; takes `kill` and `start`, gives its address."""
@@ -219,9 +227,8 @@ def test_clicks_of_a_hurried_expert_answer_one_image_each(
         tab.open("about:blank")
         tab.open(link(running, "anna"))
         ready(tab, 0)
-        tab.evaluate("setScore(40); for (let k = 0; k < 5; k++) $('keep').click()")
+        tab.evaluate(HURRY)
         ready(tab, 1)
-        tab.evaluate("new Promise(done => setTimeout(done, 200))")
     assert read_ratings(tmp_path)["score"].tolist() == [40]
 
 
