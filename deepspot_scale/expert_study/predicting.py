@@ -76,10 +76,8 @@ def predict_images(folder: Path, model: str, *, every: bool = False) -> Predicte
     weights = find_weights(path / _WEIGHTS if path.is_dir() else model)
     rated = sorted(set(read_ratings(folder)["image"]))
     uses = _read_split(weights.path.parent / _SPLIT)
-    seen = [
-        n for n in rated if uses is not None and uses.get(n, _LEFT_OUT) != _LEFT_OUT
-    ]
-    kept = rated if every else [name for name in rated if name not in set(seen)]
+    seen = {n for n in rated if (uses or {}).get(n, _LEFT_OUT) != _LEFT_OUT}
+    kept = rated if every else [name for name in rated if name not in seen]
     if rated and not kept:
         raise StudyError(
             f"{model} learned from all {len(rated)} images that experts rated, so its "
