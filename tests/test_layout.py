@@ -50,6 +50,7 @@ TESTED_ELSEWHERE = {
     "evaluation.tables": "grouped in evaluation/test_evaluate.py and test_report.py",
     "evaluation.text": "sentences in evaluation/test_report.py",
     "execution.planes": "planes and batches in execution/test_field.py",
+    "expert_study.requests": "asked over HTTP in expert_study/test_server.py",
     "exports.denoised_plate": "pixels, places, failed fields in cli/test_denoising.py",
     "exports.libraries": "a missing library in exports/test_formats.py",
     "exports.measures": "columns in exports/test_results.py and test_csv_folder.py",

@@ -11,6 +11,7 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from deepspot_scale import cli
@@ -57,14 +58,28 @@ def test_the_page_of_columns_is_that_of_the_tables(text: str) -> None:
     assert "(docs/columns.md)" in text
 
 
-def test_every_option_in_the_readme_exists(text: str) -> None:
-    runner = CliRunner()
+def command_words(words: list[str]) -> list[str]:
+    """Return the first words, as far as they name a command."""
+    node, named = typer.main.get_command(cli.app), []
+    for word in words:
+        node = getattr(node, "commands", {}).get(word)
+        if node is None:
+            break
+        named.append(word)
+    return named
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/rating.md"])
+def test_every_option_in_the_documents_exists(text: str, page: str) -> None:
+    runner, text = CliRunner(), (README.parent / page).read_text(encoding="utf-8")
     for block in blocks(text, "bash"):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line.split("&&")[-1])
             if not words or not words[0].endswith("deepspot-scale"):
                 continue
-            shown = runner.invoke(cli.app, [words[1], "--help"], terminal_width=300)
+            named = command_words(words[1:])
+            shown = runner.invoke(cli.app, [*named, "--help"], terminal_width=300)
+            assert named, line
             assert shown.exit_code == 0, line
             for word in words[2:]:
                 if word.startswith("--"):

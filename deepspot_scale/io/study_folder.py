@@ -265,7 +265,7 @@ def read_ratings(folder: Path | str) -> pd.DataFrame:
     rows = answers.loc[answers["kind"] == SCORE, ["image", "expert", "score"]]
     given = place / SCORES_FILE
     if given.is_file():
-        rows = pd.concat([rows, _read_scores(given)], ignore_index=True)
+        rows = pd.concat([rows, read_scores(given)], ignore_index=True)
     rows = rows.astype({"image": object, "expert": object, "score": "float64"})
     unknown = sorted(set(rows["image"]) - images.keys())
     if unknown:
@@ -276,8 +276,11 @@ def read_ratings(folder: Path | str) -> pd.DataFrame:
     return rows.sort_values(["image", "expert"], ignore_index=True)
 
 
-def _read_scores(path: Path) -> pd.DataFrame:
-    """Read scores that were given elsewhere."""
+def read_scores(path: Path) -> pd.DataFrame:
+    """Read scores that were given elsewhere: columns image, expert, score.
+
+    Raises StudyError unless each line has a score of 0 to 100.
+    """
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, ValueError) as error:

@@ -1,0 +1,1 @@
+"""Experts rate images on a page, and compare a network's scores with their own."""
