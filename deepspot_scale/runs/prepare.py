@@ -108,7 +108,7 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     references = read_references(settings.reference, fields)
     folder = Folder(str(out))
     pipeline = assemble(settings, device=device, threads=threads)
-    channels = _name_channels(plate, chosen, settings)
+    channels = name_channels(plate, chosen, settings)
     read_shifts(settings.chromatic_shift, resolve_pairs(settings, channels))
     begin_run(folder, written, _contents(pipeline, settings))
     open_provenance(folder, _provenance(plate, settings))
@@ -232,7 +232,7 @@ def _is_selected(address: FieldAddress, selection: Selection) -> bool:
     return any(same_well(word, address) for word in selection.wells)
 
 
-def _name_channels(
+def name_channels(
     plate: Plate, chosen: list[FieldEntry], settings: Settings
 ) -> tuple[str, ...]:
     """Return the channels' names in the first field that opens.
