@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +52,8 @@ class Selection:
     """Whether fields that changed since they were done are done again."""
     allow_absent: Allowed = "none"
     """Which chunks that are not stored are taken for zeros, see `io.absent_chunks`."""
+    fields: tuple[str, ...] = ()
+    """Paths of fields such as B/03/0; empty: all."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,8 @@ def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
     Raises
     ------
     SettingsError
-        The plate lacks a well, or all of its wells are absent, or the limit is below 1.
+        The plate lacks a well or field, or all of its wells are absent, or the limit is
+        below 1.
     PlateError
         Two wells have names that a user's word cannot tell apart.
     """
@@ -182,6 +186,8 @@ def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
             raise SettingsError(f"no well {word!r}: the plate has {names}{more}.{near}")
     if selection.wells:
         entries = [e for e in entries if _is_selected(e.address, selection)]
+    if selection.fields:
+        entries = _named_fields(entries, selection.fields, plate)
     if selection.limit is not None and selection.limit < 1:
         raise SettingsError(f"the limit is at least 1, got {selection.limit}")
     chosen = entries[: selection.limit]
@@ -191,6 +197,18 @@ def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
             "exists; give others"
         )
     return chosen
+
+
+def _named_fields(
+    entries: list[FieldEntry], paths: Sequence[str], plate: Plate
+) -> list[FieldEntry]:
+    known = {entry.address.path: entry for entry in entries}
+    for path in paths:
+        if path not in known:
+            raise SettingsError(
+                f"no field {path!r} in {plate.source}.{did_you_mean(path, known)}"
+            )
+    return [entry for path, entry in known.items() if path in paths]
 
 
 def _check_wells(plate: Plate, wells: list[FieldAddress]) -> None:
@@ -213,7 +231,7 @@ def _one_a_well(addresses: list[FieldAddress]) -> list[FieldAddress]:
 
 def _missing_wells(plate: Plate, selection: Selection) -> list[FieldEntry]:
     """Return an entry for each selected well that is listed but does not exist."""
-    if selection.limit is not None:
+    if selection.limit is not None or selection.fields:
         return []
     entries = []
     for well in plate.missing:
