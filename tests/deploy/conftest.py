@@ -1,4 +1,4 @@
-"""Kubernetes' own schemas, strict: an unknown key is an error; a plate for workflows."""
+"""Kubernetes' own schemas, strict: an unknown key is an error. Workflows' plate."""
 
 from __future__ import annotations
 

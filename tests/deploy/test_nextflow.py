@@ -1,4 +1,4 @@
-"""Nextflow's file: parsed, its scripts run by the shell, and run by Nextflow if it is there.
+"""Nextflow's file: parsed, its scripts run by the shell; run by Nextflow where it is.
 
 Nextflow is a file of Java that its launcher fetches from its own address; where it does
 not reach that, the last test is skipped.
@@ -57,7 +57,7 @@ def test_the_file_is_nextflow(tmp_path: Path) -> None:
     assert [p["name"] for p in module["params"]] == [
         *("plate", "options", "files", "split", "out")
     ]
-    (tmp_path / "broken.nf").write_text(FILE.read_text().replace("process RUN", "run"))
+    (tmp_path / "broken.nf").write_text(FILE.read_text().rstrip()[:-1])
     with pytest.raises(subprocess.CalledProcessError):
         parse(tmp_path / "broken.nf")
 
