@@ -70,7 +70,9 @@ def find_spots(  # type: ignore[no-untyped-def]  # its signature is derived, bel
         end = run(plate, folder, chosen, selection=Selection(fields=(path,)))
         results = open_run(folder, plate=plate)
         if end.failed or len(results.failed):
-            raise RunError(f"{zarr_url}: {results.failed['reason'].iloc[0]}")
+            again = f"; to try again: deepspot-scale retry {folder} --failed"
+            reason = results.failed["reason"].iloc[0]
+            raise RunError(f"{zarr_url}: {reason}{again if runs else ''}")
         _write(results, overwrite=overwrite)
 
 
