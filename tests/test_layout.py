@@ -55,6 +55,7 @@ TESTED_ELSEWHERE = {
     "exports.libraries": "a missing library in exports/test_formats.py",
     "exports.measures": "columns in exports/test_results.py and test_csv_folder.py",
     "exports.pixels": "axes and projections in exports/test_viewer.py",
+    "fractal.task_list": "made into the manifest in fractal/test_find_spots.py",
     "io.conversion.field_files": "io/conversion/test_microscope_folders.py has stacks",
     "io.conversion.field_stack": "stacks and masks in io/conversion/test_convert.py",
     "io.conversion.mask_files": "names of masks in io/conversion/test_convert.py",

@@ -82,6 +82,13 @@ def info(
     enhance: Enhance = True,
     model: Model = DEFAULT_MODEL,
     block: Block = DEFAULT_BLOCK,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Only print wells for --wells, a line for each run: rows, columns, "
+            "wells, or a number of runs."
+        ),
+    ] = None,
     trust: TrustWords = None,
 ) -> None:
     """Print the content of a plate, and what a run on it will need.
@@ -89,7 +96,13 @@ def info(
     Example: deepspot-scale info PLATE.zarr
     """
     from deepspot_scale.cli.describe import describe_plate
+    from deepspot_scale.io.plate import open_plate
+    from deepspot_scale.runs.well_groups import group_wells
 
+    if split is not None:
+        for wells in group_wells(open_plate(plate, trust=trust or ()), split):
+            typer.echo(",".join(wells))
+        return
     for line in describe_plate(
         plate,
         tuple(channels or ()),

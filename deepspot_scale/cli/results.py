@@ -1,4 +1,4 @@
-"""The commands about runs that are done: ``report``, ``export``, ``view``.
+"""The commands about runs that are done: ``merge``, ``report``, ``export``, ``view``.
 
 Nothing here computes on tables.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from deepspot_scale.cli.application import app, say
+from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
 from deepspot_scale.cli.options import TrustWords
 
 if TYPE_CHECKING:
@@ -28,6 +28,36 @@ Run = Annotated[str, typer.Argument(help="Folder of a run.")]
 MovedPlate = Annotated[
     str | None, typer.Option(help="Where the run's plate is now, if it was moved.")
 ]
+
+
+@app.command()
+def merge(
+    runs: Annotated[list[str], typer.Argument(help="Folders of finished runs.")],
+    out: Annotated[str, typer.Option(help="Run folder to write.")],
+    plate: MovedPlate = None,
+    trust: TrustWords = None,
+) -> None:
+    """Merge runs on different wells of one plate into one run, and write its report.
+
+    Example: deepspot-scale merge RUN-B RUN-C --out RUN
+
+    The merged run equals one run on all of them; other settings are refused.
+    """
+    from deepspot_scale.io.tables import Folder
+    from deepspot_scale.report.page import write_report
+    from deepspot_scale.runs.merged_run import merge_runs
+
+    merged = merge_runs(runs, out, plate=_trusted(runs[0], plate, trust))
+    n_done, n_failed = len(merged.done), len(merged.failed)
+    say(f"{len(runs)} runs merged: {n_done} fields done, {n_failed} failed")
+    if Folder(out).is_local:
+        found = _find_plate(out, plate, trust)
+        typer.echo(str(write_report(Folder(out).local_path, plate=found)))
+    else:
+        typer.echo(f"{out}/wells.parquet")
+    if n_failed:
+        say(f"reasons: deepspot-scale status {out}; then retry {out} --failed")
+        raise typer.Exit(EXIT_FAILED_FIELDS)
 
 
 @app.command()

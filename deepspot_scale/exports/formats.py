@@ -92,7 +92,7 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
         ``csv``: a folder of tables, and one that says what their columns mean.
         ``anndata``: cells x measures, a ``.h5ad`` file.
         ``spatialdata``: points, labels and tables in one ``.zarr``.
-        ``ngio``: Fractal's feature and ROI tables, inside the plate.
+        ``ngio``: Fractal's tables of cells, spots and regions, inside the plate.
         ``napari``: points of each field as CSV files that napari opens.
         ``sectors``: the label image ``sectors``, inside the plate.
         ``labels``: cells and nuclei that the run made, inside the plate.

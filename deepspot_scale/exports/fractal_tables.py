@@ -1,9 +1,10 @@
 """Tables inside the plate, as ngio and Fractal keep them: ``FIELD/tables/NAME``.
 
-A run comes in; a ``feature_table`` of its cells and a ``roi_table`` of the whole
-field go below each field, as Parquet. Only the group ``tables`` is written to: no
-image, no label and none of their metadata is touched. A table is listed once it is
-whole, so readers never meet half of one. Both OME-Zarr 0.4 and 0.5 serve.
+A run comes in; a ``feature_table`` of its cells, a ``generic_table`` of its spots and a
+``roi_table`` of the whole field go below each field, as Parquet. Only the group
+``tables`` is written to: no image, no label and none of their metadata is touched. A
+table is listed once it is whole, so readers never meet half of one. Both OME-Zarr 0.4
+and 0.5 serve.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import zarr
 from deepspot_scale.errors import RunError
 from deepspot_scale.exports.libraries import load_library
 from deepspot_scale.exports.measures import feature_names, measure_cells
-from deepspot_scale.exports.targets import check_cells, open_stored, safe_names
+from deepspot_scale.exports.targets import open_stored, safe_names
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.stores import join, open_node
 from deepspot_scale.runs.made_labels import label_names
@@ -26,6 +27,8 @@ PREFIX = "deepspot_"
 """Tables of this name are ours, and no others are ever replaced."""
 FIELD_ROI = f"{PREFIX}field_ROI_table"
 _BACKEND = "parquet"
+_OF_FIELD = ("row", "column", "field", "acquisition")
+"""Columns of spots that say in which field they are, which their place does."""
 
 
 def write_fractal_tables(results: RunResults, *, overwrite: bool) -> None:
@@ -33,17 +36,19 @@ def write_fractal_tables(results: RunResults, *, overwrite: bool) -> None:
 
     Tables of cells are named ``deepspot_cells_CHANNEL``, followed by ``_t0`` and
     ``_z0`` where there are several; their index ``label`` is that of the label image
-    of the cells. ``deepspot_field_ROI_table`` has one region, the field. A field
-    without cells gets the latter only.
+    of the cells. ``deepspot_spots_CHANNEL`` has a row for each spot, with the columns
+    of `vocabulary.SPOTS` that a field needs; its ``cell`` is that label.
+    ``deepspot_field_ROI_table`` has one region, the field. Where there are no cells, or
+    no spots, there is no such table.
 
-    Raises RunError if the run has no cells, its input is no OME-Zarr, or a field has
-    such tables, and SettingsError if ngio is not installed.
+    Raises RunError if the input is no OME-Zarr, a field has such tables, or the cells
+    are not in the plate, and SettingsError if ngio is not installed.
     """
-    check_cells(results, "feature tables hold cells")
     load_library("ngio", "ngio")
+    cells = label_names(results).get("cells")
     for address in addresses_of(results.done):
         field = open_stored(results, address)
-        if label_names(results)["cells"] not in field.label_names:
+        if cells is not None and cells not in field.label_names:
             raise RunError(
                 "feature tables refer to labels in the plate, and those of the run "
                 f"{results.folder.url} are in its folder: export labels first"
@@ -56,7 +61,8 @@ def write_fractal_tables(results: RunResults, *, overwrite: bool) -> None:
             )
     for found in results.iter_fields():
         field = open_stored(results, found.address)
-        _write_tables(field, _feature_tables(results, found))
+        features = _feature_tables(results, found) if cells is not None else {}
+        _write_tables(field, features | _spot_tables(found))
 
 
 def _own_tables(field: Field) -> list[str]:
@@ -85,6 +91,19 @@ def _feature_tables(results: RunResults, found: FieldResult) -> dict[str, Any]:
             reference_label=label_names(results)["cells"],
         )
     return made
+
+
+def _spot_tables(found: FieldResult) -> dict[str, Any]:
+    """Return the spots of each channel by name."""
+    tables = load_library("ngio.tables", "ngio")
+    spots = found["spots"].drop(columns=list(_OF_FIELD))
+    channels = safe_names(spots["channel"].unique())
+    return {
+        f"{PREFIX}spots_{channels[str(channel)]}": tables.GenericTable(
+            rows.drop(columns="channel").reset_index(drop=True)
+        )
+        for channel, rows in spots.groupby("channel", sort=False)
+    }
 
 
 def _field_roi(field: Field) -> Any:

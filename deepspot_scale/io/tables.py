@@ -70,6 +70,18 @@ class Folder:
         paths = (path.rsplit("/", 1)[-1] for path in fs.ls(self._path(folder), False))
         return sorted(name for name in paths if PARTIAL not in name)
 
+    def files_below(self, folder: str) -> list[str]:
+        """Return the complete files of a sub-folder and all folders in it, sorted.
+
+        They are named as from this folder.
+        """
+        fs, root = self._store[0], self._path("")
+        fs.invalidate_cache()
+        paths = (
+            path.removeprefix(root).lstrip("/") for path in fs.find(self._path(folder))
+        )
+        return sorted(path for path in paths if PARTIAL not in path)
+
     def write(self, name: str, content: bytes) -> None:
         """Write a file atomically.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +53,8 @@ class Selection:
     """Whether fields that changed since they were done are done again."""
     allow_absent: Allowed = "none"
     """Which chunks that are not stored are taken for zeros, see `io.absent_chunks`."""
+    fields: tuple[str, ...] = ()
+    """Paths of fields such as B/03/0; empty: all."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def prepare_run(  # noqa: PLR0913 - what, how, where to, which, and where the wo
     folder = Folder(str(out))
     pipeline = assemble(settings, device=device, threads=threads)
     further = tuple(filter(None, map(channel_of, pipeline.reads)))
-    channels = _name_channels(plate, chosen, settings.channels, further)
+    channels = name_channels(plate, chosen, settings.channels, further)
     read_shifts(settings.chromatic_shift, resolve_pairs(settings, channels))
     begin_run(folder, written, _contents(pipeline, settings))
     open_provenance(folder, _provenance(plate, settings))
@@ -168,7 +171,8 @@ def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
     Raises
     ------
     SettingsError
-        The plate lacks a well, or all of its wells are absent, or the limit is below 1.
+        The plate lacks a well or field, or all of its wells are absent, or the limit is
+        below 1.
     PlateError
         Two wells have names that a user's word cannot tell apart.
     """
@@ -184,6 +188,8 @@ def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
             raise SettingsError(f"no well {word!r}: the plate has {names}{more}.{near}")
     if selection.wells:
         entries = [e for e in entries if _is_selected(e.address, selection)]
+    if selection.fields:
+        entries = _named_fields(entries, selection.fields, plate)
     if selection.limit is not None and selection.limit < 1:
         raise SettingsError(f"the limit is at least 1, got {selection.limit}")
     chosen = entries[: selection.limit]
@@ -193,6 +199,18 @@ def select_fields(plate: Plate, selection: Selection) -> list[FieldEntry]:
             "exists; give others"
         )
     return chosen
+
+
+def _named_fields(
+    entries: list[FieldEntry], paths: Sequence[str], plate: Plate
+) -> list[FieldEntry]:
+    known = {entry.address.path: entry for entry in entries}
+    for path in paths:
+        if path not in known:
+            raise SettingsError(
+                f"no field {path!r} in {plate.source}.{did_you_mean(path, known)}"
+            )
+    return [entry for path, entry in known.items() if path in paths]
 
 
 def _check_wells(plate: Plate, wells: list[FieldAddress]) -> None:
@@ -215,7 +233,7 @@ def _one_a_well(addresses: list[FieldAddress]) -> list[FieldAddress]:
 
 def _missing_wells(plate: Plate, selection: Selection) -> list[FieldEntry]:
     """Return an entry for each selected well that is listed but does not exist."""
-    if selection.limit is not None:
+    if selection.limit is not None or selection.fields:
         return []
     entries = []
     for well in plate.missing:
@@ -234,11 +252,11 @@ def _is_selected(address: FieldAddress, selection: Selection) -> bool:
     return any(same_well(word, address) for word in selection.wells)
 
 
-def _name_channels(
+def name_channels(
     plate: Plate,
     chosen: list[FieldEntry],
     channels: tuple[str, ...],
-    further: tuple[str, ...],
+    further: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """Return the channels' names in the first field that opens.
 

@@ -129,15 +129,19 @@ def open_provenance(folder: Folder, facts: dict[str, Any]) -> None:
     """
     name = "provenance.json"
     if folder.exists(name):
-        old, new = _identity(json.loads(folder.read(name))), _identity(facts)
-        changes = [
-            f"{key}: {old.get(key, '')!r} there, now {new.get(key, '')!r}"
-            for key in sorted({*old, *new})
-            if old.get(key, "") != new.get(key, "")
-        ]
-        _refuse(folder, "input", changes)
+        _refuse(folder, "input", identity_changes(json.loads(folder.read(name)), facts))
         return
     folder.write(name, json.dumps(facts, indent=2).encode())
+
+
+def identity_changes(there: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return a line for each difference of provenance that decides about answers."""
+    old, new = _identity(there), _identity(now)
+    return [
+        f"{key}: {old.get(key, '')!r} there, now {new.get(key, '')!r}"
+        for key in sorted({*old, *new})
+        if old.get(key, "") != new.get(key, "")
+    ]
 
 
 def _identity(facts: dict[str, Any]) -> dict[str, str]:

@@ -1,16 +1,21 @@
-"""Kubernetes' own schemas, strict: an unknown key is an error."""
+"""Kubernetes' own schemas, strict: an unknown key is an error. Workflows' plate."""
 
 from __future__ import annotations
 
 import copy
+import os
+import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from deepspot_scale.io.tables import Folder
 
 VERSIONS = ("1.29", "1.34", "1.37")
 """Of Kubernetes; job failure policies were beta in the oldest."""
@@ -77,3 +82,44 @@ def _check(manifest: Manifest) -> None:
 def check_manifest() -> Check:
     """Check a manifest against the schemas of Kubernetes and of the operator."""
     return _check
+
+
+@pytest.fixture(scope="session")
+def shell() -> dict[str, str]:
+    """Environment in which ``deepspot-scale`` is that of the Python that tests run in.
+
+    It comes first, and tools that are elsewhere stay on the path.
+    """
+    own = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": f"{own}{os.pathsep}{os.environ['PATH']}"}
+
+
+@dataclass(frozen=True)
+class Screened:
+    """A plate of two rows, and one run on all of it."""
+
+    plate: str
+    whole: Any
+    options: str
+    """Those of the run, for a shell."""
+
+    def assert_same(self, run: Path) -> None:
+        """Fail unless another run folder has equal tables."""
+        kind = type(self.whole)
+        self.whole.assert_same(kind(self.whole.progress, Folder(str(run))))
+
+
+@pytest.fixture(scope="module")
+def screened(
+    tmp_path_factory: pytest.TempPathFactory,
+    draw_scene: Callable[..., Any],
+    write_plate: Callable[..., str],
+    run_quickly: Callable[..., Any],
+) -> Screened:
+    """A plate of two rows, whose last well is lost, and one run on all of it."""
+    folder = tmp_path_factory.mktemp("screened")
+    scenes = {path: draw_scene(seed) for seed, path in enumerate(("B/03/0", "C/04/0"))}
+    plate = write_plate(folder / "plate.zarr", scenes, listed=("C/05/0",))
+    whole = run_quickly(plate, folder / "whole")
+    options = "--channel FISH --cells cells --nuclei nuclei --no-enhance"
+    return Screened(plate, whole, options)

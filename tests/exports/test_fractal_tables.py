@@ -41,6 +41,9 @@ def own_plate(
     return (screen if request.param == "0.5" else screen_04).copy(tmp_path)
 
 
+BARE = ["deepspot_field_ROI_table", "deepspot_spots_FISH"]
+
+
 def open_field(screen: Any, path: str) -> Any:
     return ngio.open_ome_zarr_container(str(screen.plate / path))
 
@@ -80,7 +83,7 @@ def test_existing_tables_are_replaced_only_on_request(own_screen: Any) -> None:
         export_run(own_screen.run, "ngio")
     export_run(own_screen.run, "ngio", overwrite=True)
     tables = open_field(own_screen, "B/03/0").list_tables()
-    assert sorted(tables) == ["deepspot_cells_FISH", "deepspot_field_ROI_table"]
+    assert sorted(tables) == ["deepspot_cells_FISH", *BARE]
 
 
 def test_tables_of_others_stay(own_screen: Any) -> None:
@@ -91,10 +94,26 @@ def test_tables_of_others_stay(own_screen: Any) -> None:
     assert "FOV_ROI_table" in open_field(own_screen, "B/03/0").list_tables()
 
 
-def test_a_field_without_cells_gets_its_region_only(own_screen: Any) -> None:
+def test_a_field_without_cells_or_spots_has_no_such_table(own_screen: Any) -> None:
     export_run(own_screen.run, "ngio")
-    tables = open_field(own_screen, "C/04/0").list_tables()
-    assert tables == ["deepspot_field_ROI_table"]
+    assert sorted(open_field(own_screen, "C/04/0").list_tables()) == BARE
+    spotless = sorted(open_field(own_screen, "B/03/1").list_tables())
+    assert spotless == ["deepspot_cells_FISH", "deepspot_field_ROI_table"]
+
+
+def test_spots_are_read_back(own_plate: Any) -> None:
+    export_run(own_plate.run, "ngio")
+    table = open_field(own_plate, "B/03/0").get_table("deepspot_spots_FISH")
+    spots = own_plate.outcome.spots.query("row == 'B' and field == '0'")
+    assert len(spots) > 10
+    for name in ("y", "x", "y_um", "snr", "cell", "nucleus"):
+        np.testing.assert_array_equal(table.dataframe[name], spots[name])
+
+
+def test_a_run_without_cells_gives_spots(without_cells: Any, tmp_path: Path) -> None:
+    own = without_cells.copy(tmp_path)
+    export_run(own.run, "ngio")
+    assert sorted(open_field(own, "B/03/0").list_tables()) == BARE
 
 
 def test_each_channel_has_its_table(two_channels: Any, tmp_path: Path) -> None:

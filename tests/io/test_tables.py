@@ -94,6 +94,14 @@ def _spots(n: int) -> pd.DataFrame:
     return table.astype(empty_table(SPOTS).dtypes)
 
 
+def test_files_of_all_folders_below_one_are_named(folder: Folder) -> None:
+    names = ["a/b/two", "a/one", "a/b/three", "ab/four", f"a/b/x{PARTIAL}five"]
+    for name in names:
+        folder.write(name, b"1")
+    assert folder.files_below("a") == ["a/b/three", "a/b/two", "a/one"]
+    assert folder.files_below("nowhere") == []
+
+
 def test_a_file_is_replaced_as_a_whole(folder: Folder) -> None:
     folder.write("sub/a.txt", b"long content")
     folder.write("sub/a.txt", b"short")

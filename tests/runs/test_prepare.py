@@ -78,6 +78,8 @@ def test_preparing_reads_no_pixels_and_runs_no_field(
         (Selection(limit=2), PATHS[:2]),
         (Selection(("B03", "C04"), 1), PATHS[:1]),
         (Selection(limit=99), PATHS),
+        (Selection(fields=("C/04/0", "B/03/1")), PATHS[1:]),
+        (Selection(("B03",), fields=("B/03/1",)), PATHS[1:2]),
     ],
 )
 def test_a_selection_keeps_the_order_of_the_plate(
@@ -93,6 +95,7 @@ def test_a_selection_keeps_the_order_of_the_plate(
         (Selection(("D09",)), "no well 'D09': the plate has B03, C04"),
         (Selection(("B03", "wrong")), "no well 'wrong'"),
         (Selection(limit=0), "at least 1"),
+        (Selection(fields=("B/03/7",)), "no field 'B/03/7'.*Did you mean 'B/03/"),
     ],
 )
 def test_a_selection_of_nothing_is_refused(
