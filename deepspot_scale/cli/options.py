@@ -26,9 +26,9 @@ Command = Callable[..., None]
 
 def _complete_detector(incomplete: str) -> list[str]:
     from deepspot_scale.plugins import DETECTORS, plugin_names
-    from deepspot_scale.stages.detection.wavelet import PRESETS
+    from deepspot_scale.stages.detection.detector_names import KNOWN
 
-    names = (*PRESETS, *plugin_names(DETECTORS))
+    names = (*KNOWN, *plugin_names(DETECTORS))
     return [name for name in names if name.startswith(incomplete)]
 
 
