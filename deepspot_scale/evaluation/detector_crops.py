@@ -53,10 +53,7 @@ def _draw_place(
     )
     try:
         field = plate.open(place.path)
-        window = tuple(
-            slice(max(0, start - _RIM), min(length, start + TILE + _RIM))
-            for start, length in zip((place.y, place.x), field.shape_yx, strict=True)
-        )
+        window = _window(place, field.shape_yx)
         projected: Literal["mean", "max"] = (
             "mean" if settings.project == "mean" else "max"
         )
@@ -64,15 +61,28 @@ def _draw_place(
             t=place.t,
             channel=field.channel_index(place.channel),
             z=projected if place.plane == PROJECTED else place.plane,
-            window=(window[0], window[1]),
+            window=window,
         )
     except DeepspotError as error:  # the page is still useful without a picture
         return f"{title}<p>It cannot be shown: {escape(str(error))}</p>"
-    svg = _panels(agreement, place, (window[0], window[1]), np.asarray(raw), number)
+    svg = _panels(agreement, place, window, np.asarray(raw), number)
     rows, columns = (f"{part.start} to {part.stop - 1}" for part in window)
     when = f", t {place.t}" if field.n_t > 1 else ""
     caption = f"{escape(place.channel)}{when}, rows {rows}, columns {columns}."
     return f"{title}<figure>{svg}<figcaption>{caption}</figcaption></figure>"
+
+
+def _window(place: Place, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Return the tile with what is around it, moved into the field and of one size."""
+    starts = (
+        max(0, min(start - _RIM, length - TILE - 2 * _RIM))
+        for start, length in zip((place.y, place.x), shape, strict=True)
+    )
+    rows, columns = (
+        slice(start, min(length, start + TILE + 2 * _RIM))
+        for start, length in zip(starts, shape, strict=True)
+    )
+    return rows, columns
 
 
 def _panels(

@@ -32,14 +32,14 @@ def draw_matrix(agreement: Agreement) -> Figure:
     for line in agreement.pairs.to_dict("records"):
         i, j = names.index(str(line["detector"])), names.index(str(line["other"]))
         grid[i, j] = grid[j, i] = float(line["f1"])
-    size = 1.9 + 0.75 * len(names)
-    figure = new_figure(size + 1.2, size)
+    size = 1.1 + 0.5 * len(names)
+    figure = new_figure(size + 1.4, size)
     axes = figure.subplots()
     axes.imshow(grid, cmap="viridis", vmin=0, vmax=1)
     for (y, x), value in np.ndenumerate(grid):
         text = "" if np.isnan(value) else f"{value:.2f}"
         colour = "white" if value < 0.6 else "black"
-        axes.text(x, y, text, ha="center", va="center", fontsize=10, color=colour)
+        axes.text(x, y, text, ha="center", va="center", fontsize=9, color=colour)
     words = [_plain(name) for name in names]
     axes.set_xticks(range(len(names)), words, fontsize=9, rotation=30, ha="right")
     axes.set_yticks(range(len(names)), words, fontsize=9)

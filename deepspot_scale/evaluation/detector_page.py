@@ -106,7 +106,7 @@ def _body(
 ) -> str:
     settings = next(iter(runs.values())).settings
     parts = [
-        f"<p class='soft'>Channels {escape(', '.join(settings.channels))}; spots of two "
+        f"<p class='soft'>Channel {escape(', '.join(settings.channels))}; spots of two "
         f"detectors are a pair within {agreement.radius:g} px, one to one.</p>",
         html.big_numbers(_headlines(agreement)),
         f"<p>{_NO_TRUTH}</p>",

@@ -100,7 +100,9 @@ class UFishNetwork:
 
     parts: tuple[Any, ...]
     """Requests: up to the first place where it looks at the whole image, up to the
-    second, and up to the end."""
+    second, and up to the end, given what it looks at."""
+    whole: Any
+    """Request: the network as it is, for images that are not cut."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def measure(
@@ -130,20 +132,23 @@ class UFishNetwork:
         return Pools(whole.sum((1, 2)), values.max((1, 2)), n)
 
     def enhance(
-        self, image: NDArray[np.float32], known: tuple[Pools, ...]
+        self, image: NDArray[np.float32], known: tuple[Pools, ...] | None
     ) -> NDArray[np.float32]:
-        """Return the enhanced piece (y, x), given what was agreed on in all places."""
+        """Return the enhanced piece (y, x), given what was agreed on in all places.
+
+        `known` is None for an image that is not cut.
+        """
         answer: NDArray[np.float32] = self._run(image, known)[0]
         return answer
 
     def _run(
-        self, image: NDArray[np.float32], known: tuple[Pools, ...]
+        self, image: NDArray[np.float32], known: tuple[Pools, ...] | None
     ) -> NDArray[np.float32]:
         inputs: dict[str, Any] = {"image": np.ascontiguousarray(image)[None, None]}
-        for place, pools in enumerate(known):
+        for place, pools in enumerate(known or ()):
             inputs |= {f"{kind}{place}": v for kind, v in pools.inputs.items()}
         with self.lock:
-            request = self.parts[len(known)]
+            request = self.whole if known is None else self.parts[len(known)]
             request.infer(inputs, share_inputs=True)
             answer: NDArray[np.float32] = request.get_output_tensor(0).data[0].copy()
         return answer
@@ -179,15 +184,18 @@ def load_network(file: str, threads: int = 0) -> UFishNetwork:
     if threads:
         hints["INFERENCE_NUM_THREADS"] = threads
     try:
-        parts = tuple(_cut(openvino, core, file, n) for n in range(N_POOLS + 1))
+        parts = [_cut(openvino, core, file, n) for n in (*range(N_POOLS + 1), None)]
     except RuntimeError as error:
         raise WeightsError(f"{file} cannot be read as a network: {error}") from error
-    requests = (core.compile_model(p, "CPU", hints).create_infer_request() for p in parts)
-    return UFishNetwork(tuple(requests))
+    requests = [core.compile_model(p, "CPU", hints).create_infer_request() for p in parts]
+    return UFishNetwork(tuple(requests[:-1]), requests[-1])
 
 
-def _cut(openvino: Any, core: Any, file: str, part: int) -> Any:
-    """Return one part of the network, which takes what earlier ones look at."""
+def _cut(openvino: Any, core: Any, file: str, part: int | None) -> Any:
+    """Return one part of the network, which takes what earlier ones look at.
+
+    None: the network as it is.
+    """
     network = core.read_model(file)
     image = network.get_parameters()[0]
     image.output(0).set_names({"image"})
@@ -203,6 +211,8 @@ def _cut(openvino: Any, core: Any, file: str, part: int) -> Any:
             f"{file} is not U-FISH's network: expected {N_POOLS} places in which it "
             f"takes mean and maximum of the whole image, found {kinds}"
         )
+    if part is None:
+        return network
     given = [image]
     for place, nodes in enumerate(places[:part]):
         for node in nodes:

@@ -21,11 +21,13 @@ from deepspot_scale.errors import SettingsError, did_you_mean
 from deepspot_scale.plugins import DETECTORS, load_plugin
 from deepspot_scale.stages.detection.adapters.bigfish import BigFishDetector
 from deepspot_scale.stages.detection.adapters.skimage_blobs import BLOB_DETECTORS
+from deepspot_scale.stages.detection.adapters.spotiflow import SpotiflowDetector
 from deepspot_scale.stages.detection.adapters.ufish import UFishDetector
 from deepspot_scale.stages.detection.wavelet import PRESETS
 
 OTHERS: Final[Mapping[str, Callable[..., Detector]]] = {
     "bigfish": BigFishDetector,
+    "spotiflow": SpotiflowDetector,
     "ufish": UFishDetector,
     **BLOB_DETECTORS,
 }

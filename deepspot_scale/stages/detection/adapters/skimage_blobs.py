@@ -72,7 +72,7 @@ def blob_detector(  # noqa: PLR0913 - the numbers of the library's functions
         Between two, of dog; None: 1.6.
     threshold
         Least value of a blob in scale space; the image's dark is 0, its brightest
-        thousandth 1. None: 0.1 (log), 0.05 (dog), 0.005 (doh).
+        thousandth 1. None: 0.2 (log), 0.1 (dog), 0.01 (doh).
     overlap
         Two blobs whose areas overlap by more than this share are one.
     refine
@@ -96,7 +96,7 @@ def blob_detector(  # noqa: PLR0913 - the numbers of the library's functions
         raise SettingsError("num_sigma is not of blob_dog; give sigma_ratio")
     if kind != "dog" and sigma_ratio is not None:
         raise SettingsError(f"sigma_ratio is not of blob_{kind}; give num_sigma")
-    default = {"log": 0.1, "dog": 0.05, "doh": 0.005}[kind]
+    default = {"log": 0.2, "dog": 0.1, "doh": 0.01}[kind]
     least = default if threshold is None else threshold
     if not 0 < least < math.inf:
         raise SettingsError(f"the threshold of blobs is above 0, got {least}")

@@ -45,7 +45,10 @@ _BRIGHT = 0.9999
 """Quantile above which U-FISH looks for outliers."""
 _TOP: Key[Top] = Key("ufish_top")
 _SCALE: Key[tuple[float, float]] = Key("ufish_scale")
-_POOLS: tuple[Key[Pools], ...] = tuple(Key(f"ufish_pools_{n}") for n in range(N_POOLS))
+_POOLS: tuple[Key[Pools | None], ...] = tuple(
+    Key(f"ufish_pools_{n}") for n in range(N_POOLS)
+)
+"""None: the plane is one block, which the network sees as a whole."""
 
 
 class Top(NamedTuple):
@@ -183,6 +186,13 @@ class _Network:
         return Pixels(pixels.box, scaled.astype(np.float32))
 
 
+def _known(agreed: Answers, n: int) -> tuple[Pools, ...] | None:
+    """Return what was agreed on in the first n places; None: the plane is not cut."""
+    pools = tuple(agreed[key] for key in _POOLS[:n])
+    known = tuple(each for each in pools if each is not None)
+    return known if len(known) == len(pools) else None
+
+
 @dataclass(frozen=True)
 class _Look:
     """Measures what the network looks at in one place, on a block's core."""
@@ -190,10 +200,12 @@ class _Look:
     network: _Network
     place: int
 
-    def __call__(self, here: BlockContext, agreed: Answers) -> Pools:
+    def __call__(self, here: BlockContext, agreed: Answers) -> Pools | None:
+        if here.block.core.shape == here.shape:
+            return None
         box, image = self.network.window(here, agreed)
         own = here.block.core.within(box)
-        known = tuple(agreed[key] for key in _POOLS[: self.place])
+        known = _known(agreed, self.place) or ()
         pools: Pools = self.network.load().measure(image, own, known)
         return pools
 
@@ -209,7 +221,7 @@ class _Find:
         from skimage.morphology import local_maxima
 
         box, image = self.network.window(here, agreed)
-        known = tuple(agreed[key] for key in _POOLS)
+        known = _known(agreed, N_POOLS)
         sharp = laplace(self.network.load().enhance(image, known))
         found = local_maxima(sharp, connectivity=2)
         places = np.argwhere(found & (sharp > self.network.detector.threshold))
