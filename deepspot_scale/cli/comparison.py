@@ -127,7 +127,7 @@ def compare(
 def _say_agreement(agreement: Agreement) -> None:
     for line in agreement.summary.to_dict("records"):
         alone = line["found_by_it_alone"]
-        share = f", {100 * alone:.1f} % by it alone" if alone == alone else ""
+        share = f", {100 * alone:.1f} % by it alone" if line["n_spots"] else ""
         say(f"{line['detector']}: {line['n_spots']:,} spots{share}")
     for line in agreement.pairs.to_dict("records"):
         say(f"{line['detector']} and {line['other']}: F1 {line['f1']:.3f}")

@@ -91,10 +91,8 @@ def compare_detectors(  # noqa: PLR0913 - what, by what, where to, which, and ho
 def write_compared(
     plate: Plate, planned: Sequence[DetectorRun], out: Path, *, radius: float = RADIUS
 ) -> Agreement:
-    """Compare what detectors have found and write tables and page; return the tables."""
-    runs = {
-        each.detector: open_results(each.folder, plate=plate) for each in planned
-    }
+    """Write where detectors differ, as tables and a page; return the tables."""
+    runs = {each.detector: open_results(each.folder, plate=plate) for each in planned}
     agreement = compare_runs(runs, radius=radius)
     write_comparison(agreement, runs, plate, out)
     return agreement

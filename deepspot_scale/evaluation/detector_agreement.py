@@ -2,7 +2,7 @@
 
 Spots of two detectors are pairs one to one, as many as there can be within a radius on
 the same image (`kernels.pairing`). No one is taken for the truth: F1 is twice the pairs
-over all spots of both, and is the same both ways. Nothing here runs a detector or draws.
+over all spots of both, and is the same both ways. Nothing here runs a detector.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def _addresses(fields: pd.DataFrame) -> list[tuple[str, ...]]:
 def _read_spots(runs: Mapping[str, RunResults], shared: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for name, run in runs.items():
-        table = run.read("spots", _READ).astype({c: str for c in ADDRESS})
+        table = run.read("spots", _READ).astype(dict.fromkeys(ADDRESS, str))
         own = table.merge(shared, on=[*ADDRESS], how="inner")
         parts.append(own.assign(detector=name))
     return pd.concat(parts, ignore_index=True)
@@ -266,7 +266,8 @@ def _images(spots: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], NDArray[np.i
     groups = spots.groupby([*ADDRESS, *IMAGE], sort=True).indices
     at = len(ADDRESS)
     for key, rows in groups.items():
-        yield (*key[:at], key[-1]), np.asarray(rows, np.int64)
+        words: Any = key
+        yield (*words[:at], words[-1]), np.asarray(rows, np.int64)
 
 
 def _pool(
@@ -321,7 +322,7 @@ def _summarise(
     for name, run in runs.items():
         own = spots[spots["detector"] == name]
         only, shared_by_all = own["found_by"] == 1, own["found_by"] == len(runs)
-        done = run.done.astype({c: str for c in ADDRESS}).merge(shared, on=[*ADDRESS])
+        done = run.done.astype(dict.fromkeys(ADDRESS, str)).merge(shared, on=[*ADDRESS])
         counts = fields[fields["detector"] == name]["n_spots"]
         n = len(own)
         lines.append(
@@ -346,7 +347,7 @@ def _read_cells(runs: Mapping[str, RunResults], shared: pd.DataFrame) -> pd.Data
         if "cells" not in run.contents.tables:
             return pd.DataFrame(columns=[*keys, "detector", "n_spots"])
         table = run.read("cells", (*keys[len(ADDRESS) :], "n_spots"))
-        own = table.astype({c: str for c in ADDRESS}).merge(shared, on=[*ADDRESS])
+        own = table.astype(dict.fromkeys(ADDRESS, str)).merge(shared, on=[*ADDRESS])
         parts.append(own[[*keys, "n_spots"]].assign(detector=name))
     whole = pd.concat(parts, ignore_index=True)
     return whole[[*keys, "detector", "n_spots"]]

@@ -131,7 +131,9 @@ def _spots_near(
     spots: pd.DataFrame, place: Place, window: tuple[slice, slice]
 ) -> pd.DataFrame:
     address = FieldAddress.from_path(place.path)
-    words = dict(zip(ADDRESS, (address.row, address.column, address.field), strict=True))
+    words = dict(
+        zip(ADDRESS, (address.row, address.column, address.field), strict=True)
+    )
     there = np.ones(len(spots), bool)
     image = {"t": place.t, "plane": place.plane, "channel": place.channel}
     for column, value in {**words, **image}.items():

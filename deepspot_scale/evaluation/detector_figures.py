@@ -67,10 +67,8 @@ def draw_shares(agreement: Agreement) -> Figure:
             axes.barh(place, count, left=start, height=0.66, color=colour, label=label)
             if count > 0.07 * most:
                 middle = start + count / 2
-                axes.text(
-                    *(middle, place, f"{count:,}"),
-                    **{"ha": "center", "va": "center", "fontsize": 8.5, "color": ink},
-                )
+                centred: Any = {"ha": "center", "va": "center", "fontsize": 8.5}
+                axes.text(middle, place, f"{count:,}", color=ink, **centred)
             start += count
     axes.set_yticks(range(len(names)), [_plain(name) for name in names], fontsize=9)
     axes.invert_yaxis()
@@ -117,12 +115,8 @@ def draw_differences(agreement: Agreement, unit: str) -> Figure:
 def _difference(axes: Any, counts: Any, limits: Any) -> None:
     step = -(-len(counts) // MOST_DOTS)
     shown = counts[:: max(step, 1)]
-    axes.plot(
-        shown.mean(axis=1),
-        shown[:, 1] - shown[:, 0],
-        *("o",),
-        **{"color": BLUE, "ms": 4, "alpha": 0.6, "mec": "none"},
-    )
+    dots: Any = {"color": BLUE, "ms": 4, "alpha": 0.6, "mec": "none"}
+    axes.plot(shown.mean(axis=1), shown[:, 1] - shown[:, 0], "o", **dots)
     axes.axhline(0, color=GREY, lw=0.8)
     axes.axhline(limits["mean_difference"], color=ORANGE, lw=1.6)
     for end in ("low", "high"):

@@ -70,7 +70,9 @@ def write_comparison(
     files = PageFiles()
     title = f"Detectors compared on {plate.name}"
     body = _body(agreement, runs, plate, files)
-    files.write(Folder(str(out)), PAGE, html.page(title, f"<h1>{escape(title)}</h1>{body}"))
+    files.write(
+        Folder(str(out)), PAGE, html.page(title, f"<h1>{escape(title)}</h1>{body}")
+    )
     return out / PAGE
 
 
@@ -158,10 +160,7 @@ def _warnings(agreement: Agreement) -> str:
             for name, own in left_out.groupby("detector", sort=False)
         )
     )
-    return (
-        f"<p class='note'>{escape(words)}. "
-        f"<a href='left_out.csv'>Reasons</a></p>"
-    )
+    return f"<p class='note'>{escape(words)}. <a href='left_out.csv'>Reasons</a></p>"
 
 
 def _shares(agreement: Agreement) -> Plot:
@@ -178,8 +177,12 @@ def _shares(agreement: Agreement) -> Plot:
 def _shown_summary(summary: pd.DataFrame) -> pd.DataFrame:
     shown = summary.copy()
     for column in ("found_by_all", "found_by_it_alone"):
-        shown[column] = [f"{100 * v:.1f} %" if v == v else "-" for v in shown[column]]
+        shown[column] = [_percent(share) for share in shown[column]]
     return shown
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
 def _matrix(agreement: Agreement) -> Plot:

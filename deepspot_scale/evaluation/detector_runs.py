@@ -175,4 +175,6 @@ def _run_one(
     if lease.lost:
         raise RunError(f"another client has taken over {each.folder}")
     failed_before = prepared.failed_before
-    return replace(end, failed=end.failed + failed_before, total=end.total + failed_before)
+    return replace(
+        end, failed=end.failed + failed_before, total=end.total + failed_before
+    )

@@ -34,7 +34,7 @@ def largest_values(values: NDArray[Any], n: int) -> NDArray[Any]:
 
 
 def stand_in(top: NDArray[Any], n: int) -> NDArray[Any]:
-    """Return n values, in ascending order, whose largest are `top` and the others alike.
+    """Return n ascending values, of which the largest are `top`, the others alike.
 
     ``numpy.quantile`` gives of them what it gives of all n, to the last bit, if the
     quantile lies in `top`; it is how other libraries measure, and depends on dtypes.

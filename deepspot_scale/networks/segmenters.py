@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale import plugins
+from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.plugins import SEGMENTERS, load_plugin
 
 

@@ -122,4 +122,6 @@ def _load(folder: str) -> Any:
     try:
         return library.Spotiflow.from_folder(folder, map_location="cpu")
     except (OSError, KeyError, RuntimeError) as error:
-        raise WeightsError(f"the Spotiflow model {folder!r} is damaged: {error}") from error
+        raise WeightsError(
+            f"the Spotiflow model {folder!r} is damaged: {error}"
+        ) from error

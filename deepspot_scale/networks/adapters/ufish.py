@@ -77,14 +77,16 @@ def weights_file(weights: str | None = None) -> Path:
     if weights is not None:
         path = Path(weights).absolute()
         if not path.is_file():
-            raise SettingsError(f"there is no file {weights!r}; give U-FISH's ONNX file")
+            raise SettingsError(
+                f"there is no file {weights!r}; give U-FISH's ONNX file"
+            )
         return path
     spec = find_spec("ufish")
     places = list(spec.submodule_search_locations or ()) if spec else []
     if not places:
         raise SettingsError(
             "the detector ufish needs U-FISH's ONNX file, which its package brings. "
-            "Run: pip install --no-deps ufish; or give the file: ufish:weights=FILE.onnx"
+            "Run: pip install --no-deps ufish; or name it: ufish:weights=FILE.onnx"
         )
     return Path(places[0], _WEIGHTS)
 
@@ -187,7 +189,9 @@ def load_network(file: str, threads: int = 0) -> UFishNetwork:
         parts = [_cut(openvino, core, file, n) for n in (*range(N_POOLS + 1), None)]
     except RuntimeError as error:
         raise WeightsError(f"{file} cannot be read as a network: {error}") from error
-    requests = [core.compile_model(p, "CPU", hints).create_infer_request() for p in parts]
+    requests = [
+        core.compile_model(p, "CPU", hints).create_infer_request() for p in parts
+    ]
     return UFishNetwork(tuple(requests[:-1]), requests[-1])
 
 
@@ -236,6 +240,8 @@ def _looks_at_all(node: Any) -> bool:
     before = node.input_value(0).get_partial_shape()
     after = node.output(0).get_partial_shape()
     return len(after) == 4 and all(
-        after[axis].is_static and after[axis].get_length() == 1 and before[axis].is_dynamic
+        after[axis].is_static
+        and after[axis].get_length() == 1
+        and before[axis].is_dynamic
         for axis in (2, 3)
     )

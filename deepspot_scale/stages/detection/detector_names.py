@@ -109,7 +109,7 @@ def named_detector(word: str) -> Detector:
             "and --min-relative-intensity"
         )
     if name in OTHERS:
-        return _make(name, OTHERS[name], options)
+        return require_detector(_make(name, OTHERS[name], options))
     found = load_plugin(name, DETECTORS, known=KNOWN)
     if not options:
         return require_detector(found)

@@ -190,13 +190,13 @@ class _FindPeaks:
         maxima = library.detection.local_maximum_detection(filtered, distance)
         cut = core.within(pixels.box)
         filtered, maxima = filtered[cut], maxima[cut]
-        places = np.argwhere(maxima & (filtered > (own.threshold or 0)))
-        values = filtered[tuple(places.T)]
+        found = np.argwhere(maxima & (filtered > (own.threshold or 0)))
+        values = filtered[tuple(found.T)]
         top = filtered[:0, 0]
         if own.threshold is None:
             n = n_above(here.shape[-2] * here.shape[-1], _TOP)
             top = largest_values(filtered, n)
-        places = places + (core.y.start, core.x.start)
+        places = np.add(found, (core.y.start, core.x.start))
         return Peaks(places, values, top, filtered.size)
 
 
@@ -230,10 +230,8 @@ def _elbow(peaks: Peaks) -> float | None:
         largest_values(peaks.top, n_above(peaks.n_pixels, _TOP)), peaks.n_pixels
     )
     largest = int(np.percentile(plane, 100 * _TOP))
-    if largest < _FEWEST:
-        tried = np.linspace(0, largest, num=_FEWEST)
-    else:
-        tried = np.arange(largest + 1)
+    few = largest < _FEWEST
+    tried = np.linspace(0, largest, _FEWEST) if few else np.arange(largest + 1)
     values = np.sort(peaks.values)
     counts = values.size - np.searchsorted(values, tried, side="right")
     library = _library()
