@@ -32,7 +32,8 @@ class SpotiflowShape(NamedTuple):
     grid: int
     """Stride in pixels."""
     reach: int
-    """Pixels around one that decide about it, a multiple of the stride."""
+    """Pixels around one that decide about it, and a stride to align them; a multiple of
+    the stride."""
 
 
 def model_files(folder: str) -> tuple[str, ...]:
@@ -76,7 +77,7 @@ def read_shape(folder: str) -> SpotiflowShape:
     half = max(int(k) for pair in values["kernel_sizes"] for k in pair) // 2
     pixels = [factor**level for level in range(levels)]
     grid = factor**levels
-    reach = half * convolutions * (2 * sum(pixels) + grid) + grid + _HEAD
+    reach = half * convolutions * (2 * sum(pixels) + grid) + 2 * grid + _HEAD
     if values.get("background_remover"):
         reach += _BACKGROUND
     return SpotiflowShape(grid, -(-reach // grid) * grid)

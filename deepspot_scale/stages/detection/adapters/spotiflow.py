@@ -1,10 +1,9 @@
 """Spotiflow: a network that finds spots between pixels, block by block.
 
-Spotiflow scales an image by two of its percentiles; here the plane agrees on them. A
-plane of one block is handed over as it is. Of one that is cut, what differs from the
-library's answer: the library makes a plane's edges multiples of the network's stride on
-both sides, here they grow at the right and bottom only, since blocks begin on
-multiples; and numbers are rounded to float32 in pieces of another shape.
+Spotiflow scales an image by two of its percentiles; here the plane agrees on them, and
+blocks keep to the strides that the network has on the whole plane. What differs from
+its answer for the whole plane is the rounding of float32. (The library's own tiles are
+not used.)
 """
 
 from __future__ import annotations
@@ -174,13 +173,27 @@ class _Find:
         filled = brightness.fill_in(counts)
         low, high = (np.float32(level) for level in agreed[_LEVELS])
         image = (filled.astype(np.float32) - low) / (high - low + np.float32(_EPS))
-        if here.block.core.shape != here.shape:
-            image = np.pad(
-                image, [(0, -n % self.shape.grid) for n in image.shape], mode="reflect"
-            )
+        image = _align(image, here.shape, self.shape.grid)
         points = find_points(
             own.model, image, threshold=own.threshold, distance=own.distance
         )
-        inside = (points > -0.5).all(1) & (points < np.array(box.shape) - 0.5).all(1)
+        # The network's shift may take a spot of the field's edge out of the image.
+        places = np.clip(points, 0, np.array(box.shape) - 1)
         shown = Pixels(box, brightness.scale(filled))
-        return own_points(here, points[inside].T, shown, own.refine)
+        return own_points(here, places.T, shown, own.refine)
+
+
+def _align(
+    image: NDArray[np.float32], shape: tuple[int, ...], grid: int
+) -> NDArray[np.float32]:
+    """Return a window without its last rows and columns, as many as strides ask for.
+
+    The library mirrors the edges of what it is given until it is a multiple of the
+    stride, half of that at the top and left. With the whole plane's remainder a window,
+    which begins on a multiple, is moved as far as the plane would be.
+    """
+    height, width = (
+        own - (own - whole) % grid
+        for own, whole in zip(image.shape, shape[-2:], strict=True)
+    )
+    return image[:height, :width]
