@@ -18,6 +18,7 @@ from deepspot_scale import accessor as _accessor  # noqa: F401 - registers the a
 
 if TYPE_CHECKING:
     from deepspot_scale.blockwise.contract import Stage
+    from deepspot_scale.evaluation.compared_detectors import compare_detectors
     from deepspot_scale.io.conversion.convert import convert
     from deepspot_scale.io.plate import open_plate
     from deepspot_scale.kernels.chromatic import Shift
@@ -58,6 +59,7 @@ _HOMES = {
     "assign": "verbs.cells",
     "classify_dyes": "verbs.dyes",
     "colocalise": "verbs.channels",
+    "compare_detectors": "evaluation.compared_detectors",
     "convert": "io.conversion.convert",
     "denoise": "verbs.images",
     "detect": "verbs.images",
@@ -88,6 +90,7 @@ __all__ = [
     "assign",
     "classify_dyes",
     "colocalise",
+    "compare_detectors",
     "convert",
     "denoise",
     "detect",

@@ -95,6 +95,70 @@ def hash_plugin(name: str, group: str) -> str | None:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
+def module_files(module: str, files: Iterable[str], package: str) -> tuple[str, ...]:
+    """Return the paths of files of an installed library, without importing it.
+
+    Parameters
+    ----------
+    module
+        The library's own module.
+    files
+        Paths in its folder.
+    package
+        What it is called where it can be installed from.
+
+    Raises
+    ------
+    SettingsError
+        The library is not installed, or has no such files.
+    """
+    spec = find_spec(module)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    if not places:
+        raise SettingsError(
+            f"{package} is not installed, and the detector needs it. Run: pip install "
+            f"{package}"
+        )
+    found = tuple(str(Path(places[0], file)) for file in files)
+    for path in found:
+        if not Path(path).is_file():
+            raise SettingsError(
+                f"{package} {_version(package)} has no file {path!r}; install a "
+                "version that has"
+            )
+    return found
+
+
+def hash_files(files: Iterable[str | Path]) -> dict[str, str]:
+    """Return the SHA-256 of files by their names; those of one name together.
+
+    Where they lie does not matter, their order does.
+
+    Raises
+    ------
+    SettingsError
+        A file is not there, or cannot be read.
+    """
+    found: dict[str, Any] = {}
+    for file in map(Path, files):
+        try:
+            with file.open("rb") as content:
+                digest = hashlib.file_digest(content, "sha256")
+        except OSError as error:
+            raise SettingsError(
+                f"a plug-in names the file {str(file)!r}, which cannot be read: "
+                f"{error.strerror or error}"
+            ) from error
+        found.setdefault(file.name, []).append(digest)
+    return {name: _joined(digests) for name, digests in found.items()}
+
+
+def _joined(digests: list[Any]) -> str:
+    if len(digests) == 1:
+        return str(digests[0].hexdigest())
+    return hashlib.sha256(b"".join(each.digest() for each in digests)).hexdigest()
+
+
 def _place(name: str, group: str) -> str | None:
     """Return where a plug-in is, as ``module:attribute``."""
     for entry in _entry_points(group, tuple(sys.path)):

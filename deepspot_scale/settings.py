@@ -34,7 +34,8 @@ from deepspot_scale.plugins import (
 )
 from deepspot_scale.plugins import STAGES as GROUP
 from deepspot_scale.stages.denoising import DenoiseOptions
-from deepspot_scale.stages.detection.detect import DetectOptions
+from deepspot_scale.stages.detection.detect import DETECT, DetectOptions
+from deepspot_scale.stages.detection.detector_names import read_detector_name
 from deepspot_scale.stages.enhancement import (
     ENHANCE,
     EnhanceOptions,
@@ -251,6 +252,7 @@ def _settings(values: Mapping[str, Any], stages: Iterable[Stage]) -> Settings:
         except SettingsError as error:
             unfit.append(str(error))
             options[stage.name] = stage.options()
+    _leave_enhancement_out(options)
     try:
         settings = checked(Settings, {**own, "options": options}, noun="setting")
     except SettingsError as error:
@@ -258,6 +260,20 @@ def _settings(values: Mapping[str, Any], stages: Iterable[Stage]) -> Settings:
     if unfit:
         raise SettingsError("; ".join(unfit))
     return settings
+
+
+def _leave_enhancement_out(options: dict[str, StageOptions]) -> None:
+    """Run no network where a known detector works on the raw image.
+
+    Its enhanced image would be of no use, unless it is asked for.
+    """
+    detect, enhance = options.get(DETECT.name), options.get(ENHANCE.name)
+    if not isinstance(detect, DetectOptions) or detect.detector is None:
+        return
+    if not isinstance(enhance, EnhanceOptions) or enhance.keep_enhanced:
+        return
+    if read_detector_name(detect.detector).works_on_raw:
+        options[ENHANCE.name] = enhance.model_copy(update={"use": False})
 
 
 def _sort(
@@ -359,7 +375,7 @@ def load_settings(settings: Settings, *, allowed: Iterable[str] = ()) -> Setting
     those `allowed`; SettingsError says which is not.
     """
     named = [
-        ("detector", settings.of(DetectOptions).detector, DETECTORS),
+        ("detector", _plugin_of(settings.of(DetectOptions).detector), DETECTORS),
         ("engine", settings.of(EnhanceOptions).engine, ENGINES),
         ("engine", settings.of(LocaliseOptions).localiser_engine, ENGINES),
         ("engine", settings.of(SegmentOptions).nuclei_engine, ENGINES),
@@ -372,20 +388,28 @@ def load_settings(settings: Settings, *, allowed: Iterable[str] = ()) -> Setting
         ),
     ]
     own = [(kind, name) for kind, name, group in named if is_own_code(name, group)]
-    if not {name for _, name in own} <= set(allowed):
+    if not {name for _, name in own} <= {*allowed, *map(_plugin_of, allowed)}:
         flags = " ".join(dict.fromkeys(f"--{kind} {name}" for kind, name in own))
         raise SettingsError(
             "the settings name code that belongs to no installed package, and may be "
             "another's. It runs only if you name it again: in the folder where its "
             f"module lies, give the same command with {flags}"
         )
-    unknown = sorted({*allowed}.difference(name for _, name, _ in named))
+    own_names = {name for _, name, _ in named}
+    unknown = sorted(
+        word for word in allowed if not {word, _plugin_of(word)} & own_names
+    )
     if unknown:
         raise SettingsError(
             f"the settings do not name {', '.join(unknown)}; a run keeps the detector, "
             "engine, segmenters and stages that it was begun with"
         )
     return _settings(settings.to_dict(), find_stages(settings.stages))
+
+
+def _plugin_of(detector: str | None) -> str | None:
+    """Return the name of a detector without its options."""
+    return None if detector is None else read_detector_name(detector).name
 
 
 def find_files(settings: Settings, folder: str) -> Settings:

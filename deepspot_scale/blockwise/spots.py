@@ -28,7 +28,11 @@ def reach(step: int = 1) -> int:
 
 
 class Detector(Protocol):
-    """Anything that finds spots, block by block."""
+    """Anything that finds spots, block by block.
+
+    It may also have a `grid`, the stride in pixels that blocks must begin on, and
+    `files`, paths that decide about its answer: a run does not go on with others.
+    """
 
     @property
     def on(self) -> Literal["enhanced", "raw"]:

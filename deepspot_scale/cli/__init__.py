@@ -15,7 +15,7 @@ import sys
 from deepspot_scale.cli import runs, plates, results, models  # noqa: F401 - see above
 from deepspot_scale.cli import training, localisation_scores  # noqa: F401 - see above
 from deepspot_scale.cli import localisation, segmentation, denoising  # noqa: F401 - see above
-from deepspot_scale.cli import rating  # noqa: F401 - see above
+from deepspot_scale.cli import rating, comparison  # noqa: F401 - see above
 
 # isort: on
 from deepspot_scale.cli.application import (

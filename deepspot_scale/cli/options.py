@@ -24,11 +24,12 @@ from deepspot_scale.errors import SettingsError, did_you_mean
 Command = Callable[..., None]
 
 
-def _complete_detector(incomplete: str) -> list[str]:
+def complete_detector(incomplete: str) -> list[str]:
+    """Return the detectors that begin so, for the shell."""
     from deepspot_scale.plugins import DETECTORS, plugin_names
-    from deepspot_scale.stages.detection.wavelet import PRESETS
+    from deepspot_scale.stages.detection.detector_names import KNOWN
 
-    names = (*PRESETS, *plugin_names(DETECTORS))
+    names = (*KNOWN, *plugin_names(DETECTORS))
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -108,7 +109,7 @@ TrustWords = Annotated[
 
 
 _COMPLETIONS = {
-    "detector": _complete_detector,
+    "detector": complete_detector,
     "engine": _complete_engine,
     "model": complete_model,
 }

@@ -8,15 +8,14 @@ whole, so it must say how large its objects are. Nothing here knows tiles or pla
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepspot_scale import plugins
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.plugins import SEGMENTERS, load_plugin
 
@@ -112,24 +111,7 @@ def hash_files(segmenter: Segmenter) -> dict[str, str]:
     SettingsError
         A file is not there, or cannot be read.
     """
-    found: dict[str, Any] = {}
-    for file in map(Path, segmenter.files):
-        try:
-            with file.open("rb") as content:
-                digest = hashlib.file_digest(content, "sha256")
-        except OSError as error:
-            raise SettingsError(
-                f"a segmenter names the file {str(file)!r}, which cannot be read: "
-                f"{error.strerror or error}"
-            ) from error
-        found.setdefault(file.name, []).append(digest)
-    return {name: _joined(digests) for name, digests in found.items()}
-
-
-def _joined(digests: list[Any]) -> str:
-    if len(digests) == 1:
-        return str(digests[0].hexdigest())
-    return hashlib.sha256(b"".join(each.digest() for each in digests)).hexdigest()
+    return plugins.hash_files(segmenter.files)
 
 
 def run_segmenter(

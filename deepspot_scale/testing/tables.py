@@ -19,7 +19,9 @@ def places_of(table: pd.DataFrame) -> list[tuple[float, float]]:
 
 def are_alike(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     """Return whether two tables hold the same spots, in any order."""
-    return len(one) == len(other) and not _unlike_columns(one, other)
+    if len(one) != len(other):
+        return False
+    return one.empty or not _unlike_columns(one, other)
 
 
 def _unlike_columns(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:

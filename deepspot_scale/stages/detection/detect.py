@@ -7,6 +7,7 @@ spots are found, networks or plates.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -30,7 +31,12 @@ from deepspot_scale.blockwise.spots import DETECTED, Detector, require_detector
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.binning import binning_for
 from deepspot_scale.networks.weights import find_weights, read_judge
-from deepspot_scale.plugins import DETECTORS, hash_plugin, load_plugin
+from deepspot_scale.plugins import DETECTORS, hash_files, hash_plugin
+from deepspot_scale.stages.detection.adapters.ufish import UFishDetector
+from deepspot_scale.stages.detection.detector_names import (
+    named_detector,
+    read_detector_name,
+)
 from deepspot_scale.stages.detection.volume import VolumeDetector
 from deepspot_scale.stages.detection.wavelet import (
     PRESETS,
@@ -78,7 +84,7 @@ def find_detector(
         if judge is not None:
             detector = judged_detector(judge)
     else:
-        detector = require_detector(load_plugin(method, DETECTORS, known=PRESETS))
+        detector = named_detector(method)
     if floor is None and min_relative_intensity is None:
         return detector
     if not isinstance(detector, WaveletDetector):
@@ -134,6 +140,7 @@ def detector_work(detector: Detector, layer: str, axes: str = "yx") -> Work:
     faint = "spots left out: far too faint for their field, doubtful, or cut off"
     crowded = "clear spots below the threshold; kept if more than those above"
     further = detector.gives() if isinstance(detector, VolumeDetector) else ()
+    grid: int = getattr(detector, "grid", 1)
     return Work(
         (*detector.steps(layer), count),
         (
@@ -143,6 +150,7 @@ def detector_work(detector: Detector, layer: str, axes: str = "yx") -> Work:
             Count("n_crowded", crowded, LEFT_OUT, _n_crowded),
             *further,
         ),
+        grid=grid,
         axes=axes,
     )
 
@@ -152,8 +160,9 @@ class DetectOptions(StageOptions):
 
     detector: str | None = Field(
         default=None,
-        description="Preset (enhanced, paper, raw, product), or module:attribute of "
-        "your own.",
+        description="Preset (enhanced, paper, raw, product), another library's "
+        "(bigfish, ufish, spotiflow, skimage-log, skimage-dog, skimage-doh), or "
+        "module:attribute of your own; options follow, bigfish:sigma=1.3,threshold=40.",
     )
     floor: float | None = Field(
         default=None,
@@ -198,6 +207,8 @@ def plan_detect(options: DetectOptions, context: RunContext) -> Work:
         min_relative_intensity=options.min_relative_intensity,
         model=context.enhanced_by if enhanced else None,
     ).binned(binning_for(context.spot_sigma))
+    if isinstance(detector, UFishDetector):
+        detector = replace(detector, threads=context.threads)
     if (detector.on == "enhanced") != enhanced:
         # No spot would pass: the range would be that of other pixels.
         fit = [name for name, each in PRESETS.items() if each.on != detector.on]
@@ -233,11 +244,18 @@ def _plan_volume(options: DetectOptions, context: RunContext) -> Work:
 
 
 def find_sources(options: DetectOptions) -> Mapping[str, Mapping[str, str]]:
-    """Return the detector where it is a plug-in."""
-    plugin = hash_plugin(options.detector or "", DETECTORS)
-    if plugin is None or options.detector is None:
+    """Return a plug-in's own file, and the files that a named detector names."""
+    if options.detector is None or options.detector in PRESETS:
         return {}
-    return {"detector": {"name": options.detector, "sha256": plugin}}
+    found = {}
+    word = options.detector
+    digest = hash_plugin(read_detector_name(word).name, DETECTORS)
+    if digest is not None:
+        found["detector"] = {"name": word, "sha256": digest}
+    files = getattr(named_detector(word), "files", ())
+    for file, digest in hash_files(files).items():
+        found[f"detector, {file}"] = {"name": file, "sha256": digest}
+    return found
 
 
 DETECT = Stage("detect", DetectOptions, plan_detect, find_sources)

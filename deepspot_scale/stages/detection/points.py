@@ -21,7 +21,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deepspot_scale.blockwise.answers import BRIGHTNESS, IMAGE
-from deepspot_scale.blockwise.contract import Answers, BlockContext, Key, Step
+from deepspot_scale.blockwise.contract import (
+    Answers,
+    BlockContext,
+    Key,
+    Pixels,
+    Step,
+)
 from deepspot_scale.blockwise.spots import (
     DETECTED,
     Candidates,
@@ -39,7 +45,8 @@ _STEPS_PER_PIXEL = 1024
 changes no digit, and finer than any spot can be placed."""
 
 
-_POINTS: Key[tuple[Candidates, Any]] = Key("points")
+POINTS: Key[tuple[Candidates, Any]] = Key("points")
+"""Points before photometry, and the image in use at each, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,9 @@ class PointDetector:
     """Whether places are refined on the raw image; else the points' own are kept."""
     binning: int = 1
     """Pixels between the points that make a spot's place, intensity and SNR."""
+    files: tuple[str, ...] = ()
+    """Files that decide about the answer, such as weights: a run that was begun with
+    them does not go on with others."""
 
     def __post_init__(self) -> None:
         """Check the parts."""
@@ -95,20 +105,12 @@ class PointDetector:
         """Return the step that finds points and the one that measures spots there."""
         raw = self.on == "raw"
         find = Step(
-            _POINTS,
+            POINTS,
             _FindPoints(self, layer),
             {layer: self.halo},
             agreed=(BRIGHTNESS,) if raw else (),
         )
-        measure = Step(
-            DETECTED,
-            _Measure(self.binning),
-            {IMAGE: reach(self.binning)},
-            uses=(_POINTS,),
-            agreed=(BRIGHTNESS,),
-            finalize=order_spots,
-        )
-        return find, measure
+        return find, measure_points(self.binning)
 
     def points(self, image: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the (n, 2) points of one image, to a 1024th of a pixel.
@@ -150,19 +152,49 @@ class _FindPoints:
             brightness = agreed[BRIGHTNESS]
             image = brightness.scale(brightness.fill_in(pixels.values))
         places = self.detector.points(image).T
-        y, x = nearest_pixel(places)
-        core = here.block.core
-        own = inside(core, y + pixels.box.y.start, x + pixels.box.x.start)
-        y, x, places = y[own], x[own], places[:, own]
-        start = pixels.box.y.start, pixels.box.x.start
-        found = Candidates(
-            y + start[0],
-            x + start[1],
-            None if self.detector.refine else places + np.array(start)[:, None],
-            np.zeros(y.size, np.int64),
-            n_dropped=0,
-        )
-        return found, np.clip(image[y, x], 0, 1)
+        return own_points(here, places, Pixels(pixels.box, image), self.detector.refine)
+
+
+def own_points(
+    here: BlockContext, places: NDArray[np.float64], image: Pixels, refine: bool
+) -> tuple[Candidates, Any]:
+    """Return those points that the block owns, and the image at each, cut to [0, 1].
+
+    Parameters
+    ----------
+    here
+        The block.
+    places
+        (2, n) points (y, x) in pixels of the image.
+    image
+        Pixels in which they lie.
+    refine
+        Whether places will be refined on the raw image; else they are kept.
+    """
+    start = image.box.y.start, image.box.x.start
+    y, x = nearest_pixel(places)
+    own = inside(here.block.core, y + start[0], x + start[1])
+    y, x, places = y[own], x[own], places[:, own]
+    found = Candidates(
+        y + start[0],
+        x + start[1],
+        None if refine else places + np.array(start)[:, None],
+        np.zeros(y.size, np.int64),
+        n_dropped=0,
+    )
+    return found, np.clip(image.values[y, x], 0, 1)
+
+
+def measure_points(binning: int = 1) -> Step:
+    """Return the step from `POINTS` to spots, with photometry on the raw image."""
+    return Step(
+        DETECTED,
+        _Measure(binning),
+        {IMAGE: reach(binning)},
+        uses=(POINTS,),
+        agreed=(BRIGHTNESS,),
+        finalize=order_spots,
+    )
 
 
 @dataclass(frozen=True)
@@ -170,5 +202,5 @@ class _Measure:
     binning: int
 
     def __call__(self, here: BlockContext, agreed: Answers) -> Spots:
-        found, value = here.answers[_POINTS]
+        found, value = here.answers[POINTS]
         return measure_spots(found, value, here, agreed, step=self.binning)

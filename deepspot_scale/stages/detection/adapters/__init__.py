@@ -1,0 +1,1 @@
+"""Detectors of other libraries, each imported when it is used."""
