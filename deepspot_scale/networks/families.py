@@ -63,6 +63,9 @@ class Family:
     answer: Callable[[Any], tuple[int, int]] | None = None
     """Gives scale and channels out of one network, where these depend on its
     architecture; those above are then of the default one."""
+    has_plan: bool = False
+    """Whether `build` also takes ``library=``, as `layer_plan.plan_network` gives it:
+    OpenVINO then runs the networks without Keras."""
 
     def __post_init__(self) -> None:
         """Check that answers of whole windows are whole pixels."""
@@ -96,6 +99,7 @@ CASO_RESNET: Final = Family(
     caso_resnet.GRID,
     answer_range=(0.0, 1.0),
     calibration="broad",
+    has_plan=True,
 )
 CASO_FAST: Final = Family(
     "caso_fast",
@@ -106,6 +110,7 @@ CASO_FAST: Final = Family(
     answer_range=(0.0, 1.0),
     normalisation="noise",
     calibration="dynamic",
+    has_plan=True,
 )
 SUBPIXEL_CNN: Final = Family(
     "subpixel_cnn",
@@ -115,6 +120,7 @@ SUBPIXEL_CNN: Final = Family(
     subpixel_cnn.GRID,
     scale=subpixel_cnn.SCALE,
     normalisation="movie",
+    has_plan=True,
 )
 SUBPIXEL_CNN8: Final = Family(
     "subpixel_cnn8",
@@ -124,6 +130,7 @@ SUBPIXEL_CNN8: Final = Family(
     subpixel_cnn.GRID,
     scale=subpixel_cnn.SCALE8,
     normalisation="movie",
+    has_plan=True,
 )
 DEEP_STORM: Final = Family(
     "deep_storm",
@@ -133,6 +140,7 @@ DEEP_STORM: Final = Family(
     deep_storm.GRID,
     scale=deep_storm.SCALE,
     normalisation="movie",
+    has_plan=True,
 )
 DYE_CLASSIFIER: Final = Family(
     "dye_classifier",
@@ -143,6 +151,7 @@ DYE_CLASSIFIER: Final = Family(
     scale=Fraction(1, dye_classifier.WINDOW),
     channels_out=dye_classifier.DYES,
     answer_range=(0.0, 1.0),
+    has_plan=True,
 )
 DEEPSTORM3D: Final = Family(
     "deepstorm3d",
@@ -155,6 +164,7 @@ DEEPSTORM3D: Final = Family(
     answer_range=(0.0, 1.0),
     normalisation="movie",
     answer=deepstorm3d.answer,
+    has_plan=True,
 )
 STAR_CONVEX: Final = Family(
     "star_convex",
@@ -165,6 +175,7 @@ STAR_CONVEX: Final = Family(
     scale=Fraction(1, 2),
     channels_out=star_convex.ANSWER_CHANNELS,
     normalisation="percentile",
+    has_plan=True,
 )
 DENOISER: Final = Family(
     "denoiser",
@@ -173,6 +184,7 @@ DENOISER: Final = Family(
     denoiser.reach,
     denoiser.GRID,
     normalisation="stored",
+    has_plan=True,
 )
 FAMILIES: Final[dict[str, Family]] = {
     family.name: family

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +20,12 @@ import numpy as np
 from deepspot_scale.errors import SettingsError, WeightsError
 from deepspot_scale.networks.engine_types import Batch, EngineChoice
 from deepspot_scale.networks.openvino import quantise
-from deepspot_scale.networks.openvino.cache import Making, make_once, openvino_file
+from deepspot_scale.networks.openvino.cache import (
+    Making,
+    make_once,
+    openvino_file,
+    run_maker,
+)
 from deepspot_scale.networks.openvino.library import import_openvino
 from deepspot_scale.networks.weights import Weights, find_weights
 
@@ -110,7 +116,8 @@ def int8_file(weights: Weights, folder: Path | None = None) -> Path:
     name = f"{exported.name}-nncf-{version('nncf')}-{quantise.CALIBRATION}"
     making = Making(quantise.__name__, "quantised", _INSTEAD)
     source = (str(network), family.calibration, family.normalisation)
-    return make_once(exported.with_name(name), weights, making, source)
+    make = partial(run_maker, weights, making, source)
+    return make_once(exported.with_name(name), make)
 
 
 def precision_hint(number_format: str) -> dict[str, str]:
