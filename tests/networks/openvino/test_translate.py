@@ -7,9 +7,13 @@ import pytest
 
 from deepspot_scale.errors import WeightsError
 from deepspot_scale.networks.caso_resnet import Architecture, build
-from deepspot_scale.networks.layer_plan import plan_network, plan_of_model
+from deepspot_scale.networks.layer_plan import plan_network
 from deepspot_scale.networks.openvino.library import import_openvino
-from deepspot_scale.networks.openvino.translate import LAYERS, translate
+from deepspot_scale.networks.openvino.translate import (
+    LAYERS,
+    translate,
+    translate_model,
+)
 
 SMALL = Architecture(2, (3, 4, 5), 6, ((8, 7, 6), (5, 4, 3), (4, 3, 2)), 0.1)
 
@@ -23,7 +27,7 @@ def test_it_answers_as_keras_does() -> None:
     image = rng.random((2, 48, 40, 1), np.float32)
     expected = np.asarray(network(image, training=False))[..., 0]
     assert expected.std() > 0.01
-    translated = translate(plan_of_model(network), network.get_weights())
+    translated = translate_model(network)
     compiled = (
         import_openvino()
         .Core()
