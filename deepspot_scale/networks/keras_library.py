@@ -24,7 +24,7 @@ def import_keras(purpose: str = "this") -> Any:
     except ImportError as error:
         raise SettingsError(
             f"{purpose} needs Keras and a backend of it, and {error}. Run: pip install "
-            "keras tensorflow; on Python 3.14, for which TensorFlow has no release: "
+            "keras tensorflow; or, where TensorFlow has no release (Python 3.14): "
             "pip install keras jax, and set KERAS_BACKEND=jax"
         ) from error
     return keras
