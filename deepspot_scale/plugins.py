@@ -135,6 +135,18 @@ def own_version() -> str:
     return ", ".join(f"{each} of {name}" for name, each in found.items())
 
 
+def install_line(extra: str) -> str:
+    """Return the line that installs an extra of the distribution that is here.
+
+    Examples
+    --------
+    >>> install_line("queue").endswith("[queue]'")
+    True
+    """
+    here = [name for name in DISTRIBUTIONS if _found(name)]
+    return f"pip install '{(here or DISTRIBUTIONS)[0]}[{extra}]'"
+
+
 def _version(package: str) -> str:
     found = own_version() if package == DISTRIBUTIONS[0] else _found(package)
     return found or "not installed"

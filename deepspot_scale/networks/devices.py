@@ -11,6 +11,7 @@ import sys
 
 from deepspot_scale.errors import DeviceError, SettingsError
 from deepspot_scale.networks.keras_library import import_keras
+from deepspot_scale.plugins import install_line
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def require_gpu() -> None:
         f"a GPU was asked for, but Keras' {keras.backend.backend()} backend sees "
         "none in this process; check the driver, CUDA_VISIBLE_DEVICES and that "
         "the backend was installed with GPU support, TensorFlow's by "
-        "pip install 'deepspot-scale[gpu]'"
+        + install_line("gpu")
     )
 
 
@@ -68,6 +69,7 @@ def usable_gpu() -> bool:
     if sys.platform.startswith("linux"):  # elsewhere a driver proves nothing
         _LOGGER.warning(
             "this machine has a GPU that the network cannot use, so it runs on the "
-            "processors; see pip install 'deepspot-scale[gpu]', or ask for --device cpu"
+            "processors; see %s, or ask for --device cpu",
+            install_line("gpu"),
         )
     return False

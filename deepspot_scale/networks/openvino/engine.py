@@ -28,6 +28,7 @@ from deepspot_scale.networks.openvino.cache import (
 )
 from deepspot_scale.networks.openvino.library import import_openvino
 from deepspot_scale.networks.weights import Weights, find_weights
+from deepspot_scale.plugins import install_line
 
 PIXELS_PER_CALL = 1 << 14
 """From 128 x 128 px on, the overhead of a call is small compared with its work."""
@@ -134,7 +135,7 @@ def _number_format(choice: EngineChoice, abilities: list[str]) -> str:
     if choice.precision == "float16":
         raise SettingsError("openvino on CPUs has no float16; take float32 or int8")
     if choice.precision == "int8" and find_spec("nncf") is None:
-        raise SettingsError("int8 needs: pip install 'deepspot-scale[int8]'")
+        raise SettingsError(f"int8 needs: {install_line('int8')}")
     if choice.precision == "auto":
         return "bfloat16" if "BF16" in abilities else "float32"
     if choice.precision == "bfloat16" and "BF16" not in abilities:
