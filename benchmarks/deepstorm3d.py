@@ -34,7 +34,7 @@ from deepspot_scale.kernels.pairing import pair_one_to_one
 from deepspot_scale.kernels.volume_maxima import volume_maxima
 from deepspot_scale.networks import deepstorm3d
 from deepspot_scale.networks.openvino.library import import_openvino
-from deepspot_scale.networks.openvino.translate import translate
+from deepspot_scale.networks.openvino.translate import translate_model
 from deepspot_scale.networks.weights import find_weights, load_weights
 from deepspot_scale.simulation.emitter_frames import (
     emitter_light,
@@ -126,7 +126,7 @@ def compiled(network: Any) -> Callable[[Array], Array]:
     """Return a Keras network as OpenVINO runs it, in float32."""
     exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     core = import_openvino().Core()
-    model = core.compile_model(translate(network), "CPU", exact)
+    model = core.compile_model(translate_model(network), "CPU", exact)
     return lambda batch: model([batch])[0]
 
 

@@ -11,7 +11,6 @@ there from the start.
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from deepspot_scale import accessor as _accessor  # noqa: F401 - registers the accessor
@@ -110,7 +109,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return version("deepspot-scale")
+        return import_module("deepspot_scale.plugins").own_version()
     if name not in _HOMES:
         raise AttributeError(f"module 'deepspot_scale' has no attribute {name!r}")
     return getattr(import_module(f"deepspot_scale.{_HOMES[name]}"), name)

@@ -31,6 +31,8 @@ NETWORKS = "deepspot_scale.networks"
 
 SEGMENTERS = "deepspot_scale.segmenters"
 """Group of entry points for segmenters, which give labels of images."""
+DISTRIBUTIONS = ("deepspot-scale", "deepspot-scale-run")
+"""What may have installed this package: with all it can use, or what runs need."""
 
 
 def plugin_names(group: str) -> list[str]:
@@ -185,8 +187,37 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
     return {name: _version(name) for name in packages}
 
 
+def own_version() -> str:
+    """Return the version of this package, whatever distribution brought it.
+
+    Two that hold the same files may be installed, which is a mistake if their versions
+    differ; then both are named.
+    """
+    found = {name: each for name in DISTRIBUTIONS if (each := _found(name))}
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    return ", ".join(f"{each} of {name}" for name, each in found.items())
+
+
+def install_line(extra: str) -> str:
+    """Return the line that installs an extra of the distribution that is here.
+
+    Examples
+    --------
+    >>> install_line("queue").endswith("[queue]'")
+    True
+    """
+    here = [name for name in DISTRIBUTIONS if _found(name)]
+    return f"pip install '{(here or DISTRIBUTIONS)[0]}[{extra}]'"
+
+
 def _version(package: str) -> str:
+    found = own_version() if package == DISTRIBUTIONS[0] else _found(package)
+    return found or "not installed"
+
+
+def _found(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return ""

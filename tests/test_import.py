@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import deepspot_scale
+from deepspot_scale.plugins import install_line, installed_versions
 
 HEAVY = (
     "tensorflow",
@@ -58,3 +60,33 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'enhence'"):
         deepspot_scale.enhence  # noqa: B018 - asking is what is tested
+
+
+@pytest.mark.parametrize(
+    ("versions", "expected"),
+    [
+        ({"deepspot-scale": "1"}, "1"),
+        ({"deepspot-scale-run": "2"}, "2"),
+        ({"deepspot-scale": "2", "deepspot-scale-run": "2"}, "2"),
+        (
+            {"deepspot-scale": "1", "deepspot-scale-run": "2"},
+            "1 of deepspot-scale, 2 of deepspot-scale-run",
+        ),
+    ],
+)
+def test_the_version_is_that_of_what_was_installed(
+    versions: dict[str, str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, version in versions.items():
+        about = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
+        about.mkdir()
+        text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        (about / "METADATA").write_text(text)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert deepspot_scale.__version__ == expected
+    assert installed_versions(["deepspot-scale"]) == {"deepspot-scale": expected}
+    first = next(iter(versions))
+    assert install_line("queue") == f"pip install '{first}[queue]'"

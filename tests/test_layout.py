@@ -79,6 +79,7 @@ TESTED_ELSEWHERE = {
     "networks.devices": "GPUs that are there or not in networks/test_engines.py",
     "networks.engine_types": "declarations, used throughout networks/test_engines.py",
     "networks.keras_engine": "the contract of engines in networks/test_engines.py",
+    "networks.keras_library": "a missing Keras in test_without_keras.py",
     "networks.model_list": "printed and verified in cli/test_commands.py",
     "networks.openvino.cache": "exports in networks/openvino/test_quantise.py",
     "networks.openvino.engine": "the contract of engines in networks/test_engines.py",

@@ -213,12 +213,25 @@ def _check_settings(folder: Folder, settings: Settings) -> None:
             )
 
 
-def _sample(plate: Plate, folder: Folder, settings: Settings, **how: int) -> Sample:
+def _sample(
+    plate: Plate, folder: Folder, settings: Settings, *, seed: int, fewest: int
+) -> Sample:
+    """Take windows of the plate; `fewest` is 0 where no network learns from them."""
+    from deepspot_scale.networks.keras_library import import_keras
     from deepspot_scale.training.plate_sample import take_sample
 
+    if fewest:  # before the minutes that a sample takes
+        import_keras("learning what is noise (no --model)")
     (channel,) = settings.channels
     place = _place(folder) / "sample"
-    sample = take_sample(plate, place, channel=channel, project=settings.project, **how)
+    sample = take_sample(
+        plate,
+        place,
+        channel=channel,
+        project=settings.project,
+        seed=seed,
+        fewest=fewest,
+    )
     for line in sample.describe():
         say(line)
     return sample

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.plugins import install_line
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -45,7 +46,7 @@ def import_jobqueue() -> ModuleType:
         import dask_jobqueue
     except ImportError as error:
         raise SettingsError(
-            "workers on a queue need: pip install 'deepspot-scale[queue]'"
+            f"workers on a queue need: {install_line('queue')}"
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, before)

@@ -19,6 +19,7 @@ from pydantic import Field
 from deepspot_scale.cluster.options import GPU, TASKS_AT_A_TIME, Options
 from deepspot_scale.cluster.worker import ENVIRONMENT
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.plugins import install_line
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -91,7 +92,7 @@ def open_kubernetes(
         from dask_kubernetes.operator import KubeCluster
     except ImportError as error:
         raise SettingsError(
-            "--cluster kubernetes needs: pip install 'deepspot-scale[kubernetes]'"
+            f"--cluster kubernetes needs: {install_line('kubernetes')}"
         ) from error
     from distributed import Client
 

@@ -24,6 +24,7 @@ from deepspot_scale.evaluation.matching import pair_one_to_one
 from deepspot_scale.kernels.populations import Dots, Judge
 from deepspot_scale.networks.engine_types import EngineChoice
 from deepspot_scale.networks.judge_fit import calibrate, fit_layers
+from deepspot_scale.networks.keras_library import import_keras
 from deepspot_scale.networks.weights import (
     find_weights,
     read_arrays,
@@ -168,10 +169,11 @@ def fit_judge(
     Raises
     ------
     SettingsError
-        The model enhances no images, or `out` cannot be written.
+        The model enhances no images, `out` cannot be written, or there is no Keras.
     WeightsError
         No such model.
     """
+    import_keras("fitting a judge")  # before the hours that the fields take
     check_output_file(Path(out), "out")
     weights, finder = find_weights(model), CandidateFinder.of(model)
     known = []

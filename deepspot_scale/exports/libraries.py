@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.plugins import install_line
 
 
 def load_library(name: str, extra: str) -> Any:
@@ -23,8 +24,7 @@ def load_library(name: str, extra: str) -> Any:
         missing = isinstance(error, ModuleNotFoundError) and error.name == library
         reason = "which is not installed" if missing else f"which fails: {error}"
         raise SettingsError(
-            f"this needs {library}, {reason}. Run: pip install "
-            f"'deepspot-scale[{extra}]'"
+            f"this needs {library}, {reason}. Run: {install_line(extra)}"
         ) from error
 
 

@@ -19,6 +19,7 @@ from deepspot_scale.exports.libraries import load_library
 from deepspot_scale.exports.pixels import lazy_image, lazy_labels
 from deepspot_scale.io.plate import Plate
 from deepspot_scale.io.stores import Source
+from deepspot_scale.plugins import install_line
 from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.kept_layers import open_layer
 from deepspot_scale.runs.made_labels import label_names, with_made
@@ -165,6 +166,5 @@ def view_field(run: Source, field: str, *, plate: Source | Plate | None = None) 
     except ImportError as error:  # napari comes without a windowing library
         reason = str(error).split("\n", maxsplit=1)[0]
         raise SettingsError(
-            f"napari cannot open a window: {reason} Run: pip install "
-            "'deepspot-scale[napari]'"
+            f"napari cannot open a window: {reason} Run: {install_line('napari')}"
         ) from error

@@ -1,7 +1,7 @@
 """Which points lie so densely that they are one cluster.
 
 Points in any unit come in, the number of each one's cluster goes out (DBSCAN, Ester et
-al. 1996, as scikit-learn has it). Nothing here knows spots, fields or tables.
+al. 1996). Nothing here knows spots, fields or tables.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ def number_clusters(
     least: float,
 ) -> NDArray[np.int64]:
     """Return the cluster of each point, from 1 in the order of the points; 0: none.
+
+    Points whose neighbourhood has enough weight are the midst of clusters; neighbours
+    of each other are in one. A point at the border of several is in the first of them.
 
     Parameters
     ----------
@@ -37,7 +40,24 @@ def number_clusters(
     """
     if len(points) == 0:
         return np.zeros(0, np.int64)
-    from sklearn.cluster import DBSCAN
+    from scipy.sparse import coo_array, csgraph
+    from scipy.spatial import KDTree
 
-    found = DBSCAN(eps=reach, min_samples=least).fit(points, sample_weight=weights)
-    return np.asarray(found.labels_, np.int64) + 1
+    n = len(points)
+    one, other = KDTree(points).query_pairs(reach, output_type="ndarray").T
+    near = weights.astype(np.float64)
+    np.add.at(near, one, weights[other])
+    np.add.at(near, other, weights[one])
+    midst = near >= least
+    inside = midst[one] & midst[other]
+    links = coo_array((inside[inside], (one[inside], other[inside])), (n, n))
+    _, group = csgraph.connected_components(links, directed=False)
+    found = np.zeros(n, np.int64)
+    # Groups are numbered anew, by the first point of the midst of each.
+    _, first, places = np.unique(group[midst], return_index=True, return_inverse=True)
+    found[midst] = np.argsort(np.argsort(first))[places] + 1
+    border = np.full(n, n + 1)
+    for point, neighbour in ((one, other), (other, one)):
+        at = midst[neighbour] & ~midst[point]
+        np.minimum.at(border, point[at], found[neighbour[at]])
+    return np.where(border <= n, border, found)

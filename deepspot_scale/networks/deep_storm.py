@@ -18,6 +18,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from deepspot_scale.networks.keras_library import import_keras
+
 if TYPE_CHECKING:
     import keras
 
@@ -50,14 +52,16 @@ class Architecture:
         return cls(**{**values, "maps": tuple(values["maps"])})
 
 
-def build(architecture: Architecture, *, dtype: str = "float32") -> keras.Model:
+def build(
+    architecture: Architecture, *, dtype: str = "float32", library: Any = None
+) -> keras.Model:
     """Build the untrained network.
 
     It maps ``(n, y, x, 1)`` to ``(n, 8 y, 8 x, 1)``, float32, of any size and range.
     `dtype` is a Keras dtype policy, such as ``"mixed_bfloat16"``.
+    With `layer_plan.LIBRARY` as `library`, in Keras' place, it gives a plan.
     """
-    import keras
-
+    keras = library or import_keras()
     layers = keras.layers
     policy = keras.DTypePolicy(dtype)
 

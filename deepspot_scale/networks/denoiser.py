@@ -21,6 +21,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from deepspot_scale.networks.keras_library import import_keras
+
 if TYPE_CHECKING:
     import keras
 
@@ -52,14 +54,16 @@ class Architecture:
         return cls(**values)
 
 
-def build(architecture: Architecture, *, dtype: str = "float32") -> keras.Model:
+def build(
+    architecture: Architecture, *, dtype: str = "float32", library: Any = None
+) -> keras.Model:
     """Build the untrained network.
 
     It maps ``(n, y, x, 1)`` to ``(n, y, x, 1)``, float32; y and x are any multiples of
     `GRID`. `dtype` is a Keras dtype policy, such as ``"mixed_bfloat16"``.
+    With `layer_plan.LIBRARY` as `library`, in Keras' place, it gives a plan.
     """
-    import keras
-
+    keras = library or import_keras()
     layers = keras.layers
     policy = keras.DTypePolicy(dtype)
 

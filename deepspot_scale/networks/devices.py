@@ -9,15 +9,16 @@ import logging
 import os
 import sys
 
-from deepspot_scale.errors import DeviceError
+from deepspot_scale.errors import DeviceError, SettingsError
+from deepspot_scale.networks.keras_library import import_keras
+from deepspot_scale.plugins import install_line
 
 _LOGGER = logging.getLogger(__name__)
 
 
 def gpu_names() -> list[str]:
     """Return the GPUs that the configured Keras backend can use."""
-    import keras
-
+    keras = import_keras("a GPU")
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -43,7 +44,7 @@ def _gpu_driver() -> bool:
 
 
 def require_gpu() -> None:
-    """Raise `DeviceError` if Keras cannot use a GPU."""
+    """Raise `DeviceError` if Keras cannot use a GPU, SettingsError if it is missing."""
     if gpu_names():
         return
     import keras
@@ -52,7 +53,7 @@ def require_gpu() -> None:
         f"a GPU was asked for, but Keras' {keras.backend.backend()} backend sees "
         "none in this process; check the driver, CUDA_VISIBLE_DEVICES and that "
         "the backend was installed with GPU support, TensorFlow's by "
-        "pip install 'deepspot-scale[gpu]'"
+        + install_line("gpu")
     )
 
 
@@ -60,11 +61,15 @@ def usable_gpu() -> bool:
     """Return whether Keras can use a GPU; warn of a GPU that it cannot use."""
     if not _gpu_driver():
         return False
-    if gpu_names():
-        return True
+    try:
+        if gpu_names():
+            return True
+    except SettingsError:  # no Keras, or no backend of it: it sees no GPU
+        pass
     if sys.platform.startswith("linux"):  # elsewhere a driver proves nothing
         _LOGGER.warning(
             "this machine has a GPU that the network cannot use, so it runs on the "
-            "processors; see pip install 'deepspot-scale[gpu]', or ask for --device cpu"
+            "processors; see %s, or ask for --device cpu",
+            install_line("gpu"),
         )
     return False

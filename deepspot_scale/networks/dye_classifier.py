@@ -17,6 +17,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from deepspot_scale.networks.keras_library import import_keras
+
 if TYPE_CHECKING:
     import keras
 
@@ -49,16 +51,20 @@ class Architecture:
 
 
 def build(
-    architecture: Architecture, *, dtype: str = "float32", window: int = WINDOW
+    architecture: Architecture,
+    *,
+    dtype: str = "float32",
+    library: Any = None,
+    window: int = WINDOW,
 ) -> keras.Model:
     """Build the untrained network.
 
     It maps ``(n, y, x, 1)`` to ``(n, y / window, x / window, 2)``, float32, which sums
     to 1 over the dyes; y and x are multiples of `window`. `dtype` is a Keras dtype
     policy, such as ``"mixed_bfloat16"``.
+    With `layer_plan.LIBRARY` as `library`, in Keras' place, it gives a plan.
     """
-    import keras
-
+    keras = library or import_keras()
     layers = keras.layers
     policy = keras.DTypePolicy(dtype)
     x = image = keras.Input((None, None, 1), name="window")

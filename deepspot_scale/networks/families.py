@@ -65,6 +65,9 @@ class Family:
     answer: Callable[[Any], tuple[Fraction | int, int]] | None = None
     """Gives scale and channels out of one network, where these depend on its
     architecture; those above are then of the default one."""
+    has_plan: bool = False
+    """Whether `build` also takes ``library=``, as `layer_plan.plan_network` gives it:
+    OpenVINO then runs the networks without Keras."""
 
     def __post_init__(self) -> None:
         """Check that answers of whole windows are whole pixels."""
@@ -98,6 +101,7 @@ CASO_RESNET: Final = Family(
     caso_resnet.GRID,
     answer_range=(0.0, 1.0),
     calibration="broad",
+    has_plan=True,
 )
 CASO_FAST: Final = Family(
     "caso_fast",
@@ -108,6 +112,7 @@ CASO_FAST: Final = Family(
     answer_range=(0.0, 1.0),
     normalisation="noise",
     calibration="dynamic",
+    has_plan=True,
 )
 SUBPIXEL_CNN: Final = Family(
     "subpixel_cnn",
@@ -117,6 +122,7 @@ SUBPIXEL_CNN: Final = Family(
     subpixel_cnn.GRID,
     scale=subpixel_cnn.SCALE,
     normalisation="movie",
+    has_plan=True,
 )
 SUBPIXEL_CNN8: Final = Family(
     "subpixel_cnn8",
@@ -126,6 +132,7 @@ SUBPIXEL_CNN8: Final = Family(
     subpixel_cnn.GRID,
     scale=subpixel_cnn.SCALE8,
     normalisation="movie",
+    has_plan=True,
 )
 DEEP_STORM: Final = Family(
     "deep_storm",
@@ -135,6 +142,7 @@ DEEP_STORM: Final = Family(
     deep_storm.GRID,
     scale=deep_storm.SCALE,
     normalisation="movie",
+    has_plan=True,
 )
 DYE_CLASSIFIER: Final = Family(
     "dye_classifier",
@@ -145,6 +153,7 @@ DYE_CLASSIFIER: Final = Family(
     scale=Fraction(1, dye_classifier.WINDOW),
     channels_out=dye_classifier.DYES,
     answer_range=(0.0, 1.0),
+    has_plan=True,
 )
 DEEPSTORM3D: Final = Family(
     "deepstorm3d",
@@ -157,6 +166,7 @@ DEEPSTORM3D: Final = Family(
     answer_range=(0.0, 1.0),
     normalisation="movie",
     answer=deepstorm3d.answer,
+    has_plan=True,
 )
 STAR_CONVEX: Final = Family(
     "star_convex",
@@ -167,6 +177,7 @@ STAR_CONVEX: Final = Family(
     scale=Fraction(1, 2),
     channels_out=star_convex.ANSWER_CHANNELS,
     normalisation="percentile",
+    has_plan=True,
 )
 DENOISER: Final = Family(
     "denoiser",
@@ -175,6 +186,7 @@ DENOISER: Final = Family(
     denoiser.reach,
     denoiser.GRID,
     normalisation="stored",
+    has_plan=True,
 )
 RATER: Final = Family(
     "rater",
@@ -187,6 +199,7 @@ RATER: Final = Family(
     answer_range=(0.0, 1.0),
     normalisation="noise",
     answer=lambda network: (Fraction(1, rater.TILE), rater.channels(network)),
+    has_plan=True,
 )
 RATING_CNN: Final = Family(
     "rating_cnn",
@@ -199,6 +212,7 @@ RATING_CNN: Final = Family(
     answer_range=(0.0, 1.0),
     normalisation="noise",
     answer=lambda network: (Fraction(1, rating_cnn.TILE), rater.channels(network)),
+    has_plan=True,
 )
 FAMILIES: Final[dict[str, Family]] = {
     family.name: family

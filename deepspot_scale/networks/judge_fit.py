@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from deepspot_scale.kernels.populations import Judge
+from deepspot_scale.networks.keras_library import import_keras
 
 HIDDEN = (48, 24)
 """Numbers of the two hidden layers."""
@@ -108,8 +109,7 @@ def _fit_one(
     seed: int,
 ) -> list[tuple[Any, Any]]:
     """Return matrix and bias of each layer of one network."""
-    import keras
-
+    keras = import_keras("fitting a judge")
     keras.utils.set_random_seed(seed)
     layers = keras.layers
     decay = keras.regularizers.L2(_DECAY)

@@ -16,6 +16,7 @@ import numpy as np
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.networks.devices import gpu_names
 from deepspot_scale.networks.engine_types import Batch, EngineChoice
+from deepspot_scale.networks.keras_library import import_keras
 from deepspot_scale.networks.weights import find_weights, load_weights
 
 if TYPE_CHECKING:
@@ -85,12 +86,11 @@ def load(choice: EngineChoice) -> KerasEngine:
     Raises
     ------
     SettingsError
-        Keras does not have the number format.
+        Keras is not installed, or does not have the number format.
     WeightsError
         The model is missing or damaged.
     """
-    import keras
-
+    keras = import_keras("the engine keras")
     gpus = [] if choice.device == "cpu" else gpu_names()
     if keras.backend.backend() == "tensorflow":
         _take_memory_as_needed()

@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from deepspot_scale.networks.keras_library import import_keras
+
 if TYPE_CHECKING:
     import keras
 
@@ -115,40 +117,38 @@ def scores(answer: NDArray[np.floating], outputs: Sequence[str]) -> NDArray[np.f
     return np.asarray(2 * values.prod(axis=-1) / np.where(both > 0, both, 1.0))
 
 
-def build(architecture: Architecture, *, dtype: str = "float32") -> keras.Model:
+def build(
+    architecture: Architecture, *, dtype: str = "float32", library: Any = None
+) -> keras.Model:
     """Build the untrained network.
 
     It maps ``(n, y, x, 1)`` to ``(n, y / 256, x / 256, outputs)``, float32; y and x are
     any multiples of `TILE`. `dtype` is a Keras dtype policy, such as
-    ``"mixed_bfloat16"``.
+    ``"mixed_bfloat16"``. With `layer_plan.LIBRARY` as `library`, in Keras' place, it
+    gives a plan.
     """
-    import keras
-
+    keras = library or import_keras()
     layers = keras.layers
     policy = keras.DTypePolicy(dtype)
     image = keras.Input((None, None, 1), name="image")
-    x = fold_layer(TILE)(image)
+    x = fold_layer(TILE, library)(image)
     last = CONVOLUTIONS - 1
     for number, maps in enumerate(architecture.maps):
         stride = 1 if number else architecture.stride
-        x = convolution(x, maps, stride, policy, normalised=number > 0)
+        x = convolution(x, maps, stride, policy, layers, normalised=number > 0)
         if number < last:
             x = layers.ELU(dtype=policy)(layers.MaxPooling2D(2, dtype=policy)(x))
-    x = log_average_layer()(layers.Activation("softplus", dtype="float32")(x))
+    x = log_average_layer(library)(layers.Activation("softplus", dtype="float32")(x))
     x = layers.Conv2D(architecture.dense, 1, dtype="float32")(x)
     x = layers.ELU(dtype="float32")(x)
-    return keras.Model(
-        image, answer(image, x, TILE, architecture.outputs), name="rater"
-    )
+    out = answer(image, x, TILE, architecture.outputs, library)
+    return keras.Model(image, out, name="rater")
 
 
 def convolution(
-    x: Any, maps: int, stride: int, policy: Any, *, normalised: bool
+    x: Any, maps: int, stride: int, policy: Any, layers: Any, *, normalised: bool
 ) -> Any:
     """Return a 3x3 convolution, batch-normalised or not, without its ELU."""
-    import keras
-
-    layers = keras.layers
     x = layers.Conv2D(
         maps,
         3,
@@ -162,19 +162,21 @@ def convolution(
     return layers.BatchNormalization(momentum=0.95, epsilon=1e-4, dtype=policy)(x)
 
 
-def answer(image: Any, x: Any, tile: int, outputs: Sequence[str]) -> Any:
+def answer(
+    image: Any, x: Any, tile: int, outputs: Sequence[str], library: Any
+) -> Any:
     """Return the answer to an image of the numbers (tiles, 1, 1, m) of its tiles."""
-    import keras
-
-    layers = keras.layers
+    layers = (library or import_keras()).layers
     x = layers.Conv2D(len(outputs), 1, dtype="float32")(x)
     x = layers.Activation("sigmoid", dtype="float32")(x)
-    return unfold_layer(tile)([x, image])
+    return unfold_layer(tile, library)([x, image])
 
 
-def log_average_layer() -> Any:
+def log_average_layer(library: Any = None) -> Any:
     """Return the layer from maps (n, y, x, m) above 0 to (n, 1, 1, m)."""
-    import keras
+    if library is not None:
+        return library.layers.LogAverage()
+    keras = import_keras()
 
     class LogAverage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         """The logarithm of the average over all places."""
@@ -192,13 +194,15 @@ def log_average_layer() -> Any:
     return LogAverage()
 
 
-def fold_layer(tile: int) -> Any:
+def fold_layer(tile: int, library: Any = None) -> Any:
     """Return the layer that puts the tiles of images into the batch.
 
     (n, k tile, l tile, channels) becomes (n k l, tile, tile, channels), the tiles of an
     image in the order of rows.
     """
-    import keras
+    if library is not None:
+        return library.layers.FoldTiles(tile)
+    keras = import_keras()
 
     class FoldTiles(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         """Tiles side by side become images of their own."""
@@ -221,12 +225,14 @@ def fold_layer(tile: int) -> Any:
     return FoldTiles()
 
 
-def unfold_layer(tile: int) -> Any:
+def unfold_layer(tile: int, library: Any = None) -> Any:
     """Return the layer that puts the tiles' answers back side by side.
 
     It takes the answers (n k l, 1, 1, m) and the images, and gives (n, k, l, m).
     """
-    import keras
+    if library is not None:
+        return library.layers.UnfoldTiles(tile)
+    keras = import_keras()
 
     class UnfoldTiles(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         """Answers of tiles become the pixels of an image."""

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from deepspot_scale.networks import rater
+from deepspot_scale.networks.keras_library import import_keras
 from deepspot_scale.networks.rater import CONVOLUTIONS, SCORE
 
 if TYPE_CHECKING:
@@ -54,25 +55,27 @@ class Architecture:
         return cls(**{**values, **rater.tuples(values)})
 
 
-def build(architecture: Architecture, *, dtype: str = "float32") -> keras.Model:
+def build(
+    architecture: Architecture, *, dtype: str = "float32", library: Any = None
+) -> keras.Model:
     """Build the untrained network.
 
     It maps ``(n, y, x, 1)`` to ``(n, y / 224, x / 224, outputs)``, float32; y and x are
     any multiples of `TILE`. `dtype` is a Keras dtype policy, such as
-    ``"mixed_bfloat16"``.
+    ``"mixed_bfloat16"``. With `layer_plan.LIBRARY` as `library`, in Keras' place, it
+    gives a plan.
     """
-    import keras
-
+    keras = library or import_keras()
     layers = keras.layers
     policy = keras.DTypePolicy(dtype)
     image = keras.Input((None, None, 1), name="image")
-    x = rater.fold_layer(TILE)(image)
+    x = rater.fold_layer(TILE, library)(image)
     for number, maps in enumerate(architecture.maps):
-        x = rater.convolution(x, maps, 1, policy, normalised=number > 0)
+        x = rater.convolution(x, maps, 1, policy, layers, normalised=number > 0)
         x = layers.MaxPooling2D(2, dtype=policy)(x)
         x = layers.ELU(dtype=policy)(x)
     # The kernel is all that is left: a dense layer.
     x = layers.Conv2D(architecture.dense, _LEFT, dtype="float32")(x)
     x = layers.ELU(dtype="float32")(x)
-    answer = rater.answer(image, x, TILE, architecture.outputs)
+    answer = rater.answer(image, x, TILE, architecture.outputs, library)
     return keras.Model(image, answer, name="rating_cnn")

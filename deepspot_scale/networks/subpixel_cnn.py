@@ -18,6 +18,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from deepspot_scale.networks.keras_library import import_keras
+
 if TYPE_CHECKING:
     import keras
 
@@ -94,15 +96,18 @@ def _check(architecture: Architecture | Architecture8, scale: int) -> None:
 
 
 def build(
-    architecture: Architecture | Architecture8, *, dtype: str = "float32"
+    architecture: Architecture | Architecture8,
+    *,
+    dtype: str = "float32",
+    library: Any = None,
 ) -> keras.Model:
     """Build the untrained network.
 
     It maps ``(n, y, x, 1)`` to ``(n, y * scale, x * scale, 1)``, float32, of any size
     and range. `dtype` is a Keras dtype policy, such as ``"mixed_bfloat16"``.
+    With `layer_plan.LIBRARY` as `library`, in Keras' place, it gives a plan.
     """
-    import keras
-
+    keras = library or import_keras()
     layers = keras.layers
     policy = keras.DTypePolicy(dtype)
     image = x = keras.Input((None, None, 1), name="image")

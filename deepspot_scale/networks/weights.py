@@ -189,6 +189,25 @@ def read_judge(weights: Weights) -> Judge | None:
         ) from error
 
 
+def fitting_arrays(
+    weights: Weights, shapes: Sequence[tuple[int, ...]]
+) -> list[np.ndarray[Any, np.dtype[Any]]]:
+    """Return what `read_arrays` does, if it has these shapes.
+
+    Raises
+    ------
+    WeightsError
+        The file does not hold the arrays of the architecture.
+    """
+    arrays = read_arrays(weights)
+    if [array.shape for array in arrays] != list(shapes):
+        raise WeightsError(
+            f"{weights.path} does not fit its architecture: {len(arrays)} arrays, "
+            f"expected {len(shapes)} of other shapes"
+        )
+    return arrays
+
+
 def load_weights(model: keras.Model, weights: Weights) -> None:
     """Fill `model`, built from ``weights.architecture``, with the stored arrays.
 
@@ -197,11 +216,5 @@ def load_weights(model: keras.Model, weights: Weights) -> None:
     WeightsError
         The file does not hold the arrays of the architecture.
     """
-    arrays = read_arrays(weights)
-    expected = [tuple(variable.shape) for variable in model.weights]
-    if [array.shape for array in arrays] != expected:
-        raise WeightsError(
-            f"{weights.path} does not fit its architecture: {len(arrays)} arrays, "
-            f"expected {len(expected)} of other shapes"
-        )
-    model.set_weights(arrays)
+    shapes = [tuple(variable.shape) for variable in model.weights]
+    model.set_weights(fitting_arrays(weights, shapes))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +26,7 @@ from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.io.image_files.annotated_images import IMAGES_FOLDER
 from deepspot_scale.io.image_files.annotated_table import SPOTS_FILE
 from deepspot_scale.io.tables import Folder
+from deepspot_scale.plugins import own_version
 from deepspot_scale.simulation import Image, Simulator, Truth
 from deepspot_scale.simulation.stacks import StackKind, simulate_stack
 
@@ -175,7 +175,7 @@ def _finish(
     further: dict[str, Any] | None = None,
 ) -> Path:
     """Write what makes the set again, and at last the truth."""
-    about |= {"version": version("deepspot-scale"), **(further or {})}
+    about |= {"version": own_version(), **(further or {})}
     folder, table = Folder(str(out)), pd.concat(tables)
     folder.write(SET_FILE, json.dumps(about, indent=1).encode())
     folder.write(SPOTS_FILE, table.to_csv(index=False, lineterminator="\n").encode())

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 from deepspot_scale.errors import RunError, WeightsError
 from deepspot_scale.networks import weights as weights_files
 from deepspot_scale.networks.families import find_family
+from deepspot_scale.networks.keras_library import import_keras
+from deepspot_scale.networks.layer_plan import Plan, plan_network, plan_of_model
 from deepspot_scale.networks.weights import Weights
+from deepspot_scale.plugins import installed_versions
 from deepspot_scale.training.patches import Batch
 from deepspot_scale.training.recipe import Recipe
 from deepspot_scale.training.tasks import find_task
@@ -34,14 +37,18 @@ def compile_network(recipe: Recipe) -> Any:
     WeightsError
         The weights to start from are missing, damaged, or of another architecture.
     SettingsError
-        Networks of the recipe's family cannot be trained.
+        Networks of the recipe's family cannot be trained, or Keras is not installed.
+    RunError
+        This Keras builds the network otherwise than it is read from its weights.
     """
-    import keras
+    keras = import_keras("training")
 
     start = recipe.start_from and _start(recipe, recipe.start_from)
     keras.utils.set_random_seed(recipe.seed)
     family = find_family(recipe.family)
     model = family.build(recipe.architecture, dtype=recipe.dtype)
+    if family.has_plan:
+        _require_planned(model, plan_network(family.build, recipe.architecture))
     if start and recipe.take == "leading":
         take_leading(model, weights_files.read_arrays(start))
     elif start:
@@ -55,6 +62,16 @@ def compile_network(recipe: Recipe) -> Any:
     model.compile(optimiser, loss=find_task(recipe.family).loss(recipe))
     optimiser.build(model.trainable_variables)
     return model
+
+
+def _require_planned(model: Any, plan: Plan) -> None:
+    """Raise RunError unless weights of a Keras model are in the order of its plan."""
+    if plan_of_model(model) != plan:
+        raise RunError(
+            f"Keras {installed_versions(['keras'])['keras']} builds {plan.name} "
+            "otherwise than this version of deepspot_scale reads its weights; install "
+            "an older Keras (3.15 was tried) or a newer deepspot_scale"
+        )
 
 
 def _start(recipe: Recipe, name: str) -> Weights:

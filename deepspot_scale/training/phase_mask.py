@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.dye_windows import BRIGHTNESS
 from deepspot_scale.networks import dye_classifier
+from deepspot_scale.networks.keras_library import import_keras
 from deepspot_scale.networks.phase_optics import (
     Array,
     dye_optics,
@@ -102,8 +103,7 @@ def learn_mask(
         The optics are not of two dyes that differ only in wavelength.
     """
     _check(optics)
-    import keras
-
+    keras = import_keras("training a phase mask")
     keras.utils.set_random_seed(training.seed)
     arrays = dye_optics(optics, designed_for)
     layer = phase_mask_layer(arrays, training.side, training.radians)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.plugins import install_line
 from deepspot_scale.training.search import Search, SearchRange, TuneConfig
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ def open_study(config: TuneConfig) -> optuna.Study:
         import optuna
     except ImportError as error:
         raise SettingsError(
-            "tuning needs Optuna, on the workers too: "
-            "pip install 'deepspot-scale[tune]'"
+            f"tuning needs Optuna, on the workers too: {install_line('tune')}"
         ) from error
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock

@@ -19,6 +19,7 @@ from typing import Any
 
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.networks import domains
+from deepspot_scale.networks.keras_library import import_keras
 from deepspot_scale.simulation import SIMULATORS
 from deepspot_scale.training import artifacts, optimiser, patches
 from deepspot_scale.training.artifacts import Averages, TrainingProgress, diverged
@@ -73,10 +74,11 @@ def train(
         `out` holds a training and `resume` was not given, or its recipe or images are
         different; or the loss is not a finite number.
     SettingsError, PlateError, FieldError
-        The recipe's images cannot be used.
+        The recipe's images cannot be used, or Keras is not installed.
     WeightsError
         The weights to start from cannot be used.
     """
+    import_keras("training")
     folder = Folder(str(out))
     progress, arrays = artifacts.take_up(folder, recipe, resume=resume)
     best = arrays.pop("best", None)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from deepspot_scale.kernels.clusters import number_clusters
 
@@ -21,3 +22,19 @@ def test_a_point_counts_as_many_times_as_it_weighs():
 
 def test_no_points_are_no_clusters():
     assert number_clusters(np.zeros((0, 2)), np.zeros(0), 1, 4).tolist() == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_clusters_are_those_of_scikit_learn(seed):
+    cluster = pytest.importorskip("sklearn.cluster")
+    rng = np.random.default_rng(seed)
+    n, d = int(rng.integers(1, 400)), int(rng.integers(2, 4))
+    points = rng.uniform(0, 12, (n, d))
+    if seed % 2:  # on a grid many distances are equal to the reach, and points coincide
+        points = points.round()
+    weights = rng.integers(1, 4, n).astype(float)
+    reach, least = float(rng.integers(1, 3)), int(rng.integers(3, 12))
+    scan = cluster.DBSCAN(eps=reach, min_samples=least)
+    expected = scan.fit(points, sample_weight=weights).labels_ + 1
+    found = number_clusters(points, weights, reach, least)
+    assert found.tolist() == expected.tolist()

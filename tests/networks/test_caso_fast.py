@@ -93,14 +93,14 @@ def test_a_shift_by_the_grid_moves_the_answer_and_nothing_else(keras):
 
 def test_openvino_answers_as_keras_does(keras):
     openvino = pytest.importorskip("openvino")
-    from deepspot_scale.networks.openvino.translate import translate
+    from deepspot_scale.networks.openvino.translate import translate_model
 
     rng = np.random.default_rng(4)
     model = build(SMALL)
     model.set_weights([rng.normal(0, 0.3, w.shape) for w in model.get_weights()])
     image = rng.normal(0, 1, (40, 52)).astype(np.float32)
     compiled = openvino.Core().compile_model(
-        translate(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        translate_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     answer = np.asarray(compiled(image[None, None])[0])[0, 0]
     np.testing.assert_allclose(answer, predict(model, image), atol=2e-6)

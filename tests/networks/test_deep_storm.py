@@ -69,13 +69,13 @@ def test_blocks_begin_at_any_camera_pixel(start):
 
 def test_openvino_answers_as_keras_does():
     openvino = pytest.importorskip("openvino")
-    from deepspot_scale.networks.openvino.translate import translate
+    from deepspot_scale.networks.openvino.translate import translate_model
 
     rng = np.random.default_rng(2)
     model = filled(lambda shape: np.abs(rng.normal(0.2, 0.3, shape)))
     image = rng.normal(0, 1, (6, 7)).astype(np.float32)
     compiled = openvino.Core().compile_model(
-        translate(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        translate_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     answer = np.asarray(compiled(image[None, None])[0])[0, 0]
     expected = predict(model, image)

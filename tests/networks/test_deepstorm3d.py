@@ -69,7 +69,7 @@ def test_an_impulse_reaches_exactly_as_far_as_declared(architecture):
 def test_openvino_answers_as_keras_does(architecture):
     pytest.importorskip("openvino")
     from deepspot_scale.networks.openvino.library import import_openvino
-    from deepspot_scale.networks.openvino.translate import translate
+    from deepspot_scale.networks.openvino.translate import translate_model
 
     rng = np.random.default_rng(1)
     model = build(architecture)
@@ -85,7 +85,9 @@ def test_openvino_answers_as_keras_does(architecture):
     assert (expected.min(), expected.max()) == (0.0, 1.0)
     assert ((expected > 0) & (expected < 1)).any()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = import_openvino().Core().compile_model(translate(model), "CPU", exact)
+    compiled = (
+        import_openvino().Core().compile_model(translate_model(model), "CPU", exact)
+    )
     found = compiled(image.transpose(0, 3, 1, 2))[0].transpose(0, 2, 3, 1)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 

@@ -93,13 +93,13 @@ def test_a_window_on_the_grid_answers_as_the_whole_image_inside_its_halo():
 
 def test_openvino_answers_as_keras_does():
     openvino = pytest.importorskip("openvino")
-    from deepspot_scale.networks.openvino.translate import translate
+    from deepspot_scale.networks.openvino.translate import translate_model
 
     rng = np.random.default_rng(2)
     model = filled(lambda shape: rng.normal(0, 0.5, shape))
     image = rng.normal(0, 1, (48, 32)).astype(np.float32)
     compiled = openvino.Core().compile_model(
-        translate(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        translate_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     answer = np.asarray(compiled(image[None, None])[0])[0].transpose(1, 2, 0)
     expected = predict(model, image)

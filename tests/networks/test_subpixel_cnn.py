@@ -96,13 +96,13 @@ def test_blocks_with_their_halo_answer_as_the_whole_frame(architecture, family):
 @BOTH
 def test_openvino_answers_as_keras_does(architecture, family):
     openvino = pytest.importorskip("openvino")
-    from deepspot_scale.networks.openvino.translate import translate
+    from deepspot_scale.networks.openvino.translate import translate_model
 
     rng = np.random.default_rng(2)
     model = filled(architecture, lambda shape: rng.normal(0, 0.4, shape))
     image = rng.normal(0, 1, (17, 21)).astype(np.float32)
     compiled = openvino.Core().compile_model(
-        translate(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        translate_model(model), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     answer = np.asarray(compiled(image[None, None])[0])[0, 0]
     expected = predict(model, image)

@@ -1,15 +1,16 @@
 """Any family is trained by its own task: nothing of the first one is built in."""
 
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from deepspot_scale.errors import SettingsError, WeightsError
+from deepspot_scale.errors import RunError, SettingsError, WeightsError
 from deepspot_scale.io.tables import Folder
-from deepspot_scale.networks.families import FAMILIES, Family
+from deepspot_scale.networks import denoiser
+from deepspot_scale.networks.families import DENOISER, FAMILIES, Family
 from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.training.augmentation import TURNED
 from deepspot_scale.training.log import read_log
@@ -118,6 +119,23 @@ def test_a_second_family_is_trained_by_its_own_task(finer, tmp_path):
         compile_network(make(architecture={"filters": 4}, start_from=str(path)))
     with pytest.raises(WeightsError, match=r"finer Finer.*caso_resnet"):
         compile_network(make_recipe(start_from=str(path)))
+
+
+def test_a_keras_that_builds_otherwise_than_weights_are_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def build(architecture, *, dtype="float32", library=None):
+        if library is not None:
+            return denoiser.build(architecture, library=library)
+        more = replace(architecture, filters=architecture.filters + 1)
+        return denoiser.build(more, dtype=dtype)
+
+    monkeypatch.setitem(FAMILIES, "denoiser", replace(DENOISER, build=build))
+    recipe = make_recipe(
+        family="denoiser", mixture=[{"source": "noisy", "patches": 2}], patch=16
+    )
+    with pytest.raises(RunError, match=r"Keras \d.* builds denoiser otherwise"):
+        compile_network(recipe)
 
 
 @pytest.mark.parametrize("shape", [(24, 30), (18, 24, 20)])

@@ -17,6 +17,7 @@ from deepspot_scale.io.image_files.nd2_frames import read_nd2
 from deepspot_scale.io.stored_image import StoredImage, colour_error
 from deepspot_scale.io.stores import field_errors
 from deepspot_scale.io.trust import check_file
+from deepspot_scale.plugins import install_line
 from deepspot_scale.vocabulary import AXES
 
 SUFFIXES = (".nd2", ".czi", ".lif")
@@ -103,7 +104,7 @@ def _open(source: str) -> Any:
     except ImportError as error:
         raise PlateError(
             f"{source}: reading ND2, CZI and LIF files needs bioio, which is not "
-            "installed. Run: pip install 'deepspot-scale[readers]'"
+            f"installed. Run: {install_line('readers')}"
         ) from error
     path, scene = split_scene(source)
     check_file(path)

@@ -1,10 +1,10 @@
 """The network in OpenVINO's own format, made once for each weights file and kept.
 
-It is made in a separate process, so that a CPU worker never loads Keras and TensorFlow,
-which would take ten seconds and half a gigabyte. File names contain the weights'
-SHA-256, the versions of OpenVINO and of the translation, and the hash of a plug-in
-family, so an outdated file is never read. Nothing here runs a network on a user's
-images.
+A network with a plan is made without Keras. Others are made in a separate process, so
+that a CPU worker never loads Keras and TensorFlow, which would take ten seconds and
+half a gigabyte. File names contain the weights' SHA-256, the versions of OpenVINO and
+of the translation, and the hash of a plug-in family, so an outdated file is never read.
+Nothing here runs a network on a user's images.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,8 +23,15 @@ import numpy as np
 
 from deepspot_scale.errors import WeightsError
 from deepspot_scale.networks.families import Family
+from deepspot_scale.networks.layer_plan import plan_network
 from deepspot_scale.networks.openvino.library import import_openvino
-from deepspot_scale.networks.weights import Weights, find_weights, load_weights
+from deepspot_scale.networks.openvino.translate import translate, translate_model
+from deepspot_scale.networks.weights import (
+    Weights,
+    find_weights,
+    fitting_arrays,
+    load_weights,
+)
 from deepspot_scale.plugins import NETWORKS, hash_plugin
 
 TRANSLATION = 3
@@ -50,11 +59,13 @@ def openvino_file(weights: Weights, folder: Path | None = None) -> Path:
     if code := hash_plugin(weights.family.name, NETWORKS):
         exported += f"-{code[:8]}"
     place = (folder or cache_folder()) / exported
-    return make_once(place, weights, _EXPORT, (str(weights.path),))
+    if weights.family.has_plan:
+        return make_once(place, partial(_write_planned, weights))
+    return make_once(place, partial(run_maker, weights, _EXPORT, (str(weights.path),)))
 
 
 class Making(NamedTuple):
-    """How a network is made of another one."""
+    """How a network is made of another one, in a process of its own."""
 
     module: str
     """Module that makes the network, run as a program of its own."""
@@ -67,18 +78,18 @@ class Making(NamedTuple):
 _EXPORT = Making(__name__, "exported to OpenVINO", "--engine keras")
 
 
-def make_once(
-    folder: Path, weights: Weights, making: Making, source: tuple[str, ...]
-) -> Path:
-    """Return the network in a folder, made from a source if not yet there."""
+def make_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Return the network in a folder; `make` writes it to a path if not yet there."""
     target = folder / "net.xml"
     if target.exists():
         return target
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        _make_in_child(weights, making, source, Path(scratch) / "new" / "net.xml")
+        made = Path(scratch) / "new"
+        made.mkdir()
+        make(made / target.name)
         try:
-            os.replace(Path(scratch) / "new", folder)
+            os.replace(made, folder)
         except OSError:
             # Another process was faster, and its file is just as good.
             if not target.exists():
@@ -86,10 +97,16 @@ def make_once(
     return target
 
 
-def _make_in_child(
+def run_maker(
     weights: Weights, making: Making, source: tuple[str, ...], target: Path
 ) -> None:
-    target.parent.mkdir()
+    """Make a network in a process of its own.
+
+    Raises
+    ------
+    WeightsError
+        It could not be made; the last line of the process says why.
+    """
     command = [sys.executable, "-m", making.module, *source, str(target)]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(command, capture_output=True, env=quiet, check=False)
@@ -101,16 +118,23 @@ def _make_in_child(
         )
 
 
-def export(model: str, target: str) -> None:
-    """Export a model, by name or path, to an OpenVINO file, in this process."""
-    from deepspot_scale.networks.openvino.translate import translate
+def _write_planned(weights: Weights, target: Path) -> None:
+    plan = plan_network(weights.family.build, weights.architecture)
+    _save(translate(plan, fitting_arrays(weights, plan.shapes)), target)
 
+
+def _save(network: Any, target: Path) -> None:
+    import_openvino().save_model(network, target, compress_to_fp16=False)
+
+
+def export(model: str, target: str) -> None:
+    """Export a model, by name or path, to an OpenVINO file; Keras builds it here."""
     weights = find_weights(model)
     network = weights.family.build(weights.architecture)
     load_weights(network, weights)
-    translated = translate(network)
+    translated = translate_model(network)
     _require_same(network, translated, weights.family)
-    import_openvino().save_model(translated, target, compress_to_fp16=False)
+    _save(translated, Path(target))
 
 
 def _require_same(network: Any, translated: Any, family: Family) -> None:

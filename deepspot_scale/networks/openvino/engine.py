@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,9 +20,15 @@ import numpy as np
 from deepspot_scale.errors import SettingsError, WeightsError
 from deepspot_scale.networks.engine_types import Batch, EngineChoice
 from deepspot_scale.networks.openvino import quantise
-from deepspot_scale.networks.openvino.cache import Making, make_once, openvino_file
+from deepspot_scale.networks.openvino.cache import (
+    Making,
+    make_once,
+    openvino_file,
+    run_maker,
+)
 from deepspot_scale.networks.openvino.library import import_openvino
 from deepspot_scale.networks.weights import Weights, find_weights
+from deepspot_scale.plugins import install_line
 
 PIXELS_PER_CALL = 1 << 14
 """From 128 x 128 px on, the overhead of a call is small compared with its work."""
@@ -110,7 +117,8 @@ def int8_file(weights: Weights, folder: Path | None = None) -> Path:
     name = f"{exported.name}-nncf-{version('nncf')}-{quantise.CALIBRATION}"
     making = Making(quantise.__name__, "quantised", _INSTEAD)
     source = (str(network), family.calibration, family.normalisation)
-    return make_once(exported.with_name(name), weights, making, source)
+    make = partial(run_maker, weights, making, source)
+    return make_once(exported.with_name(name), make)
 
 
 def precision_hint(number_format: str) -> dict[str, str]:
@@ -127,7 +135,7 @@ def _number_format(choice: EngineChoice, abilities: list[str]) -> str:
     if choice.precision == "float16":
         raise SettingsError("openvino on CPUs has no float16; take float32 or int8")
     if choice.precision == "int8" and find_spec("nncf") is None:
-        raise SettingsError("int8 needs: pip install 'deepspot-scale[int8]'")
+        raise SettingsError(f"int8 needs: {install_line('int8')}")
     if choice.precision == "auto":
         return "bfloat16" if "BF16" in abilities else "float32"
     if choice.precision == "bfloat16" and "BF16" not in abilities:
