@@ -162,9 +162,7 @@ def convolution(
     return layers.BatchNormalization(momentum=0.95, epsilon=1e-4, dtype=policy)(x)
 
 
-def answer(
-    image: Any, x: Any, tile: int, outputs: Sequence[str], library: Any
-) -> Any:
+def answer(image: Any, x: Any, tile: int, outputs: Sequence[str], library: Any) -> Any:
     """Return the answer to an image of the numbers (tiles, 1, 1, m) of its tiles."""
     layers = (library or import_keras()).layers
     x = layers.Conv2D(len(outputs), 1, dtype="float32")(x)
