@@ -177,12 +177,13 @@ def test_code_that_a_run_names_runs_again_only_if_it_is_named_again(
         )
 
     for told in ("status", "retry"):
-        ended = call(told, tmp_path / "run")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        refused = command(told, tmp_path / "run")
         assert not (tmp_path / "ran").exists()
-    assert ended.returncode == USAGE
+    assert refused.code == USAGE
     flags = words[1:]
     told = f"It runs only if you name it again: {WHERE}{' '.join(flags)}"
-    assert told in ended.stderr
+    assert told in refused.err
     # The run folder does not say either where modules are looked for.
     ended = call("retry", tmp_path / "run", *flags, folder=Path("/"))
     assert "start where its module lies" in ended.stderr

@@ -16,6 +16,7 @@ import pytest
 
 from deepspot_scale.blockwise.geometry import Box, Span, whole_box
 from deepspot_scale.errors import FieldError
+from deepspot_scale.execution import field as field_module
 from deepspot_scale.execution.blocks import defer_field
 from deepspot_scale.execution.field import run_field, run_fields
 from deepspot_scale.execution.planes import (
@@ -194,7 +195,7 @@ CALLS = []
 
 class Counting:
     name = "counting"
-    pixels_per_call = 64 * 128 * 128
+    pixels_per_call = 16 * 128 * 128
 
     def predict(self, batch):
         CALLS.append(len(batch))
@@ -203,15 +204,16 @@ class Counting:
 def load(choice):
     return Counting()
 """
-N_FRAMES = 300
-ALONE = ("0", "17", "255", "256", "299")
+N_FRAMES = 75
+TOGETHER = 64
+ALONE = ("0", "17", "63", "64", "74")
 
 
 @pytest.fixture(scope="module")
 def frames(
     tmp_path_factory: pytest.TempPathFactory, write_plate: Callable[..., str]
 ) -> dict[str, FieldEntry]:
-    """A field of 300 frames of 128 px, and some of them as fields of their own."""
+    """A field of 75 frames of 128 px, and some of them as fields of their own."""
     rng = np.random.default_rng(0)
     light = rng.poisson(20, (1, N_FRAMES, 128, 128))
     for z in range(N_FRAMES):
@@ -240,6 +242,7 @@ def test_small_frames_share_calls_and_answer_as_each_alone(
 ) -> None:
     (tmp_path / "counting_frames.py").write_text(ENGINE)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(field_module, "PIXELS_TOGETHER", TOGETHER * 128 * 128)
     settings = make_settings(
         channels=("FISH",), project="none", engine="counting_frames:load"
     )
@@ -248,7 +251,7 @@ def test_small_frames_share_calls_and_answer_as_each_alone(
     calls = importlib.import_module("counting_frames").CALLS
     assert len(together) == N_FRAMES
     assert len(calls) <= 6
-    assert all(n == 64 for n in calls)  # one size, the last ones filled up
+    assert all(n == 16 for n in calls)  # one size, the last ones filled up
     calls.clear()
     tasks = [FieldTask(frames[f"B/03/{z}"]) for z in ALONE]
     alone = [run_field(task, settings, pipeline) for task in tasks]

@@ -15,9 +15,11 @@ from deepspot_scale.testing import check_engine
 PAIR = [gaussian_spread(nm, aperture=1.45, pixel_nm=110) for nm in (580, 670)]
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+@pytest.fixture(autouse=True, scope="module")
+def _own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.mark.parametrize("engine", ["keras", "openvino"])

@@ -15,7 +15,7 @@ from deepspot_scale.networks.engine_types import EngineChoice
 from deepspot_scale.networks.engines import find_loader, get_engine
 from deepspot_scale.networks.families import CASO_RESNET, Family, find_family
 from deepspot_scale.networks.machine_speed import measure_rate
-from deepspot_scale.networks.openvino.cache import openvino_file
+from deepspot_scale.networks.openvino.cache import export, openvino_file
 from deepspot_scale.networks.openvino.engine import int8_file
 from deepspot_scale.networks.weights import find_weights, load_weights, write_weights
 from deepspot_scale.stages.enhancement import Enhancement
@@ -142,7 +142,7 @@ def test_a_layer_that_openvino_does_not_know_is_named(
     path = tmp_path / "normal.safetensors"
     write_doubler(doubler, path, rectifier="LayerNormalization")
     with pytest.raises(WeightsError, match="no translation of LayerNormalization"):
-        openvino_file(find_weights(path), tmp_path / "cache")
+        export(str(path), str(tmp_path / "net.xml"))
 
 
 def test_an_option_that_the_translation_leaves_out_is_an_error_and_no_other_answer(

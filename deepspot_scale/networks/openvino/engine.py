@@ -107,12 +107,13 @@ def int8_file(weights: Weights, folder: Path | None = None) -> Path:
     WeightsError
         The network could not be exported or quantised.
     """
-    family, network = weights.family, openvino_file(weights, folder)
+    family = weights.family
     if family.calibration is None:
         raise WeightsError(
             f"{weights.path} is of the family {family.name}, which names no images to "
             f"calibrate int8 on; use {_INSTEAD}"
         )
+    network = openvino_file(weights, folder)
     exported = network.parent
     name = f"{exported.name}-nncf-{version('nncf')}-{quantise.CALIBRATION}"
     making = Making(quantise.__name__, "quantised", _INSTEAD)

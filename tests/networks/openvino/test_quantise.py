@@ -1,4 +1,5 @@
 import importlib.util
+import shutil
 
 import numpy as np
 import pytest
@@ -77,6 +78,8 @@ def test_a_network_whose_whole_numbers_differ_is_refused(int8):
 def test_a_network_that_can_not_be_quantised_says_what_to_use_instead(tmp_path):
     pytest.importorskip("nncf")
     weights = find_weights(INT8.model)
+    kept = openvino_file(weights).parent
+    shutil.copytree(kept, tmp_path / kept.name)
     network = openvino_file(weights, tmp_path)
     network.write_text("<net/>")
     with pytest.raises(WeightsError, match=r"not be quantised: .*--precision float32"):

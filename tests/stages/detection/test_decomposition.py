@@ -29,9 +29,16 @@ def draw(n_molecules, n_singles=60, seed=3):
     return xr.DataArray(counts, dims=("z", "y", "x")), points
 
 
-def find(image, **values):
-    enhanced = ds.enhance(image, model="deepspot-fast", volume=True)
+def enhance(image):
+    return ds.enhance(image, model="deepspot-fast", volume=True)
+
+
+def detect(enhanced, image, **values):
     return ds.detect(enhanced, raw=image, volume=True, **values)
+
+
+def find(image):
+    return detect(enhance(image), image)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +47,13 @@ def stack():
 
 
 @pytest.fixture(scope="module")
-def spots(stack):
-    return find(stack[0])
+def enhanced(stack):
+    return enhance(stack[0])
+
+
+@pytest.fixture(scope="module")
+def spots(stack, enhanced):
+    return detect(enhanced, stack[0])
 
 
 def near(spots, centre):
@@ -65,8 +77,8 @@ def test_ordinary_spots_are_one_molecule_each(spots):
     assert ordinary["molecules"].between(0.6, 1.4).mean() > 0.9
 
 
-def test_without_taking_apart_a_site_is_a_few_bright_spots(stack):
-    whole = find(stack[0], decompose=False)
+def test_without_taking_apart_a_site_is_a_few_bright_spots(stack, enhanced):
+    whole = detect(enhanced, stack[0], decompose=False)
     for centre in CENTRES:
         own = near(whole, centre)
         assert 1 <= len(own) <= 4
@@ -74,21 +86,18 @@ def test_without_taking_apart_a_site_is_a_few_bright_spots(stack):
         assert own["site"].any()
 
 
-def test_a_region_that_blocks_cut_is_taken_apart_once(stack, spots):
+def test_a_region_that_blocks_cut_is_taken_apart_once(stack, enhanced, spots):
     image = stack[0]
-    enhanced = ds.enhance(image, model="deepspot-fast", volume=True)
     for block in (96, 128):
-        cut = ds.detect(enhanced, raw=image, volume=True, block=block)
+        cut = detect(enhanced, image, block=block)
         pd.testing.assert_frame_equal(cut, spots, check_exact=True)
 
 
-def test_lazy_stacks_give_the_same_molecules(stack, spots):
+def test_lazy_stacks_give_the_same_molecules(stack, enhanced, spots):
     image = stack[0]
-    enhanced = ds.enhance(image, model="deepspot-fast", volume=True)
-    lazy = ds.detect(
+    lazy = detect(
         enhanced.chunk({"y": 100, "x": 90}),
-        raw=image.chunk({"z": 5, "y": 64, "x": 320}),
-        volume=True,
+        image.chunk({"z": 5, "y": 64, "x": 320}),
         block=128,
     )
     computed = lazy.compute().reset_index(drop=True)
@@ -119,8 +128,9 @@ def test_dirt_is_left_as_it_was_found_and_in_bounded_time():
     flash[5] = 60000
     for light in (dirt.astype(np.uint16), flash):
         spoiled = image + light
-        whole = find(spoiled, decompose=False)
-        apart = find(spoiled)
+        enhanced = enhance(spoiled)
+        whole = detect(enhanced, spoiled, decompose=False)
+        apart = detect(enhanced, spoiled)
         assert len(apart) <= len(whole) + 2
 
 
@@ -131,4 +141,6 @@ def test_single_spots_of_uneven_brightness_are_not_taken_apart():
     sigmas = np.broadcast_to(SIGMA, points.shape)
     light = 100 + render_spots(SHAPE, points, heights, sigmas)
     image = xr.DataArray(rng.poisson(light).astype(np.uint16), dims=("z", "y", "x"))
-    assert abs(len(find(image)) - len(find(image, decompose=False))) <= 2
+    enhanced = enhance(image)
+    whole = detect(enhanced, image, decompose=False)
+    assert abs(len(detect(enhanced, image)) - len(whole)) <= 2
