@@ -174,7 +174,7 @@ def log_average_layer(library: Any = None) -> Any:
     """Return the layer from maps (n, y, x, m) above 0 to (n, 1, 1, m)."""
     if library is not None:
         return library.layers.LogAverage()
-    keras = import_keras()
+    import keras
 
     class LogAverage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         """The logarithm of the average over all places."""
@@ -200,7 +200,7 @@ def fold_layer(tile: int, library: Any = None) -> Any:
     """
     if library is not None:
         return library.layers.FoldTiles(tile)
-    keras = import_keras()
+    import keras
 
     class FoldTiles(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         """Tiles side by side become images of their own."""
@@ -230,7 +230,7 @@ def unfold_layer(tile: int, library: Any = None) -> Any:
     """
     if library is not None:
         return library.layers.UnfoldTiles(tile)
-    keras = import_keras()
+    import keras
 
     class UnfoldTiles(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
         """Answers of tiles become the pixels of an image."""
