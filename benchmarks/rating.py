@@ -51,6 +51,10 @@ from deepspot_scale.verbs.rating import rate
 RECIPE = Path(__file__).parent / "recipes" / "rater.toml"
 FRESH_SEED = 20_261
 """Of fields that no training and no choice ever saw."""
+AT_THE_MICROSCOPE = [
+    name for name, kind in KINDS.items() if kind.of_scene or name == "saturation"
+]
+"""Kinds of degradations of fresh fields."""
 FIELD = 1024
 """Edge of a fresh field in pixels."""
 STEPS = 5
@@ -73,13 +77,16 @@ def rate_array(image: NDArray[Any], model: str) -> float:
 
 
 def draw_fresh(number: int) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
-    """Return a field with up to three degradations, and its true spots (n, 2)."""
+    """Return a field with up to two degradations, and its true spots (n, 2).
+
+    They are those that happen at a microscope, of any severity; what is done to stored
+    counts afterwards is a matter of *ladders*.
+    """
     rng = np.random.default_rng((FRESH_SEED, number))
     scene = draw_fish_scene(rng, FIELD)
-    names = list(KINDS)
     degradations = [
-        Degradation(str(rng.choice(names)), float(rng.random()), number)
-        for _ in range(rng.integers(0, 4))
+        Degradation(str(rng.choice(AT_THE_MICROSCOPE)), float(rng.random()), number)
+        for _ in range(rng.choice(3, p=(0.2, 0.5, 0.3)))
     ]
     counts = photograph(scene, degradations, rng)
     return counts.astype(np.uint16), scene.points

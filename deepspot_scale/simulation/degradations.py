@@ -140,13 +140,11 @@ def _disc(radius: float) -> Any:
 
 
 def _motion(scene: FishScene, severity: float, rng: Chance) -> FishScene:
-    """Move the sample while it is exposed, along a line or in one jump."""
+    """Move the sample along a line while it is exposed."""
     angle, length = rng.uniform(0, 2 * np.pi), 12.0 * severity
-    jumps = rng.random() < 0.3
     reach = int(np.ceil(length)) + 1
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
-    way = np.array([0.0, 1.0]) if jumps else np.linspace(0, 1, 8 * reach)
-    for part in (way - 0.5) * length:
+    for part in np.linspace(-length / 2, length / 2, 8 * reach):
         y, x = reach + part * np.sin(angle), reach + part * np.cos(angle)
         row, column = int(y), int(x)
         near = np.outer([row + 1 - y, y - row], [column + 1 - x, x - column])

@@ -24,16 +24,18 @@ from deepspot_scale.simulation.drawing import (
     Spots,
     log_uniform,
     render_spots,
-    scatter,
+    smooth_noise,
     without_brighter,
 )
 
 NARROWEST, WIDEST = 0.8, 3.0
 """Range of the standard deviation of a spot in pixels."""
-SPOTS: Final = (60, 2500)
+SPOTS: Final = (120, 2500)
 """Fewest and most spots of 512 x 512 px."""
-_DENSEST: Final = 0.04
+_DENSEST: Final = 0.02
 """Most spots in an area of one squared standard deviation."""
+_PAIRS: Final = 0.2
+"""Share of scenes in which half of the spots have a near neighbour."""
 _CELLS: Final = 0.1
 """Share of scenes that are a part of a wound assay's field."""
 _DIM: Final = 0.1
@@ -119,12 +121,32 @@ def _spots(
     area = shape[0] * shape[1]
     density = float(log_uniform(rng, *SPOTS)) * area / 512**2
     n = int(rng.poisson(min(density, _DENSEST * area / sigma**2)))
-    points = scatter(rng, shape, n)
+    points = _places(rng, shape, n)
+    n = len(points)
     sigmas = sigma * np.exp(rng.normal(0, 0.06, (n, 2)) + rng.normal(0, 0.1, (n, 1)))
     spread = rng.choice([0.0, 0.2, 0.4, 0.7])
     snr = log_uniform(rng, 3.5, 60) * np.exp(rng.normal(0, spread, n))
     spots = Spots(points, np.maximum(sigmas, 0.6), np.asarray(snr * noise))
     return _apart(spots, sigma)
+
+
+def _places(rng: np.random.Generator, shape: tuple[int, int], n: int) -> Points:
+    """Place spots everywhere, here more and there less densely.
+
+    No part of a scene is without spots: where none is seen, they cannot be seen.
+    """
+    extent = np.array(shape) - 1.0
+    many = rng.uniform(0, extent, (4 * n, 2))
+    density = 0.3 + smooth_noise(rng, shape, float(rng.uniform(40, 200)))
+    rows, columns = np.round(many).astype(np.int64).T
+    kept = many[rng.random(len(many)) < density[rows, columns] / 1.3]
+    points = kept[:n]
+    if rng.random() < _PAIRS:
+        half = len(points) // 2
+        turn, far = rng.uniform(0, 2 * np.pi, half), rng.uniform(2, 8, half)
+        away = (far * np.array([np.sin(turn), np.cos(turn)])).T
+        points[:half] = np.clip(points[half : 2 * half] + away, 0, extent)
+    return points
 
 
 def _apart(spots: Spots, sigma: float) -> Spots:

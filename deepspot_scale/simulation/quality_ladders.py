@@ -50,7 +50,8 @@ class Ladder(NamedTuple):
     before: tuple[Degradation, ...]
     """What is bad in all steps alike."""
     points: Points | None
-    """(n, 2), all spots in pixels; None: they do not say how good the images are."""
+    """(n, 2), all spots in pixels; None: they do not say how good the images are, which
+    have but a few here and there, or none."""
 
     @property
     def is_ordered(self) -> bool:
@@ -64,13 +65,10 @@ def draw_ladder(rng: np.random.Generator, *, steps: int = 5, size: int = 512) ->
     if chance < _FROM_SCENES:
         return _of_scene(rng, steps, size)
     if chance < _FROM_SETS:
-        truth = SIMULATORS[str(rng.choice(_SETS))].draw(
-            rng, int(rng.integers(30, 150)), size
-        )
-        enough = len(truth.points) >= _LEAST_SPOTS
-        counts, points = truth.image, truth.points if enough else None
+        simulator = SIMULATORS[str(rng.choice(_SETS))]
+        counts = simulator.draw(rng, int(rng.integers(30, 150)), size).image
     else:
-        counts, points = _nuclei(rng, size), None
+        counts = _nuclei(rng, size)
     top = 255.0 if counts.max() <= 255 else 65535.0
     clean = np.clip(np.round(counts - min(0.0, float(counts.min()))), 0, top)
     kind, before, severities = _plan(rng, OF_COUNTS, steps)
@@ -78,7 +76,7 @@ def draw_ladder(rng: np.random.Generator, *, steps: int = 5, size: int = 512) ->
         spoil(clean.astype(np.float32), [*before, kind.worse(float(now))], top=top)
         for now in severities
     ]
-    return Ladder(_whole(each, top), severities, kind.kind, before, points)
+    return Ladder(_whole(each, top), severities, kind.kind, before, None)
 
 
 def _of_scene(rng: np.random.Generator, steps: int, size: int) -> Ladder:
@@ -106,7 +104,7 @@ def _plan(
     n_before = int(rng.choice(3, p=(0.45, 0.35, 0.2)))
     before = tuple(
         Degradation(
-            str(rng.choice(kinds)), float(0.7 * rng.random() ** 1.5), _seed(rng)
+            str(rng.choice(kinds)), float(0.5 * rng.random() ** 1.5), _seed(rng)
         )
         for _ in range(n_before)
     )
