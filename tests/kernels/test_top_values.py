@@ -16,7 +16,9 @@ few = settings(max_examples=40, deadline=None)
 @given(st.integers(0, 999), st.integers(1, 60))
 def test_largest_values_are_the_last_of_all_sorted(seed: int, n: int) -> None:
     values = np.random.default_rng(seed).integers(0, 9, (5, 7))
-    np.testing.assert_array_equal(largest_values(values, n), np.sort(values.ravel())[-n:])
+    np.testing.assert_array_equal(
+        largest_values(values, n), np.sort(values.ravel())[-n:]
+    )
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
@@ -28,7 +30,9 @@ def test_a_quantile_of_the_top_is_that_of_the_plane_to_the_last_bit(
     for shape in ((701, 830), (1, 2), (64, 64)):
         plane = rng.gamma(2, 20, shape).astype(dtype)
         n = plane.size
-        pieces = [largest_values(p, n_above(n, share)) for p in np.array_split(plane, 3)]
+        pieces = [
+            largest_values(p, n_above(n, share)) for p in np.array_split(plane, 3)
+        ]
         top = largest_values(np.concatenate(pieces), n_above(n, share))
         stand = stand_in(top, n)
         assert stand.dtype == plane.dtype

@@ -68,7 +68,9 @@ def test_a_name_is_taken_apart(
         assert read_detector_name(word) == (name, options)
 
 
-@pytest.mark.parametrize("word", ["sigma=2", "bigfish:sigma=", "bigfish:=2", "b:a=1,a=2"])
+@pytest.mark.parametrize(
+    "word", ["sigma=2", "bigfish:sigma=", "bigfish:=2", "b:a=1,a=2"]
+)
 def test_options_that_cannot_be_read_are_refused(word: str) -> None:
     with pytest.raises(SettingsError, match="option"):
         read_detector_name(word)
