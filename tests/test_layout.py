@@ -40,6 +40,11 @@ TESTED_ELSEWHERE = {
     "demo_movie": "localise --demo in cli/test_localise_demo.py",
     "errors": "classes; each is raised in the tests of the room that raises it",
     "evaluation.datasets": "data sets by name in evaluation/test_evaluate.py",
+    "evaluation.detector_agreement": "pairs counted in evaluation/test_compared_detectors.py",
+    "evaluation.detector_crops": "on the page of evaluation/test_compared_detectors.py",
+    "evaluation.detector_figures": "drawn in evaluation/test_compared_detectors.py",
+    "evaluation.detector_page": "whole pages in evaluation/test_compared_detectors.py",
+    "evaluation.detector_runs": "continued in evaluation/test_compared_detectors.py",
     "evaluation.figures": "drawn in evaluation/test_report.py",
     "evaluation.localisation_figures": (
         "drawn in evaluation/test_localisation_report.py"
@@ -76,6 +81,9 @@ TESTED_ELSEWHERE = {
     "io.ome_zarr.metadata_blocks": "parsed back in io/ome_zarr/test_metadata.py",
     "io.ome_zarr.zarr_images": "levels and plain arrays in io/test_plate.py",
     "kernels.displacements": "planted shifts, clusters in kernels/test_chromatic.py",
+    "networks.adapters.spotiflow": (
+        "models and refusals in stages/detection/adapters/test_spotiflow.py"
+    ),
     "networks.devices": "GPUs that are there or not in networks/test_engines.py",
     "networks.engine_types": "declarations, used throughout networks/test_engines.py",
     "networks.keras_engine": "the contract of engines in networks/test_engines.py",

@@ -151,5 +151,5 @@ def test_wider_spots_have_a_wider_filter() -> None:
     "options", [{"sigma": 0}, {"distance": 0}, {"threshold": -1.0}, {"sigma": np.inf}]
 )
 def test_numbers_out_of_range_are_refused(options: dict[str, float]) -> None:
-    with pytest.raises(SettingsError, match="sigma|distance|threshold"):
+    with pytest.raises(SettingsError, match=r"sigma|distance|threshold"):
         BigFishDetector(**options)

@@ -1,4 +1,4 @@
-"""scikit-image's blob detectors in blocks: what the library finds on the scaled plane."""
+"""scikit-image's blob detectors in blocks: what the library finds on the plane."""
 
 from __future__ import annotations
 
