@@ -18,21 +18,8 @@ from deepspot_scale.cli import localisation, segmentation, denoising  # noqa: F4
 from deepspot_scale.cli import rating, comparison  # noqa: F401 - see above
 
 # isort: on
-from deepspot_scale.cli.application import (
-    EXIT_RESUBMIT,
-    EXIT_USAGE,
-    app,
-    say,
-    warnings_aloud,
-)
-from deepspot_scale.errors import (
-    ClusterError,
-    DeepspotError,
-    PlateError,
-    RunError,
-    SettingsError,
-    StudyError,
-)
+from deepspot_scale.cli.application import app, exit_code_of, say, warnings_aloud
+from deepspot_scale.errors import DeepspotError
 from deepspot_scale.io.retry import FULL
 
 __all__ = ["app", "main"]
@@ -50,9 +37,7 @@ def main() -> None:
             app()
     except DeepspotError as error:
         say(f"error: {error}")
-        if isinstance(error, PlateError | RunError | SettingsError | StudyError):
-            sys.exit(EXIT_USAGE)
-        sys.exit(EXIT_RESUBMIT if isinstance(error, ClusterError) else 1)
+        sys.exit(exit_code_of(error))
     except OSError as error:
         if error.errno not in FULL:
             raise

@@ -12,7 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
-from deepspot_scale.errors import InputWarning
+from deepspot_scale.errors import (
+    ClusterError,
+    InputWarning,
+    PlateError,
+    RunError,
+    SettingsError,
+    StudyError,
+)
 from deepspot_scale.plugins import installed_versions
 
 EXIT_USAGE = 2
@@ -68,6 +75,15 @@ def warnings_aloud() -> Iterator[None]:
         warnings.simplefilter("always", InputWarning)
         warnings.showwarning = show  # type: ignore[assignment]  # names of arguments
         yield
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Return the exit code of a command that ends with an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    if isinstance(error, PlateError | RunError | SettingsError | StudyError):
+        return EXIT_USAGE
+    return EXIT_RESUBMIT if isinstance(error, ClusterError) else 1
 
 
 def say(text: str) -> None:

@@ -55,11 +55,13 @@ def describe_plate(
     enhance: bool = True,
     model: str = DEFAULT_MODEL,
     block: int = DEFAULT_BLOCK,
+    workers: int | None = None,
     trust: Iterable[str] = (),
 ) -> Iterator[str]:
     """Yield lines about a plate's content and the plan of a run on it.
 
-    Without channels the first one is meant. PlateError, FieldError and SettingsError
+    Without channels the first one is meant; with `workers` the time on so many is said
+    too. PlateError, FieldError and SettingsError
     say that there is no plate, or that the settings do not fit it.
     """
     plate = open_plate(source, trust=trust)
@@ -78,7 +80,8 @@ def describe_plate(
         block=block,
     )
     rate = _rate(settings, measure=True)
-    yield from _plan(_plan_like(first, len(plate), settings, assemble(settings), rate))
+    plan = _plan_like(first, len(plate), settings, assemble(settings), rate)
+    yield from _plan(plan, workers)
 
 
 def _open_first(plate: Plate) -> tuple[Field, list[str]]:
@@ -213,19 +216,18 @@ def _layer_bytes(settings: Settings) -> float:
     return sum(n for n, is_kept in kept.items() if is_kept)
 
 
-def _plan(plan: Plan) -> Iterator[str]:
+def _plan(plan: Plan, workers: int | None = None) -> Iterator[str]:
     yield (
         f"a run: {plan.n_fields} fields of {plan.n_planes} planes; {plan.n_blocks} "
         f"blocks a plane of {' x '.join(map(str, plan.window))} px, halo {plan.halo} "
         f"px, {plan.useful:.0%} of the computed pixels used"
     )
-    time = ""
-    if plan.seconds is not None:
-        minutes = max(plan.seconds / 60, 0.1)
-        time = f"; time: about {minutes:.1f} minutes at this machine's measured rate"
+    time = plan.describe_time(workers)
+    size = plan.disk_bytes / 1e6
+    disk = f"{size / 1000:.1f} GB" if size >= 1000 else f"{max(size, 1):.0f} MB"
     yield (
-        f"memory: about {plan.memory_bytes / 1e9:.1f} GB a worker; disk: about "
-        f"{max(plan.disk_bytes / 1e6, 1):.0f} MB{time}"
+        f"memory: about {plan.memory_bytes / 1e9:.1f} GB a worker; written: about "
+        f"{disk}" + (f"; time: {time}" if time else "")
     )
 
 

@@ -89,11 +89,14 @@ def info(
             "wells, or a number of runs."
         ),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Also the time on so many workers.")
+    ] = None,
     trust: TrustWords = None,
 ) -> None:
     """Print the content of a plate, and what a run on it will need.
 
-    Example: deepspot-scale info PLATE.zarr
+    Example: deepspot-scale info PLATE.zarr --workers 8
     """
     from deepspot_scale.cli.describe import describe_plate
     from deepspot_scale.io.plate import open_plate
@@ -109,6 +112,7 @@ def info(
         enhance=enhance,
         model=model,
         block=block,
+        workers=workers,
         trust=trust or (),
     ):
         typer.echo(line)

@@ -22,11 +22,16 @@ def describe_progress(state: Progress) -> str:
     failed = f", {state.failed} failed" if state.failed else ""
     line = f"{finished}/{state.total} fields{failed}"
     if finished and state.seconds > 0:
-        left = (state.total - finished) * state.seconds / finished
         rate = state.n_images / state.seconds
-        line += f", {rate:.2f} images/s, {_clock(left)} left"
+        left = describe_left(finished, state.total, state.seconds)
+        line += f", {rate:.2f} images/s{left}"
     # A run may look for none.
     return line + (f", {state.n_spots} spots" if state.n_spots else "")
+
+
+def describe_left(done: int, total: int, seconds: float) -> str:
+    """Return how long the rest takes if it goes on as the first `seconds` did."""
+    return f", {_clock((total - done) * seconds / done)} left" if done else ""
 
 
 def _clock(seconds: float) -> str:
@@ -56,9 +61,18 @@ def show_progress() -> Iterator[Callable[[Progress], None]]:
 
 @contextmanager
 def show_counts(noun: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that shows the numbers of finished and all items."""
+    """Yield a function that shows the numbers of finished and all items.
+
+    Also how long the rest will take, by the time since now.
+    """
+    began = time.monotonic()
     with _line_writer() as write:
-        yield lambda done, total: write(f"{done}/{total} {noun}", done == total)
+
+        def show(done: int, total: int) -> None:
+            left = describe_left(done, total, time.monotonic() - began)
+            write(f"{done}/{total} {noun}{left if done < total else ''}", done == total)
+
+        yield show
 
 
 @contextmanager

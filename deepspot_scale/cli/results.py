@@ -135,17 +135,20 @@ def export(
 
     Example: deepspot-scale export RUN --to anndata
     """
+    from deepspot_scale.cli.progress import show_counts
     from deepspot_scale.exports.formats import export_run
 
-    written = export_run(
-        run,
-        cast("Format", to),  # checked there, with a hint at the nearest
-        out,
-        overwrite=overwrite,
-        fields=field or (),
-        images=images,
-        plate=_trusted(run, plate, trust),
-    )
+    with show_counts("fields") as progress:
+        written = export_run(
+            run,
+            cast("Format", to),  # checked there, with a hint at the nearest
+            out,
+            overwrite=overwrite,
+            fields=field or (),
+            images=images,
+            plate=_trusted(run, plate, trust),
+            progress=progress,
+        )
     typer.echo(str(written))
 
 

@@ -14,6 +14,7 @@ import typer
 
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
+from deepspot_scale.cli.notification import Notify, notify_end
 from deepspot_scale.cli.signals import StopRequest, heed_signals
 from deepspot_scale.errors import RunError
 from deepspot_scale.outputs import check_output_file
@@ -49,6 +50,7 @@ def run(
     performance_report: Annotated[
         Path | None, typer.Option(help="HTML file for Dask's own report of the run.")
     ] = None,
+    notify: Notify = None,
     **settings: Any,
 ) -> None:
     """Find every spot of a plate and measure every cell.
@@ -68,22 +70,23 @@ def run(
     if serve(where):
         return
     chosen = named_wells(wells)
-    hold_and_run(
-        out,
-        where,
-        lambda: prepare_run(
-            open_plate(plate, trust=trust or ()),
+    with notify_end(notify, out):
+        hold_and_run(
             out,
-            make_settings(channels=tuple(channels), **settings),
-            selection=Selection(
-                chosen, limit, redo_changed=redo_changed, allow_absent=allow_absent
+            where,
+            lambda: prepare_run(
+                open_plate(plate, trust=trust or ()),
+                out,
+                make_settings(channels=tuple(channels), **settings),
+                selection=Selection(
+                    chosen, limit, redo_changed=redo_changed, allow_absent=allow_absent
+                ),
+                device=device_on(where, device),
+                threads=where.network_threads,
+                retry_failed=retry_failed,
             ),
-            device=device_on(where, device),
-            threads=where.network_threads,
-            retry_failed=retry_failed,
-        ),
-        performance_report,
-    )
+            performance_report,
+        )
 
 
 @app.command()
@@ -111,6 +114,7 @@ def retry(
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
     trust: options.TrustWords = None,
+    notify: Notify = None,
 ) -> None:
     """Continue a run; its plate and all settings are read from its folder.
 
@@ -133,19 +137,20 @@ def retry(
     named = (detector, engine, *(stages or ()), *(segmenters or ()))
     allowed = tuple(filter(None, named))
     loaded = load_settings(settings, allowed=allowed)
-    hold_and_run(
-        folder,
-        where,
-        lambda: prepare_run(
-            open_plate(facts["input"]["source"], trust=trust or ()),
+    with notify_end(notify, folder):
+        hold_and_run(
             folder,
-            loaded,
-            selection=Selection(failed=failed, allow_absent=allow_absent),
-            device=device_on(where, device),
-            threads=where.network_threads,
-            files=facts.get("working_folder", ""),
-        ),
-    )
+            where,
+            lambda: prepare_run(
+                open_plate(facts["input"]["source"], trust=trust or ()),
+                folder,
+                loaded,
+                selection=Selection(failed=failed, allow_absent=allow_absent),
+                device=device_on(where, device),
+                threads=where.network_threads,
+                files=facts.get("working_folder", ""),
+            ),
+        )
 
 
 @app.command()

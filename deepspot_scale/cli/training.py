@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
+from deepspot_scale.cli.notification import Notify, notify_end
 from deepspot_scale.cli.options import Device, Workers, complete_model
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.networks.engine_types import Precision
@@ -130,11 +131,13 @@ def train(
     processes: Annotated[
         int, typer.Option(min=0, help="Processes that draw images; 0: threads do.")
     ] = 0,
+    notify: Notify = None,
 ) -> None:
     """Train a network on your own images, simulated ones, or both.
 
     Example: deepspot-scale train --config train.toml --out MODEL --resume
     """
+    from deepspot_scale.cli.progress import describe_left
     from deepspot_scale.training.recipe import read_recipe
     from deepspot_scale.training.trainer import train as train_network
 
@@ -145,11 +148,15 @@ def train(
             validation = (
                 "" if row.validation is None else f", validation {row.validation:.5f}"
             )
-            say(f"step {row.step}/{recipe.steps}: loss {row.loss:.5f}{validation}")
+            left = describe_left(row.step, recipe.steps, row.seconds)
+            say(
+                f"step {row.step}/{recipe.steps}: loss {row.loss:.5f}{validation}{left}"
+            )
 
-    weights = train_network(
-        recipe, out, resume=resume, on_step=on_step, processes=processes
-    )
+    with notify_end(notify, str(out)):
+        weights = train_network(
+            recipe, out, resume=resume, on_step=on_step, processes=processes
+        )
     typer.echo(str(weights))
 
 

@@ -47,8 +47,7 @@ def write_denoised(results: RunResults, path: Path) -> None:
             f"the run {results.folder.url} kept no images without noise; run again "
             "with --denoise --keep-denoised, or denoise the plate"
         )
-    done = addresses_of(results.done)
-    if not done:
+    if results.done.empty:
         raise RunError(f"no field of the run {results.folder.url} is done")
     acquisitions = _acquisitions(results)
     create_plate(
@@ -57,7 +56,7 @@ def write_denoised(results: RunResults, path: Path) -> None:
         name=f"{results.plate_name}, denoised",
         acquisitions=acquisitions if any(acquisitions.values()) else None,
     )
-    for address in done:
+    for address in results.iter_done():
         field = open_layer(results.folder, KEPT.stored_name, address)
         if field is None:
             raise RunError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -81,6 +82,7 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
     fields: Sequence[str] = (),
     images: bool = False,
     plate: Source | Plate | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path | str:
     """Write the results of a run in the format of another tool.
 
@@ -110,6 +112,8 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
         For ``spatialdata``: copy the images too.
     plate
         The run's input, or where it is now, if it was moved.
+    progress
+        Called with the numbers of written and all fields.
 
     Returns
     -------
@@ -131,7 +135,7 @@ def export_run(  # noqa: PLR0913 - what, in which format, where to, and how much
             f"there is no format {to!r}, but {', '.join(FORMATS)}."
             + did_you_mean(to, FORMATS)
         )
-    results = open_run(run, plate=plate).only(fields)
+    results = replace(open_run(run, plate=plate).only(fields), on_field=progress)
     try:
         if to in IN_PLATE:
             return _add_to_plate(results, to, out, overwrite=overwrite)

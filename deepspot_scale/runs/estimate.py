@@ -20,6 +20,9 @@ TABLE_BYTES_PER_SPOT = 60
 ENHANCED_BYTES, DENOISED_BYTES = 0.7, 2.7
 """On disk of a pixel of an enhanced image, and of one without noise, both measured on
 the simulated wound assay."""
+REST_SECONDS_PER_PIXEL = 1.3e-7
+"""Of a pixel of a plane: all stages but the network, and reading and writing. Measured
+on one core, on the simulated wound assay with cells; twice or half of it is usual."""
 RATING_SHARE = 0.05
 """Of the network's time, what rating the images adds, by `benchmarks/rating.py`."""
 SPOTS_PER_PIXEL = 1e-3
@@ -49,7 +52,23 @@ class Plan:
     disk_bytes: int
     """Tables, and enhanced or denoised images if they are kept."""
     seconds: float | None
-    """Time at the rate measured on this machine; None: not known."""
+    """Time at the network's rate measured on this machine; None: not known."""
+
+    def describe_time(self, workers: int | None = None) -> str:
+        """Return how long the run takes on this machine, and on so many like it."""
+        if self.seconds is None:
+            return ""
+        text = f"about {_duration(self.seconds)} on this machine"
+        if workers is not None and workers > 1:
+            # No field is cut in two, so more workers than fields do not help.
+            share = min(workers, max(self.n_fields, 1))
+            text += f", {_duration(self.seconds / share)} on {workers} workers like it"
+        return text
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(seconds / 60, 0.1)
+    return f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
 def plan_run(
@@ -69,6 +88,7 @@ def plan_run(
     machine; None: not known.
     """
     pixels = math.prod(blocks.shape)
+    rest = n_fields * n_planes * pixels * REST_SECONDS_PER_PIXEL
     window = blocks.window_shape
     computed = len(blocks.blocks) * math.prod(window)
     planes = n_fields * n_planes
@@ -83,5 +103,5 @@ def plan_run(
         min(1.0, pixels / computed),
         PROCESS_BYTES + NETWORK_BYTES_PER_PIXEL * math.prod(window) + 12 * pixels,
         int(planes * pixels * (tables + layer_bytes)),
-        planes * computed / pixels_per_second if pixels_per_second else None,
+        planes * computed / pixels_per_second + rest if pixels_per_second else None,
     )

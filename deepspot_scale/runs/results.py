@@ -9,7 +9,7 @@ spots, which are counted, is known here. Nothing here writes or measures.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -74,6 +74,8 @@ class RunResults:
     """Where the input is now; empty: where it was."""
     opened: Plate | None = None
     """The input, if the user has opened it; None: it is opened when it is needed."""
+    on_field: Callable[[int, int], None] | None = None
+    """Called with the numbers of finished and all fields by what goes through them."""
 
     @property
     def begun_on(self) -> str:
@@ -229,6 +231,7 @@ class RunResults:
         """Yield the fields that are done, each with its rows of every table."""
         declared = self.contents.tables
         there = {name: set(self.folder.names(name)) for name in declared}
+        told = 0
         for part, rows in self.done.groupby("part", sort=False):
             found = {
                 name: _by_field(self._read_part(name, str(part), rows, declared[name]))
@@ -242,6 +245,18 @@ class RunResults:
                     for name, columns in declared.items()
                 }
                 yield FieldResult(address, tables)
+                told += 1
+                self._tell(told)
+
+    def iter_done(self) -> Iterator[FieldAddress]:
+        """Yield the addresses of the fields that are done."""
+        for told, address in enumerate(addresses_of(self.done), start=1):
+            yield address
+            self._tell(told)
+
+    def _tell(self, n: int) -> None:
+        if self.on_field is not None:
+            self.on_field(n, len(self.done))
 
     def of_field(self, address: FieldAddress) -> FieldResult:
         """Return the tables of one field; they are empty if it failed."""

@@ -103,3 +103,16 @@ def test_what_was_left_out_is_said_where_there_is_any() -> None:
     (line,) = describe_counts(counts, state.counts)
     assert line.startswith("14 spots left out: ")
     assert line.endswith("(n_faint)")
+
+
+def test_counts_say_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    with show_counts("fields") as show:
+        clock[0] = 130.0
+        show(1, 4)
+        clock[0] = 220.0
+        show(4, 4)
+    assert stream.getvalue().splitlines() == ["1/4 fields, 1:30 left", "4/4 fields"]

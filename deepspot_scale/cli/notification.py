@@ -1,0 +1,84 @@
+"""A command of the user's, called when a long command ends, however it ends.
+
+A command line and what the work is called come in; the outcome goes to the command in
+environment variables. Nothing here knows what the work is.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Final
+
+import typer
+
+from deepspot_scale.cli.application import (
+    EXIT_FAILED_FIELDS,
+    EXIT_INTERRUPTED,
+    EXIT_RESUBMIT,
+    exit_code_of,
+    say,
+)
+
+Notify = Annotated[
+    str | None,
+    typer.Option(
+        help="Command line to call at the end, also of a failure; it finds "
+        "DEEPSPOT_STATUS, DEEPSPOT_RUN, DEEPSPOT_EXIT_CODE and DEEPSPOT_MESSAGE."
+    ),
+]
+"""For every command that may take long."""
+SECONDS: Final = 60.0
+"""Time that the user's command has."""
+_WORDS: Final = {
+    0: "done",
+    EXIT_FAILED_FIELDS: "fields failed",
+    EXIT_RESUBMIT: "stopped",
+    EXIT_INTERRUPTED: "interrupted",
+}
+"""The status by the exit code; any other code is an error."""
+
+
+@contextmanager
+def notify_end(command: str | None, out: str) -> Iterator[None]:
+    """Call a command when the block ends; `out` is the folder that it writes.
+
+    The status is one of done, fields failed, stopped (the same command continues),
+    interrupted and error. The outcome of the block stays what it is, whatever the
+    command does; that it failed is said.
+    """
+    try:
+        yield
+    except BaseException as error:
+        code = error.exit_code if isinstance(error, typer.Exit) else exit_code_of(error)
+        _call(command, out, code, "" if isinstance(error, typer.Exit) else str(error))
+        raise
+    _call(command, out, 0, "")
+
+
+def _call(command: str | None, out: str, code: int, message: str) -> None:
+    if command is None:
+        return
+    word = _WORDS.get(code, "error")
+    told = {
+        "DEEPSPOT_STATUS": word,
+        "DEEPSPOT_RUN": out,
+        "DEEPSPOT_EXIT_CODE": str(code),
+        "DEEPSPOT_MESSAGE": message or f"deepspot-scale: {word}: {out}",
+    }
+    try:
+        ended = subprocess.run(
+            command,
+            shell=True,  # a command line is what is asked for
+            env={**os.environ, **told},
+            stdin=subprocess.DEVNULL,
+            timeout=SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        say(f"warning: the command of --notify did not end well: {error}")
+        return
+    if ended.returncode:
+        say(f"warning: the command of --notify ended with {ended.returncode}")
