@@ -39,22 +39,21 @@ def _ufish(counts: np.ndarray) -> set[tuple[int, int]]:
     return {(int(y), int(x)) for y, x in table.to_numpy()}
 
 
-@pytest.mark.parametrize(
-    ("name", "library", "needs", "block"),
-    [
-        ("bigfish", _bigfish, ("bigfish",), 96),
-        ("ufish", _ufish, ("ufish", "onnxruntime", "loguru"), 152),
-    ],
-)
+OTHERS: dict[str, tuple[Callable[[np.ndarray], Any], tuple[str, ...], int]] = {
+    "bigfish": (_bigfish, ("bigfish",), 96),
+    "ufish": (_ufish, ("ufish", "onnxruntime", "loguru"), 152),
+}
+"""What the library finds, what it needs, and the edge of blocks in pixels."""
+
+
+@pytest.mark.parametrize("name", ["bigfish", "ufish"])
 def test_a_run_finds_the_spots_of_the_library_on_the_field(
     tmp_path: Path,
     draw_scene: Callable[..., Any],
     write_plate: Callable[..., str],
     name: str,
-    library: Callable[[np.ndarray], set[tuple[int, int]]],
-    needs: tuple[str, ...],
-    block: int,
 ) -> None:
+    library, needs, block = OTHERS[name]
     lacking = [each for each in needs if importlib.util.find_spec(each) is None]
     if lacking:
         pytest.skip(f"{', '.join(lacking)} not installed")
