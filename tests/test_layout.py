@@ -40,7 +40,7 @@ TESTED_ELSEWHERE = {
     "demo_movie": "localise --demo in cli/test_localise_demo.py",
     "errors": "classes; each is raised in the tests of the room that raises it",
     "evaluation.datasets": "data sets by name in evaluation/test_evaluate.py",
-    "evaluation.detector_agreement": "pairs counted in evaluation/test_compared_detectors.py",
+    "evaluation.detector_agreement": "counts in evaluation/test_compared_detectors.py",
     "evaluation.detector_crops": "on the page of evaluation/test_compared_detectors.py",
     "evaluation.detector_figures": "drawn in evaluation/test_compared_detectors.py",
     "evaluation.detector_page": "whole pages in evaluation/test_compared_detectors.py",

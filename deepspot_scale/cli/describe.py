@@ -35,6 +35,8 @@ from deepspot_scale.runs.estimate import (
 from deepspot_scale.runs.prepare import Prepared
 from deepspot_scale.settings import Settings, assemble, make_settings
 from deepspot_scale.stages.denoising import DenoiseOptions
+from deepspot_scale.stages.detection.detect import DetectOptions
+from deepspot_scale.stages.detection.detector_names import read_detector_name
 from deepspot_scale.stages.enhancement import EnhanceOptions, choose_engine
 from deepspot_scale.stages.rating import RateOptions, tile_boxes
 from deepspot_scale.vocabulary import N_BINS, TABLES
@@ -156,6 +158,9 @@ def describe_run(prepared: Prepared) -> Iterator[str]:
     if first is None:  # each field will be a failed row with its reason
         return
     job, n_fields = prepared.job, len(prepared.tasks)
+    detector = job.settings.of(DetectOptions).detector
+    if detector is not None and read_detector_name(detector).works_on_raw:
+        yield f"the detector {detector} works on the raw image: no network is run"
     rate = _rate(job.settings, measure=False)
     plan = _plan_like(first, n_fields, job.settings, job.pipeline, rate)
     yield from _plan(plan)

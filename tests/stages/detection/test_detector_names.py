@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from deepspot_scale.cli.describe import describe_run
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.plugins import hash_files
+from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.settings import (
     find_sources,
     load_settings,
@@ -107,6 +110,15 @@ def test_a_detector_of_the_raw_image_needs_no_network() -> None:
     assert read_settings(write_settings(settings)) == settings
     kept = make_settings(channels=["FISH"], detector="skimage-log", keep_enhanced=True)
     assert kept.of(EnhanceOptions).use  # it was asked for
+
+
+def test_a_run_says_that_no_network_is_run(
+    tmp_path: Path, draw_scene: Callable[..., Any], write_plate: Callable[..., str]
+) -> None:
+    plate = write_plate(tmp_path / "p.zarr", {"B/03/0": draw_scene(1)})
+    settings = make_settings(channels=["FISH"], detector="skimage-log:threshold=0.3")
+    lines = list(describe_run(prepare_run(plate, str(tmp_path / "run"), settings)))
+    assert any("no network is run" in line for line in lines)
 
 
 def test_code_of_ones_own_runs_only_if_it_is_named_also_with_options(own: str) -> None:
