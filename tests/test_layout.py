@@ -110,7 +110,6 @@ TESTED_ELSEWHERE = {
     "runs.compared_parts": "parts, their labels and depth in runs/test_colocalise.py",
     "runs.contents": "written and read back in test_new_stage.py",
     "runs.dispatch": "batches and lost workers in runs/test_execute.py",
-    "runs.estimate": "printed by info in test_cli.py",
     "runs.job": "what workers are sent in runs/test_process.py",
     "runs.kept_layers": "layers in exports/test_viewer.py, runs/test_odd_fields.py",
     "runs.movie_parts": "segments in order in runs/test_movie_summary.py",
