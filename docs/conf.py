@@ -1,4 +1,4 @@
-"""The site: Sphinx with the theme Furo; pages are Markdown, notebooks are stored executed.
+"""The site: Sphinx with the theme Furo, of Markdown pages and executed notebooks.
 
 ``sphinx-build --fail-on-warning docs SITE`` in an environment with the extra ``docs``.
 No page loads anything from another host: fonts are the reader's own, and the search

@@ -5,7 +5,7 @@ file. Elsewhere, on a page that is read as plain Markdown, a mark is an unseen c
 
     <!-- gathered: commands -->                        every command and its options
     <!-- gathered: models -->                          the cards of the shipped networks
-    <!-- gathered: schemes -->                         names of image files that are read
+    <!-- gathered: schemes -->                         names of files that are read
     <!-- gathered: drawing blockwise/geometry.py -->   drawings of a module's docstring
     <!-- gathered: text deploy/README.md -->           another page, below its title
 """
@@ -48,7 +48,7 @@ def fill(text: str) -> str:
 
 
 def describe_commands(_: str = "") -> str:
-    """Return every command with its arguments and options, as the program knows them."""
+    """Return every command and its options, as the program knows them."""
     from deepspot_scale.cli import app
 
     return "\n\n".join(_sections("deepspot-scale", typer.main.get_command(app)))

@@ -1,4 +1,4 @@
-"""A run as a notebook shows it: compact, escaped, and with the numbers of its tables."""
+"""A run as a notebook shows it: compact, escaped, with the numbers of its tables."""
 
 from __future__ import annotations
 
