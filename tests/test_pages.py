@@ -148,6 +148,8 @@ def test_every_line_of_the_shell_is_one_that_the_program_takes(
         (tmp_path / file.name).write_bytes(file.read_bytes())
     for shown, text in shown_files().items():
         (tmp_path / shown).write_text(text, encoding="utf-8")
+    (tmp_path / "RUN").mkdir()  # some commands look first whether there is one
+    (tmp_path / "TRUTH.csv").touch()
     for words in shell_lines(name):
         if words[0].endswith("deepspot-scale"):
             parse_command(words[1:])
