@@ -31,7 +31,10 @@ html_copy_source = False
 
 # Words in single backticks of docstrings are code.
 default_role = "code"
-autodoc_typehints = "none"
+# Types stand beside what a parameter means: its shape, unit and range.
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+python_use_unqualified_type_names = True
 autodoc_member_order = "bysource"
 # A signature reads as it is written: `project: Literal["max", "mean"]`.
 autodoc_preserve_defaults = True
