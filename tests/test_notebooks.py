@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_a_notebook_runs_and_gives_the_outputs_that_it_keeps(
     pytest.importorskip("ipykernel")
     root = str(Path(__file__).parents[1])
     # A kernel is a process of its own: it finds this package, and is not talkative.
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, *os.sys.path[1:]]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, *sys.path[1:]]))
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     execute = runpy.run_path(str(NOTEBOOKS / "execute.py"))["execute"]

@@ -33,8 +33,10 @@ def execute(path: Path, folder: Path) -> NotebookNode:
         resources={"metadata": {"path": str(folder)}},
     )
     client.create_kernel_manager()
-    client.km.transport = "ipc"  # other users of the machine cannot send it code
-    client.execute()
+    with tempfile.TemporaryDirectory() as private:
+        # Sockets that nobody else can enter: other users could send it code by TCP.
+        client.km.transport, client.km.ip = "ipc", f"{private}/kernel"
+        client.execute()
     for cell in notebook.cells:
         cell.pop("execution_count", None)
         if cell.cell_type == "code":
