@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,15 @@ import deepspot_scale as ds
 from deepspot_scale import cli
 from deepspot_scale.simulation import wound_assay
 
+README = Path(__file__).parents[1] / "README.md"
+
 
 @pytest.fixture(scope="module")
 def scene() -> wound_assay.AssayScene:
     return wound_assay.draw_scene(np.random.default_rng(4))
 
 
+@pytest.mark.skipif(not README.is_file(), reason="no README beside the package")
 def test_one_command_after_convert_measures_cells_of_ones_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scene: wound_assay.AssayScene
 ) -> None:
@@ -30,12 +35,9 @@ def test_one_command_after_convert_measures_cells_of_ones_own(
     for channel, counts in zip(wound_assay.CHANNELS, image, strict=True):
         tifffile.imwrite(folder / f"B03_0_{channel}.tif", counts)
     monkeypatch.chdir(tmp_path)
-    for line in (
-        "convert FOLDER PLATE.zarr --pixel-size 0.108",
-        "run PLATE.zarr --channel FISH --segment nuclei:DAPI --segment cells:FISH "
-        "--reference angle:90 --out RUN",
-    ):
-        answer = CliRunner().invoke(cli.app, line.split())
+    convert, info, run = lines_of_the_readme()
+    for line in (convert, info, [*run, "--reference", "angle:90"]):
+        answer = CliRunner().invoke(cli.app, line)
         assert answer.exit_code == 0, answer.output
     results = ds.open_run("RUN")
     cells = results.read("cells")
@@ -49,6 +51,14 @@ def test_one_command_after_convert_measures_cells_of_ones_own(
     assert (found["cell"] > 0).mean() > 0.8
     page = Path("RUN/report.html").read_text(encoding="utf-8")
     assert "nuclei were segmented in this run" in page
+
+
+def lines_of_the_readme() -> list[list[str]]:
+    """Return the commands of the README's part on images without masks."""
+    text = README.read_text(encoding="utf-8").replace("\\\n", " ")
+    part = text.partition("without masks\n")[2]
+    block = re.findall(r"```bash\n(.*?)```", part, re.DOTALL)[0]
+    return [shlex.split(line)[1:] for line in block.splitlines()]
 
 
 def share_matched(made: np.ndarray, truth: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""From a folder of TIFFs with masks to the report, by the README's own lines."""
+"""From a folder of TIFFs with masks to the report, by the lines of the site."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from deepspot_scale import cli
 from deepspot_scale.simulation import render_spots
 
-README = Path(__file__).parents[1] / "README.md"
+HOWTO = Path(__file__).parents[1] / "docs/howto"
 WELLS = ("B03", "C04")
 N_SPOTS = 160
 
@@ -43,28 +43,26 @@ def write_images(folder: Path) -> None:
     pd.DataFrame(plate_map).to_csv(folder / "wells.csv", index=False)
 
 
-def lines_that_begin(*beginnings: str) -> list[list[str]]:
-    """Return the README's commands that begin so, in its order."""
-    text = README.read_text(encoding="utf-8").replace("\\\n", " ")
-    found = []
-    for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
-        for line in block.splitlines():
-            words = shlex.split(line)
-            if words[:1] == ["deepspot-scale"] and words[1] in beginnings:
-                found.append(words[1:])
-    return found
+def lines_of(page: str) -> list[list[str]]:
+    """Return the commands of a page, in its order."""
+    text = (HOWTO / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    words = [shlex.split(line) for block in blocks for line in block.splitlines()]
+    return [each[1:] for each in words if each[:1] == ["deepspot-scale"]]
 
 
-@pytest.mark.skipif(not README.is_file(), reason="no README beside the package")
-def test_the_readmes_lines_lead_from_tiffs_with_masks_to_the_report(
+@pytest.mark.skipif(not HOWTO.is_dir(), reason="no docs beside the package")
+def test_the_lines_of_the_site_lead_from_tiffs_with_masks_to_the_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_images(tmp_path)
     monkeypatch.chdir(tmp_path)
-    lines = lines_that_begin("convert", "info", "run", "export")
-    lines = [line for line in lines if "thunderstorm" not in line]  # it is of movies
-    # The README's other runs are variants of the one with cells and a reference.
-    walk = [line for line in lines if line[0] != "run" or "--reference" in line]
+    walk = [
+        *(line for line in lines_of("images.md") if {"--masks", "info"} & {*line}),
+        *(line for line in lines_of("runs.md") if "--reference" in line),
+        *(line for line in lines_of("exports.md") if "anndata" in line),
+    ]
+    walk.sort(key=lambda line: ["convert", "info", "run", "export"].index(line[0]))
     assert [line[0] for line in walk] == ["convert", "info", "run", "export"]
     for line in walk:
         ended = CliRunner().invoke(cli.app, line)

@@ -24,6 +24,7 @@ from deepspot_scale.io.tables import Folder, read_columns, read_table
 from deepspot_scale.runs import manifest
 from deepspot_scale.runs.contents import OLD, Contents, read_contents
 from deepspot_scale.runs.manifest import ADDRESS, addresses_of, rows_of
+from deepspot_scale.runs.notebook_summary import summarise_html
 from deepspot_scale.settings import Settings, read_settings
 from deepspot_scale.stages.polarity.measure import PolarityOptions
 from deepspot_scale.statistics.groups import MAP, WELL, map_of_wells
@@ -164,6 +165,19 @@ class RunResults:
     def plate_map(self) -> pd.DataFrame:
         """row, column, condition, gene, replicate; one line for each well."""
         return map_of_wells(read_columns(self.folder, "wells.parquet", [*WELL, *MAP]))
+
+    def _repr_html_(self) -> str:
+        """Return a compact summary, as a notebook shows it."""
+        facts = {
+            "run": self.folder.url,
+            "plate": self.source,
+            "channels": ", ".join(self.settings.channels),
+            "fields": f"{len(self.done)} done, {len(self.failed)} failed",
+            "spots": int(self.done["n_spots"].sum()),
+            "cells": int(self.done["n_cells"].sum()),
+            "tables": ", ".join([*self.contents.tables, *self.summaries]),
+        }
+        return summarise_html(facts, self.summaries.get("conditions"))
 
     def iter_parts(
         self, name: str, columns: Sequence[str] = ()

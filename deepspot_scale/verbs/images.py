@@ -139,7 +139,7 @@ def enhance(  # noqa: PLR0913 - how it is scaled, run and cut
 
     References
     ----------
-    .. [1] Bouilhol et al. 2021, https://doi.org/10.1101/2021.11.25.469984
+    Bouilhol et al. 2021, https://doi.org/10.1101/2021.11.25.469984
 
     Examples
     --------
@@ -209,7 +209,7 @@ def denoise(
 
     References
     ----------
-    .. [1] Krull et al. 2019, https://doi.org/10.1109/CVPR.2019.00223
+    Krull et al. 2019, https://doi.org/10.1109/CVPR.2019.00223
     """
     image = check_image(image)
     works = {"denoise": Denoiser.of(engine or EngineChoice(model)).work()}
