@@ -256,7 +256,14 @@ def shown_files() -> dict[str, str]:
 
 
 def test_every_file_of_settings_on_a_page_is_read_by_a_test() -> None:
-    read = {"camera.toml", "train.toml", "denoise.toml", "tune.toml", "run.toml", "rate.toml"}
+    read = {
+        "camera.toml",
+        "train.toml",
+        "denoise.toml",
+        "tune.toml",
+        "run.toml",
+        "rate.toml",
+    }
     assert shown_files().keys() == read
 
 

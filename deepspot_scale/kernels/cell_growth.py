@@ -114,7 +114,8 @@ def _foreground(
         # Cells everywhere: there is no background to compare with.
         return np.ones(nuclei.shape, bool) if bright > low else None
     level = float(np.median(dark))
-    spread = 1.4826 * float(np.median(np.abs(dark - level)))
+    # Of what is darker alone: what is brighter may be the cells' own dim rims.
+    spread = 1.4826 * float(np.median(level - dark[dark <= level]))
     if bright - level < LEAST_CONTRAST * spread:
         return None
     # Halfway between background and the cells' rims near their nuclei, but not higher

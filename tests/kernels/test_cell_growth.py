@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from deepspot_scale.kernels.cell_growth import cells_at, grow_cells, smooth_stain
+from deepspot_scale.kernels.object_size import bin_plane
+from deepspot_scale.simulation import wound_assay
 
 CENTRES = ((30, 30), (30, 90), (95, 40), (100, 52), (92, 104))
 """Of five nuclei; the third and the fourth touch."""
@@ -157,3 +159,15 @@ def test_a_dark_place_is_a_gap_between_cells_if_it_is_larger_than_a_nucleus(
     centre = found.labels[np.hypot(yy - 62, xx - 72) <= radius / 2]
     assert (centre > 0).all() == filled
     assert filled or not centre.any()
+
+
+def test_dim_rims_of_cells_do_not_hide_the_stain() -> None:
+    # Much of what is darker than Otsu's threshold belongs to cells here.
+    rng, k = np.random.default_rng(3), 5
+    scene = wound_assay.draw_scene(rng)
+    spots = wound_assay.plant_spots(rng, scene, 1.0).sample(frac=0.3, random_state=0)
+    stain = bin_plane(wound_assay.photograph(rng, scene, spots)[1], k)
+    nuclei = scene.nuclei[k // 2 :: k, k // 2 :: k]
+    rows, columns = nuclei.shape
+    found = grow_cells(nuclei, stain[:rows, :columns], far=42)
+    assert found.source == "stain"
