@@ -11,7 +11,7 @@ from deepspot_scale.networks.weights import find_weights, shipped_models
 from deepspot_scale.training.recipe import read_recipe
 
 RECIPES = sorted((Path(__file__).parent / "recipes").glob("*.toml"))
-EXAMPLES = {"deep-storm", "localise", "subpixel8"}
+EXAMPLES = {"deep-storm", "localise", "rater-expert", "subpixel8"}
 """Recipes of networks that are not shipped."""
 
 

@@ -6,14 +6,16 @@ one pixel for each tile comes out, whose channels are `Architecture.outputs`, ea
 blocks give exactly what one block gives, and the scores of tiles add up. `scores` makes
 one number of the channels. Nothing here knows weights files, plates or Dask.
 
-    tile -- conv 3x3, halve, ELU (six times) -- log average -- dense, ELU -- dense
-    256          64, 32 ... 4 (not the last)                                outputs
+    tile -- conv 3x3, halve, ELU (six times) -- log averages -- dense, ELU -- dense
+    256          64, 32 ... 4 (not the last)     of each           outputs
 
 All convolutions but the first are batch-normalised. Halving stands before ELU: ELU
-rises, so the answer is that of halving behind it, for a quarter of the work. The last
-maps are softplus instead: positive, so that their average is a density, such as of
-clear spots and of doubtful ones, and its logarithm is taken. A share, such as recall,
-is the sigmoid of a difference of logarithms, however few or many there are.
+rises, so the answer is that of halving behind it, for a quarter of the work. The maps
+of every convolution but the first are averaged, not of the last alone: there the
+brightest spot of 64 px hides the others. ELU + 1 is positive, so that such an average
+is a density, as of clear spots or of doubtful ones, and its logarithm is taken: a
+share, as recall is, is the sigmoid of a difference of logarithms, however few or many
+there are.
 
 Source of the idea: Robitaille et al. 2018, https://arxiv.org/abs/1803.10806; the
 average in place of its first dense layer makes the answer independent of places.
@@ -39,7 +41,7 @@ CONVOLUTIONS: Final = 6
 PRECISION: Final = "float32"
 """Number format to run it in: bfloat16 moves a score by .002, more than a small change
 for the worse does where nearly all spots are found."""
-LEAST: Final = 1e-6
+LEAST: Final = 1e-5
 """Added to averages, so that each has a logarithm."""
 RECALL_PRECISION: Final = ("recall", "precision")
 """What a judge of detection answers: shares of true spots found, of found ones true."""
@@ -51,12 +53,12 @@ SCORE: Final = ("score",)
 class Architecture:
     """The numbers that define one network."""
 
-    maps: tuple[int, ...] = (12, 16, 32, 48, 64, 64)
+    maps: tuple[int, ...] = (12, 24, 32, 48, 64, 64)
     """Maps of each convolution."""
     stride: int = 2
     """Stride of the first convolution: 2 for a quarter of its work."""
     dense: int = 32
-    """Numbers between the average and the answer."""
+    """Numbers between the averages and the answer."""
     outputs: tuple[str, ...] = RECALL_PRECISION
     """What the channels of an answer are: `RECALL_PRECISION` or `SCORE`."""
 
@@ -132,13 +134,16 @@ def build(
     policy = keras.DTypePolicy(dtype)
     image = keras.Input((None, None, 1), name="image")
     x = fold_layer(TILE, library)(image)
-    last = CONVOLUTIONS - 1
+    last, densities = CONVOLUTIONS - 1, []
     for number, maps in enumerate(architecture.maps):
         stride = 1 if number else architecture.stride
         x = convolution(x, maps, stride, policy, layers, normalised=number > 0)
         if number < last:
-            x = layers.ELU(dtype=policy)(layers.MaxPooling2D(2, dtype=policy)(x))
-    x = log_average_layer(library)(layers.Activation("softplus", dtype="float32")(x))
+            x = layers.MaxPooling2D(2, dtype=policy)(x)
+        x = layers.ELU(dtype=policy)(x)
+        if number:
+            densities.append(log_average_layer(library)(x))
+    x = layers.Concatenate(dtype="float32")(densities)
     x = layers.Conv2D(architecture.dense, 1, dtype="float32")(x)
     x = layers.ELU(dtype="float32")(x)
     out = answer(image, x, TILE, architecture.outputs, library)
@@ -171,20 +176,21 @@ def answer(image: Any, x: Any, tile: int, outputs: Sequence[str], library: Any) 
 
 
 def log_average_layer(library: Any = None) -> Any:
-    """Return the layer from maps (n, y, x, m) above 0 to (n, 1, 1, m)."""
+    """Return the layer from maps (n, y, x, m) above -1 to (n, 1, 1, m)."""
     if library is not None:
         return library.layers.LogAverage()
     import keras
 
     class LogAverage(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-        """The logarithm of the average over all places."""
+        """The logarithm of the average of 1 + maps over all places."""
 
         def __init__(self) -> None:
             super().__init__(dtype="float32")
 
         def call(self, maps: Any) -> Any:
+            maps = keras.ops.cast(maps, "float32")
             mean = keras.ops.mean(maps, axis=(1, 2), keepdims=True)
-            return keras.ops.log(mean + LEAST)
+            return keras.ops.log(mean + (1 + LEAST))
 
         def compute_output_shape(self, shape: Any) -> Any:
             return (shape[0], 1, 1, shape[-1])

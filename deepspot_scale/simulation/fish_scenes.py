@@ -34,6 +34,10 @@ SPOTS: Final = (120, 2500)
 """Fewest and most spots of 512 x 512 px."""
 _DENSEST: Final = 0.02
 """Most spots in an area of one squared standard deviation."""
+SPREADS: Final = (0.0, 0.1, 0.2, 0.3)
+"""Standard deviations of the logarithm of a spot's height within a scene: single
+molecules are alike. Of spots that differ by more, those that are seen would not say how
+many are not."""
 _PAIRS: Final = 0.2
 """Share of scenes in which half of the spots have a near neighbour."""
 _CELLS: Final = 0.1
@@ -124,7 +128,7 @@ def _spots(
     points = _places(rng, shape, n)
     n = len(points)
     sigmas = sigma * np.exp(rng.normal(0, 0.06, (n, 2)) + rng.normal(0, 0.1, (n, 1)))
-    spread = rng.choice([0.0, 0.2, 0.4, 0.7])
+    spread = rng.choice(SPREADS)
     snr = log_uniform(rng, 3.5, 60) * np.exp(rng.normal(0, spread, n))
     spots = Spots(points, np.maximum(sigmas, 0.6), np.asarray(snr * noise))
     return _apart(spots, sigma)

@@ -71,7 +71,7 @@ class LadderTiles:
     """What the network answers."""
     how: Augmentation
     """Turns and flips."""
-    cuts: int = 4
+    cuts: int = 2
     """Most pairs to ask for at a time: steps of one ladder."""
 
     def draw_pairs(

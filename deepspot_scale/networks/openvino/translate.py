@@ -151,9 +151,9 @@ def _rectified(ops: Any, layer: FilledLayer, x: Node) -> Node:
 
 
 def _log_averaged(ops: Any, layer: FilledLayer, x: Node) -> Node:
-    """Translate the logarithm of an average over all places."""
+    """Translate the logarithm of the average of 1 + maps over all places."""
     mean = ops.reduce_mean(x, np.array([2, 3], np.int64), True)
-    return ops.log(ops.add(mean, ops.constant(np.float32(LEAST))))
+    return ops.log(ops.add(mean, ops.constant(np.float32(1 + LEAST))))
 
 
 def _tiles_folded(ops: Any, layer: FilledLayer, x: Node) -> Node:
