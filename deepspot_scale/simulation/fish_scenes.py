@@ -150,7 +150,7 @@ def _places(rng: np.random.Generator, shape: tuple[int, int], n: int) -> Points:
         turn, far = rng.uniform(0, 2 * np.pi, half), rng.uniform(2, 8, half)
         away = (far * np.array([np.sin(turn), np.cos(turn)])).T
         points[:half] = np.clip(points[half : 2 * half] + away, 0, extent)
-    return points
+    return np.asarray(points, np.float64)
 
 
 def _apart(spots: Spots, sigma: float) -> Spots:
