@@ -426,6 +426,8 @@ WELLS = (
     Column("column", "string", "plate column"),
     *_GROUP,
     Column("replicate", "string", "from the plate map; empty when none"),
+    Column("dose", "float64", "from the plate map, 0 or more; NaN when none"),
+    Column("dose_unit", "string", "of the dose, by the column's name; may be empty"),
     *_SUMMARY,
 )
 CONDITIONS = (*_GROUP, Column("n_wells", "int64", "wells"), *_SUMMARY)
@@ -593,6 +595,7 @@ TABLES = {
     "fields": FIELDS,
     **SUMMARIES,
     "quality": QUALITY,
+    "radial": RADIAL,
     "ratings": RATINGS,
     "tile_ratings": TILE_RATINGS,
     "pairs": PAIRS,
