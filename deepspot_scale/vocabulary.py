@@ -15,7 +15,7 @@ AXES = "tczyx"
 N_BINS = 360
 """One-degree bins about the nucleus centroid, bin 0 starting at the reference."""
 N_RINGS = 10
-"""Equal steps of the way from the nucleus to the edge of the cell, see `kernels.rings`."""
+"""Equal steps of the way from the nucleus to the cell's edge, see `kernels.rings`."""
 UNKNOWN = -1
 """Number of absent chunks where a store does not list its files."""
 PROJECTED = -1

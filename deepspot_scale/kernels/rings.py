@@ -1,12 +1,14 @@
 """Rings about the nucleus: distances come in, the number of a ring goes out.
 
     nucleus |  0  |  1  |  ...  | N - 1 | edge of the cell
-            0            share           1     share = to nucleus / (to nucleus + to edge)
+            0            share           1
 
-The share says how far a place lies on its way from the border of the nucleus to the edge
-of its cell, whatever the cell's size and shape; rings are equal steps of it. Distances
-are whole numbers, and so are rings: no order of sums changes them. Nothing here knows
-cells or spots.
+    share = to nucleus / (to nucleus + to edge)
+
+The share says how far a place lies on its way from the border of the nucleus to the
+edge of its cell, whatever the cell's size and shape; rings are equal steps of it.
+Distances are whole numbers, and so are rings: no order of sums changes them. Nothing
+here knows cells or spots.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The keyboard of the plate browser: the one script of a report, as text.
 
-Without it the wells are plain links to sections, of which the page's style shows the one
-that was followed. With it arrows go from well to well, Enter opens one, Escape closes it
-and goes back. It is a constant, so the page's policy names it by its hash, and no other
+Without it the wells are plain links to sections, of which the page shows the one that
+was followed. With it arrows go from well to well, Enter opens one, Escape closes it and
+goes back. It is a constant, so the page's policy names it by its hash, and no other
 script runs. Nothing here knows a run.
 """
 

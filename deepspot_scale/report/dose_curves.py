@@ -61,9 +61,9 @@ def dose_words(wells: pd.DataFrame) -> str:
     unit = dose_unit(wells)
     bare = wells.loc[wells["dose"].isna(), ["row", "column"]].drop_duplicates()
     text = (
-        "A point is a well. Curves are Hill's, by least squares over wells; the EC50 is "
-        "the dose of half the response, its 95 % interval draws wells again. Wells of "
-        "conditions whose only dose is 0 stand at dose 0 of every curve."
+        "A point is a well. Curves are Hill's, by least squares over wells; the EC50 "
+        "is the dose of half the response, its 95 % interval draws wells again. Wells "
+        "of conditions whose only dose is 0 stand at dose 0 of every curve."
     )
     if unit:
         text += f" Doses are in {escape(unit)}."

@@ -69,7 +69,8 @@ a:focus-visible,summary:focus-visible{outline:3px solid #D55E00;outline-offset:2
 .well:focus-visible{outline:3px solid #D55E00}
 .thumbs{display:flex;flex-wrap:wrap;gap:.3rem 1rem}.thumbs figure{margin:.3rem 0}
 @page{margin:14mm}
-@media print{body{max-width:none;padding:0;font-size:10.5pt}nav,.files,.well{display:none!important}
+@media print{body{max-width:none;padding:0;font-size:10.5pt}nav,.files{display:none}
+ .well{display:none!important}
  h2{break-after:avoid}.scroll{overflow:visible}table{font-size:7.6pt}
  th,td{padding-right:.45rem}tr{break-inside:avoid}.side figure{max-width:47%}
  *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}

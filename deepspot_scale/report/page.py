@@ -1,8 +1,8 @@
 """The report of a run: its folder in, one self-contained HTML file out.
 
     summary in words · planted spots · plate maps · plate browser · polarity ·
-    dose response · channels compared · dense sites · wells and cells · way to the edge ·
-    depth · fields to look at · flags · facts
+    dose response · channels compared · dense sites · wells and cells · way to the
+    edge · depth · fields to look at · flags · facts
 
 The page loads nothing from elsewhere. Each figure is also written as SVG, and its
 numbers as CSV, into report/ beside the page. Nothing here computes statistics or alters

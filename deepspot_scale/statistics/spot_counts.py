@@ -45,13 +45,8 @@ def spread(counts: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """
     rows = []
     for key, group in counts.groupby(list(keys), sort=False):
-        n_spots, n_cells = (
-            side.to_numpy(np.int64)
-            for _, side in group.groupby("n_spots")["n_cells"]
-            .sum()
-            .reset_index()
-            .items()
-        )
+        sums = group.groupby("n_spots")["n_cells"].sum()
+        n_spots, n_cells = (np.asarray(x, np.int64) for x in (sums.index, sums))
         up_to, n = np.cumsum(n_cells), int(n_cells.sum())
         at = {
             name: int(n_spots[np.searchsorted(up_to, share * n)])

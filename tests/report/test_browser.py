@@ -1,5 +1,7 @@
 """The page in a real browser: loads fast, asks for nothing, complains about nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,12 +11,19 @@ from deepspot_scale.io.ome_zarr.writing import create_plate, write_image
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.tables import Folder, write_table
 from deepspot_scale.report.page import write_report
-from deepspot_scale.runs.contents import OLD
+from deepspot_scale.runs.contents import OLD, write_contents
 from deepspot_scale.runs.manifest import commit_part
 from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.statistics.summaries import summarise_groups
 from deepspot_scale.tables import as_table, empty_table
-from deepspot_scale.vocabulary import CELLS, SPOTS, SUMMARIES, FieldAddress
+from deepspot_scale.vocabulary import (
+    CELLS,
+    PLANE,
+    RADIAL,
+    SPOTS,
+    SUMMARIES,
+    FieldAddress,
+)
 
 ROWS, COLUMNS = "ABCDEFGHIJKLMNOP", range(1, 25)
 
@@ -37,11 +46,24 @@ def draw_cells(rng, pool, wells):
     return as_table(pool.cells_table(spots, areas, row=rows, column=columns), CELLS)
 
 
-def draw_plate(rng, target):
-    addresses = [FieldAddress("A", f"{c:02d}", "1") for c in COLUMNS]
+def draw_rings(rng, cells):
+    """Rings of the same cells, whose spots lie where their pixels do."""
+    names = [c.name for c in PLANE]
+    pixels = rng.poisson(np.linspace(300, 700, 10), (len(cells), 10))
+    spots = [rng.multinomial(30, row / row.sum()) for row in pixels]
+    counts = np.hstack([pixels, spots])
+    rings = pd.DataFrame(counts, columns=[c.name for c in RADIAL[len(PLANE) + 1 :]])
+    kept = cells[[*names, "cell"]].reset_index(drop=True)
+    return as_table(pd.concat([kept, rings], axis=1), RADIAL)
+
+
+def draw_plate(rng, target, wells):
+    """Small images of noise, which compress least, and a few of usual size."""
+    addresses = [FieldAddress(*well, "1") for well in wells]
     create_plate(target, addresses)
     for address in addresses:
-        image = rng.poisson(100, (1, 700, 700)).astype(np.uint16)
+        edge = 700 if address.row == "A" and int(address.column) % 4 == 0 else 160
+        image = rng.poisson(100, (1, edge, edge)).astype(np.uint16)
         layout = ImageLayout("cyx", image.shape, image.dtype, ("FISH",))
         write_image(target, address, image, layout)
     return open_plate(target)
@@ -56,17 +78,24 @@ def large_report(tmp_path_factory, cell_pool):
     fields, cells = draw_fields(rng, wells), draw_cells(rng, cell_pool, wells)
     conditions = [f"drug {i % 5}" for i in range(len(wells))]
     map_ = pd.DataFrame(wells, columns=["row", "column"]).assign(condition=conditions)
+    map_["dose"] = [
+        0.0 if i % 5 == 0 else 10.0 ** (i % 7 - 3) for i in range(len(map_))
+    ]
+    map_["dose_unit"] = "µM"
     index = SectorIndex(n_boot=0, n_null=5, n_draws=0)
     options = {"channels": ["FISH"], "index": index}
     inputs = (fields, cells, map_)
     parts = {"spots": empty_table(SPOTS), "cells": cells}
-    commit_part(Folder(str(folder)), "all", parts, fields, OLD)
+    parts["radial"] = draw_rings(rng, cells)
+    contents = replace(OLD, tables={**OLD.tables, "radial": RADIAL})
+    write_contents(Folder(str(folder)), contents)
+    commit_part(Folder(str(folder)), "all", parts, fields, contents)
     fields.to_parquet(folder / "fields.parquet")
     for name, table in summarise_groups(*inputs, **options).items():
         write_table(Folder(str(folder)), f"{name}.parquet", table, SUMMARIES[name])
     (folder / "settings.toml").write_text('channels = ["FISH"]\n')
     (folder / "provenance.json").write_text("{}")
-    return write_report(folder, plate=draw_plate(rng, folder / "plate.zarr"))
+    return write_report(folder, plate=draw_plate(rng, folder / "plate.zarr", wells))
 
 
 def test_the_report_of_a_large_plate_stays_below_15_mb(large_report):

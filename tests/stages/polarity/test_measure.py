@@ -249,7 +249,7 @@ def test_a_cell_that_crosses_seams_gives_the_numbers_of_one_block(
     same_cells(in_blocks(cells, nuclei, points, block, size, lazy), expected)
 
 
-def in_blocks(cells, nuclei, points, block, size=None, lazy=False, name="cells"):
+def in_blocks(cells, nuclei, points, block, size=None, lazy=False, *, name="cells"):
     """Measure block by block; what crosses seams is merged."""
     spots = assign(spot_table(points), cells=as_labels(cells), nuclei=as_labels(nuclei))
     labels = {"cells": cells, "nuclei": nuclei}
