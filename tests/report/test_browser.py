@@ -1,5 +1,6 @@
 """The page in a real browser: loads fast, asks for nothing, complains about nothing."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -39,11 +40,20 @@ def draw_fields(rng, wells):
     return fields
 
 
+def doses_of(wells):
+    """Seven doses of four drugs, and a solvent."""
+    return [0.0 if i % 5 == 0 else 10.0 ** (i % 7 - 3) for i in range(len(wells))]
+
+
 def draw_cells(rng, pool, wells):
     areas = pool.uneven_areas(rng, 2 * len(wells))
     spots = pool.thrown(rng, areas, 2.0)
     rows, columns = zip(*np.repeat(wells, 2, axis=0), strict=True)
-    return as_table(pool.cells_table(spots, areas, row=rows, column=columns), CELLS)
+    cells = pool.cells_table(spots, areas, row=rows, column=columns)
+    dose = np.repeat(doses_of(wells), 2)
+    answer = 20 + 60 * dose / (0.5 + dose)
+    cells["n_spots"] = rng.negative_binomial(4, 4 / (4 + answer))
+    return as_table(cells, CELLS)
 
 
 def draw_rings(rng, cells):
@@ -58,11 +68,16 @@ def draw_rings(rng, cells):
 
 
 def draw_plate(rng, target, wells):
-    """Small images of noise, which compress least, and a few of usual size."""
-    addresses = [FieldAddress(*well, "1") for well in wells]
+    """Images of noise, which compress least; those of later rows are copies."""
+    addresses = [FieldAddress(*well, "0") for well in wells]
     create_plate(target, addresses)
     for address in addresses:
-        edge = 700 if address.row == "A" and int(address.column) % 4 == 0 else 160
+        place = target / address.path
+        if address.row != "A":
+            copied = target / "A" / address.column / "0"
+            shutil.copytree(copied, place, dirs_exist_ok=True)
+            continue
+        edge = 700 if int(address.column) % 4 == 0 else 160
         image = rng.poisson(100, (1, edge, edge)).astype(np.uint16)
         layout = ImageLayout("cyx", image.shape, image.dtype, ("FISH",))
         write_image(target, address, image, layout)
@@ -78,9 +93,7 @@ def large_report(tmp_path_factory, cell_pool):
     fields, cells = draw_fields(rng, wells), draw_cells(rng, cell_pool, wells)
     conditions = [f"drug {i % 5}" for i in range(len(wells))]
     map_ = pd.DataFrame(wells, columns=["row", "column"]).assign(condition=conditions)
-    map_["dose"] = [
-        0.0 if i % 5 == 0 else 10.0 ** (i % 7 - 3) for i in range(len(map_))
-    ]
+    map_["dose"] = doses_of(wells)
     map_["dose_unit"] = "µM"
     index = SectorIndex(n_boot=0, n_null=5, n_draws=0)
     options = {"channels": ["FISH"], "index": index}
@@ -138,3 +151,55 @@ def test_the_page_is_no_wider_than_a_laptop_or_paper(large_report, tab):
         tab.call("Emulation.setDeviceMetricsOverride", **size)
         tab.open(large_report.as_uri())
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def press(tab, *keys):
+    codes = {"Enter": 13, "Escape": 27, "ArrowRight": 39, "ArrowDown": 40, "End": 35}
+    for key in keys:
+        known = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
+        text = {"text": "\r"} if key == "Enter" else {}
+        tab.call("Input.dispatchKeyEvent", type="keyDown", **known, **text)
+        tab.call("Input.dispatchKeyEvent", type="keyUp", **known)
+
+
+SHOWN = "[...document.querySelectorAll('.well')].filter(w => w.offsetHeight)"
+
+
+def test_wells_are_reached_opened_and_closed_by_the_keyboard_alone(large_report, tab):
+    tab.open(large_report.as_uri())
+    assert tab.evaluate("document.querySelectorAll('.plate a').length") == 384
+    # One stop of the Tab key for the whole plate.
+    assert (
+        tab.evaluate("document.querySelectorAll('.plate a[tabindex=\"0\"]').length")
+        == 1
+    )
+    tab.evaluate("document.querySelector('.plate a').focus()")
+    press(tab, "ArrowRight", "ArrowDown")
+    assert tab.evaluate("document.activeElement.hash") == "#well-B02"
+    label = tab.evaluate("document.activeElement.ariaLabel")
+    assert label.startswith("B02, drug 0, dose 0 µM, ")
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert tab.evaluate(outline) == "solid"
+    press(tab, "Enter")
+    assert tab.evaluate(f"{SHOWN}.map(w => w.id).join()") == "well-B02"
+    assert tab.evaluate("document.activeElement.id") == "well-B02"
+    press(tab, "Escape")
+    assert tab.evaluate(f"{SHOWN}.length") == 0
+    assert tab.evaluate("document.activeElement.hash") == "#well-B02"
+    press(tab, "End", "ArrowRight")
+    assert tab.evaluate("document.activeElement.hash") == "#well-B24"
+    assert not tab.methods("Runtime.exceptionThrown")
+
+
+def test_without_scripts_a_well_is_a_link_to_its_fields(large_report, tab):
+    tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        tab.open(large_report.as_uri() + "#well-C05")
+    finally:
+        tab.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert tab.evaluate(f"{SHOWN}.map(w => w.id).join()") == "well-C05"
+    words = tab.evaluate(f"{SHOWN}[0].innerText")
+    assert "drug 2" in words
+    assert words.count("\n8\t") == 1  # the last of nine fields
+    pictures = f"[...{SHOWN}[0].querySelectorAll('img')].map(i => i.naturalWidth)"
+    assert tab.evaluate(pictures) == [128]
