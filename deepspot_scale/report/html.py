@@ -44,7 +44,7 @@ figure img{max-width:100%;height:auto;display:block}
  font-weight:650;font-variant-numeric:tabular-nums}
 .overlay{width:100%;height:auto;display:block}
 .note{border-left:4px solid #D55E00;padding:.3rem .9rem;background:#fdf3ec}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto}#plate-browser{padding:.3rem}
 table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.32rem .8rem .32rem 0;vertical-align:top;
  border-bottom:1px solid var(--line)}

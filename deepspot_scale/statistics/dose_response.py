@@ -4,7 +4,8 @@
 
 Wells are what is independent, so a well is one point, and the interval of the EC50
 draws wells again. A curve is only fitted where it can be told: at least `FEWEST_DOSES`
-doses and a response that goes one way (Spearman's rank correlation of dose and value).
+doses and a response that goes one way (Spearman's rank correlation of dose and value, and how
+much of it means that only rise or fall explain).
 What is not fitted says why. Nothing here draws or reads files.
 """
 
@@ -25,6 +26,9 @@ FEWEST_DOSES: Final = 4
 """As many as the curve has parameters; a dose of 0 counts as one."""
 MOST_P: Final = 0.05
 """Of the rank correlation; above it no response is told from chance."""
+LEAST_ONE_WAY: Final = 0.6
+"""Share of the variance of doses' means that means which only rise, or only fall, must
+explain; a response that turns round has less."""
 MEASURES: Final = ("spots_per_cell", "polarity_corrected")
 """Columns of `vocabulary.WELLS` that are looked at."""
 KEYS: Final = group_keys(["channel", "condition", "gene"])
@@ -129,7 +133,32 @@ def _why_not(dose: Floats, value: Floats) -> str:
             "no response that goes one way (rank correlation "
             f"{rank.statistic:.2f}, p = {rank.pvalue:.2g})"
         )
+    share = _one_way(dose, value)
+    if share < LEAST_ONE_WAY:
+        return f"the response turns round (one way explains {share:.0%} of it)"
     return ""
+
+
+def _one_way(dose: Floats, value: Floats) -> float:
+    """Return what the best means that only rise, or only fall, explain; 0 to 1.
+
+    Means of neighbouring doses that go the other way are joined until none does (pool
+    adjacent violators, doi:10.1214/aoms/1177728423).
+    """
+    _, place, n = np.unique(dose, return_inverse=True, return_counts=True)
+    means = np.bincount(place, value) / n
+    total = float(n @ (means - value.mean()) ** 2)
+    best = 0.0
+    for side in (1, -1):
+        pools: list[tuple[float, float]] = []
+        for mean, weight in zip(side * means, n.astype(np.float64), strict=True):
+            pools.append((float(mean), float(weight)))
+            while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+                (one, a), (other, b) = pools.pop(), pools.pop()
+                pools.append(((one * a + other * b) / (a + b), a + b))
+        explained = sum(w * (m - side * value.mean()) ** 2 for m, w in pools)
+        best = max(best, explained / total if total > 0 else 0.0)
+    return best
 
 
 def _share(dose: Floats, ec50: Any, hill: Any) -> Floats:

@@ -86,7 +86,10 @@ def mean_profiles(sums: pd.DataFrame, plate_map: pd.DataFrame) -> pd.DataFrame:
         low, high = _interval(share)
         ends = {"share": share.mean(axis=0), "low": low, "high": high}
         ends["null"] = null.mean(axis=0)
-        line = {name: np.append(0.0, values) for name, values in ends.items()}
+        # At the border of the nucleus there is nothing yet; unknown stays unknown.
+        line = {
+            name: np.append(values[:1] * 0, values) for name, values in ends.items()
+        }
         line["way"] = np.linspace(0, 1, N_RINGS + 1)
         counted = {"n_cells": int(n.sum()), "n_wells": len(wells)}
         tables.append(pd.DataFrame(line).assign(**group.names, **counted))

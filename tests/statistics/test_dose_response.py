@@ -14,7 +14,7 @@ from deepspot_scale.statistics.dose_response import (
 DOSES = np.array([0, *np.geomspace(0.01, 30, 8)])
 
 
-def plate(noise=0.0, bottom=5.0, top=15.0, ec50=0.3, hill=1.5, wells=4, seed=0):
+def plate(noise=0.0, *, bottom=5.0, top=15.0, ec50=0.3, hill=1.5, wells=4, seed=0):
     """Wells at each dose of a known curve; noise as a standard deviation."""
     rng = np.random.default_rng(seed)
     dose = np.repeat(DOSES, wells)
@@ -70,8 +70,10 @@ def test_three_doses_are_too_few_for_a_curve():
         (lambda dose, noise: noise, "no response that goes one way"),
         (lambda dose, noise: 0 * dose + 3, "no response: all wells have the same"),
         (
-            lambda dose, noise: np.exp(-(np.log(dose + 1e-9) ** 2)) + 0.01 * noise,
-            "no response that goes one way",
+            lambda dose, noise: (
+                np.exp(-(np.log((dose + 1e-9) / 3) ** 2)) + 0.01 * noise
+            ),
+            "the response turns round",
         ),
         (lambda dose, noise: dose**4 + 0.01 * noise, "lies above all doses"),
     ],
@@ -85,7 +87,7 @@ def test_what_is_no_curve_is_not_fitted_and_says_why(answer, reason):
 
 
 def test_an_end_that_the_doses_do_not_bound_is_open():
-    dose, value = plate(2.5, ec50=25.0, wells=3, seed=4)
+    dose, value = plate(2.5, ec50=12.0, wells=3, seed=3)
     fit = fit_hill(dose, value)
     assert fit.reason == ""
     assert fit.high == np.inf

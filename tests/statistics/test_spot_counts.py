@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspot_scale.statistics.spot_counts import (
@@ -26,6 +26,7 @@ def test_counts_hold_every_cell():
     assert set(table["z"]) == {0}  # a projection is one occasion with plane 0
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1), st.lists(st.integers(0, 9), min_size=1))
 def test_parts_add_up_to_the_whole_and_spread_is_that_of_the_cells(one, other):
     parts = [count_cells(cells_of(counts)) for counts in (one, other)]
