@@ -60,7 +60,7 @@ class Settings(Strict):
         default=None, description="CSV by field, angle:DEG, point:Y,X or line:Y,X,Y,X."
     )
     plate_map: str | None = Field(
-        default=None, description="CSV of condition, gene, replicate by well."
+        default=None, description="CSV of condition, gene, replicate, dose by well."
     )
     project: Literal["max", "mean", "none"] = Field(
         default="max",

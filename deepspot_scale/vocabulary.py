@@ -14,6 +14,8 @@ AXES = "tczyx"
 """OME's order of axes; an image has a subset of them, y and x always."""
 N_BINS = 360
 """One-degree bins about the nucleus centroid, bin 0 starting at the reference."""
+N_RINGS = 10
+"""Equal steps of the way from the nucleus to the cell's edge, see `kernels.rings`."""
 UNKNOWN = -1
 """Number of absent chunks where a store does not list its files."""
 PROJECTED = -1
@@ -317,6 +319,22 @@ CELLS = (
     Column("spot_bins", "bins", "cytoplasm spots per degree from the reference"),
 )
 
+RADIAL = (
+    *PLANE,
+    Column("cell", "int64", "label of the cell; cells without a nucleus have no row"),
+    *(
+        Column(
+            f"{what}_{ring}",
+            "int64",
+            f"cytoplasm {what} at {ring * 100 // N_RINGS} to "
+            f"{(ring + 1) * 100 // N_RINGS} % of the way from nucleus to edge",
+        )
+        for what in ("pixels", "spots")
+        for ring in range(N_RINGS)
+    ),
+)
+"""How far out the spots of each cell lie, and its pixels: the null of even spread."""
+
 QUALITY = (
     *PLANE,
     Column("saturated", "float64", "share of pixels at the number format's limit"),
@@ -408,6 +426,8 @@ WELLS = (
     Column("column", "string", "plate column"),
     *_GROUP,
     Column("replicate", "string", "from the plate map; empty when none"),
+    Column("dose", "float64", "from the plate map, 0 or more; NaN when none"),
+    Column("dose_unit", "string", "of the dose, by the column's name; may be empty"),
     *_SUMMARY,
 )
 CONDITIONS = (*_GROUP, Column("n_wells", "int64", "wells"), *_SUMMARY)
@@ -575,6 +595,7 @@ TABLES = {
     "fields": FIELDS,
     **SUMMARIES,
     "quality": QUALITY,
+    "radial": RADIAL,
     "ratings": RATINGS,
     "tile_ratings": TILE_RATINGS,
     "pairs": PAIRS,

@@ -17,7 +17,7 @@ from deepspot_scale.vocabulary import PLANE, Column
 KNOWN = frozenset(
     {
         *("spots", "cells", "clusters", "quality", "pairs", "cell_pairs"),
-        *("ratings", "tile_ratings"),
+        *("ratings", "tile_ratings", "radial"),
     }
 )
 """Tables that have sections of their own."""

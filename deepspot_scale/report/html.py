@@ -7,6 +7,7 @@ statistics or files.
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import math
 from html import escape
@@ -43,7 +44,7 @@ figure img{max-width:100%;height:auto;display:block}
  font-weight:650;font-variant-numeric:tabular-nums}
 .overlay{width:100%;height:auto;display:block}
 .note{border-left:4px solid #D55E00;padding:.3rem .9rem;background:#fdf3ec}
-.scroll{overflow-x:auto}
+.scroll{overflow-x:auto}#plate-browser{padding:.3rem}
 table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.32rem .8rem .32rem 0;vertical-align:top;
  border-bottom:1px solid var(--line)}
@@ -51,14 +52,32 @@ th{font-weight:600}td.number,th.number{text-align:right;white-space:nowrap}
 .facts th{white-space:nowrap}
 details{margin:.8rem 0}summary{cursor:pointer;color:var(--soft)}
 .key{font-weight:700}
+a:focus-visible,summary:focus-visible{outline:3px solid #D55E00;outline-offset:2px}
+.plate{border-spacing:2px;border-collapse:separate;font-size:.72rem}
+.plate th,.plate td{padding:0;border:0;text-align:center;min-width:2.1rem}
+.plate th{font-weight:400;color:var(--soft)}.plate td{position:relative}
+.plate a{display:block;padding:.28rem 0;text-decoration:none;color:var(--ink);
+ border-radius:3px;border:1px solid var(--line)}
+.plate .flagged::after{content:"";position:absolute;right:1px;top:1px;
+ border:.22rem solid;border-color:#D55E00 #D55E00 transparent transparent;
+ pointer-events:none}
+.plate a[aria-current]{outline:3px solid #1f2937;outline-offset:1px}
+.plate a:focus-visible{outline:3px solid #D55E00;outline-offset:1px;position:relative;
+ z-index:1}
+.well{display:none;border:1px solid var(--line);border-radius:6px;margin:.8rem 0;
+ padding:.4rem 1rem 1rem}.well:target{display:block}.well:focus{outline:none}
+.well:focus-visible{outline:3px solid #D55E00}
+.thumbs{display:flex;flex-wrap:wrap;gap:.3rem 1rem}.thumbs figure{margin:.3rem 0}
 @page{margin:14mm}
 @media print{body{max-width:none;padding:0;font-size:10.5pt}nav,.files{display:none}
+ .well{display:none!important}
  h2{break-after:avoid}.scroll{overflow:visible}table{font-size:7.6pt}
  th,td{padding-right:.45rem}tr{break-inside:avoid}.side figure{max-width:47%}
  *{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 _ICON: Final = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
 _POLICY: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""A script is added by its hash: no other one runs, whatever words a user gave."""
 
 
 class Plot(NamedTuple):
@@ -75,11 +94,19 @@ class Plot(NamedTuple):
     """How to read it, HTML."""
 
 
-def page(title: str, body: str) -> str:
-    """Return a whole page; `body` is HTML, and the browser is told to load nothing."""
+def page(title: str, body: str, script: str = "") -> str:
+    """Return a whole page; `body` is HTML, and the browser is told to load nothing.
+
+    `script` is a constant of ours, the only script that the page may run.
+    """
+    policy = _POLICY
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy += f"; script-src 'sha256-{digest}'"
+        body += f"<script>{script}</script>"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f'<link rel="icon" href="{_ICON}">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>"

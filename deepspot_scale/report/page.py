@@ -1,7 +1,8 @@
 """The report of a run: its folder in, one self-contained HTML file out.
 
-    summary in words · planted spots · plate maps · polarity · channels compared ·
-    dense sites · wells · depth · fields to look at · flags · facts
+    summary in words · planted spots · plate maps · plate browser · polarity ·
+    dose response · channels compared · dense sites · wells and cells · way to the
+    edge · depth · fields to look at · flags · facts
 
 The page loads nothing from elsewhere. Each figure is also written as SVG, and its
 numbers as CSV, into report/ beside the page. Nothing here computes statistics or alters
@@ -20,6 +21,8 @@ import pandas as pd
 
 from deepspot_scale.io.plate import Plate
 from deepspot_scale.report import html, sections
+from deepspot_scale.report.browser_script import SCRIPT
+from deepspot_scale.report.cell_spots import spread_section
 from deepspot_scale.report.compared_channels import (
     compared_figures,
     compared_table,
@@ -31,6 +34,7 @@ from deepspot_scale.report.dense_sites import (
     site_table,
     site_words,
 )
+from deepspot_scale.report.dose_curves import dose_section
 from deepspot_scale.report.further_tables import list_layers, summarise_tables
 from deepspot_scale.report.gallery import choose_fields, gallery
 from deepspot_scale.report.html import plural
@@ -46,7 +50,9 @@ from deepspot_scale.report.planted_spots import (
     planted_table,
     planted_words,
 )
+from deepspot_scale.report.plate_browser import plate_browser
 from deepspot_scale.report.quality_flags import FLAGS, count_raw_spots, flag_fields
+from deepspot_scale.report.radial_curves import profile_section
 from deepspot_scale.report.ratings import (
     lowest_images,
     rating_figures,
@@ -103,22 +109,26 @@ def write_report(
     measured = "quality" in run.contents.tables
     quality = run.read("quality") if measured else empty_table(QUALITY)
     flags = flag_fields(run, quality, count_raw_spots(run, plate))
-    files = PageFiles()
+    files, browser = PageFiles(), plate_browser(run, plate, flags)
     parts = {
         "summary": ("In short", _summary(run, flags)),
         "planted": ("Planted spots", _planted(run, files)),
         "plate": ("Plate", _plate(run, files)),
+        "browser": ("Plate browser", browser),
         "polarity": ("Polarity", _polarity(run, files)),
+        "dose": ("Dose response", dose_section(run, files)),
         "compared": ("Channels compared", _compared(run, files)),
         "sites": ("Dense sites", _sites(run, files)),
-        "wells": ("Every well", "".join(map(files.figure, sections.well_figures(run)))),
+        "wells": ("Every well", _wells(run, files)),
+        "radial": ("From nucleus to edge", profile_section(run, files)),
         "depth": ("Depth", _depth(run, files)),
         "fields": ("Fields to look at", _gallery(run, plate, quality, flags)),
         "quality": ("Quality of the fields", _quality(run, quality, flags, files)),
         "further": ("What else was measured", _further(run, files)),
         "run": ("The run", _facts(run)),
     }
-    return _write_page(run, "Spots and polarity", parts, files)
+    script = SCRIPT if browser else ""
+    return _write_page(run, "Spots and polarity", parts, files, script=script)
 
 
 Parts = Mapping[str, tuple[str, str]]
@@ -146,13 +156,15 @@ def _movie_parts(run: RunResults) -> tuple[Parts, PageFiles]:
     return {**parts, "run": ("The run", _facts(run))}, files
 
 
-def _write_page(run: RunResults, title: str, parts: Parts, files: PageFiles) -> Path:
+def _write_page(
+    run: RunResults, title: str, parts: Parts, files: PageFiles, *, script: str = ""
+) -> Path:
     body = _header(run, title, parts) + "".join(
         f"<section id='{name}'><h2>{heading}</h2>{text}</section>"
         for name, (heading, text) in parts.items()
         if text
     )
-    text = html.page(f"{title}: {_name(run)}", body)
+    text = html.page(f"{title}: {_name(run)}", body, script)
     files.write(run.folder, "report.html", text)
     return run.folder.local_path / "report.html"
 
@@ -257,6 +269,11 @@ def _comparisons(run: RunResults, files: PageFiles) -> str:
         "wells; least p: the smallest that so many wells can give.</p>"
         + files.table("comparisons", comparisons, shown)
     )
+
+
+def _wells(run: RunResults, files: PageFiles) -> str:
+    drawn = "".join(map(files.figure, sections.well_figures(run)))
+    return drawn + spread_section(run, files)
 
 
 def _depth(run: RunResults, files: PageFiles) -> str:

@@ -27,7 +27,7 @@ from deepspot_scale.runs.manifest import ADDRESS, addresses_of, rows_of
 from deepspot_scale.runs.notebook_summary import summarise_html
 from deepspot_scale.settings import Settings, read_settings
 from deepspot_scale.stages.polarity.measure import PolarityOptions
-from deepspot_scale.statistics.groups import MAP, WELL, map_of_wells
+from deepspot_scale.statistics.groups import DOSE, MAP, WELL, map_of_wells
 from deepspot_scale.statistics.sector_index import SectorIndex
 from deepspot_scale.tables import as_table, empty_table, join_tables
 from deepspot_scale.vocabulary import (
@@ -163,8 +163,13 @@ class RunResults:
 
     @cached_property
     def plate_map(self) -> pd.DataFrame:
-        """row, column, condition, gene, replicate; one line for each well."""
-        return map_of_wells(read_columns(self.folder, "wells.parquet", [*WELL, *MAP]))
+        """row, column, condition, gene, replicate; one line for each well.
+
+        If wells have doses, dose (NaN: none) and dose_unit too.
+        """
+        # Columns that an earlier version did not write are left out here.
+        names = [*WELL, *MAP, *DOSE]
+        return map_of_wells(read_columns(self.folder, "wells.parquet", names))
 
     def _repr_html_(self) -> str:
         """Return a compact summary, as a notebook shows it."""
@@ -298,14 +303,17 @@ class RunResults:
 def _read_summary(
     folder: Folder, name: str, columns: tuple[Column, ...]
 ) -> pd.DataFrame:
-    """Read a summary; runs of versions that left no image out do not count them."""
-    path, later = f"{name}.parquet", "n_left_out"
-    try:
-        return read_table(folder, path, columns)
-    except KeyError:
-        earlier = tuple(column for column in columns if column.name != later)
-        table = read_table(folder, path, earlier).assign(**{later: 0})
-        return as_table(table, columns)
+    """Read a summary; those of earlier versions lack some columns of `_LATER`."""
+    path, lacking = f"{name}.parquet", dict[str, Any]()
+    for later in ({}, DOSE, {"n_left_out": 0}):
+        lacking |= later
+        earlier = tuple(column for column in columns if column.name not in lacking)
+        try:
+            table = read_table(folder, path, earlier)
+        except KeyError:
+            continue
+        return as_table(table.assign(**lacking), columns)
+    raise KeyError(path)
 
 
 def _by_field(table: pd.DataFrame) -> dict[FieldAddress, pd.DataFrame]:

@@ -7,6 +7,7 @@ knows images.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import defaultdict
@@ -27,6 +28,10 @@ References = Callable[[FieldAddress], FieldReference | None]
 MEANINGS = ("condition", "gene", "replicate")
 PLATE_MAP = ("row", "column", *MEANINGS)
 REFERENCES = (*WELL, "field", "t", "y", "x", "angle_deg")
+DOSE_COLUMN = re.compile(r"dose(?:_(\w+))?")
+"""The one numeric column of a plate map: ``dose``, or ``dose_um`` with its unit."""
+UNITS = {"pm": "pM", "nm": "nM", "um": "µM", "mm": "mM", "m": "M"}
+"""How units of concentration are written; other units are shown as they are."""
 ALIASES = {"col": "column", "treatment": "condition"}
 """Other names of columns; the user is told how they are read."""
 
@@ -39,7 +44,7 @@ def _read(path: str, what: str, known: tuple[str, ...]) -> Sheet:
             sheet.warn(f"the column {alias!r} is read as {name!r}")
             sheet = replace(sheet, table=sheet.table.rename(columns={alias: name}))
     for name in sheet.names:
-        if name in known or len(name) < 4:
+        if name in known or len(name) < 4 or DOSE_COLUMN.fullmatch(name):
             continue
         if near := did_you_mean(name, set(known) - set(sheet.names), 0.8):
             raise SettingsError(f"{path}: the column {name!r} is not known.{near}")
@@ -218,25 +223,31 @@ def read_plate_map(path: str | None, wells: list[FieldAddress]) -> pd.DataFrame:
     The CSV has ``well`` (B03, or A01-A03 for several) or ``row`` and ``column``, and
     any of condition, gene and replicate; None gives a table without rows. `wells` are
     one address of each well of the plate, and the answer has their spelling. Its
-    columns are row, column, condition, gene, replicate, all text.
+    columns are row, column, condition, gene, replicate, all text. A column ``dose``, or
+    ``dose_um`` with a unit, holds numbers of 0 or more; the answer then has dose too,
+    NaN where the cell is empty, and dose_unit.
 
     Raises
     ------
     SettingsError
-        The columns are missing, a well is given twice, or no well is on the plate.
+        The columns are missing, a well is given twice, no well is on the plate, or a
+        dose is no number of 0 or more.
 
     Warns
     -----
     InputWarning
-        Columns, lines or wells that are left out, and words that are all but equal.
+        Columns, lines or wells that are left out, words that are all but equal, and
+        conditions whose wells have several doses.
     """
     if path is None:
         return pd.DataFrame({name: pd.Series(dtype=object) for name in PLATE_MAP})
     sheet = _read(path, "plate map", (*PLATE_MAP, "well"))
     table = sheet.table
-    _check_map(sheet)
+    dosed = _check_map(sheet)
+    doses = _read_doses(sheet, dosed)
     by_well = group_by_well(wells)
     found: dict[tuple[str, str], list[str]] = {}
+    dose_of: dict[tuple[str, str], float] = {}
     unused: list[str] = []
     for number, line in zip(table.index, table.to_dict("records"), strict=True):
         place = {name: str(line[name]) for name in WELL if name in line}
@@ -250,6 +261,7 @@ def read_plate_map(path: str | None, wells: list[FieldAddress]) -> pd.DataFrame:
                     f"{path}: line {number}: well {well.well} given twice"
                 )
             found[key] = [str(line.get(name, "")) for name in MEANINGS]
+            dose_of[key] = doses.get(number, math.nan)
     if not found:
         raise SettingsError(
             f"{path} has no well of this plate; it has {some(unused) or 'no lines'}, "
@@ -266,20 +278,64 @@ def read_plate_map(path: str | None, wells: list[FieldAddress]) -> pd.DataFrame:
         dtype=object,
     )
     _tell_odd_words(sheet, frame)
-    return frame
+    if not dosed:
+        return frame
+    unit = dosed.removeprefix("dose").removeprefix("_")
+    frame = frame.assign(dose=[dose_of[key] for key in found])
+    _tell_doses(sheet, frame)
+    return frame.assign(dose_unit=UNITS.get(unit, unit.replace("_", " ")))
 
 
-def _check_map(sheet: Sheet) -> None:
+def _read_doses(sheet: Sheet, name: str) -> dict[int, float]:
+    """Return the dose of each line that has one."""
+    if not name:
+        return {}
+    sheet.check_decimals([name])
+    rows = sheet.table[sheet.table[name] != ""]
+    found = dict(zip(rows.index, sheet.numbers(rows, [name]), strict=True))
+    for line, (dose,) in found.items():
+        if not 0 <= dose < math.inf:
+            raise SettingsError(
+                f"{sheet.path}: line {line}: a dose is a number of 0 or more, got "
+                f"{rows.loc[line, name]!r}; leave the cell empty where there is none"
+            )
+    return {line: dose for line, (dose,) in found.items()}
+
+
+def _tell_doses(sheet: Sheet, frame: pd.DataFrame) -> None:
+    """Warn of wells without a dose, and say what doses are not used for."""
+    wells = frame["row"] + frame["column"]
+    _tell(sheet, len(frame), list(wells[frame["dose"].isna()]), "wells have no dose")
+    n_doses = frame.groupby("condition", sort=False)["dose"].nunique()
+    several = n_doses.index[n_doses > 1]
+    _tell(
+        sheet,
+        len(n_doses),
+        [word or "(no condition)" for word in several],
+        "conditions hold several doses, which only the dose response tells apart: "
+        "tables and tests of conditions take their wells together",
+    )
+
+
+def _check_map(sheet: Sheet) -> str:
+    """Return the name of the column of doses; empty: there is none."""
     table = sheet.table
     if "well" not in table and not {"row", "column"} <= set(table):
         raise SettingsError(
             f"{sheet.path}: expected the column well, or row and column; it has "
             f"{list(table)}"
         )
-    further = [name for name in sheet.names if name not in {*PLATE_MAP, "well"}]
-    if not set(MEANINGS) & set(table):
+    dosed = [name for name in sheet.names if DOSE_COLUMN.fullmatch(name)]
+    if len(dosed) > 1:
         raise SettingsError(
-            f"{sheet.path}: expected any of the columns {', '.join(MEANINGS)}; it has "
+            f"{sheet.path}: {len(dosed)} columns of doses, {some(dosed)}; keep one"
+        )
+    known = {*PLATE_MAP, "well", *dosed}
+    further = [name for name in sheet.names if name not in known]
+    meanings = ", ".join([*MEANINGS, "dose"])
+    if not {*MEANINGS, *dosed} & set(table):
+        raise SettingsError(
+            f"{sheet.path}: expected any of the columns {meanings}; it has "
             f"{list(table)}"
         )
     plates = sorted(set(table["plate"])) if "plate" in table else []
@@ -292,8 +348,9 @@ def _check_map(sheet: Sheet) -> None:
         sheet,
         len(sheet.names),
         further,
-        f"columns are not read, as they are none of {', '.join(MEANINGS)}",
+        f"columns are not read, as they are none of {meanings}",
     )
+    return dosed[0] if dosed else ""
 
 
 def _tell_odd_words(sheet: Sheet, frame: pd.DataFrame) -> None:

@@ -22,6 +22,8 @@ WELL: Final = ["row", "column"]
 FIELD: Final = [*WELL, "field"]
 MAP: Final = ["condition", "gene", "replicate"]
 """Words that a plate map has for a well."""
+DOSE: Final = {"dose": np.nan, "dose_unit": ""}
+"""What a plate map may say of a well's dose, and what stands where it does not."""
 
 
 class Group(NamedTuple):
@@ -128,9 +130,26 @@ def with_plate_map(table: pd.DataFrame, plate_map: pd.DataFrame) -> pd.DataFrame
 
 
 def map_of_wells(wells: pd.DataFrame) -> pd.DataFrame:
-    """Return the plate map that `vocabulary.WELLS` holds, one line for each well."""
-    kept: pd.DataFrame = wells[[*WELL, *MAP]]
+    """Return the plate map that `vocabulary.WELLS` holds, one line for each well.
+
+    The columns `DOSE` are there if a well has a dose.
+    """
+    dosed = "dose" in wells and bool(wells["dose"].notna().any())
+    kept: pd.DataFrame = wells[[*WELL, *MAP, *(DOSE if dosed else ())]]
     return kept.drop_duplicates(WELL, ignore_index=True)
+
+
+def with_doses(wells: pd.DataFrame, plate_map: pd.DataFrame) -> pd.DataFrame:
+    """Return wells with the columns `DOSE` of a plate map that may have none."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    if "dose" in plate_map:
+        for line in plate_map.to_dict("records"):
+            if pd.notna(line["dose"]):
+                key = row_column_key(str(line["row"]), str(line["column"]))
+                found[key] = {name: line.get(name, DOSE[name]) for name in DOSE}
+    pairs = zip(wells["row"], wells["column"], strict=True)
+    own = [found.get(row_column_key(str(r), str(c)), DOSE) for r, c in pairs]
+    return wells.assign(**{name: [line[name] for line in own] for name in DOSE})
 
 
 def with_reference(cells: pd.DataFrame) -> pd.DataFrame:

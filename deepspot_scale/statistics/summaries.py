@@ -54,7 +54,8 @@ def summarise_groups(  # noqa: PLR0913 - tables of a run, and how they are measu
     cells
         `vocabulary.CELLS`; may be empty.
     plate_map
-        As in `groups.with_plate_map`; its words are condition, gene and replicate.
+        As in `groups.with_plate_map`; its words are condition, gene and replicate. It
+        may have `groups.DOSE`, which wells keep and which groups nothing.
     channels
         The run's channels; each well has a row for each, at each time point.
     spots
@@ -93,7 +94,7 @@ def summarise_groups(  # noqa: PLR0913 - tables of a run, and how they are measu
     wells = _summarise(*tables, group_keys([*WELL, "channel", *MAP]), index)
     conditions = _summarise(*tables, group_keys(["condition", "gene"]), index)
     return {
-        "wells": as_table(wells, WELLS),
+        "wells": as_table(groups.with_doses(wells, plate_map), WELLS),
         "conditions": as_table(conditions, CONDITIONS),
     }
 

@@ -281,7 +281,7 @@ def _measure_tables(
         labels=tuple(labels),
         given=(REFERENCE, PIXEL, LABEL_HEIGHT, GIVEN_SPOTS),
     )
-    (table,) = pipeline.tables
+    table = next(each for each in pipeline.tables if each.name == "cells")
     tables = []
     stated = like.of(spots, labels) if like is not None else None
     spots, planes = _of_field(spots, stated)

@@ -154,7 +154,7 @@ def test_every_spelling_of_a_well_is_that_well(spelling: str) -> None:
 
 
 def test_a_plate_map_by_row_and_column_keeps_text_as_text(tmp_path: Path) -> None:
-    text = "# notes\nrow,column,condition,gene,replicate,dose\nB,3,NA,007,1,5\n"
+    text = "# notes\nrow,column,condition,gene,replicate,day\nB,3,NA,007,1,5\n"
     table = read_plate_map(_csv(tmp_path, text), WELLS)
     assert table.iloc[0].tolist() == ["B", "03", "NA", "007", "1"]
 
@@ -403,10 +403,33 @@ def test_a_word_may_mean_several_wells(tmp_path: Path, word: str, wells: str) ->
 
 def test_treatment_is_the_condition_and_other_columns_are_named(tmp_path: Path) -> None:
     table = "plate,well,treatment,dose\nP1,A1,drug,5\n"
-    told = ("'treatment' is read as 'condition'", "2 of 4 columns are not read")
+    told = ("'treatment' is read as 'condition'", "1 of 4 columns are not read")
     assert _conditions(tmp_path, table, *told) == {"A01": "drug"}
     table = "well,condition,treatment\nA1,drug,5 nM\n"
-    assert _conditions(tmp_path, table, "replicate: treatment") == {"A01": "drug"}
+    assert _conditions(tmp_path, table, "replicate, dose: treatment") == {"A01": "drug"}
+
+
+def test_a_dose_is_a_number_and_its_unit_is_in_the_columns_name(tmp_path: Path) -> None:
+    table = "well;condition;dose_um\nA1;drug;0,5\nA2;drug;10\nA3;none;\n"
+    with pytest.warns(InputWarning) as told:
+        frame = read_plate_map(_csv(tmp_path, table), PLATE_WELLS)
+    assert frame["dose"].tolist()[:2] == [0.5, 10.0]
+    assert pd.isna(frame["dose"].iloc[2])
+    assert set(frame["dose_unit"]) == {"µM"}
+    texts = " ".join(str(each.message) for each in told)
+    assert "1 of 3 wells have no dose: A03" in texts
+    assert "1 of 2 conditions hold several doses" in texts
+    assert "take their wells together: drug" in texts
+
+
+def test_a_plate_map_may_hold_doses_alone(tmp_path: Path) -> None:
+    wells = PLATE_WELLS[:2]
+    with pytest.warns(InputWarning, match="several doses"):
+        frame = read_plate_map(_csv(tmp_path, "well,dose\nA1,0\nA2,1e-3\n"), wells)
+    assert frame[["condition", "dose", "dose_unit"]].to_numpy().tolist() == [
+        ["", 0.0, ""],
+        ["", 0.001, ""],
+    ]
 
 
 def test_lines_and_wells_that_do_not_match_are_counted(tmp_path: Path) -> None:
@@ -431,7 +454,12 @@ def test_lines_and_wells_that_do_not_match_are_counted(tmp_path: Path) -> None:
         ("well,row,column,condition\nA1,A,2,x\n", "line 2: well says A1"),
         ("well,condition,condition\nA1,x,y\n", "column condition is there twice"),
         ("well,genes\nA1,x\n", "Did you mean 'gene'"),
-        ("well,dose\nA1,5\n", "any of the columns condition, gene, replicate"),
+        ("well,day\nA1,5\n", "any of the columns condition, gene, replicate, dose"),
+        ("well,dose\nA1,5 uM\n", "line 2: dose must be numbers"),
+        ("well,dose\nA1,-5\n", "line 2: a dose is a number of 0 or more, got '-5'"),
+        ("well,dose\nA1,nan\n", "line 2: a dose is a number of 0 or more"),
+        ("well;dose\nA1;1,5\nA2;1.5\n", "decimal comma and with a point"),
+        ("well,dose,dose_um\nA1,5,5\n", "2 columns of doses, dose, dose_um"),
         ("plate,well,gene\nP1,A1,x\nP2,A2,y\n", "names 2 plates, P1, P2"),
     ],
 )

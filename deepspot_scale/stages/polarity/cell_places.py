@@ -34,6 +34,7 @@ from deepspot_scale.kernels.regions import (
     no_labels,
     number_labels,
 )
+from deepspot_scale.kernels.rings import rings_of
 from deepspot_scale.kernels.sectors import angle_bins
 from deepspot_scale.stages.polarity.cell_sums import (
     PLACES,
@@ -45,10 +46,12 @@ from deepspot_scale.stages.polarity.cell_sums import (
     flat_box,
     read_flat,
 )
-from deepspot_scale.vocabulary import N_BINS
+from deepspot_scale.vocabulary import N_BINS, N_RINGS
 
-WIDTH: Final = 2 * N_BINS + len(PLACES)
-"""Columns of the sums: bins of area, bins of spots, `PLACES`."""
+WIDTH: Final = 2 * N_BINS + len(PLACES) + 2 * N_RINGS
+"""Columns of the sums: bins of area, bins of spots, `PLACES`, rings of both."""
+PIXEL_RINGS: Final = slice(WIDTH - 2 * N_RINGS, WIDTH - N_RINGS)
+_SPOT_RINGS: Final = slice(WIDTH - N_RINGS, WIDTH)
 MeasureDistances: TypeAlias = Callable[
     [NDArray[np.bool_], NDArray[np.bool_] | None], CellDistances
 ]
@@ -157,6 +160,13 @@ class CellInBox(NamedTuple):
         )
         return to_edge, to_nucleus
 
+    def rings(self, core: Box) -> Integers:
+        """Return the cytoplasm pixels of each ring in a block's core."""
+        part = self.part_in(core)
+        own = self.cytoplasm[part]
+        to_edge, to_nucleus = (distance[part][own] for distance in self.distances)
+        return np.bincount(rings_of(to_nucleus, to_edge), minlength=N_RINGS)
+
 
 def sum_places(
     here: BlockContext, cells: Cells, spots: pd.DataFrame, nucleus_margin: float
@@ -200,6 +210,7 @@ def sum_places(
                 bins[cell.at(y, x)[1] <= nucleus_margin * PARTS] = -1
             areas[row, :N_BINS] = np.bincount(bins[bins >= 0], minlength=N_BINS)
             areas[row, PIXEL_DISTANCES] = cell.totals(core)
+            areas[row, PIXEL_RINGS] = cell.rings(core)
         if spot_row is not None:
             own = places.of_cell(spot_row)
             distances[:, own] = cell.at(*places.pixels(own, here.shape[-2:]))
@@ -254,6 +265,9 @@ def sum_spots(
     sums[:, N_BINS : 2 * N_BINS] = counts.reshape(n, N_BINS)
     for name, values in columns.items():
         sums[:, _column(name)] = np.bincount(spots.place, values, n)
+    ring = spots.place * N_RINGS + rings_of(to_nucleus, to_edge)
+    counts = np.bincount(ring[~spots.in_nucleus], minlength=n * N_RINGS)
+    sums[:, _SPOT_RINGS] = counts.reshape(n, N_RINGS)
     return sums
 
 

@@ -28,7 +28,7 @@ from deepspot_scale.kernels.regions import (
     find_runs,
     no_labels,
 )
-from deepspot_scale.vocabulary import N_BINS
+from deepspot_scale.vocabulary import N_BINS, N_RINGS
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -49,7 +49,8 @@ PLACES: Final = (
     *("spot_to_edge", "spot_to_nucleus", "to_edge", "to_nucleus"),
 )
 """Columns of the second round's sums after 360 bins of area and 360 of spots: spots,
-their positions, distances of cytoplasmic spots, and of all cytoplasm pixels."""
+their positions, distances of cytoplasmic spots, and of all cytoplasm pixels. Behind
+them stand the rings of pixels and those of spots."""
 SPOT_PARTS: Final = 256
 
 
@@ -108,7 +109,7 @@ class SpotSums(NamedTuple):
     """What lies where in each cell of a field, one row each."""
 
     sums: Integers
-    """(n, 720 + `PLACES`)."""
+    """(n, 720 + `PLACES` + 2 `N_RINGS`)."""
 
     @property
     def area_bins(self) -> Integers:
@@ -119,6 +120,11 @@ class SpotSums(NamedTuple):
     def spot_bins(self) -> Integers:
         """(n, 360) cytoplasm spots per degree from the reference."""
         return self.sums[:, N_BINS : 2 * N_BINS]
+
+    @property
+    def rings(self) -> Integers:
+        """(n, 2 `N_RINGS`) cytoplasm pixels, then spots, from nucleus to edge."""
+        return self.sums[:, -2 * N_RINGS :]
 
     def column(self, name: str) -> Integers:
         """Return one column of `PLACES`."""

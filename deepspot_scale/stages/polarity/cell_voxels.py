@@ -28,6 +28,7 @@ from deepspot_scale.kernels.distances import (
 from deepspot_scale.kernels.regions import LabelSums, Region, find_boxes, no_labels
 from deepspot_scale.stages.polarity.cell_places import (
     PIXEL_DISTANCES,
+    PIXEL_RINGS,
     WIDTH,
     CellInBox,
     LabelWindow,
@@ -131,4 +132,5 @@ def _sum_cell(
     known = bins >= 0
     np.add.at(sums[:N_BINS], bins[known], columns[y, x][known])
     sums[PIXEL_DISTANCES] = cell.totals(core)
+    sums[PIXEL_RINGS] = cell.rings(core)
     return sums

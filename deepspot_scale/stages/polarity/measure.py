@@ -55,7 +55,7 @@ from deepspot_scale.stages.polarity.cell_volumes import (
     volume_columns,
 )
 from deepspot_scale.stages.polarity.cell_voxels import sum_voxels
-from deepspot_scale.vocabulary import CELLS, N_BINS, PlaneIdentity
+from deepspot_scale.vocabulary import CELLS, N_BINS, PLANE, RADIAL, PlaneIdentity
 
 _SHAPES: Key[CellShapes] = Key("cell_shapes")
 CELL_PLACES: Key[Cells] = Key("cell_places")
@@ -109,7 +109,8 @@ class PolarityMeasure:
             agreed=(CELL_PLACES,),
         )
         table = Table("cells", CELLS, (CELL_PLACES, SPOT_SUMS), plane_table)
-        return Work((shapes, sums), (table, _WITHOUT_DISTANCES), stacks=True)
+        radial = Table("radial", RADIAL, (CELL_PLACES, SPOT_SUMS), radial_table)
+        return Work((shapes, sums), (table, radial, _WITHOUT_DISTANCES), stacks=True)
 
     def _locate(self, total: CellShapes, agreed: Answers) -> Cells:
         height = agreed[LABEL_HEIGHT]
@@ -146,10 +147,7 @@ def cell_table(cells: Cells, sums: LabelSums, plane: PlaneIdentity) -> pd.DataFr
     plane
         Where the cells are.
     """
-    labels = cells.sums.labels
-    # Labels without cytoplasm and spots have no sums of their own.
-    zeros = np.zeros((labels.size, sums.sums.shape[1]), np.int64)
-    places = SpotSums((LabelSums(labels, zeros) + sums).sums)
+    labels, places = cells.sums.labels, _all_places(cells, sums)
     area, nucleus_area = cells.outline("area"), cells.outline("nucleus_area")
     length, direction = _mean_direction(places.spot_bins, cells.reference_deg)
     columns = {
@@ -173,6 +171,12 @@ def cell_table(cells: Cells, sums: LabelSums, plane: PlaneIdentity) -> pd.DataFr
         "spot_bins": list(places.spot_bins.astype(np.int32)),
     }
     return identify(pd.DataFrame(columns), plane, CELLS)
+
+
+def _all_places(cells: Cells, sums: LabelSums) -> SpotSums:
+    """Return a row for every cell; without cytoplasm and spots it has no sums."""
+    zeros = np.zeros((cells.sums.labels.size, sums.sums.shape[1]), np.int64)
+    return SpotSums((LabelSums(cells.sums.labels, zeros) + sums).sums)
 
 
 def _spread(cells: Cells, places: SpotSums) -> dict[str, NDArray[np.float64]]:
@@ -220,6 +224,20 @@ def _mean_direction(
 def plane_table(agreed: Answers, plane: PlaneIdentity) -> pd.DataFrame:
     """Return the cell table of one plane from the answers of both rounds."""
     return cell_table(agreed[CELL_PLACES], agreed[SPOT_SUMS], plane)
+
+
+def radial_table(agreed: Answers, plane: PlaneIdentity) -> pd.DataFrame:
+    """Return `vocabulary.RADIAL` of one plane: a row for each cell with a nucleus.
+
+    There are no rows where distances within the cells are not known.
+    """
+    cells = agreed[CELL_PLACES]
+    places = _all_places(cells, agreed[SPOT_SUMS])
+    kept = (cells.outline("nucleus_area") > 0) & cells.has_distances
+    names = [column.name for column in RADIAL[len(PLANE) + 1 :]]
+    rings = pd.DataFrame(places.rings[kept], columns=names)
+    rings.insert(0, "cell", cells.sums.labels[kept])
+    return identify(rings, plane, RADIAL)
 
 
 class PolarityOptions(StageOptions):

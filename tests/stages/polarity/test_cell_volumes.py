@@ -203,7 +203,7 @@ def _own(here, agreed):
     return Spots(spots[kept], 0)
 
 
-def in_blocks(scene, block, planes, size, lazy=False):
+def in_blocks(scene, block, planes, size, lazy=False, name="cells"):
     """Measure block by block; what crosses seams is merged."""
     cells, nuclei, points = scene
     spots = assign(spot_table(points), cells=as_labels(cells), nuclei=as_labels(nuclei))
@@ -226,7 +226,7 @@ def in_blocks(scene, block, planes, size, lazy=False):
         answers = answers.compute(scheduler="synchronous")
     else:
         answers = reduce_rounds(pipeline, blocks, read, known)
-    (table,) = pipeline.tables
+    table = {each.name: each for each in pipeline.tables}[name]
     return table.make(answers, identity(size))
 
 

@@ -11,6 +11,7 @@ from dask.delayed import delayed
 from dask_image import ndmeasure
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
 
 from deepspot_scale.blockwise.answers import LABEL_HEIGHT, PIXEL, REFERENCE
 from deepspot_scale.blockwise.contract import Answers, Key, Step, Work
@@ -248,7 +249,7 @@ def test_a_cell_that_crosses_seams_gives_the_numbers_of_one_block(
     same_cells(in_blocks(cells, nuclei, points, block, size, lazy), expected)
 
 
-def in_blocks(cells, nuclei, points, block, size=None, lazy=False):
+def in_blocks(cells, nuclei, points, block, size=None, lazy=False, *, name="cells"):
     """Measure block by block; what crosses seams is merged."""
     spots = assign(spot_table(points), cells=as_labels(cells), nuclei=as_labels(nuclei))
     labels = {"cells": cells, "nuclei": nuclei}
@@ -269,8 +270,44 @@ def in_blocks(cells, nuclei, points, block, size=None, lazy=False):
         answers = answers.compute(scheduler="synchronous")
     else:
         answers = reduce_rounds(pipeline, blocks, read, known)
-    (table,) = pipeline.tables
+    table = {each.name: each for each in pipeline.tables}[name]
     return table.make(answers, PlaneIdentity(pixel_size_um=size))
+
+
+@few
+@given(st.integers(0, 999), st.integers(5, 60), SIZES)
+def test_rings_across_seams_are_those_of_one_block(seed, block, size):
+    one, many = (
+        in_blocks(*scene(seed), edge, size, name="radial") for edge in (64, block)
+    )
+    pd.testing.assert_frame_equal(one, many)
+
+
+@few
+@given(st.integers(0, 999))
+def test_rings_hold_each_cytoplasm_pixel_and_spot_at_its_share_of_the_way(seed):
+    cells, nuclei, points = scene(seed)
+    rings = in_blocks(cells, nuclei, points, 64, name="radial").set_index("cell")
+    whole = in_blocks(cells, nuclei, points, 64).set_index("cell")
+    assert list(rings.index) == list(whole.index[whole["nucleus_area"] > 0])
+    for cell, row in rings.iterrows():
+        own, inside = np.argwhere((cells == cell) & (nuclei == 0)), cells == cell
+        there = (np.argwhere(inside & (nuclei > 0)), np.argwhere(~inside))
+        inner, outer = (np.rint(64 * cdist(own, far).min(axis=1)) for far in there)
+        ring = np.minimum(10 * inner // (inner + outer), 9).astype(int)
+        counts = np.bincount(ring, minlength=10)
+        assert row[[f"pixels_{k}" for k in range(10)]].tolist() == counts.tolist()
+        n_spots = row[[f"spots_{k}" for k in range(10)]].sum()
+        assert n_spots == whole.loc[cell, "n_spots_cytoplasm"]
+
+
+def test_a_spot_near_the_nucleus_is_in_an_inner_ring_and_one_at_the_edge_in_the_last():
+    cells, nuclei = np.zeros((2, *SHAPE), np.int32)
+    cells[2:35, 2:43], nuclei[15:20, 20:25] = 1, 1
+    points = [(17, 26), (17, 42), (17, 22)]
+    (row,) = in_blocks(cells, nuclei, points, 64, name="radial").to_dict("records")
+    counts = [row[f"spots_{k}"] for k in range(10)]
+    assert counts == [0, 1, *[0] * 7, 1]  # 2 of 18 pixels on the way; in the nucleus
 
 
 @few
