@@ -56,6 +56,7 @@ def test_a_field_has_image_labels_and_spots(run: Path) -> None:
         ("FISH", "image"),
         ("cells", "labels"),
         ("nuclei", "labels"),
+        ("sectors", "labels"),
         ("FISH, spots", "points"),
     ]
 
