@@ -97,7 +97,7 @@ def field_layers(
         *_enhanced_layers(results, found.address, scale),
         *_label_layers(opened, image, label_names(results).values()),
         *_sector_layers(results, opened, found, image),
-        *_spot_layers(found["spots"], axes, scale),
+        *spot_layers(found["spots"], axes, scale),
     ]
 
 
@@ -149,7 +149,7 @@ def _channel_layers(
 ) -> list[Layer]:
     _, scale = axes_of(field, image)
     return [
-        _image_layer(
+        image_layer(
             image.isel(c=number),
             name,
             scale,
@@ -194,9 +194,10 @@ def _sector_layers(
     return [(sectors.transpose(*axes).data, given, "labels")]
 
 
-def _image_layer(
+def image_layer(
     image: xr.DataArray, name: str, scale: tuple[float, ...], **given: Any
 ) -> Layer:
+    """Return an image as a gray layer; `given` are more of napari's arguments."""
     look = {"name": name, "scale": scale, "colormap": "gray", "blending": "additive"}
     return image.data, look | given, "image"
 
@@ -212,14 +213,15 @@ def _enhanced_layers(
     image = lazy_image(field, results.settings.projection)
     limits = {"contrast_limits": (0, 255), "visible": False}
     return [
-        _image_layer(image.isel(c=number), f"{name}, enhanced", scale, **limits)
+        image_layer(image.isel(c=number), f"{name}, enhanced", scale, **limits)
         for number, name in enumerate(field.channels)
     ]
 
 
-def _spot_layers(
+def spot_layers(
     spots: pd.DataFrame, axes: list[str], scale: tuple[float, ...]
 ) -> list[Layer]:
+    """Return the spots of each channel as points, their measures as features."""
     layers: list[Layer] = []
     measures = [*_MEASURES, *(name for name in _JUDGED if name in spots)]
     for channel, rows in spots.groupby("channel", sort=False):
