@@ -231,6 +231,7 @@ def spot_layers(
             "size": _SPOT_SIZE,
             "symbol": "ring",
             "face_color": "orange",
+            "border_width": 0,
             "features": rows[measures].reset_index(drop=True),
         }
         # A point before the first plane would move the steps of napari's slider off the

@@ -5,13 +5,18 @@ Nothing comes in; magicgui's widgets go out, by name. Nothing here knows runs or
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from deepspot_scale.exports.libraries import load_library
 
 SECTORS = (2, 3, 4, 5, 6, 9, 10, 12, 15, 18, 20, 30, 36)
 """Numbers of sectors to choose from: divisors of 180."""
+_WIDTH = 380
+"""Largest width of the panel in pixels of the screen."""
 WIDEST = 14.0
 """Widest spots in pixels, see `kernels.binning`."""
 
@@ -50,11 +55,28 @@ class Controls:
     def container(self) -> Any:
         """All of them, from top to bottom."""
         widgets = load_library("magicgui.widgets", "napari")
-        return widgets.Container(
-            name="Tune spots and sectors",
-            widgets=list(vars(self).values()),
-            scrollable=True,
-        )
+        container = widgets.Container(widgets=list(vars(self).values()))
+        container.native.setMaximumWidth(_WIDTH)
+        return container
+
+
+def offer(box: Any, choices: Sequence[Any], value: Any) -> None:
+    """Give a box other choices and one of them as its value."""
+    # napari asks for the choices again at each new layer; a list would be forgotten.
+    box.choices = lambda _: tuple(choices)
+    box.value = value
+
+
+def fill(table: Any, rows: pd.DataFrame) -> None:
+    """Show rows in the table; numbers that are not known are left empty."""
+    digits = {"toward": 2}
+    table.value = {
+        name: [
+            "" if pd.isna(value) else f"{value:.{digits.get(name, 0)}f}"
+            for value in rows[name]
+        ]
+        for name in rows
+    }
 
 
 def make_controls() -> Controls:
@@ -68,9 +90,10 @@ def make_controls() -> Controls:
 
     result = widgets.Label(label="", value="Open a run or a plate.")
     result.native.setWordWrap(True)
-    table = widgets.Table(value={"cell": [], "spots": [], "toward": [], "angle": []})
+    table = widgets.Table()
     table.read_only = True
     table.native.setMinimumHeight(140)
+    table.native.horizontalHeader().setDefaultSectionSize(_WIDTH // 5)
     return Controls(
         source=widgets.FileEdit(label="run or plate", mode="d", nullable=True),
         field=widgets.ComboBox(label="field", choices=()),

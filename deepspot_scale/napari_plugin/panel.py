@@ -16,9 +16,10 @@ from typing import Any
 from deepspot_scale.errors import DeepspotError, SettingsError
 from deepspot_scale.exports.libraries import load_library
 from deepspot_scale.napari_plugin import shown
-from deepspot_scale.napari_plugin.controls import make_controls
+from deepspot_scale.napari_plugin.controls import SECTORS, fill, make_controls, offer
 from deepspot_scale.napari_plugin.sources import Opened, open_source
 from deepspot_scale.napari_plugin.tuning import (
+    NO_CELLS,
     Enhanced,
     Found,
     StoppedError,
@@ -27,6 +28,7 @@ from deepspot_scale.napari_plugin.tuning import (
     describe_found,
     enhance_subject,
     find_again,
+    fits,
     read_subject,
     tuned_settings,
 )
@@ -122,16 +124,16 @@ class TuningPanel:
         """Open a run or a plate; a field is shown unless `path` is shown already."""
         opened = open_source(source)
         first = path or opened.paths[0]
-        channels = opened.open(first).channels
+        field = opened.open(first)
+        channels = field.channels
         self.opened = opened
         self.enhanced = self.found = None
-        controls, wanted = self.controls, opened.settings.channels[0]
+        controls = self.controls
+        number = field.channel_index(opened.settings.channels[0])
         with self._silence():
             controls.source.value = source
-            controls.field.choices = opened.paths
-            controls.field.value = first
-            controls.channel.choices = channels
-            controls.channel.value = channels[opened.open(first).channel_index(wanted)]
+            offer(controls.field, opened.paths, first)
+            offer(controls.channel, channels, channels[number])
             controls.file.value = _free_name(Path(source).parent)
         self.reset()
         self._forget()
@@ -149,7 +151,7 @@ class TuningPanel:
         self._stop.set()
         self.enhanced = self.found = None
         shown.clear_tuned(self.viewer)
-        self.controls.table.value = {"cell": [], "spots": [], "toward": [], "angle": []}
+        fill(self.controls.table, NO_CELLS)
         self._say("Press Enhance to begin.")
 
     # -- numbers -----------------------------------------------------------------
@@ -183,8 +185,7 @@ class TuningPanel:
             controls.faint.value = 0.0 if share is None else share
             controls.sigma.value = settings.spot_sigma or 0.0
             sectors = settings.of(PolarityOptions).sectors
-            controls.sectors.choices = sorted({*controls.sectors.choices, sectors})
-            controls.sectors.value = sectors
+            offer(controls.sectors, sorted({*SECTORS, sectors}), sectors)
             controls.angle.value = float(angle) % 359 if kind == "angle" else 0.0
         self._find()
 
@@ -230,6 +231,9 @@ class TuningPanel:
         if enhanced is None or self.busy:
             return
         settings, stop = self.settings, self._stop
+        if not fits(enhanced, settings):
+            self._say("Spots of this width are seen in other pixels: press Enhance.")
+            return
         self._start(lambda: find_again(enhanced, settings), self._take_found, stop)
 
     def _take_found(self, found: Found) -> None:
@@ -239,8 +243,7 @@ class TuningPanel:
         self.found = found
         with self._silence():
             shown.show_found(self.viewer, enhanced.subject, found, settings)
-            rows = cell_rows(found, settings)
-            self.controls.table.value = rows.to_dict("list")
+            fill(self.controls.table, cell_rows(found, settings))
         self._say(describe_found(found, settings))
 
     def _start(

@@ -17,6 +17,12 @@ from deepspot_scale.settings import Settings
 
 ENHANCED, SPOTS, SECTORS = "tuned: enhanced", "tuned: spots", "tuned: sectors"
 """Names of the layers."""
+_SECTOR_COLORS = {
+    None: "transparent",
+    1: "yellow",
+    **{n: "royalblue" if n % 2 else "teal" for n in range(2, 181)},
+}
+"""The reference sector stands out of the others."""
 
 
 def show_field(viewer: Any, opened: Opened, path: str) -> None:
@@ -62,15 +68,24 @@ def show_enhanced(viewer: Any, enhanced: Enhanced) -> None:
 
 def show_found(viewer: Any, subject: Subject, found: Found, settings: Settings) -> None:
     """Show spots and sectors."""
+    if SPOTS not in viewer.layers:
+        _hide_others(viewer)
     sectors = draw_again(subject, found, settings)
     if sectors is not None:
-        look = {"name": SECTORS, "scale": subject.scale, "opacity": 0.2}
-        _place(viewer, sectors, look, "labels")
+        look = {"name": SECTORS, "scale": subject.scale, "opacity": 0.25}
+        _place(viewer, sectors, {**look, "colormap": _SECTOR_COLORS}, "labels")
     axes = subject.axes
     for data, given, kind in spot_layers(found.spots, axes, subject.scale):
         _place(viewer, data, {**given, "name": SPOTS, "face_color": "cyan"}, kind)
     if found.spots.empty and SPOTS in viewer.layers:
         viewer.layers[SPOTS].data = np.zeros((0, len(axes)))
+
+
+def _hide_others(viewer: Any) -> None:
+    """Hide labels and spots of the run, which would lie over the tuned ones."""
+    for layer in viewer.layers:
+        if origin_of(layer) and layer._type_string in {"labels", "points"}:
+            layer.visible = False
 
 
 def _place(viewer: Any, data: Any, given: dict[str, Any], kind: str) -> None:

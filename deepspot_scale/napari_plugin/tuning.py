@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from dask.callbacks import Callback
 from numpy.typing import NDArray
 
 from deepspot_scale.blockwise.contract import RunContext
@@ -47,6 +46,10 @@ from deepspot_scale.verbs.images import detect, enhance
 _BLOCK = 512
 """Edge of a block while a network can be stopped between blocks; the answer does not
 depend on it."""
+
+
+NO_CELLS = pd.DataFrame(columns=["cell", "spots", "toward", "angle"])
+"""`cell_rows` of nothing."""
 
 
 class StoppedError(Exception):
@@ -222,9 +225,10 @@ def enhance_subject(
         volume=volume.use,
         sigma_z=volume.sigma_z,
     )
-    # Callbacks of its own, so that images that the viewer reads are not stopped.
-    heed = Callback(pretask=lambda *_: _heed(stopped))
-    image = lazy.compute(scheduler="synchronous", callbacks=[heed])
+    # Of this computation alone (start, state, before and after each task, end), so that
+    # images that the viewer reads are not stopped.
+    before_each = (None, None, lambda *_: _heed(stopped), None, None)
+    image = lazy.compute(scheduler="synchronous", callbacks=[before_each])
     _heed(stopped)
     made = Enhanced(subject, image, binning_for(settings.spot_sigma), None)
     judged = settings.detector_name == "enhanced" and not volume.use
@@ -241,6 +245,11 @@ def _heed(stopped: Callable[[], bool]) -> None:
         raise StoppedError
 
 
+def fits(enhanced: Enhanced, settings: Settings) -> bool:
+    """Return whether the network saw the pixels that spots of this width ask for."""
+    return binning_for(settings.spot_sigma) == enhanced.binning
+
+
 def find_again(enhanced: Enhanced, settings: Settings) -> Found:
     """Return what a run with these settings finds, without the network.
 
@@ -252,7 +261,7 @@ def find_again(enhanced: Enhanced, settings: Settings) -> Found:
     FieldError
         Label images that do not fit.
     """
-    if binning_for(settings.spot_sigma) != enhanced.binning:
+    if not fits(enhanced, settings):
         raise SettingsError(
             "spots of this width are enhanced in other pixels: enhance again"
         )
@@ -339,7 +348,7 @@ def cell_rows(found: Found, settings: Settings) -> pd.DataFrame:
     """
     cells, n = found.cells, settings.of(PolarityOptions).sectors
     if cells is None or cells.empty:
-        return pd.DataFrame(columns=["cell", "spots", "toward", "angle"])
+        return NO_CELLS
     areas, spots = (
         sector_sums(cells[name].to_list(), n) for name in ("area_bins", "spot_bins")
     )
@@ -369,24 +378,16 @@ def draw_again(
     sectors = settings.of(PolarityOptions).sectors
     nuclei = subject.labels.get("nuclei")
     cytoplasm = cells if nuclei is None else cells.where(nuclei == 0, 0)
-    times = [cytoplasm.isel(t=t) for t in range(cytoplasm.sizes.get("t", 1))] if (
-        "t" in cytoplasm.dims
-    ) else [cytoplasm]
-    rows = found.cells
-    several = "t" in subject.raw.dims
+    pixel = pixel_shape(subject.raw.attrs.get("pixel_size_um"))
     drawn = []
     for t in range(subject.raw.sizes.get("t", 1)):
-        own = rows[rows["t"] == t] if several else rows
-        drawn.append(
-            draw_sectors(
-                times[t if len(times) > 1 else 0].to_numpy(),
-                own.drop_duplicates("cell").sort_values("cell"),
-                sectors,
-                has_nuclei=nuclei is not None,
-                pixel=pixel_shape(subject.raw.attrs.get("pixel_size_um")),
-            )
-        )
-    whole = np.stack(drawn) if several else drawn[0]
-    if "z" in subject.raw.dims:
-        whole = whole[..., None, :, :]
-    return np.broadcast_to(whole, subject.raw.shape)
+        own = found.cells[found.cells["t"] == t]
+        here = cytoplasm.isel(t=t) if "t" in cytoplasm.dims else cytoplasm
+        known = own.drop_duplicates("cell").sort_values("cell")
+        by_nuclei = nuclei is not None
+        given = (here.to_numpy(), known, sectors)
+        drawn.append(draw_sectors(*given, has_nuclei=by_nuclei, pixel=pixel))
+    whole = xr.DataArray(np.stack(drawn), dims=("t", "y", "x"))
+    if "t" not in subject.raw.dims:
+        whole = whole.isel(t=0)
+    return whole.broadcast_like(subject.raw.drop_vars(subject.raw.coords)).to_numpy()
