@@ -69,10 +69,11 @@ def offer(box: Any, choices: Sequence[Any], value: Any) -> None:
 
 def fill(table: Any, rows: pd.DataFrame) -> None:
     """Show rows in the table; numbers that are not known are left empty."""
-    digits = {"toward": 2}
+    # The table writes whatever looks like a number with four decimals.
+    written = {"toward": "{:.0%}"}
     table.value = {
         name: [
-            "" if pd.isna(value) else f"{value:.{digits.get(name, 0)}f}"
+            "" if pd.isna(value) else written.get(name, "{:.0f}").format(value)
             for value in rows[name]
         ]
         for name in rows
@@ -93,7 +94,7 @@ def make_controls() -> Controls:
     table = widgets.Table()
     table.read_only = True
     table.native.setMinimumHeight(140)
-    table.native.horizontalHeader().setDefaultSectionSize(_WIDTH // 5)
+    table.native.horizontalHeader().setDefaultSectionSize(_WIDTH // 6)
     return Controls(
         source=widgets.FileEdit(label="run or plate", mode="d", nullable=True),
         field=widgets.ComboBox(label="field", choices=()),
