@@ -40,7 +40,9 @@ TESTED_ELSEWHERE = {
     "demo_movie": "localise --demo in cli/test_localise_demo.py",
     "errors": "classes; each is raised in the tests of the room that raises it",
     "evaluation.datasets": "data sets by name in evaluation/test_evaluate.py",
-    "evaluation.detector_agreement": "pairs counted in evaluation/test_compared_detectors.py",
+    "evaluation.detector_agreement": (
+        "pairs counted in evaluation/test_compared_detectors.py"
+    ),
     "evaluation.detector_crops": "on the page of evaluation/test_compared_detectors.py",
     "evaluation.detector_figures": "drawn in evaluation/test_compared_detectors.py",
     "evaluation.detector_page": "whole pages in evaluation/test_compared_detectors.py",
@@ -81,6 +83,10 @@ TESTED_ELSEWHERE = {
     "io.ome_zarr.metadata_blocks": "parsed back in io/ome_zarr/test_metadata.py",
     "io.ome_zarr.zarr_images": "levels and plain arrays in io/test_plate.py",
     "kernels.displacements": "planted shifts, clusters in kernels/test_chromatic.py",
+    "napari_plugin.controls": "moved and pressed in napari_plugin/test_panel.py",
+    "napari_plugin.reader": "in napari_plugin/test_tuning.py and test_panel.py",
+    "napari_plugin.shown": "layers of a window in napari_plugin/test_panel.py",
+    "napari_plugin.sources": "runs and plates in napari_plugin/test_tuning.py",
     "networks.adapters.spotiflow": (
         "models and refusals in stages/detection/adapters/test_spotiflow.py"
     ),

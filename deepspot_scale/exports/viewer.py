@@ -1,7 +1,7 @@
 """The viewer: one field in napari, its image, and a run's labels and spots laid out.
 
-A run folder or a plate and a field come in; napari layers go out, as plain (data, metadata,
-kind) tuples that are built without napari, or a window that shows them. Pixels are
+A run folder or a plate and a field come in; napari layers go out, as plain (data,
+metadata, kind) tuples that are built without napari, or a window that shows them. Pixels are
 Dask arrays and read as they are looked at. Nothing here alters a value.
 """
 
@@ -133,9 +133,7 @@ def plate_layers(
     ]
 
 
-def axes_of(
-    field: Field, image: xr.DataArray
-) -> tuple[list[str], tuple[float, ...]]:
+def axes_of(field: Field, image: xr.DataArray) -> tuple[list[str], tuple[float, ...]]:
     """Return the axes of a field's layers, and the size of a pixel along each.
 
     It is in micrometres, 1 where it is not known.

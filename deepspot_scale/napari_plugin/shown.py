@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from deepspot_scale.exports.libraries import load_library
 from deepspot_scale.exports.viewer import image_layer, spot_layers
 from deepspot_scale.napari_plugin.sources import KEY, Opened
 from deepspot_scale.napari_plugin.tuning import Enhanced, Found, Subject, draw_again
@@ -39,9 +40,8 @@ def show_field(viewer: Any, opened: Opened, path: str) -> None:
 
 def load_layers(layers: list[Any]) -> list[Any]:
     """Return napari's own layers of (data, metadata, kind)."""
-    from napari.layers import Layer
-
-    return [Layer.create(*layer) for layer in layers]
+    create = load_library("napari.layers", "napari").Layer.create
+    return [create(*layer) for layer in layers]
 
 
 def origin_of(layer: Any) -> dict[str, str]:

@@ -102,8 +102,8 @@ def open_source(source: str) -> Opened:
     settings = find_files(load_settings(results.settings), folder)
     if settings.of_movies:
         raise SettingsError(
-            f"the run {source} localises molecules in movies; spots of images are shown "
-            "here. For its localisations: deepspot-scale export --to picasso"
+            f"the run {source} localises molecules in movies; spots of images are "
+            "shown here. For its localisations: deepspot-scale export --to picasso"
         )
     return Opened(source, results.plate, settings, results)
 

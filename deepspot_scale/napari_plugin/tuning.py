@@ -1,7 +1,7 @@
 """Tuning: one channel of a field, enhanced once, decided about as numbers change.
 
-An open run or plate comes in; spots, cells and sectors go out, those that a run with the
-same settings finds. The network runs once; where its model judges candidates no pixel
+An open run or plate comes in; spots, cells and sectors go out, those that a run with
+the same settings finds. The network runs once; where its model judges candidates no pixel
 is read again either. Nothing here knows napari or threads.
 
     read_subject -> enhance_subject -> find_again  (again and again)
@@ -138,8 +138,8 @@ def check_tunable(settings: Settings) -> None:
     if preset is None or preset.on != "enhanced" or not settings.of(EnhanceOptions).use:
         raise SettingsError(
             "tuning changes the numbers of detectors on enhanced images, and these "
-            f"settings have the detector {settings.detector_name!r}, which has its own; "
-            "open the plate instead of the run"
+            f"settings have the detector {settings.detector_name!r}, which has its "
+            "own; open the plate instead of the run"
         )
     if settings.of(DenoiseOptions).use:
         raise SettingsError(

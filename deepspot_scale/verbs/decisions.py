@@ -10,11 +10,11 @@ import pandas as pd
 import xarray as xr
 
 from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.networks.weights import find_weights, read_judge
 from deepspot_scale.stages.detection.decisions import choose_judged
 from deepspot_scale.stages.detection.wavelet import CANDIDATE_DETECTOR
 from deepspot_scale.tables import as_table
 from deepspot_scale.verbs.images import detect, judging_model
-from deepspot_scale.networks.weights import find_weights, read_judge
 from deepspot_scale.vocabulary import SPOTS
 
 _IMAGE = ["row", "column", "field", "acquisition", "t", "plane", "channel"]

@@ -17,8 +17,8 @@ import pytest
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.exports.viewer import (
     _MEASURES,
-    spot_layers,
     field_layers,
+    spot_layers,
     view_field,
 )
 

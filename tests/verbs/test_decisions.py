@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
 import deepspot_scale as ds
 from deepspot_scale.errors import FieldError, SettingsError
+from deepspot_scale.simulation import render_spots
 from deepspot_scale.verbs.decisions import choose_spots, find_candidates, has_judge
 
 
 @pytest.fixture(scope="module")
-def images(draw_scene: Callable[..., Any]) -> tuple[xr.DataArray, xr.DataArray]:
-    """Two time points, raw and enhanced; each has spots of its own brightness."""
-    scenes = [draw_scene(seed, n=70).image[1] for seed in (0, 1)]
-    scenes[1] = (scenes[1] * 2.5).astype(scenes[1].dtype)
-    raw = xr.concat([xr.DataArray(s, dims=("y", "x")) for s in scenes], dim="t")
+def images() -> tuple[xr.DataArray, xr.DataArray]:
+    """Two time points of spots of every brightness, raw and enhanced."""
+    rng, n = np.random.default_rng(0), 60
+    times = []
+    for faintest in (30, 60):
+        points = rng.uniform(0, (127, 159), (n, 2))
+        peaks = np.geomspace(faintest, 300, n)
+        light = render_spots((128, 160), points, peaks, np.full(n, 1.3))
+        times.append(rng.poisson(100 + light).astype(np.uint16))
+    raw = xr.DataArray(np.stack(times), dims=("t", "y", "x"))
     return raw, ds.enhance(raw)
 
 
