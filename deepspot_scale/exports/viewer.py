@@ -1,8 +1,8 @@
 """The viewer: one field in napari, its image, and a run's labels and spots laid out.
 
 A run folder or a plate and a field come in; napari layers go out, as plain (data,
-metadata, kind) tuples that are built without napari, or a window that shows them. Pixels are
-Dask arrays and read as they are looked at. Nothing here alters a value.
+metadata, kind) tuples that are built without napari, or a window that shows them.
+Pixels are Dask arrays and read as they are looked at. Nothing here alters a value.
 """
 
 from __future__ import annotations

@@ -72,11 +72,11 @@ def fill(table: Any, rows: pd.DataFrame) -> None:
     # The table writes whatever looks like a number with four decimals.
     written = {"toward": "{:.0%}"}
     table.value = {
-        name: [
-            "" if pd.isna(value) else written.get(name, "{:.0f}").format(value)
-            for value in rows[name]
+        str(name): [
+            "" if pd.isna(value) else written.get(str(name), "{:.0f}").format(value)
+            for value in values
         ]
-        for name in rows
+        for name, values in rows.items()
     }
 
 

@@ -1,8 +1,8 @@
 """Tuning: one channel of a field, enhanced once, decided about as numbers change.
 
 An open run or plate comes in; spots, cells and sectors go out, those that a run with
-the same settings finds. The network runs once; where its model judges candidates no pixel
-is read again either. Nothing here knows napari or threads.
+the same settings finds. The network runs once; where its model judges candidates no
+pixel is read again either. Nothing here knows napari or threads.
 
     read_subject -> enhance_subject -> find_again  (again and again)
 """
