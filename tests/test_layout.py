@@ -81,6 +81,10 @@ TESTED_ELSEWHERE = {
     "io.ome_zarr.metadata_blocks": "parsed back in io/ome_zarr/test_metadata.py",
     "io.ome_zarr.zarr_images": "levels and plain arrays in io/test_plate.py",
     "kernels.displacements": "planted shifts, clusters in kernels/test_chromatic.py",
+    "napari_plugin.controls": "moved and pressed in napari_plugin/test_panel.py",
+    "napari_plugin.reader": "in napari_plugin/test_tuning.py and test_panel.py",
+    "napari_plugin.shown": "layers of a window in napari_plugin/test_panel.py",
+    "napari_plugin.sources": "runs and plates in napari_plugin/test_tuning.py",
     "networks.adapters.spotiflow": (
         "models and refusals in stages/detection/adapters/test_spotiflow.py"
     ),

@@ -31,11 +31,16 @@ def lazy_labels(field: Field, name: str, like: xr.DataArray) -> xr.DataArray:
 
     Labels are repeated along axes that they lack.
     """
-    labels = field.to_datasets()[f"labels/{name}"]["labels"]
-    labels = _fold(labels, "none" if "z" in like.dims else "max")
+    labels = folded_labels(field, name, like)
     axes = [str(axis) for axis in like.dims if axis != "c"]
     lacking = {axis: like.sizes[axis] for axis in axes if axis not in labels.dims}
     return labels.expand_dims(lacking).transpose(*axes)
+
+
+def folded_labels(field: Field, name: str, like: xr.DataArray) -> xr.DataArray:
+    """Return labels with those axes of `like` that they have; z as in `like`."""
+    labels = field.to_datasets()[f"labels/{name}"]["labels"]
+    return _fold(labels, "none" if "z" in like.dims else "max")
 
 
 def _fold(image: xr.DataArray, project: Projection) -> xr.DataArray:
@@ -45,4 +50,4 @@ def _fold(image: xr.DataArray, project: Projection) -> xr.DataArray:
             image = image.isel({axis: 0}, drop=True)
     if "z" not in image.dims or project == "none":
         return image
-    return image.max("z") if project == "max" else image.mean("z")
+    return (image.max if project == "max" else image.mean)("z", keep_attrs=True)

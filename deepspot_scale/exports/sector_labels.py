@@ -55,13 +55,14 @@ def write_sectors(results: RunResults, *, overwrite: bool) -> None:
             )
     for found in results.iter_fields():
         field = with_made(results, results.plate.open(found.address.path))
-        sectors, axes = _draw_field(field, found, results)
+        check_flat(field, found, results)
+        sectors = draw_field(field, found["cells"], results)
+        sectors, axes = (sectors, "tyx") if field.n_t > 1 else (sectors[0], "yx")
         write_labels(results.source, found.address, NAME, sectors, axes=axes)
 
 
-def _draw_field(
-    field: Field, found: FieldResult, results: RunResults
-) -> tuple[NDArray[np.uint8], str]:
+def check_flat(field: Field, found: FieldResult, results: RunResults) -> None:
+    """Raise RunError unless the cells of a field are flat, as sectors are."""
     n_z = field.open_labels(label_names(results)["cells"]).n_z
     if n_z > 1 and (found["cells"]["z"] != PROJECTED).any():
         raise RunError(
@@ -73,11 +74,21 @@ def _draw_field(
             f"the cells of field {found.address.path} are label volumes, whose sectors "
             "are counted in voxels; sectors are drawn for flat cells"
         )
-    cells = found["cells"]
-    times = [
-        _draw_plane(field, cells[cells["t"] == t], results, t) for t in range(field.n_t)
-    ]
-    return (times[0], "yx") if len(times) == 1 else (np.stack(times), "tyx")
+
+
+def draw_field(
+    field: Field, cells: pd.DataFrame, results: RunResults
+) -> NDArray[np.uint8]:
+    """Return the sectors of a field with the run's labels, (t, y, x).
+
+    The cells are those of `check_flat`. Raises RunError as `draw_sectors` does.
+    """
+    return np.stack(
+        [
+            _draw_plane(field, cells[cells["t"] == t], results, t)
+            for t in range(field.n_t)
+        ]
+    )
 
 
 def _draw_plane(

@@ -1,30 +1,36 @@
-"""The viewer: one field of a run in napari, its image, labels and spots laid out.
+"""The viewer: one field in napari, its image, and a run's labels and spots laid out.
 
-A run folder and a field come in; napari layers go out, as plain (data, metadata,
-kind) tuples that are built without napari, or a window that shows them. Pixels are
-Dask arrays and read as they are looked at. Nothing here alters a value.
+A run folder or a plate and a field come in; napari layers go out, as plain (data,
+metadata, kind) tuples that are built without napari, or a window that shows them.
+Pixels are Dask arrays and read as they are looked at. Nothing here alters a value.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
+from dask.delayed import delayed
 
-from deepspot_scale.errors import InputWarning, SettingsError
+from deepspot_scale.errors import InputWarning, RunError, SettingsError
 from deepspot_scale.exports.libraries import load_library
-from deepspot_scale.exports.pixels import lazy_image, lazy_labels
-from deepspot_scale.io.plate import Plate
+from deepspot_scale.exports.pixels import Projection, lazy_image, lazy_labels
+from deepspot_scale.exports.sector_labels import NAME as SECTORS
+from deepspot_scale.exports.sector_labels import check_flat, draw_field
+from deepspot_scale.io.field import Field
+from deepspot_scale.io.plate import Plate, open_plate
 from deepspot_scale.io.stores import Source
 from deepspot_scale.plugins import install_line
 from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.kept_layers import open_layer
 from deepspot_scale.runs.made_labels import label_names, with_made
 from deepspot_scale.runs.manifest import addresses_of
-from deepspot_scale.runs.results import RunResults, open_run
+from deepspot_scale.runs.results import FieldResult, RunResults, open_run
 from deepspot_scale.stages.enhancement import KEPT
 from deepspot_scale.vocabulary import FieldAddress
 
@@ -46,8 +52,9 @@ def field_layers(
     """Return one field as napari layers.
 
     Images of all channels (shown: those of the run), enhanced images where the run
-    kept them, labels of cells and nuclei, stored or made by the run, spots of each
-    channel. All have the same axes: t and z where the run kept several, y, x, in
+    kept them, labels of cells and nuclei, stored or made by the run, the sectors that
+    the run counted in (not shown at first; flat cells only), spots of each channel.
+    All have the same axes: t and z where the run kept several, y, x, in
     micrometres where the pixel size is known. A field that failed has no spots.
 
     Parameters
@@ -84,25 +91,111 @@ def field_layers(
     found = results.of_field(addresses[0])
     opened = with_made(results, results.plate.open(found.address.path))
     image = lazy_image(opened, results.settings.projection)
-    chosen = results.settings.channels
+    axes, scale = axes_of(opened, image)
+    return [
+        *_channel_layers(opened, image, results.settings.channels),
+        *_enhanced_layers(results, found.address, scale),
+        *_label_layers(opened, image, label_names(results).values()),
+        *_sector_layers(results, opened, found, image),
+        *spot_layers(found["spots"], axes, scale),
+    ]
+
+
+def plate_layers(
+    plate: Source | Plate, field: str, *, project: Projection = "max"
+) -> list[Layer]:
+    """Return one field of a plate as napari layers: its channels and all its labels.
+
+    Parameters
+    ----------
+    plate
+        A plate, an image or a folder of images, as `open_plate` takes it.
+    field
+        Path such as ``B/03/0``.
+    project
+        How the planes of a z-stack become one; none: they are kept.
+
+    Returns
+    -------
+    list
+        As `field_layers`; the first channel is shown.
+
+    Raises
+    ------
+    PlateError, FieldError
+        There is no plate or no such field, or it is damaged.
+    """
+    opened = (plate if isinstance(plate, Plate) else open_plate(plate)).open(field)
+    image = lazy_image(opened, project)
+    return [
+        *_channel_layers(opened, image, opened.channels[:1]),
+        *_label_layers(opened, image, opened.label_names),
+    ]
+
+
+def axes_of(field: Field, image: xr.DataArray) -> tuple[list[str], tuple[float, ...]]:
+    """Return the axes of a field's layers, and the size of a pixel along each.
+
+    It is in micrometres, 1 where it is not known.
+    """
     axes = [str(axis) for axis in image.dims if axis != "c"]
-    scale = tuple(opened.image.spacing_um.get(axis, 1.0) for axis in axes)
-    layers = []
-    for number, name in enumerate(opened.channels):
-        visible = name in chosen or str(number) in chosen
-        layers.append(_image_layer(image.isel(c=number), name, scale, visible=visible))
-    layers += _enhanced_layers(results, found.address, scale)
-    for name in label_names(results).values():
-        if name in opened.label_names:
-            labels = lazy_labels(opened, name, image).data
-            given = {"name": name, "scale": scale, "opacity": 0.3}
-            layers.append((labels, given, "labels"))
-    return [*layers, *_spot_layers(found["spots"], axes, scale)]
+    return axes, tuple(field.image.spacing_um.get(axis, 1.0) for axis in axes)
 
 
-def _image_layer(
+def _channel_layers(
+    field: Field, image: xr.DataArray, shown: Sequence[str]
+) -> list[Layer]:
+    _, scale = axes_of(field, image)
+    return [
+        image_layer(
+            image.isel(c=number),
+            name,
+            scale,
+            visible=name in shown or str(number) in shown,
+        )
+        for number, name in enumerate(field.channels)
+    ]
+
+
+def _label_layers(
+    field: Field, image: xr.DataArray, names: Iterable[str]
+) -> list[Layer]:
+    _, scale = axes_of(field, image)
+    given = {"scale": scale, "opacity": 0.3}
+    return [
+        (lazy_labels(field, name, image).data, {"name": name, **given}, "labels")
+        for name in names
+        if name in field.label_names
+    ]
+
+
+def _sector_layers(
+    results: RunResults, field: Field, found: FieldResult, image: xr.DataArray
+) -> list[Layer]:
+    """Return the sectors, drawn when they are first looked at; none without cells."""
+    name = label_names(results).get("cells")
+    if name not in field.label_names or found["cells"].empty:
+        return []
+    try:
+        check_flat(field, found, results)
+    except RunError:  # label volumes have no flat sectors to show
+        return []
+    shape = (field.n_t, *field.shape_yx)
+    drawn = delayed(draw_field, pure=False)(field, found["cells"], results)
+    sectors = xr.DataArray(da.from_delayed(drawn, shape, np.uint8), dims=("t", *"yx"))
+    axes, scale = axes_of(field, image)
+    if "t" not in axes:
+        sectors = sectors.isel(t=0)
+    if "z" in axes:
+        sectors = sectors.expand_dims(z=image.sizes["z"])
+    given = {"name": SECTORS, "scale": scale, "opacity": 0.3, "visible": False}
+    return [(sectors.transpose(*axes).data, given, "labels")]
+
+
+def image_layer(
     image: xr.DataArray, name: str, scale: tuple[float, ...], **given: Any
 ) -> Layer:
+    """Return an image as a gray layer; `given` are more of napari's arguments."""
     look = {"name": name, "scale": scale, "colormap": "gray", "blending": "additive"}
     return image.data, look | given, "image"
 
@@ -118,14 +211,15 @@ def _enhanced_layers(
     image = lazy_image(field, results.settings.projection)
     limits = {"contrast_limits": (0, 255), "visible": False}
     return [
-        _image_layer(image.isel(c=number), f"{name}, enhanced", scale, **limits)
+        image_layer(image.isel(c=number), f"{name}, enhanced", scale, **limits)
         for number, name in enumerate(field.channels)
     ]
 
 
-def _spot_layers(
+def spot_layers(
     spots: pd.DataFrame, axes: list[str], scale: tuple[float, ...]
 ) -> list[Layer]:
+    """Return the spots of each channel as points, their measures as features."""
     layers: list[Layer] = []
     measures = [*_MEASURES, *(name for name in _JUDGED if name in spots)]
     for channel, rows in spots.groupby("channel", sort=False):
@@ -135,6 +229,7 @@ def _spot_layers(
             "size": _SPOT_SIZE,
             "symbol": "ring",
             "face_color": "orange",
+            "border_width": 0,
             "features": rows[measures].reset_index(drop=True),
         }
         # A point before the first plane would move the steps of napari's slider off the

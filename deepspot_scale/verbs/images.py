@@ -357,7 +357,7 @@ def detect(  # noqa: PLR0913 - what, how, and with which numbers
             method or "enhanced",
             floor=floor,
             min_relative_intensity=min_relative_intensity,
-            model=_judging_model(image, raw, model),
+            model=judging_model(image, raw, model),
         )
     detector = detector.binned(binning_for(spot_sigma))
     if raw is not None and detector.on == "raw":
@@ -414,8 +414,11 @@ def _volume_detector(
     return VolumeDetector().adjusted(floor)
 
 
-def _judging_model(image: Any, raw: Any, model: str | None) -> str | None:
-    """Return the model whose judge can be asked: it needs raw counts."""
+def judging_model(image: Any, raw: Any, model: str | None) -> str | None:
+    """Return the model whose judge can be asked: it needs raw counts.
+
+    Parameters are as in `detect`; WeightsError if the model is not to be found.
+    """
     if raw is None:
         return None
     named = getattr(image, "attrs", {}).get(_ENHANCED_BY)

@@ -17,8 +17,8 @@ import pytest
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.exports.viewer import (
     _MEASURES,
-    _spot_layers,
     field_layers,
+    spot_layers,
     view_field,
 )
 
@@ -56,6 +56,7 @@ def test_a_field_has_image_labels_and_spots(run: Path) -> None:
         ("FISH", "image"),
         ("cells", "labels"),
         ("nuclei", "labels"),
+        ("sectors", "labels"),
         ("FISH, spots", "points"),
     ]
 
@@ -213,5 +214,5 @@ def test_napari_shows_each_spot_of_a_volume_in_its_own_plane(
 def test_a_spot_before_the_first_plane_is_shown_in_it() -> None:
     table = pd.DataFrame({"channel": "A", "z": [-0.4, 7.3], "y": [1.0, 2.0]})
     columns = dict.fromkeys((*_MEASURES, "x"), 0)
-    ((places, _, _),) = _spot_layers(table.assign(**columns), ["z", "y", "x"], (1.0,))
+    ((places, _, _),) = spot_layers(table.assign(**columns), ["z", "y", "x"], (1.0,))
     assert places[:, 0].tolist() == [0.0, 7.3]

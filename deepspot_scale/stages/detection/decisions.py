@@ -227,14 +227,38 @@ class Populations:
         return _only(spots._replace(table=table), table["probability"] >= self.least)
 
     def _finish(self, here: BlockContext, agreed: Answers) -> Spots:
-        spots, typical = here.answers[_JUDGED], agreed[_TYPICAL]
-        intensity = spots.table["intensity"].to_numpy()
-        molecules = (intensity / typical.intensity).astype(np.float32)
-        table = spots.table.assign(molecules=molecules, site=intensity >= typical.site)
-        spots = spots._replace(table=table)
-        if self.least_share == 0 or np.isnan(typical.intensity):
-            return spots
-        return _only(spots, intensity >= self.least_share * typical.intensity)
+        return _against(here.answers[_JUDGED], agreed[_TYPICAL], self.least_share)
+
+
+def choose_judged(
+    judged: pd.DataFrame, least: float, least_share: float
+) -> pd.DataFrame:
+    """Return the spots among the judged candidates of one whole field.
+
+    They are those that `Populations` with these numbers keeps, measured against one
+    another as there: what the judge says of a candidate does not depend on either.
+
+    Parameters
+    ----------
+    judged
+        All candidates, as `Populations` with the numbers 0 gives them.
+    least, least_share
+        As in `Populations`.
+    """
+    spots = _only(Spots(judged, 0), judged["probability"] >= least)
+    typical = _typical(_intensities(spots), Answers())
+    return _against(spots, typical, least_share).table
+
+
+def _against(spots: Spots, typical: Typical, least_share: float) -> Spots:
+    """Return spots with their light against the field's typical one."""
+    intensity = spots.table["intensity"].to_numpy()
+    molecules = (intensity / typical.intensity).astype(np.float32)
+    table = spots.table.assign(molecules=molecules, site=intensity >= typical.site)
+    spots = spots._replace(table=table)
+    if least_share == 0 or np.isnan(typical.intensity):
+        return spots
+    return _only(spots, intensity >= least_share * typical.intensity)
 
 
 def dots_of(table: pd.DataFrame, noise: float, binning: int = 1) -> Dots:
