@@ -5,7 +5,8 @@
 Wells are what is independent, so a well is one point, and the interval of the EC50
 draws wells again. A curve is only fitted where it can be told: at least `FEWEST_DOSES`
 doses and a response that goes one way (Spearman's rank correlation of dose and value,
-and how much of it means that only rise or fall explain). What is not fitted says why. Nothing here draws or reads files.
+and how much of it means that only rise or fall explain). What is not fitted says why.
+Nothing here draws or reads files.
 """
 
 from __future__ import annotations
