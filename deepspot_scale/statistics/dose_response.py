@@ -33,7 +33,7 @@ MEASURES: Final = ("spots_per_cell", "polarity_corrected")
 """Columns of `vocabulary.WELLS` that are looked at."""
 KEYS: Final = group_keys(["channel", "condition", "gene"])
 """What a curve is named by."""
-_STEEPNESS: Final = (0.3, 8.0)
+STEEPNESS: Final = (0.3, 8.0)
 """Hill coefficients that are tried: as good as flat, and as good as a step."""
 _GRID: Final = (321, 25)
 """Steps of log EC50 and of the log coefficient from which the fit sets out."""
@@ -194,7 +194,7 @@ class _Grid(NamedTuple):
         ends = np.log(positive.min() / 10), np.log(positive.max() * 10)
         ec50, hill = np.meshgrid(
             np.exp(np.linspace(*ends, _GRID[0])),
-            np.geomspace(*_STEEPNESS, _GRID[1]),
+            np.geomspace(*STEEPNESS, _GRID[1]),
             indexing="ij",
         )
         share = _share(dose[None], ec50.reshape(-1, 1), hill.reshape(-1, 1))
@@ -220,8 +220,8 @@ def _refine(
         bottom, top = _levels(share, value)
         return np.asarray((bottom + (top - bottom) * share - value) / value.std())
 
-    low = np.log([grid.ec50[0], _STEEPNESS[0]]) - 1e-6
-    high = np.log([grid.ec50[-1], _STEEPNESS[1]]) + 1e-6
+    low = np.log([grid.ec50[0], STEEPNESS[0]]) - 1e-6
+    high = np.log([grid.ec50[-1], STEEPNESS[1]]) + 1e-6
     found = least_squares(errors, np.log(start), bounds=(low, high))
     ec50, hill = np.exp(found.x)
     return float(ec50), float(hill)
