@@ -95,19 +95,18 @@ def fit_hill(
     """
     known = np.isfinite(doses) & np.isfinite(values)
     dose, value = doses[known], values[known]
-    counts = {"n_wells": len(dose), "n_doses": len(np.unique(dose))}
+    none = HillFit(n_wells=len(dose), n_doses=len(np.unique(dose)))
     if reason := _why_not(dose, value):
-        return HillFit(**counts, reason=reason)
+        return none._replace(reason=reason)
     grid = _Grid.about(dose)
     start = grid.best(value[None])[0]
     ec50, hill = _refine(dose, value, start, grid)
     bottom, top = _levels(_share(dose, ec50, hill), value)
-    fit = HillFit(bottom, top, ec50, hill, **counts)
+    fit = none._replace(bottom=bottom, top=top, ec50=ec50, hill=hill)
     positive = dose[dose > 0]
     if not positive.min() <= ec50 <= positive.max():
         where = "below" if ec50 < positive.min() else "above"
-        reason = f"half of the response lies {where} all doses"
-        return HillFit(**counts, reason=reason)
+        return none._replace(reason=f"half of the response lies {where} all doses")
     draws = grid.best(_draw(dose, value, fit, n_boot, np.random.default_rng(seed)))
     low, high = np.quantile(draws[:, 0], [0.025, 0.975]) if n_boot else (np.nan, np.nan)
     ends = grid.ec50[[0, -1]]
