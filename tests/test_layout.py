@@ -111,7 +111,7 @@ TESTED_ELSEWHERE = {
     "report.sections": "figures of a whole page in report/test_page.py",
     "report.shown_plane": "windows and planes in report/test_orthogonal_views.py",
     "report.summary": "sentences in report/test_page.py",
-    "report.thumbnails": "size, bytes and what is shown in report/test_plate_browser.py",
+    "report.thumbnails": "size, bytes and looks in report/test_plate_browser.py",
     "runs.camera_file": "a file and unknown words in runs/test_movie_summary.py",
     "runs.compared_parts": "parts, their labels and depth in runs/test_colocalise.py",
     "runs.contents": "written and read back in test_new_stage.py",

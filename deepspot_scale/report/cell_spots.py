@@ -166,7 +166,7 @@ def _draw_wells(axes: Axes, wells: pd.DataFrame) -> None:
         ):
             axes.vlines(here, own[low], own[high], color=shade, lw=thick)
         size = float(np.clip(width * 0.9, 1.6, 4.5))
-        axes.plot(here, own["median"], "o", color="white", mec=INK, ms=size, mew=0.6)
+        axes.plot(here, own["median"], "o", color=colour, mec=INK, ms=size, mew=0.6)
     names = (wells["row"] + wells["column"]).tolist()
     named = len(wells) <= _MOST_WELLS_NAMED
     axes.set_xticks(

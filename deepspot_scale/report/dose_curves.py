@@ -19,6 +19,7 @@ from deepspot_scale.report.page_folder import PageFiles
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.dose_response import (
     KEYS,
+    STEEPNESS,
     HillFit,
     has_doses,
     measure_dose_response,
@@ -81,6 +82,8 @@ def dose_unit(wells: pd.DataFrame) -> str:
 def fit_table(fits: pd.DataFrame) -> pd.DataFrame:
     """Return the table of curves as it is shown."""
     shown = without_lone(fits).assign(measure=fits["measure"].map(_WORDS))
+    if not shown["gene"].any():
+        shown = shown.drop(columns="gene")
     return shown.rename(columns={"low": "EC50_low", "high": "EC50_high"})
 
 
@@ -127,6 +130,8 @@ def draw_curves(own: dict[str, pd.DataFrame], word: str, unit: str) -> Figure:
         axes.set_visible(False)
     for axes in panels[::across]:
         axes.set_ylabel(word, color=INK)
+    low, high = panels[0].get_ylim()
+    panels[0].set_ylim(low, high + 0.3 * (high - low))  # room for the words
     return figure
 
 
@@ -176,12 +181,20 @@ def _draw_fit(axes: Axes, doses: Any, fit: HillFit, colour: str) -> None:
     interval = f"{_end(fit.low)} to {_end(fit.high)}"
     axes.text(
         *(0.02, 0.98),
-        f"EC50 {fit.ec50:.3g} ({interval})\nh {number(round(fit.hill, 2))}",
+        f"EC50 {fit.ec50:.3g} ({interval})\nh {_steepness(fit.hill)}",
         transform=axes.transAxes,
         va="top",
         fontsize=7.5,
         color=INK,
     )
+
+
+def _steepness(hill: float) -> str:
+    """Return Hill's coefficient in words; the ends of what is tried are no values."""
+    low, high = STEEPNESS
+    if hill >= 0.999 * high:
+        return f"{high:g} or more"
+    return f"{low:g} or less" if hill <= 1.001 * low else number(round(hill, 2))
 
 
 def _end(value: float) -> str:
@@ -213,6 +226,7 @@ def _set_doses(axes: Axes, doses: Any) -> float:
     decades = 10.0 ** np.arange(np.ceil(np.log10(least)), np.log10(most) + 1e-9)
     step = -(-len(decades) // 5)
     ticks = decades[::step] if len(decades) > 1 else np.array([least, most])
+    axes.minorticks_off()
     axes.set_xticks([zero, *ticks], ["0", *(f"{tick:g}" for tick in ticks)])
     axes.axvline(least / 10**0.4, color="#d1d5db", lw=1, ls=":")
     return zero

@@ -4,9 +4,9 @@
 
 Wells are what is independent, so a well is one point, and the interval of the EC50
 draws wells again. A curve is only fitted where it can be told: at least `FEWEST_DOSES`
-doses and a response that goes one way (Spearman's rank correlation of dose and value, and how
-much of it means that only rise or fall explain).
-What is not fitted says why. Nothing here draws or reads files.
+doses and a response that goes one way (Spearman's rank correlation of dose and value,
+and how much of it means that only rise or fall explain). What is not fitted says why.
+Nothing here draws or reads files.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MEASURES: Final = ("spots_per_cell", "polarity_corrected")
 """Columns of `vocabulary.WELLS` that are looked at."""
 KEYS: Final = group_keys(["channel", "condition", "gene"])
 """What a curve is named by."""
-_STEEPNESS: Final = (0.3, 8.0)
+STEEPNESS: Final = (0.3, 8.0)
 """Hill coefficients that are tried: as good as flat, and as good as a step."""
 _GRID: Final = (321, 25)
 """Steps of log EC50 and of the log coefficient from which the fit sets out."""
@@ -95,19 +95,18 @@ def fit_hill(
     """
     known = np.isfinite(doses) & np.isfinite(values)
     dose, value = doses[known], values[known]
-    counts = {"n_wells": len(dose), "n_doses": len(np.unique(dose))}
+    none = HillFit(n_wells=len(dose), n_doses=len(np.unique(dose)))
     if reason := _why_not(dose, value):
-        return HillFit(**counts, reason=reason)
+        return none._replace(reason=reason)
     grid = _Grid.about(dose)
     start = grid.best(value[None])[0]
     ec50, hill = _refine(dose, value, start, grid)
     bottom, top = _levels(_share(dose, ec50, hill), value)
-    fit = HillFit(bottom, top, ec50, hill, **counts)
+    fit = none._replace(bottom=bottom, top=top, ec50=ec50, hill=hill)
     positive = dose[dose > 0]
     if not positive.min() <= ec50 <= positive.max():
         where = "below" if ec50 < positive.min() else "above"
-        reason = f"half of the response lies {where} all doses"
-        return HillFit(**counts, reason=reason)
+        return none._replace(reason=f"half of the response lies {where} all doses")
     draws = grid.best(_draw(dose, value, fit, n_boot, np.random.default_rng(seed)))
     low, high = np.quantile(draws[:, 0], [0.025, 0.975]) if n_boot else (np.nan, np.nan)
     ends = grid.ec50[[0, -1]]
@@ -194,7 +193,7 @@ class _Grid(NamedTuple):
         ends = np.log(positive.min() / 10), np.log(positive.max() * 10)
         ec50, hill = np.meshgrid(
             np.exp(np.linspace(*ends, _GRID[0])),
-            np.geomspace(*_STEEPNESS, _GRID[1]),
+            np.geomspace(*STEEPNESS, _GRID[1]),
             indexing="ij",
         )
         share = _share(dose[None], ec50.reshape(-1, 1), hill.reshape(-1, 1))
@@ -220,8 +219,8 @@ def _refine(
         bottom, top = _levels(share, value)
         return np.asarray((bottom + (top - bottom) * share - value) / value.std())
 
-    low = np.log([grid.ec50[0], _STEEPNESS[0]]) - 1e-6
-    high = np.log([grid.ec50[-1], _STEEPNESS[1]]) + 1e-6
+    low = np.log([grid.ec50[0], STEEPNESS[0]]) - 1e-6
+    high = np.log([grid.ec50[-1], STEEPNESS[1]]) + 1e-6
     found = least_squares(errors, np.log(start), bounds=(low, high))
     ec50, hill = np.exp(found.x)
     return float(ec50), float(hill)

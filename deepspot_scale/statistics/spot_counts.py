@@ -34,7 +34,8 @@ def count_cells(cells: pd.DataFrame) -> pd.DataFrame:
 def add_counts(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the sum of several answers of `count_cells`."""
     whole = pd.concat(tables, ignore_index=True)
-    return whole.groupby([*_KEYS, "n_spots"], as_index=False)["n_cells"].sum()
+    keys = [*_KEYS, "n_spots"]
+    return whole.groupby(keys, as_index=False)[["n_cells"]].sum()
 
 
 def spread(counts: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

@@ -30,6 +30,7 @@ from deepspot_scale.vocabulary import (
     CELLS,
     CLUSTERS,
     QUALITY,
+    RADIAL,
     SPOTS,
     FieldAddress,
 )
@@ -59,7 +60,7 @@ def write_run(
     cells = empty_table(CELLS) if cells is None else cells
     quality = empty_table(QUALITY) if quality is None else quality
     parts = {"spots": spots, "cells": cells, "quality": quality}
-    parts["clusters"] = empty_table(CLUSTERS)
+    parts["clusters"], parts["radial"] = empty_table(CLUSTERS), empty_table(RADIAL)
     commit_part(run, "all", parts, fields, CONTENTS)
     summarise_run(run, read_settings(SETTINGS), plate_map, ["FISH"])
     return folder

@@ -64,7 +64,7 @@ def test_each_well_is_a_link_with_words_and_a_section_with_its_fields(tmp_path):
     assert text.count("<a href='#well-") == 3
     assert text.index(">9</th>") < text.index(">10</th>")  # not as words
     assert text.index(">B</th>") < text.index(">AA</th>")
-    words = "B10, &lt;i&gt;drug&lt;/i&gt;, dose 2.5 µM, 3 spots of the well, 2 fields"
+    words = "B10, &lt;i&gt;drug&lt;/i&gt;, dose 2.5 µM, 0 spots of the well, 2 fields"
     assert f"aria-label='{words}, 1 field with flags'" in text
     assert text.count("class='flagged'") == 1
     assert "id='well-B10'" in text
