@@ -186,7 +186,9 @@ class TuningPanel:
             controls.sigma.value = settings.spot_sigma or 0.0
             sectors = settings.of(PolarityOptions).sectors
             offer(controls.sectors, sorted({*SECTORS, sectors}), sectors)
-            controls.angle.value = float(angle) % 359 if kind == "angle" else 0.0
+            controls.angle.value = (
+                min(float(angle) % 360, 359.0) if kind == "angle" else 0.0
+            )
         self._find()
 
     # -- jobs --------------------------------------------------------------------
