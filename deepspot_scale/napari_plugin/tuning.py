@@ -270,11 +270,12 @@ def find_again(enhanced: Enhanced, settings: Settings) -> Found:
         raise SettingsError(
             "spots of this width are enhanced in other pixels: enhance again"
         )
-    subject, spots = enhanced.subject, _find_spots(enhanced, settings)
+    subject: Subject = enhanced.subject
+    spots: Any = _find_spots(enhanced, settings)
     if "cells" not in subject.labels:
         return Found(spots, None)
     spots = assign(spots, **subject.labels)
-    cells = measure_polarity(
+    cells: Any = measure_polarity(
         spots,
         **subject.labels,
         reference=_reference(subject, settings),
@@ -286,7 +287,7 @@ def find_again(enhanced: Enhanced, settings: Settings) -> Found:
 
 def _find_spots(enhanced: Enhanced, settings: Settings) -> Any:
     options, volume = settings.of(DetectOptions), settings.of(VolumeOptions)
-    numbers = {
+    numbers: dict[str, Any] = {
         "floor": options.floor,
         "min_relative_intensity": options.min_relative_intensity,
     }
@@ -305,7 +306,7 @@ def _find_spots(enhanced: Enhanced, settings: Settings) -> Any:
 
 
 def _reference(subject: Subject, settings: Settings) -> Reference | None:
-    known = subject.reference
+    known: Reference | Mapping[int, Reference] | None = subject.reference
     if settings.reference != subject.own_reference:  # an angle, for all fields
         known = read_references(settings.reference, ())(FieldAddress("", "", ""))
     if not isinstance(known, Mapping):
