@@ -186,7 +186,8 @@ class TuningPanel:
             controls.sigma.value = settings.spot_sigma or 0.0
             sectors = settings.of(PolarityOptions).sectors
             offer(controls.sectors, sorted({*SECTORS, sectors}), sectors)
-            controls.angle.value = float(angle) % 359 if kind == "angle" else 0.0
+            toward = float(angle) % 360 if kind == "angle" else 0.0
+            controls.angle.value = min(toward, controls.angle.max)
         self._find()
 
     # -- jobs --------------------------------------------------------------------

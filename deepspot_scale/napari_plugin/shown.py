@@ -18,7 +18,7 @@ from deepspot_scale.settings import Settings
 
 ENHANCED, SPOTS, SECTORS = "tuned: enhanced", "tuned: spots", "tuned: sectors"
 """Names of the layers."""
-_SECTOR_COLORS = {
+_SECTOR_COLORS: dict[int | None, str] = {
     None: "transparent",
     1: "yellow",
     **{n: "royalblue" if n % 2 else "teal" for n in range(2, 181)},

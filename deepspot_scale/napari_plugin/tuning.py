@@ -42,6 +42,7 @@ from deepspot_scale.statistics.sector_index import SectorIndex, measure_group
 from deepspot_scale.verbs.cells import assign, measure_polarity
 from deepspot_scale.verbs.decisions import choose_spots, find_candidates, has_judge
 from deepspot_scale.verbs.images import detect, enhance
+from deepspot_scale.vocabulary import FieldAddress
 
 _BLOCK = 512
 """Edge of a block while a network can be stopped between blocks; the answer does not
@@ -68,8 +69,10 @@ class Subject:
     """Label images in memory, by what they are for: cells, nuclei."""
     scale: tuple[float, ...]
     """Size of a pixel along each axis of `raw`, micrometres where it is known."""
-    addresses: tuple[Any, ...]
-    """Fields of the plate."""
+    own_reference: str | None
+    """What the opened settings say of the reference."""
+    reference: Any
+    """That of this field, read once: by time point, or one, or None."""
 
     @property
     def axes(self) -> list[str]:
@@ -187,7 +190,9 @@ def read_subject(
         if use in {"cells", "nuclei"} and name in field.label_names
     }
     _, scale = axes_of(field, raw)
-    return Subject(path, raw, labels, scale, tuple(opened.addresses))
+    text = opened.settings.reference
+    reference = read_references(text, opened.addresses)(field.address)
+    return Subject(path, raw, labels, scale, text, reference)
 
 
 def enhance_subject(
@@ -265,11 +270,12 @@ def find_again(enhanced: Enhanced, settings: Settings) -> Found:
         raise SettingsError(
             "spots of this width are enhanced in other pixels: enhance again"
         )
-    subject, spots = enhanced.subject, _find_spots(enhanced, settings)
+    subject: Subject = enhanced.subject
+    spots: Any = _find_spots(enhanced, settings)
     if "cells" not in subject.labels:
         return Found(spots, None)
     spots = assign(spots, **subject.labels)
-    cells = measure_polarity(
+    cells: Any = measure_polarity(
         spots,
         **subject.labels,
         reference=_reference(subject, settings),
@@ -281,7 +287,7 @@ def find_again(enhanced: Enhanced, settings: Settings) -> Found:
 
 def _find_spots(enhanced: Enhanced, settings: Settings) -> Any:
     options, volume = settings.of(DetectOptions), settings.of(VolumeOptions)
-    numbers = {
+    numbers: dict[str, Any] = {
         "floor": options.floor,
         "min_relative_intensity": options.min_relative_intensity,
     }
@@ -300,8 +306,9 @@ def _find_spots(enhanced: Enhanced, settings: Settings) -> Any:
 
 
 def _reference(subject: Subject, settings: Settings) -> Reference | None:
-    address = next(a for a in subject.addresses if a.path == subject.path)
-    known = read_references(settings.reference, subject.addresses)(address)
+    known: Reference | Mapping[int, Reference] | None = subject.reference
+    if settings.reference != subject.own_reference:  # an angle, for all fields
+        known = read_references(settings.reference, ())(FieldAddress("", "", ""))
     if not isinstance(known, Mapping):
         return known
     if len(known) == 1:

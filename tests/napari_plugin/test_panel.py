@@ -174,7 +174,7 @@ def _assert_it_runs_so(
     controls.save.native.click()
     assert "run.toml" in window.said
     out = folder / "again"
-    given = ("--config", folder / "run.toml", "--out", out)
+    given = ("--config", folder / "run.toml", "--workers", 1, "--out", out)
     ended = command("run", plate, *given)
     assert ended.code == 0
     np.testing.assert_array_equal(window.spots, _places(out, PATHS[1]))

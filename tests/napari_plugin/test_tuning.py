@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepspot_scale.errors import RunError, SettingsError
+from deepspot_scale.errors import InputWarning, RunError, SettingsError
 from deepspot_scale.exports.sector_labels import draw_field
 from deepspot_scale.exports.viewer import plate_layers
 from deepspot_scale.napari_plugin.reader import get_reader
@@ -190,6 +191,22 @@ def test_a_plate_without_a_run_begins_with_its_first_channel(plate: Path) -> Non
     _, given, _ = opened.layers(PATHS[1])[0]
     assert given["metadata"][KEY] == {"source": str(plate), "field": PATHS[1]}
     assert len(plate_layers(plate, PATHS[1])) == len(layers)
+
+
+def test_a_file_of_references_is_read_once_and_its_gaps_told_once(
+    plate: Path, tmp_path: Path, run_quickly: Callable[..., Any]
+) -> None:
+    lines = tmp_path / "reference.csv"
+    lines.write_text("well,field,y,x\nB03,1,10,500\n")
+    given = {"enhance": True, "model": "deepspot-fast", "reference": str(lines)}
+    run_quickly(str(plate), tmp_path / "run", **given)
+    opened = open_source(str(tmp_path / "run"))
+    with pytest.warns(InputWarning, match="no reference"):
+        subject = read_subject(opened, PATHS[1], "FISH")
+    enhanced = enhance_subject(subject, opened.settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _same(find_again(enhanced, opened.settings), tmp_path / "run", PATHS[1])
 
 
 def test_labels_without_cells_are_tuned_without_polarity(
