@@ -150,15 +150,16 @@ def _set_scale(axes: Axes, wells: pd.DataFrame) -> None:
 
 
 def _root(values: NDArray[Any]) -> NDArray[Any]:
-    return np.sqrt(np.maximum(values, 0))
+    return np.asarray(np.sqrt(np.maximum(values, 0)))
 
 
 def _draw_wells(axes: Axes, wells: pd.DataFrame) -> None:
     # A gap of one between conditions.
     at = np.arange(len(wells)) + wells["group"].to_numpy()
     width = float(np.clip(300 / len(at), 0.8, 6.0))
-    for group, own in wells.groupby("group"):
-        here, colour = at[wells["group"] == group], COLOURS[int(group) % len(COLOURS)]
+    for group in range(int(wells["group"].max()) + 1):
+        own = wells[wells["group"] == group]
+        here, colour = at[wells["group"] == group], COLOURS[group % len(COLOURS)]
         for low, high, thick, shade in (
             ("least", "most", 0.5, "#b6bcc6"),
             ("low", "high", 0.25 * width, colour),

@@ -68,7 +68,8 @@ def plate_browser(run: RunResults, plate: Plate | None, flags: pd.DataFrame) -> 
     flagged = flags.groupby(FIELD)["flag"].agg(", ".join).to_dict()
     most = max(4, MOST_LINES // len(wells))
     sections, words = [], {}
-    for key, own in order.groupby(WELL, sort=False):
+    for names, own in order.groupby(WELL, sort=False):
+        key = (str(names[0]), str(names[1]))
         lines = first[(first["row"] == key[0]) & (first["column"] == key[1])]
         words[key] = _describe(key, own, lines, value, flagged)
         sections.append(_section(key, own, lines, (pictures.of_field, flagged, most)))
