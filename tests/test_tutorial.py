@@ -65,7 +65,7 @@ def test_a_reader_of_the_tutorial_gets_from_two_folders_of_tiffs_to_the_dose_fig
     wells = pd.read_csv(folder / "dose_response.csv")
     assert len(wells) == 8
     assert (wells["n_cells"] >= 8).all()
-    means = wells.groupby("dose_um")[["spots_per_cell", "polarity_corrected"]].mean()
+    means = wells.groupby("dose")[["spots_per_cell", "polarity_corrected"]].mean()
     assert list(means.index) == [0, 0.1, 1, 10]
     # What was simulated: more RNA and more of it toward the wound, the higher the dose.
     assert means["spots_per_cell"].is_monotonic_increasing

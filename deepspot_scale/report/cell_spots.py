@@ -157,14 +157,9 @@ def _draw_wells(axes: Axes, wells: pd.DataFrame) -> None:
     # A gap of one between conditions.
     at = np.arange(len(wells)) + wells["group"].to_numpy()
     width = float(np.clip(300 / len(at), 0.8, 6.0))
-<<<<<<< HEAD
-    for group, own in wells.groupby("group"):
-        here, colour = at[wells["group"] == group], COLOURS[int(str(group)) % len(COLOURS)]
-=======
     for group in range(int(wells["group"].max()) + 1):
         own = wells[wells["group"] == group]
         here, colour = at[wells["group"] == group], COLOURS[group % len(COLOURS)]
->>>>>>> plots
         for low, high, thick, shade in (
             ("least", "most", 0.5, "#b6bcc6"),
             ("low", "high", 0.25 * width, colour),

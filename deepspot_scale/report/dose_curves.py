@@ -117,23 +117,14 @@ def draw_curves(own: dict[str, pd.DataFrame], word: str, unit: str) -> Figure:
     width = 5.2 if across == 1 else 3.2 * across
     figure = new_figure(width, (3.2 if across == 1 else 2.7) * down)
     panels = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
-<<<<<<< HEAD
-    for axes, (at, line), name in zip(panels, fits.iterrows(), names, strict=False):
-=======
     lines = [line for _, line in fits.iterrows()]
     for at, (axes, line, name) in enumerate(zip(panels, lines, names, strict=False)):
->>>>>>> plots
         points, means = (
             table[(table[KEYS] == line[KEYS]).all(axis=1)]
             for table in (own["points"], own["means"])
         )
         fit = HillFit(**{field: line[field] for field in HillFit._fields})
-<<<<<<< HEAD
-        colour = COLOURS[int(str(at)) % len(COLOURS)]
-        _draw_curve(axes, points, means, fit, colour)
-=======
         _draw_curve(axes, points, means, fit, COLOURS[at % len(COLOURS)])
->>>>>>> plots
         axes.set_title(name if name != "all wells" else "", fontsize=9.5, color=INK)
         axes.set_xlabel(f"dose ({unit})" if unit else "dose", color=INK)
     for axes in panels[len(fits) :]:
