@@ -85,6 +85,7 @@ TESTED_ELSEWHERE = {
     "napari_plugin.reader": "in napari_plugin/test_tuning.py and test_panel.py",
     "napari_plugin.shown": "layers of a window in napari_plugin/test_panel.py",
     "napari_plugin.sources": "runs and plates in napari_plugin/test_tuning.py",
+    "networks.rating_cnn": "beside the other family in networks/test_rater.py",
     "networks.adapters.spotiflow": (
         "models and refusals in stages/detection/adapters/test_spotiflow.py"
     ),
@@ -139,6 +140,7 @@ TESTED_ELSEWHERE = {
     "testing.engines": "every engine in networks/test_engines.py",
     "testing.steps": "good and bad steps in test_testing.py",
     "testing.tables": "called by each check in test_testing.py",
+    "training.rating_recipe": "read in training/test_rating_scenes.py",
     "training.artifacts": "files of a training in training/test_trainer.py",
     "training.denoising_recipe": "a recipe table in training/test_denoising_scenes.py",
     "training.localisation_recipe": "ranges in training/test_localisation_scenes.py",
