@@ -44,6 +44,12 @@ def batch(
     )
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches end with their last field, however busy the machine is."""
+    monkeypatch.setattr(process, "BATCH_SECONDS", float("inf"))
+
+
 def _begin(job: Job) -> Job:
     begin_run(job.out, job.settings, job.contents)
     return job
@@ -100,6 +106,15 @@ def test_fields_together_take_no_more_memory_than_one_large_field(
     run_batch([first] * 8, job)
     assert sizes == [1, 2, 2, 2, 1]
     assert max(sizes) * (BATCH_PIXELS // 8) <= 2048**2
+
+
+def test_fields_that_a_batch_has_no_more_time_for_are_left_to_another(
+    batch: tuple[list[FieldTask], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks, job = batch
+    monkeypatch.setattr(process, "BATCH_SECONDS", 0.0)
+    assert run_batch(tasks, job)["field"].tolist() == ["0"]
+    assert read_fields(job.out)["field"].tolist() == ["0"]
 
 
 def test_what_every_field_would_meet_ends_the_run(
