@@ -30,7 +30,7 @@ from deepspot_scale.verbs.rating import rate
 IMAGES, EDGE, SEED = 300, 384, 77
 NOISE = 0.1
 """Standard deviation of the expert's scores around her taste."""
-STEPS = 2000
+STEPS = 3000
 """Of the training."""
 
 
@@ -95,11 +95,11 @@ def recipe_of(folder: Path, start: str, seed: int = 0) -> Recipe:
         patch=256,
         steps=STEPS,
         learning_rate=1e-3,
-        average=0.99,
+        average=0.998,
         dtype="float32",
         seed=seed,
         rating={"left_out": 0.1},
-        validation={"every": 100, "held_out": 0.1, "patches": 128, "patience": 8},
+        validation={"every": 100, "held_out": 0.1, "patches": 128, "patience": 15},
         save_every=200,
     )
 
