@@ -57,7 +57,7 @@ class Architecture:
     """Maps of each convolution."""
     stride: int = 2
     """Stride of the first convolution: 2 for a quarter of its work."""
-    dense: int = 32
+    dense: int = 64
     """Numbers between the averages and the answer."""
     outputs: tuple[str, ...] = RECALL_PRECISION
     """What the channels of an answer are: `RECALL_PRECISION` or `SCORE`."""

@@ -25,16 +25,13 @@ pytest.importorskip("openvino")
 
 
 @pytest.fixture(scope="module")
-def judges(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Untrained judges: of detection, and of an expert."""
-    folder = tmp_path_factory.mktemp("judges")
-    files = {}
-    for name, outputs in (("both", rater.RECALL_PRECISION), ("one", rater.SCORE)):
-        network = rater.Architecture((4, 4, 6, 6, 6, 6), dense=8, outputs=outputs)
-        model = rater.build(network)
-        files[name] = str(folder / f"{name}.safetensors")
-        write_weights(Path(files[name]), model.get_weights(), network, family=RATER)
-    return files
+def expert(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return an untrained judge of an expert."""
+    file = tmp_path_factory.mktemp("judges") / "expert.safetensors"
+    network = rater.Architecture((4, 4, 6, 6, 6, 6), dense=8, outputs=rater.SCORE)
+    arrays = rater.build(network).get_weights()
+    write_weights(file, arrays, network, family=RATER)
+    return str(file)
 
 
 @pytest.fixture
@@ -54,10 +51,10 @@ def rated(tmp_path: Path) -> Path:
 
 
 def test_a_judge_is_compared_with_the_mean_of_experts(
-    rated: Path, judges: dict[str, str], tmp_path: Path
+    rated: Path, tmp_path: Path
 ) -> None:
-    assert is_judged_by_pairs(judges["one"])
-    result = evaluate_quality([judges["one"]], rated, tmp_path / "out")
+    assert is_judged_by_pairs("rater")
+    result = evaluate_quality(["rater"], rated, tmp_path / "out")
     (sheet,) = result.sheets
     images = sheet.images.set_index("image").sort_index()
     assert images.index.tolist() == ["0", "1", "2"]  # nobody has scored the last
@@ -71,7 +68,7 @@ def test_a_judge_is_compared_with_the_mean_of_experts(
 
 
 def test_a_judge_of_detection_is_compared_with_measured_f1(
-    rated: Path, judges: dict[str, str], tmp_path: Path
+    rated: Path, expert: str, tmp_path: Path
 ) -> None:
     rows: list[Any] = [("image", "y", "x")]
     for number in range(2):
@@ -80,20 +77,20 @@ def test_a_judge_of_detection_is_compared_with_measured_f1(
     (rated / "scores.csv").unlink()
     with (rated / "spots.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
-    (sheet,) = evaluate_quality([judges["both"]], rated, tmp_path / "out").sheets
+    (sheet,) = evaluate_quality(["rater"], rated, tmp_path / "out").sheets
     targets = sheet.images.set_index("image")["target"]
     assert (targets[["0.tif", "1.tif"]] > 0.8).all()  # clear spots
     assert (sheet.images["n_experts"] == 0).all()
     with pytest.raises(SettingsError, match=r"true spots: give a study"):
-        evaluate_quality([judges["one"]], rated, tmp_path / "other")
+        evaluate_quality([expert], rated, tmp_path / "other")
 
 
 def test_a_folder_without_any_score_is_refused(
-    rated: Path, judges: dict[str, str], tmp_path: Path
+    rated: Path, expert: str, tmp_path: Path
 ) -> None:
     (rated / "scores.csv").write_text("image,score\n")
     with pytest.raises(SettingsError, match="no image has a score"):
-        evaluate_quality([judges["one"]], rated, tmp_path / "out")
+        evaluate_quality([expert], rated, tmp_path / "out")
 
 
 def test_estimates_are_those_of_scipy_and_have_intervals() -> None:

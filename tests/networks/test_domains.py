@@ -145,5 +145,5 @@ def test_domains_of_shipped_models_are_of_the_shipped_weights() -> None:
     listed = json.loads((SHIPPED / FILE).read_text("utf-8"))
     assert "deepspot-fast" in listed
     assert set(listed) <= set(shipped_models())
-    for name in {*listed, "nuclei"}:  # its weights file says it itself
+    for name in {*listed, "nuclei", "rater"}:  # these weights files say it
         assert find_domain(find_weights(name)) is not None
