@@ -343,7 +343,7 @@ def test_a_column_that_is_all_but_right_is_refused(
 def test_what_a_plate_map_leaves_out_is_said(
     untouched: Path, tmp_path: Path, command: Command
 ) -> None:
-    (tmp_path / "wells.csv").write_text("well;treatment;dose\nB3; drug;1,5\nH12;x;2\n")
+    (tmp_path / "wells.csv").write_text("well;treatment;batch\nB3; drug;1,5\nH12;x;2\n")
     words = ("-c", "FISH", "--no-enhance", "--plate-map", tmp_path / "wells.csv")
     ended = command("run", untouched, *words, "--wells", "B03", "--out", tmp_path / "r")
     assert ended.code == DONE
