@@ -168,7 +168,7 @@ def test_the_viewer_shows_made_labels(
 ) -> None:
     layers = field_layers(whole.run, FIELDS[0])
     shown = {look["name"]: data for data, look, kind in layers if kind == "labels"}
-    assert list(shown) == ["cells", "nuclei"]
+    assert list(shown) == ["cells", "nuclei", "sectors"]
     np.testing.assert_array_equal(shown["cells"].compute(), draw_scene(0).cells)
 
 
