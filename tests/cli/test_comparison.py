@@ -1,4 +1,4 @@
-"""The command compare, as the README gives it: a page, tables, and exit codes."""
+"""The command compare, as the site gives it: a page, tables, and exit codes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/detectors.md"
 
 
-def test_the_command_of_the_readme_compares_and_prints_the_page(
+def test_the_command_of_the_site_compares_and_prints_the_page(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     draw_scene: Callable[..., Any],
     write_plate: Callable[..., str],
     command: Callable[..., Any],
 ) -> None:
-    lines = README.read_text("utf-8").splitlines()
+    lines = PAGE.read_text("utf-8").splitlines()
     (line,) = (each for each in lines if each.startswith("deepspot-scale compare"))
     words = shlex.split(line)[1:]
     paths = ("B/03/0", "B/03/1")
