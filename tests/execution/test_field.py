@@ -31,7 +31,7 @@ from deepspot_scale.io.plate import FieldEntry, open_plate
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.runs.process import stage_seconds
 from deepspot_scale.settings import Settings, assemble, make_settings
-from deepspot_scale.vocabulary import CELLS, CLUSTERS, QUALITY, SPOTS
+from deepspot_scale.vocabulary import CELLS, CLUSTERS, QUALITY, RADIAL, SPOTS
 
 DRAWN = (150, 170)
 
@@ -93,7 +93,7 @@ def test_each_plane_has_its_own_tables(entry: FieldEntry) -> None:
     assert len(answers) == 6
     for answer, (t, _, z) in zip(answers, _planes(entry, project="none"), strict=True):
         declared = {"spots": SPOTS, "clusters": CLUSTERS, "cells": CELLS}
-        declared |= {"quality": QUALITY}
+        declared |= {"quality": QUALITY, "radial": RADIAL}
         assert set(answer.tables) == set(declared)
         for name, table in answer.tables.items():
             assert list(table) == [column.name for column in declared[name]]

@@ -10,7 +10,7 @@ import pytest
 
 from deepspot_scale.networks import rater, rating_cnn
 from deepspot_scale.networks.families import RATER, RATING_CNN, Family
-from deepspot_scale.networks.openvino.translate import translate
+from deepspot_scale.networks.openvino.translate import translate_model
 from deepspot_scale.networks.rater import RECALL_PRECISION, SCORE, scores
 from deepspot_scale.networks.weights import find_weights, write_weights
 
@@ -61,7 +61,7 @@ def test_openvino_gives_what_keras_gives(family: Family, network: Any) -> None:
     openvino = pytest.importorskip("openvino")
     model, image = family.build(network), tiles_of(family, 2, 3)
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(translate(model), "CPU", exact)
+    compiled = openvino.Core().compile_model(translate_model(model), "CPU", exact)
     answer = np.moveaxis(compiled([np.moveaxis(image, -1, 1)])[0], 1, -1)
     np.testing.assert_allclose(answer, model(image), atol=1e-4)
 
