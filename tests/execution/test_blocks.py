@@ -48,7 +48,7 @@ def _run(task: FieldTask, **values: Any) -> tuple[PlaneResult, PlaneResult, int]
 
 
 def _assert_same(one: PlaneResult, other: PlaneResult) -> None:
-    names = {"spots", "clusters", "cells", "quality"}
+    names = {"spots", "clusters", "cells", "quality", "radial"}
     assert set(one.tables) == set(other.tables) == names
     for name, table in one.tables.items():
         pd.testing.assert_frame_equal(table, other.tables[name], check_exact=True)
