@@ -103,9 +103,7 @@ def _plan(
     """Return what grows, what is bad already, and the severities of the steps."""
     n_before = int(rng.choice(3, p=(0.45, 0.35, 0.2)))
     before = tuple(
-        Degradation(
-            str(rng.choice(kinds)), float(0.5 * rng.random() ** 1.5), _seed(rng)
-        )
+        Degradation(str(rng.choice(kinds)), float(rng.random() ** 2), _seed(rng))
         for _ in range(n_before)
     )
     kind = Degradation(str(rng.choice(kinds)), 0.0, _seed(rng))

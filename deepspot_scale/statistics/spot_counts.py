@@ -28,7 +28,9 @@ def count_cells(cells: pd.DataFrame) -> pd.DataFrame:
     these and n_cells, a line for each count that occurs.
     """
     own = by_occasion(cells)[[*_KEYS, "n_spots"]]
-    return own.value_counts(sort=False).rename("n_cells").reset_index()
+    # In the order of the keys, which value_counts keeps only below pandas 3.
+    sizes = own.groupby([*_KEYS, "n_spots"], as_index=False).size()
+    return sizes.rename(columns={"size": "n_cells"})
 
 
 def add_counts(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

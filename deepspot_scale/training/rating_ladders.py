@@ -43,7 +43,7 @@ from deepspot_scale.training.rating_recipe import RatingRanges
 
 RADIUS: Final = 3.0
 """Largest distance in pixels between a true spot and the one that was found."""
-VERSION: Final = 1
+VERSION: Final = 2
 """Of what is drawn; raised when the same seed gives other ladders."""
 _LEAST_SPOTS: Final = 8.0
 """A window's shares lean on those of its whole image as if by so many spots."""
