@@ -194,7 +194,7 @@ class Rater:
     def _windows(
         self, here: BlockContext, agreed: Answers, number: int, tile: Box
     ) -> NDArray[np.float32]:
-        """Return a tile (n, y, x) as the network sees it, on all of the block's planes."""
+        """Return a tile (n, y, x) as the network sees it, on all of its planes."""
         counts = self._stack(here, agreed, number, tile)
         planes = counts.reshape(-1, *tile.shape[-2:])
         start = (tile.y.start, tile.x.start)
