@@ -138,25 +138,26 @@ def star_loss(truth: Any, predicted: Any) -> Any:
 def rating_loss(
     truth: Any, predicted: Any, *, order: float = 0.0, margin: float = 0.15
 ) -> Any:
-    """Return the squared error of scores, and how far tiles are out of order.
+    """Return the squared error of scores, and how far images are out of order.
 
-    Answers are (n, 1, 1, c); the truth is (n, 1, 1, c + 2): scores, of which NaN is not
-    known, then a tile's ladder and its step, 0 without an order. Of recall and
-    precision, F1 counts as a third score. Of two tiles of one ladder the later one's
-    log-odds lie `margin` below for each step, or what lacks is added, `order` times: so
-    a score goes on to fall where nearly all spots are found, or none.
+    Answers are (n, y, x, c), a pixel for each tile of an image, whose score is the mean
+    of its tiles'; the truth is (n, 1, 1, c + 2): scores, of which NaN is not known,
+    then an image's ladder and its step, 0 without an order. Of recall and precision, F1
+    counts as a third score. Of two images of one ladder the later one's log-odds lie
+    `margin` below for each step, or what lacks is added, `order` times: so a score goes
+    on to fall where nearly all spots are found, or none.
     """
     from keras import ops
 
     c = predicted.shape[-1]
     truth = ops.reshape(ops.cast(truth, predicted.dtype), (-1, c + 2))
-    answers = ops.reshape(predicted, (-1, c))
     known, ladder, step = truth[:, :c], truth[:, c], truth[:, c + 1]
     is_known = ops.logical_not(ops.isnan(known))
     known = ops.where(is_known, known, 0.0)
     if c > 1:
-        answers, known = (_with_f1(each) for each in (answers, known))
+        predicted, known = (_with_f1(each) for each in (predicted, known))
         is_known = ops.concatenate([is_known, is_known[:, :1]], axis=1)
+    answers = ops.mean(predicted, axis=(1, 2))
     counts = ops.cast(is_known, predicted.dtype)
     squares = ops.sum(counts * ops.square(known - answers))
     error = squares / ops.maximum(ops.sum(counts), 1.0)
@@ -171,12 +172,12 @@ def rating_loss(
 
 
 def _with_f1(shares: Any) -> Any:
-    """Return recall and precision (n, 2) with F1 as a third column."""
+    """Return recall and precision (..., 2) with F1 as a third channel."""
     from keras import ops
 
-    both = ops.maximum(ops.sum(shares, axis=1, keepdims=True), 1e-6)
-    f1 = 2 * shares[:, :1] * shares[:, 1:] / both
-    return ops.concatenate([shares, f1], axis=1)
+    both = ops.maximum(ops.sum(shares, axis=-1, keepdims=True), 1e-6)
+    f1 = 2 * shares[..., :1] * shares[..., 1:] / both
+    return ops.concatenate([shares, f1], axis=-1)
 
 
 def _log_odds(scores: Any) -> Any:

@@ -3,7 +3,8 @@
 A recipe comes in, sources of pairs go out: tiles of simulated ladders, whose score is
 what the default detector finds there, and of images that experts rated. A pair's
 answer has the scores, then the ladder it is from and its step, by which a loss knows
-which of two tiles is the better one. Nothing here knows networks' layers.
+which of two tiles is the better one. A patch of several tiles is an image whose score
+is the mean of its tiles'. Nothing here knows networks' layers.
 
     answer (1, 1, c + 2):   c scores (NaN: not known), ladder, step (0: no order)
 """
@@ -66,7 +67,7 @@ class LadderTiles:
     numbers: tuple[int, ...]
     """Which of them are drawn from."""
     edge: int
-    """Edge of a tile in pixels."""
+    """Edge in pixels of what is cut, a tile or several."""
     outputs: tuple[str, ...]
     """What the network answers."""
     how: Augmentation
@@ -225,11 +226,11 @@ def open_rated(recipe: Recipe) -> Sources:
 
 
 def _check(recipe: Recipe) -> None:
-    family = find_family(recipe.family)
-    if recipe.patch != family.grid:
+    drawn = any(part.source == LADDERS for part in recipe.mixture)
+    if drawn and recipe.patch > recipe.rating.size:
         raise SettingsError(
-            f"networks of the family {family.name} rate tiles of {family.grid} px: "
-            f"write patch = {family.grid}, got {recipe.patch}"
+            f"patch = {recipe.patch} is larger than the ladders' images: write size = "
+            f"{recipe.patch} in [rating]"
         )
     allowed = {"turns", "flips"}
     given = recipe.augmentation.model_dump(exclude=allowed)

@@ -19,6 +19,7 @@ from deepspot_scale.training.rating_scenes import LadderTiles, open_rated
 from deepspot_scale.training.recipe import Recipe, make_recipe
 from deepspot_scale.training.trainer import train
 
+LADDERS_ALONE = [{"source": "ladders", "patches": 4}]
 SMALL = {"maps": [4, 4, 6, 6, 6, 6], "dense": 8}
 
 
@@ -92,7 +93,10 @@ def test_a_small_image_is_mirrored_up_to_a_tile(rated: Path) -> None:
     ("values", "message"),
     [
         ({"architecture": SMALL}, "experts give one score"),
-        ({"patch": 512}, "patch = 256"),
+        (
+            {"patch": 512, "mixture": LADDERS_ALONE, "rating": {"size": 256}},
+            "write size = 512",
+        ),
         ({"augmentation": {"gain": 0.3}}, "turns and flips only"),
     ],
 )
@@ -155,6 +159,44 @@ def test_scores_that_are_not_known_cost_nothing() -> None:
 def test_f1_is_a_third_score_beside_recall_and_precision() -> None:
     error = loss_of([[1.0, 1.0, 0, 0]], [[0.5, 1.0]])
     assert error == pytest.approx((0.25 + 0 + (1 / 3) ** 2) / 3, abs=1e-5)
+
+
+def test_the_score_of_an_image_is_the_mean_of_its_tiles() -> None:
+    truth = np.array([[[[0.5, 0, 0]]]], np.float32)
+    told = np.array([[[[0.2], [0.6]], [[0.9], [0.7]]]], np.float32)
+    assert float(rating_loss(truth, told)) == pytest.approx(0.01)
+    shares = np.array([[[[0.5, 1.0], [1.0, 1.0]]]], np.float32)
+    whole = np.array([[[[0.75, 1.0, 0, 0]]]], np.float32)
+    # The mean of F1 of tiles, not F1 of means.
+    f1, mean = 6 / 7, (2 / 3 + 1) / 2
+    expected = (f1 - mean) ** 2 / 3
+    assert float(rating_loss(whole, shares)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_images_of_several_tiles_have_the_shares_of_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(LadderSet, "folder", tmp_path)
+    both = {**SMALL, "outputs": ["recall", "precision"]}
+    ranges = {"size": 512, "steps": 2, "ladders": 10}
+    recipe = recipe_of("ladders", architecture=both, rating=ranges, patch=512)
+    (learn,) = open_rated(recipe).learn
+    assert isinstance(learn, LadderTiles)
+    rng = np.random.default_rng(1)
+    numbers = np.random.default_rng(1)
+    for image, answer in learn.draw_pairs(rng, 1):
+        ladder = learn.ladders.take(int(numbers.choice(learn.numbers)))
+        step = int(numbers.permutation(2)[0])
+        assert image.shape == (512, 512, 1)
+        assert np.sort(image, axis=None) == pytest.approx(
+            np.sort(np.float32(ladder.images[step]), axis=None)
+        )
+        if ladder.marks is None:
+            assert np.isnan(answer[0, 0, :2]).all()
+        else:
+            expected = ladder.marks[step].shares((0, 0), 512)
+            assert answer[0, 0, :2] == pytest.approx(expected)
 
 
 def test_tiles_of_one_ladder_in_the_wrong_order_cost_more() -> None:
