@@ -74,10 +74,15 @@ def report(
 
     Example: deepspot-scale report RUN --min-quality 0.6
     """
+    from deepspot_scale.cli.progress import show_work
     from deepspot_scale.report.page import write_report
 
     found = _find_plate(run, plate, trust)
-    typer.echo(str(write_report(run, plate=found, min_quality=min_quality)))
+    with show_work() as progress:
+        page = write_report(
+            run, plate=found, min_quality=min_quality, progress=progress
+        )
+    typer.echo(str(page))
 
 
 def _trusted(
