@@ -43,6 +43,7 @@ def merge(
 
     The merged run equals one run on all of them; other settings are refused.
     """
+    from deepspot_scale.cli.progress import show_work
     from deepspot_scale.io.tables import Folder
     from deepspot_scale.report.page import write_report
     from deepspot_scale.runs.merged_run import merge_runs
@@ -52,7 +53,9 @@ def merge(
     say(f"{len(runs)} runs merged: {n_done} fields done, {n_failed} failed")
     if Folder(out).is_local:
         found = _find_plate(out, plate, trust)
-        typer.echo(str(write_report(Folder(out).local_path, plate=found)))
+        with show_work() as progress:
+            page = write_report(Folder(out).local_path, plate=found, progress=progress)
+        typer.echo(str(page))
     else:
         typer.echo(f"{out}/wells.parquet")
     if n_failed:

@@ -275,6 +275,7 @@ def evaluate(
     images/ and labels/; for those that remove noise noisy/ and clean/, with spots.csv
     where spots are known. Files of two folders have the same names.
     """
+    from deepspot_scale.cli.progress import show_work
     from deepspot_scale.evaluation.datasets import Sample
     from deepspot_scale.evaluation.evaluate import Terms
     from deepspot_scale.evaluation.evaluate import evaluate as score
@@ -300,7 +301,8 @@ def evaluate(
     settings = make_settings(channels=("0",), detector=detector, precision=precision)
     sample, reach = Sample(images, size=size), Reach(radius, planes)
     terms = Terms(settings, device, sample, rescaled, reach)
-    result = score(models, data, out, terms, on_image=say)
+    with show_work() as progress:
+        result = score(models, data, out, terms, progress=progress)
     for sheet in result.sheets:
         say(sheet.headline)
     typer.echo(str(result.sheet))
@@ -314,13 +316,15 @@ def _judge(
     models: list[str], data: list[str], out: Path, images: int | None, device: Device
 ) -> None:
     """Write the quality sheet of models whose truth is a second folder of images."""
+    from deepspot_scale.cli.progress import show_work
     from deepspot_scale.evaluation.quality import evaluate_quality
 
     if len(data) != 1:
         raise SettingsError(f"models of this kind take one folder, got {len(data)}")
-    result = evaluate_quality(
-        models, data[0], out, images=images, device=device, on_image=say
-    )
+    with show_work() as progress:
+        result = evaluate_quality(
+            models, data[0], out, images=images, device=device, progress=progress
+        )
     for sheet in result.sheets:
         say(sheet.headline)
     typer.echo(str(result.page))
