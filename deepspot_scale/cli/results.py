@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
+from deepspot_scale.cli.notification import Notify, notify_end
 from deepspot_scale.cli.options import TrustWords
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def report(
         typer.Option(help="Make the statistics again without images that score less."),
     ] = None,
     trust: TrustWords = None,
+    notify: Notify = None,
 ) -> None:
     """Write the report of a run again: one HTML file that needs no network.
 
@@ -80,8 +82,8 @@ def report(
     from deepspot_scale.cli.progress import show_work
     from deepspot_scale.report.page import write_report
 
-    found = _find_plate(run, plate, trust)
-    with show_work() as progress:
+    with notify_end(notify, run), show_work() as progress:
+        found = _find_plate(run, plate, trust)
         page = write_report(
             run, plate=found, min_quality=min_quality, progress=progress
         )
@@ -138,6 +140,7 @@ def export(
     images: Annotated[bool, typer.Option(help="With spatialdata: images too.")] = False,
     plate: MovedPlate = None,
     trust: TrustWords = None,
+    notify: Notify = None,
 ) -> None:
     """Write the results of a run for another tool.
 
@@ -146,7 +149,7 @@ def export(
     from deepspot_scale.cli.progress import show_counts
     from deepspot_scale.exports.formats import export_run
 
-    with show_counts("fields") as progress:
+    with notify_end(notify, str(out or run)), show_counts("fields") as progress:
         written = export_run(
             run,
             cast("Format", to),  # checked there, with a hint at the nearest

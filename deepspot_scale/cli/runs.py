@@ -133,11 +133,11 @@ def retry(
     where = read_cluster(cluster, workers=workers)
     if serve(where):
         return
-    settings, facts = read_run(Folder(folder))
-    named = (detector, engine, *(stages or ()), *(segmenters or ()))
-    allowed = tuple(filter(None, named))
-    loaded = load_settings(settings, allowed=allowed)
     with notify_end(notify, folder):
+        settings, facts = read_run(Folder(folder))
+        named = (detector, engine, *(stages or ()), *(segmenters or ()))
+        allowed = tuple(filter(None, named))
+        loaded = load_settings(settings, allowed=allowed)
         hold_and_run(
             folder,
             where,

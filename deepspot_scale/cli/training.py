@@ -141,8 +141,6 @@ def train(
     from deepspot_scale.training.recipe import read_recipe
     from deepspot_scale.training.trainer import train as train_network
 
-    recipe = read_recipe(config)
-
     def on_step(row: Row) -> None:
         if row.step % 50 == 0 or row.validation is not None or row.step == recipe.steps:
             validation = (
@@ -154,6 +152,7 @@ def train(
             )
 
     with notify_end(notify, str(out)):
+        recipe = read_recipe(config)
         weights = train_network(
             recipe, out, resume=resume, on_step=on_step, processes=processes
         )
@@ -263,6 +262,7 @@ def evaluate(
     rescaled: Annotated[
         bool, typer.Option(help="Also score each image times 3 plus 500.")
     ] = False,
+    notify: Notify = None,
 ) -> None:
     """Judge models on images with the truth: a quality sheet, tables, worst images.
 
@@ -283,33 +283,38 @@ def evaluate(
     from deepspot_scale.evaluation.quality import is_judged_by_pairs
     from deepspot_scale.settings import make_settings
 
-    models = [name for name in model.split(",") if name]
-    if models and is_judged_by_pairs(models[0]):
-        usual = {
-            "size": size == 256,
-            "detector": detector == "enhanced",
-            "precision": precision == "auto",
-            "radius": radius == 3.0,
-            "planes": planes == 2.0,
-            "rescaled": not rescaled,
-        }
-        unfit = [f"--{name}" for name, is_usual in usual.items() if not is_usual]
-        if unfit:
-            raise SettingsError(f"{', '.join(unfit)} is for models that enhance spots")
-        _judge(models, data, out, images, device)
-        return
-    settings = make_settings(channels=("0",), detector=detector, precision=precision)
-    sample, reach = Sample(images, size=size), Reach(radius, planes)
-    terms = Terms(settings, device, sample, rescaled, reach)
-    with show_work() as progress:
-        result = score(models, data, out, terms, progress=progress)
-    for sheet in result.sheets:
-        say(sheet.headline)
-    typer.echo(str(result.sheet))
-    typer.echo(str(result.report))
-    if len(result.scores.failed):
-        say(f"some images failed: {out}/failed.csv")
-        raise typer.Exit(EXIT_FAILED_FIELDS)
+    with notify_end(notify, str(out)):
+        models = [name for name in model.split(",") if name]
+        if models and is_judged_by_pairs(models[0]):
+            usual = {
+                "size": size == 256,
+                "detector": detector == "enhanced",
+                "precision": precision == "auto",
+                "radius": radius == 3.0,
+                "planes": planes == 2.0,
+                "rescaled": not rescaled,
+            }
+            unfit = [f"--{name}" for name, is_usual in usual.items() if not is_usual]
+            if unfit:
+                raise SettingsError(
+                    f"{', '.join(unfit)} is for models that enhance spots"
+                )
+            _judge(models, data, out, images, device)
+            return
+        settings = make_settings(
+            channels=("0",), detector=detector, precision=precision
+        )
+        sample, reach = Sample(images, size=size), Reach(radius, planes)
+        terms = Terms(settings, device, sample, rescaled, reach)
+        with show_work() as progress:
+            result = score(models, data, out, terms, progress=progress)
+        for sheet in result.sheets:
+            say(sheet.headline)
+        typer.echo(str(result.sheet))
+        typer.echo(str(result.report))
+        if len(result.scores.failed):
+            say(f"some images failed: {out}/failed.csv")
+            raise typer.Exit(EXIT_FAILED_FIELDS)
 
 
 def _judge(
