@@ -2,8 +2,9 @@
 
 A run comes in; each label image that it made and kept is copied beside the image, in
 the plate's own version, with the image's scale. Later runs name it as any stored one.
-Labels that are there already and hold the same numbers are left as they are, so a
-killed copy is continued by the same call; others are replaced only on request.
+What made them is said beside them, see `label_record`. Labels that are there already
+and hold the same numbers are left as they are, so a killed copy is continued by the
+same call; others are replaced only on request, and so is what is said of them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError, RunError, SettingsError
+from deepspot_scale.exports.label_record import label_record
 from deepspot_scale.exports.targets import open_stored
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.labels import LabelImage
@@ -59,7 +61,9 @@ def write_made(results: RunResults, *, overwrite: bool) -> None:
     for field, layer in left:
         made = with_made(results, field).open_labels(layer)
         labels, axes = _whole(made, deep=layers[layer].deep)
-        write_labels(results.source, field.address, layer, labels, axes=axes)
+        where = (results.source, field.address, layer)
+        about = label_record(results, layer, field)
+        write_labels(*where, labels, axes=axes, about=about)
 
 
 def check_no_labels(plate: Plate, names: tuple[str, ...]) -> None:
@@ -106,10 +110,12 @@ def _iter_left(
             if layer in field.label_names:
                 stored = field.open_labels(layer)
                 made = with_made(results, field).open_labels(layer)
-                if _is_same(stored, made, field, deep=kept.deep):
-                    continue
-                if not overwrite:
+                same = _is_same(stored, made, field, deep=kept.deep)
+                if not (same or overwrite):
                     raise _there(address, layer, results.source)
+                record = label_record(results, layer, field)
+                if same and (not overwrite or field.about_labels(layer) == record):
+                    continue
             yield field, layer
 
 
