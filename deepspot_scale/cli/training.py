@@ -262,6 +262,7 @@ def evaluate(
     rescaled: Annotated[
         bool, typer.Option(help="Also score each image times 3 plus 500.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier sheet.")] = False,
     notify: Notify = None,
 ) -> None:
     """Judge models on images with the truth: a quality sheet, tables, worst images.
@@ -299,7 +300,7 @@ def evaluate(
                 raise SettingsError(
                     f"{', '.join(unfit)} is for models that enhance spots"
                 )
-            _judge(models, data, out, images, device)
+            _judge(models, data, out, images, device, overwrite=overwrite)
             return
         settings = make_settings(
             channels=("0",), detector=detector, precision=precision
@@ -307,7 +308,9 @@ def evaluate(
         sample, reach = Sample(images, size=size), Reach(radius, planes)
         terms = Terms(settings, device, sample, rescaled, reach)
         with show_work() as progress:
-            result = score(models, data, out, terms, progress=progress)
+            result = score(
+                models, data, out, terms, overwrite=overwrite, progress=progress
+            )
         for sheet in result.sheets:
             say(sheet.headline)
         typer.echo(str(result.sheet))
@@ -318,7 +321,13 @@ def evaluate(
 
 
 def _judge(
-    models: list[str], data: list[str], out: Path, images: int | None, device: Device
+    models: list[str],
+    data: list[str],
+    out: Path,
+    images: int | None,
+    device: Device,
+    *,
+    overwrite: bool,
 ) -> None:
     """Write the quality sheet of models whose truth is a second folder of images."""
     from deepspot_scale.cli.progress import show_work
@@ -328,7 +337,13 @@ def _judge(
         raise SettingsError(f"models of this kind take one folder, got {len(data)}")
     with show_work() as progress:
         result = evaluate_quality(
-            models, data[0], out, images=images, device=device, progress=progress
+            models,
+            data[0],
+            out,
+            images=images,
+            device=device,
+            overwrite=overwrite,
+            progress=progress,
         )
     for sheet in result.sheets:
         say(sheet.headline)

@@ -32,7 +32,7 @@ from deepspot_scale.evaluation.enhancer_sheets import (
 )
 from deepspot_scale.evaluation.matching import REACH, Reach
 from deepspot_scale.evaluation.quality import name_models
-from deepspot_scale.evaluation.quality_page import Sheet, write_sheets
+from deepspot_scale.evaluation.quality_page import Sheet, check_no_sheet, write_sheets
 from deepspot_scale.evaluation.report import write_accuracy
 from deepspot_scale.evaluation.scores import detect_array, rescale_counts, score_image
 from deepspot_scale.evaluation.tables import Scores, worst_images
@@ -92,6 +92,7 @@ def evaluate(
     out: str | Path,
     terms: Terms | None = None,
     *,
+    overwrite: bool = False,
     progress: Tell | None = None,
 ) -> Evaluation:
     """Score models on images with known spots and write the report.
@@ -106,6 +107,8 @@ def evaluate(
         Folder for report.md, CSV and PNG.
     terms
         Settings and sample; `Terms()` when None.
+    overwrite
+        Replace the sheet that an earlier evaluation wrote there.
     progress
         Called with "images", how many of them all models have seen, and how many there
         are.
@@ -118,9 +121,10 @@ def evaluate(
     PlateError, WeightsError, DeviceError
         Data, a model or a device cannot be used.
     RunError
-        No image could be measured.
+        No image could be measured, or there is something in `out` already.
     """
     check_output_folder(Path(out), "out")
+    check_no_sheet(Path(out), overwrite=overwrite, with_report=True)
     terms = terms or Terms()
     cases = list_cases(data, terms.sample)
     scores = score_models(models, cases, terms, tell=progress)

@@ -29,7 +29,7 @@ from deepspot_scale.evaluation.quality_kinds import (
     QualityKind,
     ShownImage,
 )
-from deepspot_scale.evaluation.quality_page import Sheet, write_sheets
+from deepspot_scale.evaluation.quality_page import Sheet, check_no_sheet, write_sheets
 from deepspot_scale.evaluation.rating_scores import RATINGS
 from deepspot_scale.evaluation.training_curves import read_curves
 from deepspot_scale.io.image_files.paired_files import FilePair
@@ -92,13 +92,14 @@ def is_judged_by_pairs(model: str) -> bool:
     return False
 
 
-def evaluate_quality(
+def evaluate_quality(  # noqa: PLR0913 - what, on what, where to, and how
     models: Sequence[str],
     data: str | Path,
     out: str | Path,
     *,
     images: int | None = None,
     device: Device = "auto",
+    overwrite: bool = False,
     progress: Tell | None = None,
 ) -> QualityEvaluation:
     """Judge models of one kind on images with their truth, and write the sheet.
@@ -119,6 +120,8 @@ def evaluate_quality(
         Only so many images, in the order of their names.
     device
         Where networks run.
+    overwrite
+        Replace the sheet that an earlier evaluation wrote there.
     progress
         Called with "images seen by" a model, how many these are, and how many it will
         see.
@@ -131,9 +134,10 @@ def evaluate_quality(
     PlateError, WeightsError, DeviceError
         Data, a model or a device cannot be used.
     RunError
-        No image could be measured.
+        No image could be measured, or there is something in `out` already.
     """
     check_output_folder(Path(out), "out")
+    check_no_sheet(Path(out), overwrite=overwrite, with_report=False)
     known = name_models(models)
     kind = _common_kind([find_weights(model) for model in known.values()])
     pairs = kind.pairs(Path(data))[:images]
