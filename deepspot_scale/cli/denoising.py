@@ -243,15 +243,13 @@ def _sample(
 
 def _train(folder: Folder, *, steps: int, doubt: float, seed: int) -> None:
     """Train on the plate's windows in this process, or continue that."""
+    from deepspot_scale.cli.progress import describe_step
     from deepspot_scale.training.plate_sample import plate_recipe
     from deepspot_scale.training.trainer import train
 
     def on_step(row: Row) -> None:
         if row.validation is not None:
-            say(
-                f"step {row.step}/{steps}: loss {row.loss:.5f}, validation "
-                f"{row.validation:.5f}, {row.seconds:.0f} s"
-            )
+            say(describe_step(row, steps))
 
     place = _place(folder)
     recipe = plate_recipe(place / "sample", steps=steps, doubt=doubt, seed=seed)

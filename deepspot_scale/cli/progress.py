@@ -9,8 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from deepspot_scale.runs.progress import Progress, Tell
+
+if TYPE_CHECKING:
+    from deepspot_scale.training.log import Row
 
 LOG_SECONDS = 10.0
 """Least seconds between two lines of a log file."""
@@ -32,6 +36,13 @@ def describe_progress(state: Progress) -> str:
 def describe_left(done: int, total: int, seconds: float) -> str:
     """Return how long the rest takes if it goes on as the first `seconds` did."""
     return f", {_clock((total - done) * seconds / done)} left" if done else ""
+
+
+def describe_step(row: Row, steps: int) -> str:
+    """Return one line: step of all steps of a training, losses, time left."""
+    tried = "" if row.validation is None else f", validation {row.validation:.5f}"
+    left = describe_left(row.step, steps, row.seconds) if row.step < steps else ""
+    return f"step {row.step}/{steps}: loss {row.loss:.5f}{tried}{left}"
 
 
 def _clock(seconds: float) -> str:

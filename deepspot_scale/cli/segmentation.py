@@ -184,11 +184,12 @@ def _prepare(
 
 
 def _add_to_plate(folder: str, settings: Settings, *, overwrite: bool) -> None:
+    from deepspot_scale.cli.progress import show_counts
     from deepspot_scale.exports.formats import export_run
     from deepspot_scale.io.tables import Folder
     from deepspot_scale.runs.lease import hold_run
 
-    with hold_run(Folder(folder), say=say):
-        plate = export_run(folder, "labels", overwrite=overwrite)
+    with hold_run(Folder(folder), say=say), show_counts("fields labelled") as show:
+        plate = export_run(folder, "labels", overwrite=overwrite, progress=show)
     flags = " ".join(f"--{kind} {kind}" for kind in settings.made_labels)
     say(f"{plate} has labels now: deepspot-scale run {plate} {flags} ...")

@@ -137,19 +137,13 @@ def train(
 
     Example: deepspot-scale train --config train.toml --out MODEL --resume
     """
-    from deepspot_scale.cli.progress import describe_left
+    from deepspot_scale.cli.progress import describe_step
     from deepspot_scale.training.recipe import read_recipe
     from deepspot_scale.training.trainer import train as train_network
 
     def on_step(row: Row) -> None:
         if row.step % 50 == 0 or row.validation is not None or row.step == recipe.steps:
-            validation = (
-                "" if row.validation is None else f", validation {row.validation:.5f}"
-            )
-            left = describe_left(row.step, recipe.steps, row.seconds)
-            say(
-                f"step {row.step}/{recipe.steps}: loss {row.loss:.5f}{validation}{left}"
-            )
+            say(describe_step(row, recipe.steps))
 
     with notify_end(notify, str(out)):
         recipe = read_recipe(config)

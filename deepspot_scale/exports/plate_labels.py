@@ -58,12 +58,15 @@ def write_made(results: RunResults, *, overwrite: bool) -> None:
             "which are not replaced by others; rename them"
         )
     left = list(_iter_left(results, layers, overwrite=overwrite))
-    for field, layer in left:
-        made = with_made(results, field).open_labels(layer)
-        labels, axes = _whole(made, deep=layers[layer].deep)
-        where = (results.source, field.address, layer)
-        about = label_record(results, layer, field)
-        write_labels(*where, labels, axes=axes, about=about)
+    for number, (field, names) in enumerate(left, start=1):
+        for layer in names:
+            made = with_made(results, field).open_labels(layer)
+            labels, axes = _whole(made, deep=layers[layer].deep)
+            where = (results.source, field.address, layer)
+            about = label_record(results, layer, field)
+            write_labels(*where, labels, axes=axes, about=about)
+        if results.on_field is not None:
+            results.on_field(number, len(left))
 
 
 def check_no_labels(plate: Plate, names: tuple[str, ...]) -> None:
@@ -101,11 +104,12 @@ def _check_plate(address: FieldAddress, source: object, group: str) -> None:
 
 def _iter_left(
     results: RunResults, layers: Mapping[str, LayerKept], *, overwrite: bool
-) -> Iterator[tuple[Field, str]]:
-    """Yield the fields and labels that are not in the plate yet."""
+) -> Iterator[tuple[Field, list[str]]]:
+    """Yield the fields some of whose labels are not in the plate yet, and which."""
     for address in addresses_of(results.done):
         field = open_stored(results, address)
         _check_plate(address, results.source, field.group)
+        left = []
         for layer, kept in layers.items():
             if layer in field.label_names:
                 stored = field.open_labels(layer)
@@ -116,7 +120,9 @@ def _iter_left(
                 record = label_record(results, layer, field)
                 if same and (not overwrite or field.about_labels(layer) == record):
                     continue
-            yield field, layer
+            left.append(layer)
+        if left:
+            yield field, left
 
 
 def _is_same(stored: LabelImage, made: LabelImage, field: Field, *, deep: bool) -> bool:

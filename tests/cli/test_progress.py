@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from deepspot_scale.blockwise.contract import RunContext
 from deepspot_scale.cli.progress import (
     describe_progress,
+    describe_step,
     show_counts,
     show_progress,
     show_work,
 )
 from deepspot_scale.runs.progress import Progress, describe_counts
 from deepspot_scale.stages.detection.detect import DetectOptions, plan_detect
+from deepspot_scale.training.log import Row
 
 FAILED = pd.DataFrame(
     {
@@ -154,3 +156,10 @@ def test_on_a_terminal_the_lines_of_work_overwrite_each_other(
             show("pictures", done, 2)
     assert stream.getvalue().count("\n") == 1
     assert stream.getvalue().endswith("\r\x1b[2K2/2 pictures\n")
+
+
+def test_a_step_of_a_training_says_how_long_the_rest_takes() -> None:
+    line = describe_step(Row(50, 0.1, None, 1e-3, 10.0), 200)
+    assert line == "step 50/200: loss 0.10000, 0:30 left"
+    line = describe_step(Row(200, 0.1, 0.25, 1e-3, 40.0), 200)
+    assert line == "step 200/200: loss 0.10000, validation 0.25000"

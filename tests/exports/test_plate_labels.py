@@ -126,6 +126,15 @@ def test_labels_say_what_made_them_and_stay_valid_to_others(
     np.testing.assert_array_equal(np.asarray(cells.data[0]), truth)
 
 
+def test_the_copy_tells_how_many_fields_it_has_written(own: Segmented) -> None:
+    told: list[tuple[int, int]] = []
+    export_run(own.run, "labels", progress=lambda *numbers: told.append(numbers))
+    assert told == [(1, 2), (2, 2)]
+    shutil.rmtree(own.plate / "B/03/1/labels")
+    export_run(own.run, "labels", progress=lambda *numbers: told.append(numbers))
+    assert told[2:] == [(1, 1)]
+
+
 def test_what_is_said_of_equal_labels_is_renewed_only_on_request(
     own: Segmented,
 ) -> None:
