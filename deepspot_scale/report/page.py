@@ -117,7 +117,8 @@ def write_report(
         return _write_page(run, "Molecules of movies", _make(plans, progress), files)
     measured = "quality" in run.contents.tables
     quality = run.read("quality") if measured else empty_table(QUALITY)
-    flags = flag_fields(run, quality, count_raw_spots(run, plate, progress))
+    raw = count_raw_spots(run, plate, progress)
+    flags = flag_fields(run, quality, raw, progress)
     files, browser = PageFiles(), plate_browser(run, plate, flags, progress)
     shown = _gallery(run, plate, choose_fields(run, quality, flags), progress)
     parts = _make(

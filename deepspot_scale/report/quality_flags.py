@@ -99,7 +99,10 @@ def count_raw_spots(
 
 
 def flag_fields(
-    run: RunResults, quality: pd.DataFrame, raw_spots: pd.DataFrame
+    run: RunResults,
+    quality: pd.DataFrame,
+    raw_spots: pd.DataFrame,
+    tell: Tell | None = None,
 ) -> pd.DataFrame:
     """Return row, column, field, flag, detail: one line for each flag of a field.
 
@@ -119,7 +122,7 @@ def flag_fields(
         _crowded(run.done),
         _low(run.summaries["left_out"]),
         _unlike(run.done),
-        _at_border(run.read("cells", ["t", "cell", "touches_border"])),
+        _at_border(run.read("cells", ["t", "cell", "touches_border"], tell)),
     ]
     kept = [table[_LINE] for table in tables if len(table)]
     none = pd.DataFrame(columns=_LINE)

@@ -149,11 +149,9 @@ def _read_records(
     results: RunResults, tell: Tell | None = None
 ) -> dict[str, pd.DataFrame]:
     """Return a record of each cell by part, with its bins folded for the index."""
-    there = {name.removesuffix(".parquet") for name in results.folder.names("cells")}
-    parts, total = results.iter_parts("cells", _RECORD), {*results.done["part"]} & there
     return {
         part: _record(cells, results.index.edges)
-        for part, cells in counted(parts, "parts of cells", len(total), tell)
+        for part, cells in results.iter_parts("cells", _RECORD, tell)
     }
 
 
