@@ -19,6 +19,7 @@ import typer
 
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
+from deepspot_scale.cli.notification import Notify, notify_end
 from deepspot_scale.cli.runs import device_on, hold_and_run, named_wells
 from deepspot_scale.errors import RunError, SettingsError
 
@@ -81,6 +82,7 @@ def denoise(
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
     trust: options.TrustWords = None,
+    notify: Notify = None,
 ) -> None:
     """Remove the noise of a channel, by a network that learns from the plate first.
 
@@ -98,45 +100,47 @@ def denoise(
     where = read_cluster(cluster, workers=workers)
     if serve(where):
         return
-    target = _check_out(out)
-    opened = open_plate(plate, trust=trust or ())
-    folder = Folder(run or f"{str(target).removesuffix('.zarr')}-denoised")
-    weights = os.path.abspath(model or _place(folder) / "model" / "weights.safetensors")
-    settings = _settings(channel, weights, project=project, block=block)
-    _check_out_is_ours(target, opened, settings, overwrite=overwrite)
-    on = device_on(where, device)
-    with hold_run(folder, say=say):
-        _check_settings(folder, settings)
-        fewest = 2 if model is None else 0
-        sample = _sample(opened, folder, settings, seed=seed, fewest=fewest)
-        if model is None:
-            _train(folder, steps=steps, doubt=doubt, seed=seed)
-        _plant(folder, weights, sample, sigma=spot_sigma, device=on)
-    selection = Selection(
-        named_wells(wells),
-        limit,
-        redo_changed=redo_changed,
-        allow_absent=allow_absent,
-    )
-    try:
-        hold_and_run(
-            folder.url,
-            where,
-            lambda: prepare_run(
-                opened,
-                folder.url,
-                settings,
-                selection=selection,
-                device=on,
-                threads=where.network_threads,
-                retry_failed=retry_failed,
-            ),
+    with notify_end(notify, out):
+        target = _check_out(out)
+        opened = open_plate(plate, trust=trust or ())
+        folder = Folder(run or f"{str(target).removesuffix('.zarr')}-denoised")
+        weights = os.path.abspath(
+            model or _place(folder) / "model" / "weights.safetensors"
         )
-    except typer.Exit as end:  # the fields that are done are written all the same
-        if end.exit_code == EXIT_FAILED_FIELDS:
-            _write(folder, target, opened, overwrite=overwrite)
-        raise
-    _write(folder, target, opened, overwrite=overwrite)
+        settings = _settings(channel, weights, project=project, block=block)
+        _check_out_is_ours(target, opened, settings, overwrite=overwrite)
+        on = device_on(where, device)
+        with hold_run(folder, say=say):
+            _check_settings(folder, settings)
+            fewest = 2 if model is None else 0
+            sample = _sample(opened, folder, settings, seed=seed, fewest=fewest)
+            if model is None:
+                _train(folder, steps=steps, doubt=doubt, seed=seed)
+            _plant(folder, weights, sample, sigma=spot_sigma, device=on)
+        try:
+            hold_and_run(
+                folder.url,
+                where,
+                lambda: prepare_run(
+                    opened,
+                    folder.url,
+                    settings,
+                    selection=Selection(
+                        named_wells(wells),
+                        limit,
+                        redo_changed=redo_changed,
+                        allow_absent=allow_absent,
+                    ),
+                    device=on,
+                    threads=where.network_threads,
+                    retry_failed=retry_failed,
+                ),
+            )
+        except typer.Exit as end:  # the fields that are done are written all the same
+            if end.exit_code == EXIT_FAILED_FIELDS:
+                _write(folder, target, opened, overwrite=overwrite)
+            raise
+        _write(folder, target, opened, overwrite=overwrite)
 
 
 def _place(folder: Folder) -> Path:
@@ -239,15 +243,13 @@ def _sample(
 
 def _train(folder: Folder, *, steps: int, doubt: float, seed: int) -> None:
     """Train on the plate's windows in this process, or continue that."""
+    from deepspot_scale.cli.progress import describe_step
     from deepspot_scale.training.plate_sample import plate_recipe
     from deepspot_scale.training.trainer import train
 
     def on_step(row: Row) -> None:
         if row.validation is not None:
-            say(
-                f"step {row.step}/{steps}: loss {row.loss:.5f}, validation "
-                f"{row.validation:.5f}, {row.seconds:.0f} s"
-            )
+            say(describe_step(row, steps))
 
     place = _place(folder)
     recipe = plate_recipe(place / "sample", steps=steps, doubt=doubt, seed=seed)

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import TypeVar
 
 from deepspot_scale.blockwise.contract import RunContext
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK, margin_along
 from deepspot_scale.blockwise.planning import Pipeline
 from deepspot_scale.errors import FieldError, SettingsError
 from deepspot_scale.execution.planes import plane_box
+from deepspot_scale.exports.label_record import UNSAID, describe_record
 from deepspot_scale.io.absent_chunks import name_absent
 from deepspot_scale.io.lost_labels import Absent
 from deepspot_scale.io.plate import Field, Plate, open_plate
@@ -70,6 +73,8 @@ def describe_plate(
     first, failures = _open_first(plate)
     yield from _content(plate, first)
     yield from (f"cannot be read: {reason}" for reason in failures)
+    if first.group:
+        yield from _label_records(plate)
     yield from _absence(plate)
     try:
         indices = [first.channel_index(name) for name in channels] or [0]
@@ -123,20 +128,55 @@ def _content(plate: Plate, first: Field) -> Iterator[str]:
     yield f"pixel size: {f'{size[0]:g} x {size[1]:g} um' if size else 'unknown'}"
 
 
-def _absence(plate: Plate) -> Iterator[str]:
-    """Yield how many fields lack chunks, of those that can be looked at in time."""
+_Seen = TypeVar("_Seen")
+
+
+def _look_at(
+    plate: Plate, look: Callable[[str], Mapping[str, _Seen]]
+) -> dict[str, Mapping[str, _Seen]]:
+    """Return what is seen of fields, by their paths, of those there is time for.
+
+    Nothing is seen of a field that cannot be read; a run will say why.
+    """
     began = time.monotonic()
 
-    def look(path: str) -> tuple[str, Mapping[str, Absent | None]] | None:
+    def answer(path: str) -> tuple[str, Mapping[str, _Seen]] | None:
         if time.monotonic() - began > _SECONDS:
             return None
         try:
-            return path, plate.find_absent(path)
-        except FieldError:  # a run will say why
+            return path, look(path)
+        except FieldError:
             return path, {}
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        looked = dict(filter(None, pool.map(look, plate)))
+        return dict(filter(None, pool.map(answer, plate)))
+
+
+def _label_records(plate: Plate) -> Iterator[str]:
+    """Yield what made the labels of the plate, if this package made any."""
+
+    def look(path: str) -> Mapping[str, str]:
+        field = plate.open(path)
+        records = {name: field.about_labels(name) for name in field.label_names}
+        return {
+            name: describe_record(each) if each else UNSAID
+            for name, each in records.items()
+        }
+
+    looked = _look_at(plate, look)
+    said = Counter(line for found in looked.values() for line in found.items())
+    if {words for _, words in said} <= {UNSAID}:
+        return
+    for (name, words), n in sorted(said.items()):
+        share = "" if n == len(plate) else f" (in {n} of {len(plate)} fields)"
+        yield f"labels {name}: {words}{share}"
+    if len(looked) < len(plate):
+        yield f"labels: only {len(looked)} of {len(plate)} fields looked at"
+
+
+def _absence(plate: Plate) -> Iterator[str]:
+    """Yield how many fields lack chunks, of those that can be looked at in time."""
+    looked: dict[str, Mapping[str, Absent | None]] = _look_at(plate, plate.find_absent)
     told = {path: name_absent(found) for path, found in looked.items()}
     lines = [f"{path} {text}" for path, text in told.items() if text]
     if lines:

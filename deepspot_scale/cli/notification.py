@@ -26,7 +26,8 @@ Notify = Annotated[
     str | None,
     typer.Option(
         help="Command line to call at the end, also of a failure; it finds "
-        "DEEPSPOT_STATUS, DEEPSPOT_RUN, DEEPSPOT_EXIT_CODE and DEEPSPOT_MESSAGE."
+        "DEEPSPOT_STATUS, DEEPSPOT_RUN (what is written), DEEPSPOT_EXIT_CODE and "
+        "DEEPSPOT_MESSAGE."
     ),
 ]
 """For every command that may take long."""

@@ -9,8 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from deepspot_scale.runs.progress import Progress
+from deepspot_scale.runs.progress import Progress, Tell
+
+if TYPE_CHECKING:
+    from deepspot_scale.training.log import Row
 
 LOG_SECONDS = 10.0
 """Least seconds between two lines of a log file."""
@@ -32,6 +36,13 @@ def describe_progress(state: Progress) -> str:
 def describe_left(done: int, total: int, seconds: float) -> str:
     """Return how long the rest takes if it goes on as the first `seconds` did."""
     return f", {_clock((total - done) * seconds / done)} left" if done else ""
+
+
+def describe_step(row: Row, steps: int) -> str:
+    """Return one line: step of all steps of a training, losses, time left."""
+    tried = "" if row.validation is None else f", validation {row.validation:.5f}"
+    left = describe_left(row.step, steps, row.seconds) if row.step < steps else ""
+    return f"step {row.step}/{steps}: loss {row.loss:.5f}{tried}{left}"
 
 
 def _clock(seconds: float) -> str:
@@ -69,10 +80,39 @@ def show_counts(noun: str) -> Iterator[Callable[[int, int], None]]:
     with _line_writer() as write:
 
         def show(done: int, total: int) -> None:
-            left = describe_left(done, total, time.monotonic() - began)
-            write(f"{done}/{total} {noun}{left if done < total else ''}", done == total)
+            seconds = time.monotonic() - began
+            write(_describe_count(noun, done, total, seconds), done == total)
 
         yield show
+
+
+@contextmanager
+def show_work() -> Iterator[Tell]:
+    """Yield a function that shows how far work of several kinds is, one after another.
+
+    How long the rest of a kind takes goes by the time since none of it was done. Work
+    of less than `LOG_SECONDS` leaves no line.
+    """
+    began = time.monotonic()
+    live = sys.stderr.isatty()
+    with _line_writer() as write:
+
+        def show(noun: str, done: int, total: int) -> None:
+            nonlocal began
+            if not done:
+                began = time.monotonic()
+            seconds = time.monotonic() - began
+            is_long = seconds > LOG_SECONDS
+            if live or is_long:
+                line = _describe_count(noun, done, total, seconds)
+                write(line, is_long and done == total)
+
+        yield show
+
+
+def _describe_count(noun: str, done: int, total: int, seconds: float) -> str:
+    left = describe_left(done, total, seconds) if done < total else ""
+    return f"{done}/{total} {noun}{left}"
 
 
 @contextmanager

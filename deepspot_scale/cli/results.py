@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
+from deepspot_scale.cli.notification import Notify, notify_end
 from deepspot_scale.cli.options import TrustWords
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def merge(
 
     The merged run equals one run on all of them; other settings are refused.
     """
+    from deepspot_scale.cli.progress import show_work
     from deepspot_scale.io.tables import Folder
     from deepspot_scale.report.page import write_report
     from deepspot_scale.runs.merged_run import merge_runs
@@ -52,7 +54,9 @@ def merge(
     say(f"{len(runs)} runs merged: {n_done} fields done, {n_failed} failed")
     if Folder(out).is_local:
         found = _find_plate(out, plate, trust)
-        typer.echo(str(write_report(Folder(out).local_path, plate=found)))
+        with show_work() as progress:
+            page = write_report(Folder(out).local_path, plate=found, progress=progress)
+        typer.echo(str(page))
     else:
         typer.echo(f"{out}/wells.parquet")
     if n_failed:
@@ -69,15 +73,21 @@ def report(
         typer.Option(help="Make the statistics again without images that score less."),
     ] = None,
     trust: TrustWords = None,
+    notify: Notify = None,
 ) -> None:
     """Write the report of a run again: one HTML file that needs no network.
 
     Example: deepspot-scale report RUN --min-quality 0.6
     """
+    from deepspot_scale.cli.progress import show_work
     from deepspot_scale.report.page import write_report
 
-    found = _find_plate(run, plate, trust)
-    typer.echo(str(write_report(run, plate=found, min_quality=min_quality)))
+    with notify_end(notify, run), show_work() as progress:
+        found = _find_plate(run, plate, trust)
+        page = write_report(
+            run, plate=found, min_quality=min_quality, progress=progress
+        )
+    typer.echo(str(page))
 
 
 def _trusted(
@@ -130,6 +140,7 @@ def export(
     images: Annotated[bool, typer.Option(help="With spatialdata: images too.")] = False,
     plate: MovedPlate = None,
     trust: TrustWords = None,
+    notify: Notify = None,
 ) -> None:
     """Write the results of a run for another tool.
 
@@ -138,7 +149,7 @@ def export(
     from deepspot_scale.cli.progress import show_counts
     from deepspot_scale.exports.formats import export_run
 
-    with show_counts("fields") as progress:
+    with notify_end(notify, str(out or run)), show_counts("fields") as progress:
         written = export_run(
             run,
             cast("Format", to),  # checked there, with a hint at the nearest

@@ -133,11 +133,11 @@ def retry(
     where = read_cluster(cluster, workers=workers)
     if serve(where):
         return
-    settings, facts = read_run(Folder(folder))
-    named = (detector, engine, *(stages or ()), *(segmenters or ()))
-    allowed = tuple(filter(None, named))
-    loaded = load_settings(settings, allowed=allowed)
     with notify_end(notify, folder):
+        settings, facts = read_run(Folder(folder))
+        named = (detector, engine, *(stages or ()), *(segmenters or ()))
+        allowed = tuple(filter(None, named))
+        loaded = load_settings(settings, allowed=allowed)
         hold_and_run(
             folder,
             where,
@@ -240,7 +240,7 @@ def _execute(
     performance_report: Path | None,
 ) -> Progress:
     from deepspot_scale.cli.describe import describe_run
-    from deepspot_scale.cli.progress import show_progress
+    from deepspot_scale.cli.progress import show_progress, show_work
     from deepspot_scale.cluster.client import open_client
     from deepspot_scale.cluster.security import dashboard_lines
     from deepspot_scale.dashboard.performance import write_performance
@@ -254,6 +254,7 @@ def _execute(
         open_client(where, say=say) as client,
         write_performance(client, performance_report),
         show_progress() as show,
+        show_work() as tell,
     ):
         for line in dashboard_lines(client):
             say(line)
@@ -267,6 +268,7 @@ def _execute(
             client,
             on_progress=on_progress,
             stop=lambda: asked.to_stop() or lease.lost,
+            tell=tell,
         )
 
 
@@ -282,13 +284,15 @@ def _describe_compared(out: str, settings: Settings) -> Iterator[str]:
 
 
 def _report(out: str, plate: Any) -> str:
+    from deepspot_scale.cli.progress import show_work
     from deepspot_scale.io.tables import Folder
     from deepspot_scale.report.page import write_report
 
     folder = Folder(out)
     if not folder.is_local:
         return f"{out}/wells.parquet"
-    return str(write_report(folder.local_path, plate=plate))
+    with show_work() as progress:
+        return str(write_report(folder.local_path, plate=plate, progress=progress))
 
 
 @app.command()

@@ -11,6 +11,7 @@ import typer
 
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
+from deepspot_scale.cli.notification import Notify, notify_end
 from deepspot_scale.cli.runs import device_on, hold_and_run, named_wells
 from deepspot_scale.errors import SettingsError
 
@@ -72,6 +73,7 @@ def segment(
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
     trust: options.TrustWords = None,
+    notify: Notify = None,
 ) -> None:
     """Label nuclei and cells, and keep the labels in the plate.
 
@@ -86,6 +88,7 @@ def segment(
     where = read_cluster(cluster, workers=workers)
     if serve(where):
         return
+    folder = out or f"{plate.rstrip('/').removesuffix('.zarr')}-segmented"
     given = {
         "nucleus_um": nucleus_um,
         "cell_um": cell_um,
@@ -93,33 +96,38 @@ def segment(
         "nuclei_engine": engine,
         "nuclei_precision": precision,
     }
-    settings = _settings(nuclei, cells, given, project=project, block=block)
-    folder = out or f"{plate.rstrip('/').removesuffix('.zarr')}-segmented"
-    chosen = Selection(
-        named_wells(wells),
-        limit,
-        redo_changed=redo_changed,
-        allow_absent=allow_absent,
-    )
-    more = {
-        "device": device_on(where, device),
-        "threads": where.network_threads,
-        "retry_failed": retry_failed,
-    }
-    words = tuple(trust or ())
-    try:
-        hold_and_run(
-            folder,
-            where,
-            lambda: _prepare(
-                (plate, words), folder, settings, chosen, overwrite=overwrite, **more
-            ),
+    with notify_end(notify, folder):
+        settings = _settings(nuclei, cells, given, project=project, block=block)
+        chosen = Selection(
+            named_wells(wells),
+            limit,
+            redo_changed=redo_changed,
+            allow_absent=allow_absent,
         )
-    except typer.Exit as end:  # the fields that are done have labels all the same
-        if end.exit_code == EXIT_FAILED_FIELDS:
-            _add_to_plate(folder, settings, overwrite=overwrite)
-        raise
-    _add_to_plate(folder, settings, overwrite=overwrite)
+        more = {
+            "device": device_on(where, device),
+            "threads": where.network_threads,
+            "retry_failed": retry_failed,
+        }
+        words = tuple(trust or ())
+        try:
+            hold_and_run(
+                folder,
+                where,
+                lambda: _prepare(
+                    (plate, words),
+                    folder,
+                    settings,
+                    chosen,
+                    overwrite=overwrite,
+                    **more,
+                ),
+            )
+        except typer.Exit as end:  # the fields that are done have labels all the same
+            if end.exit_code == EXIT_FAILED_FIELDS:
+                _add_to_plate(folder, settings, overwrite=overwrite)
+            raise
+        _add_to_plate(folder, settings, overwrite=overwrite)
 
 
 def _settings(
@@ -176,11 +184,12 @@ def _prepare(
 
 
 def _add_to_plate(folder: str, settings: Settings, *, overwrite: bool) -> None:
+    from deepspot_scale.cli.progress import show_counts
     from deepspot_scale.exports.formats import export_run
     from deepspot_scale.io.tables import Folder
     from deepspot_scale.runs.lease import hold_run
 
-    with hold_run(Folder(folder), say=say):
-        plate = export_run(folder, "labels", overwrite=overwrite)
+    with hold_run(Folder(folder), say=say), show_counts("fields labelled") as show:
+        plate = export_run(folder, "labels", overwrite=overwrite, progress=show)
     flags = " ".join(f"--{kind} {kind}" for kind in settings.made_labels)
     say(f"{plate} has labels now: deepspot-scale run {plate} {flags} ...")

@@ -137,23 +137,16 @@ def train(
 
     Example: deepspot-scale train --config train.toml --out MODEL --resume
     """
-    from deepspot_scale.cli.progress import describe_left
+    from deepspot_scale.cli.progress import describe_step
     from deepspot_scale.training.recipe import read_recipe
     from deepspot_scale.training.trainer import train as train_network
 
-    recipe = read_recipe(config)
-
     def on_step(row: Row) -> None:
         if row.step % 50 == 0 or row.validation is not None or row.step == recipe.steps:
-            validation = (
-                "" if row.validation is None else f", validation {row.validation:.5f}"
-            )
-            left = describe_left(row.step, recipe.steps, row.seconds)
-            say(
-                f"step {row.step}/{recipe.steps}: loss {row.loss:.5f}{validation}{left}"
-            )
+            say(describe_step(row, recipe.steps))
 
     with notify_end(notify, str(out)):
+        recipe = read_recipe(config)
         weights = train_network(
             recipe, out, resume=resume, on_step=on_step, processes=processes
         )
@@ -263,6 +256,8 @@ def evaluate(
     rescaled: Annotated[
         bool, typer.Option(help="Also score each image times 3 plus 500.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier sheet.")] = False,
+    notify: Notify = None,
 ) -> None:
     """Judge models on images with the truth: a quality sheet, tables, worst images.
 
@@ -275,6 +270,7 @@ def evaluate(
     images/ and labels/; for those that remove noise noisy/ and clean/, with spots.csv
     where spots are known. Files of two folders have the same names.
     """
+    from deepspot_scale.cli.progress import show_work
     from deepspot_scale.evaluation.datasets import Sample
     from deepspot_scale.evaluation.evaluate import Terms
     from deepspot_scale.evaluation.evaluate import evaluate as score
@@ -282,45 +278,67 @@ def evaluate(
     from deepspot_scale.evaluation.quality import is_judged_by_pairs
     from deepspot_scale.settings import make_settings
 
-    models = [name for name in model.split(",") if name]
-    if models and is_judged_by_pairs(models[0]):
-        usual = {
-            "size": size == 256,
-            "detector": detector == "enhanced",
-            "precision": precision == "auto",
-            "radius": radius == 3.0,
-            "planes": planes == 2.0,
-            "rescaled": not rescaled,
-        }
-        unfit = [f"--{name}" for name, is_usual in usual.items() if not is_usual]
-        if unfit:
-            raise SettingsError(f"{', '.join(unfit)} is for models that enhance spots")
-        _judge(models, data, out, images, device)
-        return
-    settings = make_settings(channels=("0",), detector=detector, precision=precision)
-    sample, reach = Sample(images, size=size), Reach(radius, planes)
-    terms = Terms(settings, device, sample, rescaled, reach)
-    result = score(models, data, out, terms, on_image=say)
-    for sheet in result.sheets:
-        say(sheet.headline)
-    typer.echo(str(result.sheet))
-    typer.echo(str(result.report))
-    if len(result.scores.failed):
-        say(f"some images failed: {out}/failed.csv")
-        raise typer.Exit(EXIT_FAILED_FIELDS)
+    with notify_end(notify, str(out)):
+        models = [name for name in model.split(",") if name]
+        if models and is_judged_by_pairs(models[0]):
+            usual = {
+                "size": size == 256,
+                "detector": detector == "enhanced",
+                "precision": precision == "auto",
+                "radius": radius == 3.0,
+                "planes": planes == 2.0,
+                "rescaled": not rescaled,
+            }
+            unfit = [f"--{name}" for name, is_usual in usual.items() if not is_usual]
+            if unfit:
+                raise SettingsError(
+                    f"{', '.join(unfit)} is for models that enhance spots"
+                )
+            _judge(models, data, out, images, device, overwrite=overwrite)
+            return
+        settings = make_settings(
+            channels=("0",), detector=detector, precision=precision
+        )
+        sample, reach = Sample(images, size=size), Reach(radius, planes)
+        terms = Terms(settings, device, sample, rescaled, reach)
+        with show_work() as progress:
+            result = score(
+                models, data, out, terms, overwrite=overwrite, progress=progress
+            )
+        for sheet in result.sheets:
+            say(sheet.headline)
+        typer.echo(str(result.sheet))
+        typer.echo(str(result.report))
+        if len(result.scores.failed):
+            say(f"some images failed: {out}/failed.csv")
+            raise typer.Exit(EXIT_FAILED_FIELDS)
 
 
 def _judge(
-    models: list[str], data: list[str], out: Path, images: int | None, device: Device
+    models: list[str],
+    data: list[str],
+    out: Path,
+    images: int | None,
+    device: Device,
+    *,
+    overwrite: bool,
 ) -> None:
     """Write the quality sheet of models whose truth is a second folder of images."""
+    from deepspot_scale.cli.progress import show_work
     from deepspot_scale.evaluation.quality import evaluate_quality
 
     if len(data) != 1:
         raise SettingsError(f"models of this kind take one folder, got {len(data)}")
-    result = evaluate_quality(
-        models, data[0], out, images=images, device=device, on_image=say
-    )
+    with show_work() as progress:
+        result = evaluate_quality(
+            models,
+            data[0],
+            out,
+            images=images,
+            device=device,
+            overwrite=overwrite,
+            progress=progress,
+        )
     for sheet in result.sheets:
         say(sheet.headline)
     typer.echo(str(result.page))

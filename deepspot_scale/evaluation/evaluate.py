@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ from deepspot_scale.evaluation.enhancer_sheets import (
 )
 from deepspot_scale.evaluation.matching import REACH, Reach
 from deepspot_scale.evaluation.quality import name_models
-from deepspot_scale.evaluation.quality_page import Sheet, write_sheets
+from deepspot_scale.evaluation.quality_page import Sheet, check_no_sheet, write_sheets
 from deepspot_scale.evaluation.report import write_accuracy
 from deepspot_scale.evaluation.scores import detect_array, rescale_counts, score_image
 from deepspot_scale.evaluation.tables import Scores, worst_images
@@ -41,6 +41,7 @@ from deepspot_scale.networks.weights import find_weights
 from deepspot_scale.outputs import check_output_folder
 from deepspot_scale.plugins import installed_versions
 from deepspot_scale.runs.process import FATAL, explain
+from deepspot_scale.runs.progress import Tell, counted
 from deepspot_scale.settings import Settings, assemble, make_settings
 from deepspot_scale.stages.brightness import BrightnessOptions
 from deepspot_scale.stages.enhancement import EnhanceOptions
@@ -91,7 +92,8 @@ def evaluate(
     out: str | Path,
     terms: Terms | None = None,
     *,
-    on_image: Callable[[str], None] = lambda _: None,
+    overwrite: bool = False,
+    progress: Tell | None = None,
 ) -> Evaluation:
     """Score models on images with known spots and write the report.
 
@@ -105,8 +107,11 @@ def evaluate(
         Folder for report.md, CSV and PNG.
     terms
         Settings and sample; `Terms()` when None.
-    on_image
-        Called with the name of each image when all models have seen it.
+    overwrite
+        Replace the sheet that an earlier evaluation wrote there.
+    progress
+        Called with "images", how many of them all models have seen, and how many there
+        are.
 
     Raises
     ------
@@ -116,12 +121,13 @@ def evaluate(
     PlateError, WeightsError, DeviceError
         Data, a model or a device cannot be used.
     RunError
-        No image could be measured.
+        No image could be measured, or there is something in `out` already.
     """
     check_output_folder(Path(out), "out")
+    check_no_sheet(Path(out), overwrite=overwrite, with_report=True)
     terms = terms or Terms()
     cases = list_cases(data, terms.sample)
-    scores = score_models(models, cases, terms, on_image=on_image)
+    scores = score_models(models, cases, terms, tell=progress)
     if scores.images.empty:
         first = scores.failed.iloc[0]
         raise RunError(
@@ -152,12 +158,12 @@ def score_models(
     cases: Sequence[Case],
     terms: Terms,
     *,
-    on_image: Callable[[str], None] = lambda _: None,
+    tell: Tell | None = None,
 ) -> Scores:
     """Find the spots of every image with every model and score them.
 
-    Parameters are as in `evaluate`; of `terms` the sample is only recorded. An image
-    that cannot be measured becomes a row of ``failed``.
+    Parameters are as in `evaluate`, `tell` as its `progress`; of `terms` the sample is
+    only recorded. An image that cannot be measured becomes a row of ``failed``.
     """
     kinds = {case.is_stack for case in cases}
     pipelines = {stack: _pipelines(models, terms, volume=stack) for stack in kinds}
@@ -167,7 +173,7 @@ def score_models(
     images: list[dict[str, Any]] = []
     spots: list[pd.DataFrame] = []
     failed: list[dict[str, Any]] = []
-    for case in cases:
+    for case in counted(cases, "images", len(cases), tell):
         known: KnownImage | None = None
         for model, pipeline in zip(labels, pipelines[case.is_stack], strict=True):
             names = _identify(model, case)
@@ -183,7 +189,6 @@ def score_models(
             if far[model].domain is not None:
                 far[model].add(name_of(names), seen_by(weights[model])(known.pixels))
             spots += [table.assign(**names)] if len(table) else []
-        on_image("/".join(dict.fromkeys(case.key)))
     return Scores(
         _as_rows(pd.DataFrame(images), tables.IMAGE_SCORES),
         _as_rows(pd.concat(spots) if spots else pd.DataFrame(), tables.SPOT_SCORES),

@@ -13,7 +13,7 @@ have tables of their own, see `evaluate`. Nothing here knows how a network works
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -29,7 +29,7 @@ from deepspot_scale.evaluation.quality_kinds import (
     QualityKind,
     ShownImage,
 )
-from deepspot_scale.evaluation.quality_page import Sheet, write_sheets
+from deepspot_scale.evaluation.quality_page import Sheet, check_no_sheet, write_sheets
 from deepspot_scale.evaluation.rating_scores import RATINGS
 from deepspot_scale.evaluation.training_curves import read_curves
 from deepspot_scale.io.image_files.paired_files import FilePair
@@ -47,6 +47,7 @@ from deepspot_scale.outputs import check_output_folder
 from deepspot_scale.plugins import installed_versions
 from deepspot_scale.report.html import Plot
 from deepspot_scale.runs.process import FATAL, explain
+from deepspot_scale.runs.progress import Tell, counted
 from deepspot_scale.tables import as_table, empty_table, guard_words
 
 KINDS: Final[dict[str, QualityKind]] = {
@@ -91,14 +92,15 @@ def is_judged_by_pairs(model: str) -> bool:
     return False
 
 
-def evaluate_quality(
+def evaluate_quality(  # noqa: PLR0913 - what, on what, where to, and how
     models: Sequence[str],
     data: str | Path,
     out: str | Path,
     *,
     images: int | None = None,
     device: Device = "auto",
-    on_image: Callable[[str], None] = lambda _: None,
+    overwrite: bool = False,
+    progress: Tell | None = None,
 ) -> QualityEvaluation:
     """Judge models of one kind on images with their truth, and write the sheet.
 
@@ -118,8 +120,11 @@ def evaluate_quality(
         Only so many images, in the order of their names.
     device
         Where networks run.
-    on_image
-        Called with the name of each image that a model has seen.
+    overwrite
+        Replace the sheet that an earlier evaluation wrote there.
+    progress
+        Called with "images seen by" a model, how many these are, and how many it will
+        see.
 
     Raises
     ------
@@ -129,16 +134,17 @@ def evaluate_quality(
     PlateError, WeightsError, DeviceError
         Data, a model or a device cannot be used.
     RunError
-        No image could be measured.
+        No image could be measured, or there is something in `out` already.
     """
     check_output_folder(Path(out), "out")
+    check_no_sheet(Path(out), overwrite=overwrite, with_report=False)
     known = name_models(models)
     kind = _common_kind([find_weights(model) for model in known.values()])
     pairs = kind.pairs(Path(data))[:images]
     sheets = []
     for name, model in known.items():
         judged = _Judged(kind, name, find_weights(model), Path(data).resolve())
-        sheets.append(judged.sheet(model, pairs, device, on_image))
+        sheets.append(judged.sheet(model, pairs, device, progress))
     page = write_sheets(sheets, Path(out))
     parts = [each.images.assign(model=each.model) for each in sheets]
     whole = pd.concat(parts, ignore_index=True)
@@ -185,14 +191,15 @@ class _Judged:
         model: str,
         pairs: Sequence[FilePair],
         device: Device,
-        on_image: Callable[[str], None],
+        tell: Tell | None,
     ) -> Sheet:
         kind, score = self.kind, self.kind.open(model, device, self.data)
         rows: list[dict[str, Any]] = []
         failed: list[dict[str, str]] = []
         worst: list[tuple[float, str, ShownImage]] = []
         far = DomainRows(find_domain(self.weights))
-        for pair in pairs:
+        noun = f"images seen by {self.name}"
+        for pair in counted(pairs, noun, len(pairs), tell):
             try:
                 scored = score(pair)
             except FATAL:
@@ -206,7 +213,6 @@ class _Judged:
             title = f"{pair.name}: {kind.worst.replace('_', ' ')} {value:.3f}"
             worst.append((value, pair.name, ShownImage(title, scored.shown)))
             worst = sorted(worst, key=lambda each: each[:2])[:_WORST]
-            on_image(pair.name)
         if not rows:
             raise RunError(
                 f"none of {len(pairs)} images could be measured; the first, "

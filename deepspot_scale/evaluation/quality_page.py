@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from deepspot_scale.errors import RunError
 from deepspot_scale.evaluation.domain_check import DomainCheck
 from deepspot_scale.evaluation.quality_figures import draw_domain, draw_training
 from deepspot_scale.evaluation.training_curves import RULE, TrainingCurves
@@ -31,6 +32,8 @@ from deepspot_scale.report.page_folder import PageFiles
 from deepspot_scale.tables import guard_words
 
 PAGE: Final = "sheet.html"
+REPORT: Final = "report.md"
+"""Beside the page of models that enhance spots."""
 _SIGNS: Final = {
     "over-fitting": "a sign of over-fitting",
     "none": "no sign of over-fitting",
@@ -76,6 +79,32 @@ class Sheet:
         if self.curves is not None and self.curves.sign == "over-fitting":
             numbers.append("a sign of over-fitting")
         return f"{self.model}: {', '.join(numbers)}"
+
+
+def check_no_sheet(out: Path, *, overwrite: bool, with_report: bool) -> None:
+    """Raise RunError, before any work, unless a sheet may be written into a folder.
+
+    A sheet that is there is replaced only on request, files of others never: images
+    and their truth, or weights, have files of the same names. `with_report` means that
+    a Markdown report is written too, with tables that no other kind of sheet has.
+    """
+    if not out.is_dir() or all(file.name.startswith(".") for file in out.iterdir()):
+        return
+    if not (out / PAGE).is_file():
+        raise RunError(
+            f"{out} holds files and no {PAGE}, so no evaluation wrote it; nothing in "
+            "it is replaced. Choose another folder"
+        )
+    if not overwrite:
+        raise RunError(
+            f"{out} holds a quality sheet already; replace it by --overwrite "
+            "(overwrite=True), or choose another folder"
+        )
+    if (out / REPORT).is_file() != with_report:
+        raise RunError(
+            f"{out} holds the sheet of models of another kind, which has other files; "
+            "choose another folder"
+        )
 
 
 def write_sheets(sheets: Sequence[Sheet], out: Path) -> Path:

@@ -24,6 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.evaluation import tables
+from deepspot_scale.evaluation.quality_page import REPORT
 from deepspot_scale.evaluation.tables import KEYS, Scores
 from deepspot_scale.evaluation.text import write_text
 from deepspot_scale.tables import guard_words
@@ -61,7 +62,7 @@ def write_accuracy(scores: Scores, out: Path, pixels: Pixels | None = None) -> P
     facts = json.dumps(scores.provenance, indent=2)
     (out / "provenance.json").write_text(facts + "\n", "utf-8")
     pictures = _draw_all(scores, written, pixels or {}, out)
-    report = out / "report.md"
+    report = out / REPORT
     report.write_text(write_text(scores, written, pictures), "utf-8")
     return report
 

@@ -2,8 +2,9 @@
 
 A run comes in; each label image that it made and kept is copied beside the image, in
 the plate's own version, with the image's scale. Later runs name it as any stored one.
-Labels that are there already and hold the same numbers are left as they are, so a
-killed copy is continued by the same call; others are replaced only on request.
+What made them is said beside them, see `label_record`. Labels that are there already
+and hold the same numbers are left as they are, so a killed copy is continued by the
+same call; others are replaced only on request, and so is what is said of them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepspot_scale.errors import FieldError, RunError, SettingsError
+from deepspot_scale.exports.label_record import label_record
 from deepspot_scale.exports.targets import open_stored
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.labels import LabelImage
@@ -56,10 +58,15 @@ def write_made(results: RunResults, *, overwrite: bool) -> None:
             "which are not replaced by others; rename them"
         )
     left = list(_iter_left(results, layers, overwrite=overwrite))
-    for field, layer in left:
-        made = with_made(results, field).open_labels(layer)
-        labels, axes = _whole(made, deep=layers[layer].deep)
-        write_labels(results.source, field.address, layer, labels, axes=axes)
+    for number, (field, names) in enumerate(left, start=1):
+        for layer in names:
+            made = with_made(results, field).open_labels(layer)
+            labels, axes = _whole(made, deep=layers[layer].deep)
+            where = (results.source, field.address, layer)
+            about = label_record(results, layer, field)
+            write_labels(*where, labels, axes=axes, about=about)
+        if results.on_field is not None:
+            results.on_field(number, len(left))
 
 
 def check_no_labels(plate: Plate, names: tuple[str, ...]) -> None:
@@ -97,20 +104,25 @@ def _check_plate(address: FieldAddress, source: object, group: str) -> None:
 
 def _iter_left(
     results: RunResults, layers: Mapping[str, LayerKept], *, overwrite: bool
-) -> Iterator[tuple[Field, str]]:
-    """Yield the fields and labels that are not in the plate yet."""
+) -> Iterator[tuple[Field, list[str]]]:
+    """Yield the fields some of whose labels are not in the plate yet, and which."""
     for address in addresses_of(results.done):
         field = open_stored(results, address)
         _check_plate(address, results.source, field.group)
+        left = []
         for layer, kept in layers.items():
             if layer in field.label_names:
                 stored = field.open_labels(layer)
                 made = with_made(results, field).open_labels(layer)
-                if _is_same(stored, made, field, deep=kept.deep):
-                    continue
-                if not overwrite:
+                same = _is_same(stored, made, field, deep=kept.deep)
+                if not (same or overwrite):
                     raise _there(address, layer, results.source)
-            yield field, layer
+                record = label_record(results, layer, field)
+                if same and (not overwrite or field.about_labels(layer) == record):
+                    continue
+            left.append(layer)
+        if left:
+            yield field, left
 
 
 def _is_same(stored: LabelImage, made: LabelImage, field: Field, *, deep: bool) -> bool:

@@ -24,7 +24,7 @@ from deepspot_scale.io.image_files.tiff_png import is_image_file, open_file
 from deepspot_scale.io.labels import LabelImage, open_labels
 from deepspot_scale.io.movie_frames import Segment, open_segment
 from deepspot_scale.io.ome_zarr import zarr_images
-from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_image
+from deepspot_scale.io.ome_zarr.metadata import ImageListing, parse_image, read_about
 from deepspot_scale.io.stored_image import Projection, StoredImage, Window
 from deepspot_scale.io.stores import is_url, join
 from deepspot_scale.io.trust import NO_TRUST, Trust
@@ -250,6 +250,14 @@ class Field:
                 group, name, of, self.trust, coarser=coarser
             )
         return self._labels[key]
+
+    def about_labels(self, name: str) -> dict[str, Any]:
+        """Return what this package said of stored labels; empty: nothing.
+
+        Raises FieldError if their group cannot be opened.
+        """
+        group = join(self.group, "labels", name)
+        return read_about(zarr_images.open_image_node(group, trust=self.trust))
 
     def to_datasets(self) -> dict[str, xr.Dataset]:
         """Return the image under ``/`` and each label image under its path, lazily."""

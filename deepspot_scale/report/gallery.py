@@ -18,6 +18,7 @@ from deepspot_scale.report.html import several_occasions
 from deepspot_scale.report.orthogonal_views import draw_views
 from deepspot_scale.report.score_map import draw_score_map
 from deepspot_scale.runs.changed_fields import check_unchanged
+from deepspot_scale.runs.progress import Tell, counted
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.tables import rows_with
@@ -70,11 +71,15 @@ def typical_field(fields: pd.DataFrame) -> FieldAddress | None:
 
 
 def gallery(
-    run: RunResults, plate: Plate, chosen: dict[FieldAddress, list[str]]
+    run: RunResults,
+    plate: Plate,
+    chosen: dict[FieldAddress, list[str]],
+    tell: Tell | None = None,
 ) -> str:
     """Return the pictures of the chosen fields; what cannot be read says why."""
     parts = []
-    for number, (address, reasons) in enumerate(chosen.items()):
+    each = counted(chosen.items(), "fields to look at", len(chosen), tell)
+    for number, (address, reasons) in enumerate(each):
         try:
             note = check_unchanged(run.only([address.path]), plate)
             field = plate.open(address.path)

@@ -12,7 +12,8 @@ a value.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,13 @@ from deepspot_scale.report.ratings import (
 from deepspot_scale.report.score_map import small_maps
 from deepspot_scale.report.summary import headline, readable, sentences
 from deepspot_scale.runs.left_out import read_least
+from deepspot_scale.runs.progress import Tell, counted
 from deepspot_scale.runs.results import RunResults, open_run
 from deepspot_scale.runs.summarise import MOST_COMPARED, with_statistics
 from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.statistics.sector_index import ROTATION_NOTES
 from deepspot_scale.tables import empty_table
-from deepspot_scale.vocabulary import QUALITY
+from deepspot_scale.vocabulary import QUALITY, FieldAddress
 
 
 def write_report(
@@ -76,6 +78,7 @@ def write_report(
     *,
     plate: Plate | None = None,
     min_quality: float | None = None,
+    progress: Tell | None = None,
 ) -> Path:
     """Write ``report.html`` and ``report/`` into the folder of a run.
 
@@ -89,6 +92,9 @@ def write_report(
     min_quality
         Least score of images that count, of a run that rated them; the statistics are
         made again with it, and keep it. None: as they are.
+    progress
+        Called with what is counted (parts of cells, statistics, fields, pictures,
+        sections), and the numbers of finished and all of it.
 
     Returns
     -------
@@ -103,57 +109,78 @@ def write_report(
     SettingsError
         `min_quality` is not in 0 to 1.
     """
-    run = with_statistics(open_run(os.fspath(run_folder)), min_quality=min_quality)
+    run = with_statistics(
+        open_run(os.fspath(run_folder)), min_quality=min_quality, tell=progress
+    )
     if run.settings.of_movies:
-        return _write_page(run, "Molecules of movies", *_movie_parts(run))
+        plans, files = _movie_parts(run)
+        return _write_page(run, "Molecules of movies", _make(plans, progress), files)
     measured = "quality" in run.contents.tables
     quality = run.read("quality") if measured else empty_table(QUALITY)
-    flags = flag_fields(run, quality, count_raw_spots(run, plate))
-    files, browser = PageFiles(), plate_browser(run, plate, flags)
-    parts = {
-        "summary": ("In short", _summary(run, flags)),
-        "planted": ("Planted spots", _planted(run, files)),
-        "plate": ("Plate", _plate(run, files)),
-        "browser": ("Plate browser", browser),
-        "polarity": ("Polarity", _polarity(run, files)),
-        "dose": ("Dose response", dose_section(run, files)),
-        "compared": ("Channels compared", _compared(run, files)),
-        "sites": ("Dense sites", _sites(run, files)),
-        "wells": ("Every well", _wells(run, files)),
-        "radial": ("From nucleus to edge", profile_section(run, files)),
-        "depth": ("Depth", _depth(run, files)),
-        "fields": ("Fields to look at", _gallery(run, plate, quality, flags)),
-        "quality": ("Quality of the fields", _quality(run, quality, flags, files)),
-        "further": ("What else was measured", _further(run, files)),
-        "run": ("The run", _facts(run)),
-    }
+    raw = count_raw_spots(run, plate, progress)
+    flags = flag_fields(run, quality, raw, progress)
+    files, browser = PageFiles(), plate_browser(run, plate, flags, progress)
+    shown = _gallery(run, plate, choose_fields(run, quality, flags), progress)
+    parts = _make(
+        {
+            "summary": ("In short", partial(_summary, run, flags)),
+            "planted": ("Planted spots", partial(_planted, run, files)),
+            "plate": ("Plate", partial(_plate, run, files)),
+            "browser": ("Plate browser", lambda: browser),
+            "polarity": ("Polarity", partial(_polarity, run, files)),
+            "dose": ("Dose response", partial(dose_section, run, files)),
+            "compared": ("Channels compared", partial(_compared, run, files)),
+            "sites": ("Dense sites", partial(_sites, run, files)),
+            "wells": ("Every well", partial(_wells, run, files)),
+            "radial": ("From nucleus to edge", partial(profile_section, run, files)),
+            "depth": ("Depth", partial(_depth, run, files)),
+            "fields": ("Fields to look at", lambda: shown),
+            "quality": (
+                "Quality of the fields",
+                partial(_quality, run, quality, flags, files),
+            ),
+            "further": ("What else was measured", partial(_further, run, files)),
+            "run": ("The run", partial(_facts, run)),
+        },
+        progress,
+    )
     script = SCRIPT if browser else ""
     return _write_page(run, "Spots and polarity", parts, files, script=script)
 
 
 Parts = Mapping[str, tuple[str, str]]
 """Title and HTML of each section, by its name."""
+Plans = Mapping[str, tuple[str, Callable[[], str]]]
+"""The same before it is made."""
 
 
-def _movie_parts(run: RunResults) -> tuple[Parts, PageFiles]:
+def _make(plans: Plans, tell: Tell | None) -> Parts:
+    each = counted(plans.items(), "sections", len(plans), tell)
+    return {name: (heading, make()) for name, (heading, make) in each}
+
+
+def _movie_parts(run: RunResults) -> tuple[Plans, PageFiles]:
     """Return the sections of a run that localises molecules."""
     files, tables = PageFiles(), run.movie_tables
     failed = run.failed[[*FIELD, "reason"]]
-    parts = {}
+    parts: dict[str, tuple[str, Callable[[], str]]] = {}
     if tables:
         movies = tables["movies"]
-        figures = "".join(map(files.figure, movie_figures(tables)))
         parts = {
-            "summary": ("In short", movie_words(run, movies)),
-            "pictures": ("Pictures", movie_pictures(run, movies)),
-            "movies": (
-                "Movies",
-                files.table("movies", movies, movie_table(movies)) + figures,
-            ),
+            "summary": ("In short", partial(movie_words, run, movies)),
+            "pictures": ("Pictures", partial(movie_pictures, run, movies)),
+            "movies": ("Movies", partial(_movies, tables, files)),
         }
     if len(failed):
-        parts["failed"] = ("What failed", files.table("failed", failed, failed))
-    return {**parts, "run": ("The run", _facts(run))}, files
+        table = partial(files.table, "failed", failed, failed)
+        parts["failed"] = ("What failed", table)
+    return {**parts, "run": ("The run", partial(_facts, run))}, files
+
+
+def _movies(tables: dict[str, pd.DataFrame], files: PageFiles) -> str:
+    movies = tables["movies"]
+    figures = "".join(map(files.figure, movie_figures(tables)))
+    return files.table("movies", movies, movie_table(movies)) + figures
 
 
 def _write_page(
@@ -310,9 +337,11 @@ def _sites(run: RunResults, files: PageFiles) -> str:
 
 
 def _gallery(
-    run: RunResults, plate: Plate | None, quality: pd.DataFrame, flags: pd.DataFrame
+    run: RunResults,
+    plate: Plate | None,
+    chosen: dict[FieldAddress, list[str]],
+    tell: Tell | None,
 ) -> str:
-    chosen = choose_fields(run, quality, flags)
     if plate is None:
         return "<p class='soft'>The plate was not found, so there are no images.</p>"
     if not chosen:
@@ -329,7 +358,7 @@ def _gallery(
             " Stacks are shown as their maximum along z, the first also from two sides."
         )
     key += "</p>"
-    return key + gallery(run, plate, chosen)
+    return key + gallery(run, plate, chosen, tell)
 
 
 def _quality(

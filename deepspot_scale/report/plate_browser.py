@@ -25,6 +25,7 @@ from deepspot_scale.report.html import number, plural
 from deepspot_scale.report.thumbnails import EDGE, MIDDLE, draw_thumbnail
 from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.manifest import rows_of
+from deepspot_scale.runs.progress import Tell, counted
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.groups import FIELD, WELL, natural_order
 from deepspot_scale.vocabulary import DONE, OCCASION, FieldAddress
@@ -52,7 +53,12 @@ class _Pictures(NamedTuple):
     note: str
 
 
-def plate_browser(run: RunResults, plate: Plate | None, flags: pd.DataFrame) -> str:
+def plate_browser(
+    run: RunResults,
+    plate: Plate | None,
+    flags: pd.DataFrame,
+    tell: Tell | None = None,
+) -> str:
     """Return the browser of a run's plate; empty: its images are on no plate.
 
     `plate` is the run's input, for thumbnails; None: there are none. `flags` come from
@@ -63,7 +69,7 @@ def plate_browser(run: RunResults, plate: Plate | None, flags: pd.DataFrame) -> 
         return ""
     order = fields.sort_values(FIELD, key=_in_order, kind="stable")
     wells = order[WELL].drop_duplicates()
-    pictures = _read_pictures(run, plate, order)
+    pictures = _read_pictures(run, plate, order, tell)
     value, first = _choose_value(run), _first_lines(run)
     flagged = flags.groupby(FIELD)["flag"].agg(", ".join).to_dict()
     most = max(4, MOST_LINES // len(wells))
@@ -106,7 +112,7 @@ def _first_lines(run: RunResults) -> pd.DataFrame:
 
 
 def _read_pictures(
-    run: RunResults, plate: Plate | None, fields: pd.DataFrame
+    run: RunResults, plate: Plate | None, fields: pd.DataFrame, tell: Tell | None
 ) -> _Pictures:
     done = fields[fields["status"] == DONE]
     n_wells = len(done[WELL].drop_duplicates())
@@ -127,7 +133,8 @@ def _read_pictures(
         return _Pictures({}, f"No pictures: {escape(str(error))}.")
     with ThreadPoolExecutor(_THREADS) as pool:
         drawn = pool.map(lambda a: _draw(run, plate, a), addresses)
-        found = dict(zip(addresses, drawn, strict=True))
+        pairs = zip(addresses, drawn, strict=True)
+        found = dict(counted(pairs, "pictures", len(addresses), tell))
     shown = {address: text for address, text in found.items() if text}
     note = (
         f"{plural(len(shown), 'picture')} of {plural(len(done), 'field')}, at most "

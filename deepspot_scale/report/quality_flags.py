@@ -20,6 +20,7 @@ from deepspot_scale.io.absent_chunks import describe_absent
 from deepspot_scale.io.field import Field
 from deepspot_scale.io.plate import Plate
 from deepspot_scale.runs.changed_fields import check_unchanged
+from deepspot_scale.runs.progress import Tell, counted
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages.enhancement import EnhanceOptions
@@ -71,7 +72,9 @@ FLAGS: Final = {
 _LINE: Final = [*FIELD, "flag", "detail"]
 
 
-def count_raw_spots(run: RunResults, plate: Plate | None) -> pd.DataFrame:
+def count_raw_spots(
+    run: RunResults, plate: Plate | None, tell: Tell | None = None
+) -> pd.DataFrame:
     """Count spots in the raw middle of fields in which the enhanced image had none.
 
     Fields that have changed since the run are left out. The columns are row, column,
@@ -89,14 +92,17 @@ def count_raw_spots(run: RunResults, plate: Plate | None) -> pd.DataFrame:
         return pd.DataFrame([(where.row, where.column, where.field, found)])
 
     empty = _empty(run)
-    tables = _each_field(_evenly(empty), plate, count)
+    tables = _each_field(_evenly(empty), plate, count, tell)
     if not tables:
         return pd.DataFrame(columns=names)
     return pd.concat(tables, ignore_index=True).set_axis(names, axis=1)
 
 
 def flag_fields(
-    run: RunResults, quality: pd.DataFrame, raw_spots: pd.DataFrame
+    run: RunResults,
+    quality: pd.DataFrame,
+    raw_spots: pd.DataFrame,
+    tell: Tell | None = None,
 ) -> pd.DataFrame:
     """Return row, column, field, flag, detail: one line for each flag of a field.
 
@@ -116,7 +122,7 @@ def flag_fields(
         _crowded(run.done),
         _low(run.summaries["left_out"]),
         _unlike(run.done),
-        _at_border(run.read("cells", ["t", "cell", "touches_border"])),
+        _at_border(run.read("cells", ["t", "cell", "touches_border"], tell)),
     ]
     kept = [table[_LINE] for table in tables if len(table)]
     none = pd.DataFrame(columns=_LINE)
@@ -219,7 +225,10 @@ def _evenly(fields: pd.DataFrame) -> pd.DataFrame:
 
 
 def _each_field(
-    fields: pd.DataFrame, plate: Plate, measure: Callable[[Field], pd.DataFrame]
+    fields: pd.DataFrame,
+    plate: Plate,
+    measure: Callable[[Field], pd.DataFrame],
+    tell: Tell | None,
 ) -> list[pd.DataFrame]:
     """Return the answers of the fields that can be read, in their order."""
 
@@ -231,7 +240,9 @@ def _each_field(
 
     lines: Iterator[Any] = fields[FIELD].itertuples(index=False, name=None)
     with ThreadPoolExecutor(4) as pool:  # a plate in the cloud answers slowly
-        return [table for table in pool.map(answer, lines) if table is not None]
+        found = pool.map(answer, lines)
+        each = counted(found, "fields without spots", len(fields), tell)
+        return [table for table in each if table is not None]
 
 
 def _middle(field: Field, settings: Settings) -> Iterator[xr.DataArray]:

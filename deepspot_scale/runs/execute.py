@@ -33,7 +33,7 @@ from deepspot_scale.runs.lease import hold_run
 from deepspot_scale.runs.movie_summary import summarise_movies
 from deepspot_scale.runs.prepare import Prepared, Selection, prepare_run
 from deepspot_scale.runs.process import fail_batch, run_batch
-from deepspot_scale.runs.progress import Progress
+from deepspot_scale.runs.progress import Progress, Tell
 from deepspot_scale.runs.results import open_results
 from deepspot_scale.runs.run_folder import check_lasting
 from deepspot_scale.runs.summarise import summarise_run
@@ -46,12 +46,14 @@ def execute_run(
     *,
     on_progress: Callable[[Progress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
+    tell: Tell | None = None,
 ) -> Progress:
     """Do what is left of a run, then write its summary tables.
 
     `stop` is called regularly. Once it returns true, the current fields are finished
     and written; the summary tables are left to the run that continues this one.
-    `client` and `on_progress` are as in `run`.
+    `client` and `on_progress` are as in `run`; `tell` is called while summaries are
+    made, as `progress.counted` does.
 
     Raises
     ------
@@ -83,6 +85,7 @@ def execute_run(
         prepared.channels,
         plate=prepared.plate,
         each=map if client is None else partial(_spread, client),
+        tell=tell,
     )
     if job.settings.of_movies:
         summarise_movies(open_results(job.out.url, plate=prepared.plate))

@@ -1,13 +1,13 @@
-"""The progress of a run: rows of fields come in, numbers go out.
+"""The progress of a run and of what comes after it: rows and items in, numbers out.
 
-Nothing here knows how fields are processed.
+Nothing here knows how fields are processed, or who is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
@@ -15,6 +15,22 @@ from deepspot_scale.vocabulary import DONE
 
 if TYPE_CHECKING:
     from deepspot_scale.blockwise.contract import Count
+
+Tell = Callable[[str, int, int], None]
+"""Called with what is counted, and the numbers of finished and all of it."""
+_Item = TypeVar("_Item")
+
+
+def counted(
+    items: Iterable[_Item], noun: str, total: int, tell: Tell | None
+) -> Iterator[_Item]:
+    """Yield items; tell at the start, and once the caller is done with each."""
+    if tell is not None:
+        tell(noun, 0, total)
+    for number, item in enumerate(items, start=1):
+        yield item
+        if tell is not None:
+            tell(noun, number, total)
 
 
 @dataclass(frozen=True)

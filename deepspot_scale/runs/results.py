@@ -25,6 +25,7 @@ from deepspot_scale.runs import manifest
 from deepspot_scale.runs.contents import OLD, Contents, read_contents
 from deepspot_scale.runs.manifest import ADDRESS, addresses_of, rows_of
 from deepspot_scale.runs.notebook_summary import summarise_html
+from deepspot_scale.runs.progress import Tell, counted
 from deepspot_scale.settings import Settings, read_settings
 from deepspot_scale.stages.polarity.measure import PolarityOptions
 from deepspot_scale.statistics.groups import DOSE, MAP, WELL, map_of_wells
@@ -185,17 +186,21 @@ class RunResults:
         return summarise_html(facts, self.summaries.get("conditions"))
 
     def iter_parts(
-        self, name: str, columns: Sequence[str] = ()
+        self, name: str, columns: Sequence[str] = (), tell: Tell | None = None
     ) -> Iterator[tuple[str, pd.DataFrame]]:
         """Yield each part that has rows of a table, with the rows that count.
 
         `name` is one of `contents.tables`. If `columns` are given, only these and the
-        address are decoded.
+        address are decoded. `tell` is called as `progress.counted` does.
         """
         declared, there = self._columns(name, columns), set(self.folder.names(name))
-        for part, rows in self.done.groupby("part", sort=False):
-            if f"{part}.parquet" in there:  # a table without rows has no file
-                yield str(part), self._read_part(name, str(part), rows, declared)
+        parts = [
+            (str(part), rows)
+            for part, rows in self.done.groupby("part", sort=False)
+            if f"{part}.parquet" in there  # a table without rows has no file
+        ]
+        for part, rows in counted(parts, f"parts of {name}", len(parts), tell):
+            yield part, self._read_part(name, part, rows, declared)
 
     def read_part(
         self, name: str, part: str, columns: Sequence[str] = ()
@@ -228,9 +233,11 @@ class RunResults:
     def _declared(self, name: str) -> set[str]:
         return {column.name for column in self.contents.tables[name]}
 
-    def read(self, name: str, columns: Sequence[str] = ()) -> pd.DataFrame:
+    def read(
+        self, name: str, columns: Sequence[str] = (), tell: Tell | None = None
+    ) -> pd.DataFrame:
         """Return all rows of a table that count; parameters are as in `iter_parts`."""
-        parts = (table for _, table in self.iter_parts(name, columns))
+        parts = (table for _, table in self.iter_parts(name, columns, tell))
         return join_tables(parts, self._columns(name, columns))
 
     def count_spots(self) -> pd.DataFrame:

@@ -8,8 +8,9 @@ no image is read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,7 @@ from deepspot_scale.runs.left_out import (
     write_least,
 )
 from deepspot_scale.runs.manifest import ADDRESS, read_fields
+from deepspot_scale.runs.progress import Tell, counted
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
 from deepspot_scale.statistics.compact_bins import fold_bins
@@ -56,7 +58,7 @@ _RECORD: Final = (
 """The columns of a cell that summaries and statistics need besides its address."""
 
 
-def summarise_run(
+def summarise_run(  # noqa: PLR0913 - a run, what it is compared with, who is told
     out: Folder,
     settings: Settings,
     plate_map: pd.DataFrame,
@@ -64,18 +66,19 @@ def summarise_run(
     *,
     plate: Plate | None = None,
     each: Each = map,
+    tell: Tell | None = None,
 ) -> None:
     """Write ``fields`` and all summary tables from the parts that count.
 
     Each of `channels`, in the order of the settings, has its rows, also where nothing
     was found. `plate` is the input, and `each` how parts are done, of a run that
-    compares channels.
+    compares channels; `tell` is called as `progress.counted` does.
     """
     results = RunResults(out, settings, {}, read_fields(out), opened=plate)
     least = read_least(results)
     left_out = find_left_out(results, least)
     pairs = resolve_pairs(settings, channels)
-    records = _read_records(results)
+    records = _read_records(results, tell)
     # Random draws depend on the order of cells. As always, it is by the name of the
     # part for these two tables, and by its first field for the statistics.
     cells = _join({part: records[part] for part in sorted(records)})
@@ -97,7 +100,7 @@ def summarise_run(
     del cells
     for part in list(records):  # one by one: the cells of a plate are large
         records[part] = without_left_out(records[part], left_out)
-    statistics = _measure(records, map_of_wells(groups["wells"]), index)
+    statistics = _measure(records, map_of_wells(groups["wells"]), index, tell)
     # Written with the others, because they tell of the same fields.
     wells = map_of_wells(groups["wells"])
     compared = compare_channels(results, pairs, wells, left_out=left_out, each=each)
@@ -108,7 +111,7 @@ def summarise_run(
 
 
 def with_statistics(
-    results: RunResults, *, min_quality: float | None = None
+    results: RunResults, *, min_quality: float | None = None, tell: Tell | None = None
 ) -> RunResults:
     """Return a finished run that has every summary table.
 
@@ -130,23 +133,25 @@ def with_statistics(
     if lacking <= {*STATISTICS, *LATER} and not results.settings.colocalise:
         tables = {name: empty_table(SUMMARIES[name]) for name in LATER}
         if not lacking <= set(LATER):
-            records = _read_records(results)
-            tables |= _measure(records, results.plate_map, results.index)
+            records = _read_records(results, tell)
+            tables |= _measure(records, results.plate_map, results.index, tell)
         _write(results.folder, tables)
     else:
         known = read_columns(results.folder, "wells.parquet", ["channel"])
         channels = known["channel"].unique().tolist()
         given = (results.settings, results.plate_map, channels)
         plate = results.plate if results.settings.colocalise else None
-        summarise_run(results.folder, *given, plate=plate)
+        summarise_run(results.folder, *given, plate=plate, tell=tell)
     return replace(results)  # a copy that has read nothing yet
 
 
-def _read_records(results: RunResults) -> dict[str, pd.DataFrame]:
+def _read_records(
+    results: RunResults, tell: Tell | None = None
+) -> dict[str, pd.DataFrame]:
     """Return a record of each cell by part, with its bins folded for the index."""
     return {
         part: _record(cells, results.index.edges)
-        for part, cells in results.iter_parts("cells", _RECORD)
+        for part, cells in results.iter_parts("cells", _RECORD, tell)
     }
 
 
@@ -165,18 +170,26 @@ def _join(records: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _measure(
-    records: dict[str, pd.DataFrame], plate_map: pd.DataFrame, index: SectorIndex
+    records: dict[str, pd.DataFrame],
+    plate_map: pd.DataFrame,
+    index: SectorIndex,
+    tell: Tell | None,
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of `STATISTICS`, without rows where there is no reference."""
     tables = {name: empty_table(SUMMARIES[name]) for name in STATISTICS}
     cells = _join(records)
     if cells["reference_deg"].isna().all():
         return tables
-    tables["polarity"] = polarity_statistics(cells, plate_map, index=index)
-    if 2 <= plate_map["condition"].nunique() <= MOST_COMPARED:
-        tables["comparisons"] = compare_conditions(cells, plate_map, index=index)
-    tables["roses"] = measure_roses(cells, plate_map, index)
-    tables["field_polarity"] = summarise_fields(cells, index)
+    several = 2 <= plate_map["condition"].nunique() <= MOST_COMPARED
+    steps: dict[str, Callable[[], pd.DataFrame]] = {
+        "polarity": partial(polarity_statistics, cells, plate_map, index=index),
+        "comparisons": partial(compare_conditions, cells, plate_map, index=index),
+        "roses": partial(measure_roses, cells, plate_map, index),
+        "field_polarity": partial(summarise_fields, cells, index),
+    }
+    chosen = {name: steps[name] for name in steps if several or name != "comparisons"}
+    for name, measure in counted(chosen.items(), "statistics", len(chosen), tell):
+        tables[name] = measure()
     return tables
 
 

@@ -142,7 +142,9 @@ def test_weights_that_eat_spots_are_warned_of_and_more_wells_may_follow(
 ) -> None:
     out = tmp_path / "clean.zarr"
     words = ("denoise", plate, "--channel", "FISH", "--out", out, "--model", blur)
-    assert call(*words, "--wells", "C04") == 0
+    notify = f'echo "$DEEPSPOT_MESSAGE" > {tmp_path / "told"}'
+    assert call(*words, "--wells", "C04", "--notify", notify) == 0
+    assert (tmp_path / "told").read_text() == f"deepspot-scale: done: {out}\n"
     said = capsys.readouterr().err
     assert "warning: removing noise loses spots" in said
     assert "15 times the noise" in said.split("warning: ")[-1]

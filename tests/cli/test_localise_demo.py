@@ -23,8 +23,10 @@ def test_the_demonstration_finds_most_molecules_of_its_movie(
 ) -> None:
     monkeypatch.setattr(demo_movie, "FRAMES", 24)
     words = ["deepspot-scale", "localise", "--demo", "--out", str(tmp_path / "RUN")]
+    words += ["--notify", f'echo "$DEEPSPOT_STATUS" > {tmp_path / "told"}']
     monkeypatch.setattr(sys, "argv", words)
     assert call() == 0
+    assert (tmp_path / "told").read_text() == "done\n"
     assert "report.html" in capsys.readouterr().out
     results = ds.open_run(tmp_path / "RUN")
     (movie,) = list_movies(results)
@@ -41,6 +43,7 @@ def test_the_demonstration_finds_most_molecules_of_its_movie(
     tifffile.imwrite(tmp_path / "RUN.tif", black, imagej=True)
     assert call() == 2
     assert "holds other frames" in capsys.readouterr().err
+    assert (tmp_path / "told").read_text() == "error\n"
 
 
 def call() -> int:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 import typer
+from scipy import ndimage
 
 from deepspot_scale.cli import main
 from deepspot_scale.cli.notification import notify_end
 from deepspot_scale.errors import ClusterError, SettingsError
+from deepspot_scale.networks.segmenters import Segmenter
+from deepspot_scale.training.image_sets import write_simulated_set
 
 
 @pytest.fixture
@@ -96,3 +102,87 @@ def test_a_run_that_cannot_begin_tells(
     status, code, run, message = read()
     assert (status, code, run) == ("error", "2", out)
     assert "absent.zarr" in message
+
+
+def _find(image: np.ndarray) -> np.ndarray:
+    return ndimage.label(image > image.mean())[0]
+
+
+FIND = Segmenter(_find, largest=40, tile=128)
+
+
+@pytest.fixture(scope="module")
+def place(
+    tmp_path_factory: pytest.TempPathFactory,
+    draw_scene: Callable[..., Any],
+    write_plate: Callable[..., str],
+    run_quickly: Callable[..., Any],
+) -> Path:
+    """A folder of one image, a plate, a run on it, and an image with its truth."""
+    folder = tmp_path_factory.mktemp("place")
+    scene = draw_scene(0, (64, 64))
+    plate = write_plate(folder / "plate.zarr", {"B/03/0": scene}, masks=())
+    run_quickly(plate, folder / "RUN", cells=None, nuclei=None)
+    (folder / "images").mkdir()
+    tifffile.imwrite(folder / "images/B03_f0_cFISH.tif", scene.image[1])
+    write_simulated_set(folder / "known", "var", images=1, spots=4, size=64)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        ("convert images new.zarr --pixel-size .1 --overwrite", "new.zarr"),
+        (f"segment plate.zarr --nuclei {__name__}:FIND@DAPI", "plate-segmented"),
+        ("export RUN --to csv --overwrite", "RUN"),
+        ("export RUN --to csv --out tables --overwrite", "tables"),
+        ("report RUN", "RUN"),
+        ("evaluate deepspot-fast known --out EVAL", "EVAL"),
+    ],
+)
+def test_commands_that_take_long_tell_that_they_are_done(
+    told: tuple[str, Callable[[], list[str]]],
+    place: Path,
+    command: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    written: str,
+) -> None:
+    monkeypatch.chdir(place)
+    notify, read = told
+    ended = command(*words.split(), "--notify", notify)
+    assert ended.code == 0, ended.err
+    message = f"deepspot-scale: done: {written}"
+    assert read() == ["done", "0", written, message]
+
+
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        ("convert absent new.zarr", "new.zarr"),
+        ("segment absent.zarr --nuclei DAPI", "absent-segmented"),
+        ("denoise absent.zarr --channel FISH --out clean.zarr", "clean.zarr"),
+        ("localise absent.tif --pixel-size .1 --out RUN", "RUN"),
+        ("retry absent", "absent"),
+        ("report absent", "absent"),
+        ("export absent --to csv", "absent"),
+        ("evaluate deepspot-fast absent --out EVAL", "EVAL"),
+        ("evaluate nuclei absent --out EVAL", "EVAL"),
+    ],
+)
+def test_commands_that_take_long_tell_why_they_failed(
+    told: tuple[str, Callable[[], list[str]]],
+    tmp_path: Path,
+    command: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    written: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    notify, read = told
+    ended = command(*words.split(), "--notify", notify)
+    status, code, run, message = read()
+    assert (status, code, run) == ("error", str(ended.code), written)
+    assert ended.code == 2
+    assert "absent" in message
+    assert message in ended.err

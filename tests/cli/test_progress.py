@@ -12,9 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepspot_scale.blockwise.contract import RunContext
-from deepspot_scale.cli.progress import describe_progress, show_counts, show_progress
+from deepspot_scale.cli.progress import (
+    describe_progress,
+    describe_step,
+    show_counts,
+    show_progress,
+    show_work,
+)
 from deepspot_scale.runs.progress import Progress, describe_counts
 from deepspot_scale.stages.detection.detect import DetectOptions, plan_detect
+from deepspot_scale.training.log import Row
 
 FAILED = pd.DataFrame(
     {
@@ -116,3 +123,43 @@ def test_counts_say_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch) -> 
         clock[0] = 220.0
         show(4, 4)
     assert stream.getvalue().splitlines() == ["1/4 fields, 1:30 left", "4/4 fields"]
+
+
+def test_work_of_several_kinds_is_timed_kind_by_kind_and_short_work_leaves_no_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    with show_work() as show:
+        for clock[0], told in (
+            (400.0, ("statistics", 0, 2)),
+            (402.0, ("statistics", 1, 2)),
+            (404.0, ("statistics", 2, 2)),
+            (500.0, ("pictures", 0, 4)),
+            (530.0, ("pictures", 1, 4)),
+            (532.0, ("pictures", 2, 4)),
+            (560.0, ("pictures", 4, 4)),
+        ):
+            show(*told)
+    assert stream.getvalue().splitlines() == ["1/4 pictures, 1:30 left", "4/4 pictures"]
+
+
+def test_on_a_terminal_the_lines_of_work_overwrite_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with show_work() as show:
+        for done in range(3):
+            show("pictures", done, 2)
+    assert stream.getvalue().count("\n") == 1
+    assert stream.getvalue().endswith("\r\x1b[2K2/2 pictures\n")
+
+
+def test_a_step_of_a_training_says_how_long_the_rest_takes() -> None:
+    line = describe_step(Row(50, 0.1, None, 1e-3, 10.0), 200)
+    assert line == "step 50/200: loss 0.10000, 0:30 left"
+    line = describe_step(Row(200, 0.1, 0.25, 1e-3, 40.0), 200)
+    assert line == "step 200/200: loss 0.10000, validation 0.25000"

@@ -18,6 +18,7 @@ from deepspot_scale.cli import main
 from deepspot_scale.io.ome_zarr.writing import write_labels
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.networks.segmenters import Segmenter
+from deepspot_scale.plugins import own_version
 from deepspot_scale.report.page import write_report
 from deepspot_scale.runs.results import open_results
 from deepspot_scale.vocabulary import FieldAddress
@@ -106,6 +107,38 @@ def test_the_same_command_again_does_nothing_and_another_run_overwrites_nothing(
     assert not Path(f"{plate}-2", "manifest").exists()  # no field was begun
     assert files_in(plate) == there
     assert call(*words, "--out", f"{plate}-2", "--overwrite") == 0
+
+
+def test_labels_of_other_settings_are_refused_and_info_says_what_made_which(
+    plate: str, call: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told() -> list[str]:
+        capsys.readouterr()
+        assert call("info", plate) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return [line for line in lines if line.startswith("labels ")]
+
+    assert told() == []
+    by_plugin = ("segment", plate, "--nuclei", NUCLEI)
+    assert call(*by_plugin, "--limit", "1") == 0
+    (line,) = told()
+    assert line.startswith(f"labels nuclei: plug-in {NUCLEI.partition('@')[0]} (")
+    assert line.endswith(f"DAPI; deepspot-scale {own_version()} (in 1 of 2 fields)")
+    assert call(*by_plugin) == 0
+    (line,) = told()
+    assert line.endswith(f"DAPI; deepspot-scale {own_version()}")
+    there = files_in(plate)
+    other = ("segment", plate, "--nuclei", f"{__name__}:FIND@FISH")
+    assert call(*other) == 2
+    assert "holds a run with other settings" in capsys.readouterr().err
+    assert call(*other, "--out", f"{plate}-2") == 2
+    assert "already; replace them by --overwrite" in capsys.readouterr().err
+    assert files_in(plate) == there
+    assert call(*other, "--out", f"{plate}-2", "--overwrite", "--limit", "1") == 0
+    assert ["FISH" in line for line in told()] == [False, True]
+    labels = open_plate(plate).open(FIELDS[1]).read_labels("nuclei")
+    write_labels(plate, FieldAddress.from_path(FIELDS[1]), "nuclei", labels)
+    assert "labels nuclei: nothing says what made them (in 1 of 2 fields)" in told()
 
 
 def test_a_killed_run_that_is_continued_gives_the_same_bytes(

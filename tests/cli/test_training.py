@@ -170,3 +170,43 @@ def test_fit_judge_refuses_an_unknown_model(command: Command, tmp_path: Path) ->
     ended = command("fit-judge", "deepsopt", "--out", tmp_path / "a.safetensors")
     assert ended.code == OTHER
     assert "Did you mean 'deepspot'?" in ended.err
+
+
+def test_an_earlier_sheet_and_files_of_others_are_not_replaced_unasked(
+    command: Command, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "EVAL"
+    words = ("--set", "var", "--images", 1, "--spots", 4, "--size", 64)
+    assert command("simulate", data, *words).code == DONE
+    words = ("evaluate", "deepspot-fast", data, "--out")
+    for folder in (data, data / "images"):
+        folder.mkdir(exist_ok=True)
+        (folder / "mine.txt").touch()
+        there = _bytes_of(data)
+        for more in ((), ("--overwrite",)):
+            ended = command(*words, folder, *more)
+            assert ended.code == USAGE
+            assert f"{folder} holds files and no sheet.html" in ended.err
+        assert _bytes_of(data) == there
+    out.mkdir()
+    (out / ".hidden").touch()
+    assert command(*words, out, "--radius", 2).code == DONE
+    there = _bytes_of(out)
+    ended = command(*words, out)
+    assert ended.code == USAGE
+    assert f"{out} holds a quality sheet already; replace it by --overwrite" in (
+        ended.err
+    )
+    ended = command("evaluate", "nuclei", data, "--out", out)
+    assert "replace it by --overwrite" in ended.err
+    ended = command("evaluate", "nuclei", data, "--out", out, "--overwrite")
+    assert ended.code == USAGE
+    assert "holds the sheet of models of another kind" in ended.err
+    assert _bytes_of(out) == there
+    assert "2 px" in (out / "report.md").read_text()
+    assert command(*words, out, "--overwrite").code == DONE
+    assert "3 px" in (out / "report.md").read_text()
+
+
+def _bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

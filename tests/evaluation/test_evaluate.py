@@ -165,13 +165,13 @@ def test_gain_and_offset_of_the_camera_do_not_change_f1(folder: Path) -> None:
 
 def test_a_bad_image_is_named_and_the_others_are_measured(folder: Path) -> None:
     (folder / "0.tif").write_bytes(b"II*\x00 broken")
-    seen: list[str] = []
+    seen: list[tuple[str, int, int]] = []
     cases = list_cases([folder], Sample())
-    scores = score_models(["deepspot"], cases, QUICK, on_image=seen.append)
+    scores = score_models(["deepspot"], cases, QUICK, tell=lambda *n: seen.append(n))
     assert scores.images["image"].tolist() == ["1.tif"]
     assert scores.failed["image"].tolist() == ["0.tif"]
     assert "opening" in scores.failed["reason"].iloc[0]
-    assert seen == ["planted/0.tif", "planted/1.tif"]
+    assert seen == [("images", done, 2) for done in range(3)]
 
 
 def test_pixels_that_are_not_finite_are_that_images_failure() -> None:

@@ -38,11 +38,13 @@ def nuclei(tmp_path: Path) -> Path:
 
 
 def test_a_model_of_objects_has_its_sheet(nuclei: Path, tmp_path: Path) -> None:
-    seen: list[str] = []
+    seen: list[tuple[str, int, int]] = []
     out = tmp_path / "out"
-    result = evaluate_quality(["nuclei"], nuclei, out, on_image=seen.append)
+    result = evaluate_quality(
+        ["nuclei"], nuclei, out, progress=lambda *n: seen.append(n)
+    )
     (sheet,) = result.sheets
-    assert seen == list("0123")
+    assert seen == [("images seen by nuclei", done, 4) for done in range(5)]
     scores = sheet.summary.set_index("measure")
     assert scores.loc["ap_50", "value"] > 0.6
     assert scores.loc["ap_50", "low"] < scores.loc["ap_50", "value"]

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dask
+import ngio
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Reader
 from scipy import ndimage
 
 from deepspot_scale.errors import RunError
@@ -24,6 +28,7 @@ from deepspot_scale.exports.viewer import field_layers
 from deepspot_scale.io.ome_zarr.writing import write_labels
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.networks.segmenters import Segmenter
+from deepspot_scale.plugins import own_version
 from deepspot_scale.runs.made_labels import with_made
 from deepspot_scale.runs.results import open_results
 from deepspot_scale.settings import assemble
@@ -94,6 +99,57 @@ def test_labels_are_written_in_the_plates_version_at_the_images_scale(
             np.testing.assert_array_equal(field.read_labels(name), truth)
     old = (own.plate / "B/03/0/labels/cells/.zattrs").is_file()
     assert old == (own.plate / ".zattrs").is_file()
+
+
+@pytest.mark.filterwarnings("ignore:'version' field not specified")
+def test_labels_say_what_made_them_and_stay_valid_to_others(
+    own: Segmented, tissue: str
+) -> None:
+    export_run(own.run, "labels")
+    group = zarr.open_group(own.plate / "B/03/0/labels/cells", mode="r")
+    attributes = group.attrs.asdict()
+    about = attributes["deepspot_scale"]
+    assert (about["labels"], about["name"]) == ("cells", tissue)
+    assert about["version"] == own_version()
+    assert open_plate(own.plate).open("B/03/0").about_labels("cells") == about
+    old = group.metadata.zarr_format == 2
+    block = attributes if old else attributes["ome"]
+    assert block["image-label"]["source"] == {"image": "../../"}
+    module = f"ome_zarr_models.v0{'4' if old else '5'}.image_label"
+    judge = pytest.importorskip(module).ImageLabel
+    judge.model_fields["attributes"].annotation.model_validate(attributes)
+    image = ngio.open_ome_zarr_container(own.plate / "B/03/0")
+    truth = labels_of(own.plate, "B/03/0", "cells")
+    np.testing.assert_array_equal(image.get_label("cells").get_as_numpy(), truth)
+    nodes = Reader(parse_url(own.plate / "B/03/0"))()
+    (cells,) = [node for node in nodes if node.zarr.basename() == "cells"]
+    np.testing.assert_array_equal(np.asarray(cells.data[0]), truth)
+
+
+def test_the_copy_tells_how_many_fields_it_has_written(own: Segmented) -> None:
+    told: list[tuple[int, int]] = []
+    export_run(own.run, "labels", progress=lambda *numbers: told.append(numbers))
+    assert told == [(1, 2), (2, 2)]
+    shutil.rmtree(own.plate / "B/03/1/labels")
+    export_run(own.run, "labels", progress=lambda *numbers: told.append(numbers))
+    assert told[2:] == [(1, 1)]
+
+
+def test_what_is_said_of_equal_labels_is_renewed_only_on_request(
+    own: Segmented,
+) -> None:
+    export_run(own.run, "labels")
+    there = files_in(own.plate)
+    address = FieldAddress.from_path("B/03/1")
+    labels = labels_of(own.plate, "B/03/1", "cells")
+    write_labels(own.plate, address, "cells", labels, about={"by": "hand"})
+    changed = files_in(own.plate)
+    assert changed != there
+    export_run(own.run, "labels")
+    assert files_in(own.plate) == changed
+    export_run(own.run, "labels", overwrite=True)
+    about = open_plate(own.plate).open("B/03/1").about_labels("cells")
+    assert about["by"] == "stages of one's own"
 
 
 def test_a_run_on_written_labels_gives_the_tables_of_the_run_that_made_them(

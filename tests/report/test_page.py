@@ -169,6 +169,69 @@ def test_a_report_removes_what_an_earlier_one_wrote_and_nothing_else(
     assert (run / "report" / "mine.csv").read_text() == "counted by eye"
 
 
+def counts_of(told):
+    """What was told, by what was counted, in the order of its first number."""
+    found = {}
+    for noun, done, total in told:
+        found.setdefault(noun, []).append((done, total))
+    return found
+
+
+def test_all_that_takes_long_in_a_report_is_told_from_none_to_all(
+    tmp_path, plate, draw_cells
+):
+    empty = fields_of(n_spots=[5, 0])
+    run = write_run(tmp_path / "RUN", empty, cells=draw_cells())
+    for name in STATISTICS:  # as an earlier version left a run
+        (run / f"{name}.parquet").unlink()
+    told = []
+    write_report(run, plate=plate, progress=lambda *numbers: told.append(numbers))
+    found = counts_of(told)
+    assert list(found) == [
+        "parts of cells",
+        "statistics",
+        "fields without spots",
+        "pictures",
+        "fields to look at",
+        "sections",
+    ]
+    assert found["parts of cells"] == 2 * [(0, 1), (1, 1)]  # for statistics, flags
+    for noun in found.keys() - {"parts of cells"}:
+        total = found[noun][0][1]
+        assert total > 0
+        assert found[noun] == [(done, total) for done in range(total + 1)]
+    assert found["pictures"][-1] == (2, 2)
+    told.clear()
+    write_report(run, progress=lambda *numbers: told.append(numbers))
+    assert list(counts_of(told)) == ["parts of cells", "sections"]
+
+
+def test_a_part_without_cells_is_not_waited_for(tmp_path, draw_cells):
+    fields = fields_of().assign(part=["all", "other"])
+    run = write_run(tmp_path / "RUN", fields, cells=draw_cells(columns=("02",)))
+    told = []
+    settings = read_settings(SETTINGS)
+    folder = Folder(str(run))
+    summarise_run(
+        folder, settings, NO_MAP, ["FISH"], tell=lambda *numbers: told.append(numbers)
+    )
+    assert counts_of(told)["parts of cells"] == [(0, 1), (1, 1)]
+
+
+def test_the_command_says_how_long_the_rest_of_a_report_takes(
+    tmp_path, plate, draw_cells, command, monkeypatch
+):
+    run = write_run(tmp_path / "RUN", fields_of(), cells=draw_cells())
+    monkeypatch.setattr("deepspot_scale.cli.progress.LOG_SECONDS", -1)
+    ended = command("report", run, "--plate", plate.source)
+    assert (ended.code, ended.out) == (0, f"{run / 'report.html'}\n"), ended.err
+    lines = ended.err.splitlines()
+    assert "1/2 pictures, 0:00 left" in lines
+    assert lines[-1] == "15/15 sections"
+    monkeypatch.setattr("deepspot_scale.cli.progress.LOG_SECONDS", 1e9)
+    assert command("report", run, "--plate", plate.source).err == ""
+
+
 def test_a_list_of_files_cannot_make_a_report_delete_elsewhere(tmp_path):
     run = write_run(tmp_path / "RUN", fields_of())
     write_report(run)

@@ -30,6 +30,8 @@ MICROMETRES = {
     "inch": 25400.0,
 }
 """Units of length of pixel sizes, in micrometres."""
+ABOUT = "deepspot_scale"
+"""Attribute of a group, beside OME's: what this package says of it."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,13 @@ def read_block(node: Node) -> Attributes:
     attributes: Any = node.attrs.asdict()
     block = attributes if node.metadata.zarr_format == 2 else attributes.get("ome")
     return dict(block) if isinstance(block, dict) else {}
+
+
+def read_about(node: Node) -> Attributes:
+    """Return what this package has said of a group; empty: nothing."""
+    attributes: Any = node.attrs.asdict()
+    about = attributes.get(ABOUT)
+    return dict(about) if isinstance(about, dict) else {}
 
 
 def wrap_block(block: Attributes, version: Version) -> Attributes:

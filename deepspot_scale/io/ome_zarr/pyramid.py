@@ -31,9 +31,16 @@ _WRITE_ALL: Final[Any] = {"write_empty_chunks": True}
 
 
 def create_arrays(
-    source: str, layout: ImageLayout, block: Attributes, version: Version
+    source: str,
+    layout: ImageLayout,
+    block: Attributes,
+    version: Version,
+    *,
+    about: Attributes | None = None,
 ) -> None:
     """Write a group with metadata and empty arrays; an existing group is replaced.
+
+    `about` is what this package says of the image, beside the metadata of OME.
 
     Raises SettingsError if shards were requested in version 0.4.
     """
@@ -42,7 +49,9 @@ def create_arrays(
             f"{source} is in a plate of version 0.4, which has no shards. Omit shards "
             "or write version 0.5."
         )
-    group = _replace_group(source, metadata.wrap_block(block, version), version)
+    beside = {metadata.ABOUT: about} if about else {}
+    attributes = metadata.wrap_block(block, version) | beside
+    group = _replace_group(source, attributes, version)
     for level in range(layout.n_levels):
         shape = layout.level_shape(level)
         ones, chunk, shards = (1,) * (len(shape) - 2), (layout.chunk,) * 2, None

@@ -135,6 +135,7 @@ def write_labels(
     labels: NDArray[Any],
     *,
     axes: str = "yx",
+    about: metadata.Attributes | None = None,
 ) -> None:
     """Write labels of a field's image; labels of the same name are replaced.
 
@@ -150,6 +151,8 @@ def write_labels(
         of the others; or they have one plane for all.
     axes
         Axes of `labels`, without c.
+    about
+        What made them; kept as the attribute ``deepspot_scale``, beside OME's metadata.
 
     Raises
     ------
@@ -186,7 +189,7 @@ def write_labels(
     block |= metadata_blocks.label_block(version)
     # A killed write leaves labels that are not listed, also where there were others.
     _list_labels(image_group, name, version, listed=False)
-    pyramid.create_arrays(group, layout, block, version)
+    pyramid.create_arrays(group, layout, block, version, about=about)
     pyramid.open_array(join(group, "0"))[...] = labels
     pyramid.fill_levels(group, listing, pyramid.halve_by_nearest)
     _list_labels(image_group, name, version, listed=True)

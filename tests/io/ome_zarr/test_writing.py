@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -406,3 +407,17 @@ def test_floats_are_shown_from_the_least_to_the_largest(tmp_path: Path) -> None:
     group = zarr.open_group(tmp_path / "p.zarr" / FIRST.path, mode="r")
     (channel,) = group.attrs["ome"]["omero"]["channels"]
     assert channel["window"] == {"min": -5, "max": 700, "start": -5, "end": 700}
+
+
+@pytest.mark.parametrize("about", [None, "words", ["a list"], {}])
+def test_attributes_of_others_under_our_name_say_nothing_of_labels(
+    written: Path, tmp_path: Path, about: object
+) -> None:
+    plate = shutil.copytree(written, tmp_path / "plate.zarr")
+    field = open_plate(plate).open(FIRST.path)
+    assert field.about_labels("cells") == {}
+    group = zarr.open_group(plate / FIRST.path / "labels/cells", mode="r+")
+    group.attrs["deepspot_scale"] = about
+    assert field.about_labels("cells") == {}
+    with pytest.raises(FieldError):
+        field.about_labels("none")
