@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dask
-import ngio
 import numpy as np
 import pandas as pd
 import pytest
@@ -118,6 +117,7 @@ def test_labels_say_what_made_them_and_stay_valid_to_others(
     module = f"ome_zarr_models.v0{'4' if old else '5'}.image_label"
     judge = pytest.importorskip(module).ImageLabel
     judge.model_fields["attributes"].annotation.model_validate(attributes)
+    ngio = pytest.importorskip("ngio")
     image = ngio.open_ome_zarr_container(own.plate / "B/03/0")
     truth = labels_of(own.plate, "B/03/0", "cells")
     np.testing.assert_array_equal(image.get_label("cells").get_as_numpy(), truth)
