@@ -364,6 +364,7 @@ TILE_RATINGS = (
     Column("x", "int64", "first column of it; the last tiles overlap those before"),
     Column("height", "int64", "rows of it; a smaller plane is mirrored"),
     Column("width", "int64", "columns of it"),
+    Column("weight", "int64", "what it counts in the mean of its image"),
     *_RATED,
 )
 

@@ -1,7 +1,7 @@
 """Ratings of a plane's tiles, and the rows and numbers that leave the field of them.
 
-Whole numbers come in, in steps of a score; they are summed, and divided once. Nothing
-here runs a network.
+Whole numbers come in, weights and steps of a score; they are summed, and divided once.
+Nothing here runs a network.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ STEPS: Final = 1 << 16
 """Steps from 0 to 1 of a score: sums of whole numbers do not depend on their order."""
 _PLACE: Final = 5
 """Columns of a tile's place: plane, y, x, height, width."""
+_SCORE: Final = _PLACE + 1
+"""Column of the score, behind that of the weight."""
 
 
 class Rating(NamedTuple):
     """Ratings of some tiles of a plane or stack."""
 
     tiles: NDArray[np.int64]
-    """(n, 6 or 8): plane, y, x, height, width; score and outputs in steps, -1: too
-    little of the tile was imaged."""
+    """(n, 7 or 9): plane, y, x, height, width; how much the tile counts; score and
+    outputs in steps, -1: too little of the tile was imaged."""
 
     def __add__(self, other: object) -> Rating:
         """Add other tiles."""
@@ -50,14 +52,15 @@ class Rating(NamedTuple):
     @property
     def known(self) -> NDArray[np.int64]:
         """Tiles that have a score."""
-        return self.tiles[self.tiles[:, _PLACE] >= 0]
+        return self.tiles[self.tiles[:, _SCORE] >= 0]
 
     def mean(self, output: int = 0) -> float:
-        """Return the mean score of the tiles, or of an output from 1 on; NaN: none."""
+        """Return the weighted mean score, or of an output from 1 on; NaN: no tile."""
         known = self.known
         if not len(known):
             return float("nan")
-        return int(known[:, _PLACE + output].sum()) / (STEPS * len(known))
+        weight = known[:, _PLACE]
+        return int(weight @ known[:, _SCORE + output]) / (STEPS * int(weight.sum()))
 
     def below(self, least: float | None) -> int:
         """Return 1 if the score is less, else 0."""
@@ -145,8 +148,9 @@ def _tile_rows(
     values["plane"] = tiles[:, 0] if several else values["z"]
     for at, name in enumerate(("y", "x", "height", "width"), 1):
         values[name] = tiles[:, at]
-    values["score"] = shares[:, _PLACE]
+    values["weight"] = tiles[:, _PLACE]
+    values["score"] = shares[:, _SCORE]
     for name, at in _names(outputs).items():
         unknown = np.full(len(tiles), np.nan)
-        values[name] = shares[:, _PLACE + at] if at else unknown
+        values[name] = shares[:, _SCORE + at] if at else unknown
     return table_of(values, TILE_RATINGS)

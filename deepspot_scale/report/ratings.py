@@ -33,7 +33,8 @@ _GROUP: Final = ["channel", *OCCASION, "condition", "gene"]
 _EXPECTED: Final = (
     "The score, from 0 to 1, is the F1 that the default detector is expected to reach "
     "on spots like those in the image: the harmonic mean of the share of spots that "
-    "it finds (recall) and of the share of what it finds that are spots (precision). "
+    "it finds (recall) and of the share of what it finds that are spots (precision), "
+    "taken tile by tile, then averaged by the tiles' bright pixels. "
     "It was learned from simulated images that were made worse in known ways. What is "
     "in no image it cannot know: where no spot is seen, the score does not tell "
     "whether the cells have none or the image hides them."

@@ -3,6 +3,8 @@
 The shipped network foretells the detector's F1 on spots like those of the image; one
 that was trained on an expert's scores tells the expert's. A plane's score is the mean
 of its tiles', made of sums of whole numbers, so blocks give what the whole plane gives.
+Where detection is foretold, tiles count by their bright pixels, about as F1 counts
+them by their spots: a part without spots says little of how well spots are found.
 
     tiles    |0 0 0 0|1 1 1 1|          begin at multiples of their edge;
                          |2 2 2 2|      the last ends at the plane's end
@@ -64,6 +66,10 @@ from deepspot_scale.networks.weights import find_weights
 _LOOKED_AT = ((0, 1), (1, 2), (2, 0))
 """Row and column, in thirds of the plane, of tiles that are compared with the training
 images: each takes as long as the network takes for a fifth of the plane's tiles."""
+_BRIGHT = float(np.arcsinh(4 / 3) / 2)
+"""Above it a pixel is bright: four times the noise above its background."""
+_LEAST_WEIGHT = 16
+"""Bright pixels that every tile has at least, about those of a spot."""
 _LEAST_IMAGED = 0.5
 """Share of a tile's pixels below which it says nothing, where not all were imaged."""
 
@@ -225,19 +231,31 @@ class Rater:
         return windows.reshape(-1, edge, edge)
 
     def predict(self, given: Sequence[NDArray[np.float32]]) -> list[Any]:
-        """Return the answers (n, channels) to the windows of each block."""
+        """Return weights and answers (n, 1 + channels) to the windows of each block."""
         images = [window[..., None] for windows in given for window in windows]
         if not images:
-            return [np.zeros((0, len(self.model.outputs))) for _ in given]
+            return [np.zeros((0, 1 + len(self.model.outputs))) for _ in given]
         answers = iter_predictions(get_engine(self.engine), images)
-        found = np.stack([answer[0, 0] for answer in answers])
+        found = np.stack(
+            [
+                np.append(self._weight(image), answer[0, 0])
+                for image, answer in zip(images, answers, strict=True)
+            ]
+        )
         ends = np.cumsum([len(windows) for windows in given])
         return np.split(found, ends[:-1])
+
+    def _weight(self, window: NDArray[np.float32]) -> int:
+        """Return how much a tile counts in its image; an expert sees all alike."""
+        if not self.model.foretells_detection:
+            return 1
+        return max(_LEAST_WEIGHT, int(np.count_nonzero(window > _BRIGHT)))
 
     def finish(
         self, here: BlockContext, agreed: Answers, answers: NDArray[Any]
     ) -> Rating:
         """Return the ratings of the block's tiles."""
+        weights, answers = answers[:, :1].astype(np.int64), answers[:, 1:]
         if not np.isfinite(answers).all():
             raise FieldError(
                 f"the network {self.engine.model} rates a tile as NaN; are its weights "
@@ -253,7 +271,7 @@ class Rater:
         kept = np.concatenate([*imaged, np.ones(0, bool)])
         scores = np.where(kept[:, None], self.model.score(answers), -1)
         table = np.array(places, np.int64).reshape(-1, 5)
-        return Rating(np.concatenate([table, scores], axis=1))
+        return Rating(np.concatenate([table, weights, scores], axis=1))
 
     def _imaged(
         self, here: BlockContext, agreed: Answers, number: int, tile: Box

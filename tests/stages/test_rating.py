@@ -26,6 +26,7 @@ from deepspot_scale.networks.engines import get_engine
 from deepspot_scale.networks.families import RATER
 from deepspot_scale.networks.weights import write_weights
 from deepspot_scale.pipeline import assemble_stages
+from deepspot_scale.simulation import render_spots
 from deepspot_scale.stages.brightness import (
     MEASURE_BRIGHTNESS,
     BrightnessOptions,
@@ -136,7 +137,26 @@ def test_a_plane_has_the_mean_of_its_tiles(weights: str, image: np.ndarray) -> N
     assert row["n_tiles"] == len(found) == 9
     assert found["score"].nunique() > 4
     for name in ("score", "expected_recall", "expected_precision"):
-        assert row[name] == pytest.approx(found[name].mean(), abs=1e-12)
+        mean = np.average(found[name], weights=found["weight"])
+        assert row[name] == pytest.approx(mean, abs=1e-12)
+    assert found["weight"].min() >= 16
+    assert found["weight"].nunique() > 4
+
+
+def test_parts_without_spots_say_little_of_the_others() -> None:
+    pytest.importorskip("openvino")
+    rng = np.random.default_rng(4)
+    points = rng.uniform(4, 508, (300, 2))  # in one of four quarters
+    light = render_spots((1024, 1024), points, np.full(300, 400.0), np.full(300, 1.3))
+    counts = rng.poisson(100 + light).astype(np.uint16)
+    image = xr.DataArray(counts, dims=("y", "x"))
+    (row,) = rate(image).to_dict("records")
+    tiles = rate(image, tiles=True)
+    within = (tiles["y"] < 512) & (tiles["x"] < 512)
+    assert tiles.loc[within, "score"].min() > 0.9
+    assert tiles.loc[~within, "score"].max() < 0.2
+    assert row["score"] > 0.85  # the plain mean is below .4
+    assert (tiles.loc[~within, "weight"] == 16).all()
 
 
 def test_an_expert_s_rater_says_nothing_of_recall(
@@ -147,6 +167,7 @@ def test_an_expert_s_rater_says_nothing_of_recall(
     for table in (rows, found):
         assert table[["expected_recall", "expected_precision"]].isna().all(axis=None)
     assert rows["distance"].isna().all()  # its training images are not known
+    assert (found["weight"] == 1).all()  # she looks at all parts alike
 
 
 @pytest.mark.parametrize("shape", [(40, 300), (1, 1), (256, 256), (257, 30)])
