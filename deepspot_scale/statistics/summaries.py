@@ -199,7 +199,8 @@ def _counts(
 ) -> dict[str, float]:
     ended = group[fields["status"][group] == DONE]
     done = ended[~fields["left_out"][ended]]
-    wells = zip(*(fields[name][group] for name in WELL), strict=True)
+    counted = group[~fields["left_out"][group]]
+    wells = zip(*(fields[name][counted] for name in WELL), strict=True)
     return {
         "n_wells": len(set(wells)),
         "n_fields": len(done),

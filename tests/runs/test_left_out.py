@@ -169,6 +169,8 @@ def test_the_least_score_can_be_chosen_after_the_run(
 def test_all_images_may_be_left_out(rated: Outcome, tmp_path: Path) -> None:
     strict = with_statistics(open_run(copied(rated, tmp_path / "R")), min_quality=1)
     assert strict.wells["n_left_out"].tolist() == [2, 2]
+    conditions = pd.read_parquet(strict.folder.local_path / "conditions.parquet")
+    assert conditions["n_wells"].eq(0).all()  # a well left out is none of them
     assert strict.wells[["n_fields", "n_spots", "n_cells"]].eq(0).all(axis=None)
     assert strict.wells["spots_per_cell"].isna().all()
     page = write_report(strict.folder.local_path).read_text()
