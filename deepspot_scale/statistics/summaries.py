@@ -198,8 +198,8 @@ def _counts(
     fields: dict[Any, Any], group: NDArray[np.int64], of_cells: NDArray[np.int64]
 ) -> dict[str, float]:
     ended = group[fields["status"][group] == DONE]
-    done = ended[~fields["left_out"][ended]]
     counted = group[~fields["left_out"][group]]
+    done = counted[fields["status"][counted] == DONE]
     wells = zip(*(fields[name][counted] for name in WELL), strict=True)
     return {
         "n_wells": len(set(wells)),
