@@ -98,7 +98,7 @@ def measure_fresh(model: str, fields: int) -> dict[str, Any]:
     rows = []
     for number in range(fields):
         image, points = draw_fresh(number)
-        marks = finder.mark(image, points)
+        marks = finder.look(image).mark(points)
         hits = int(marks.is_found.sum())
         f1 = Score(len(points), len(marks.found), hits).f1
         rows.append((rate_array(image, model), f1))

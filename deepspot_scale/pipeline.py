@@ -158,6 +158,11 @@ def assemble_stages(
             )
     labels = [name for name in LABELS.values() if name in context.layers]
     reads = {layer for w in works.values() for s in w.steps for layer in s.reads}
+    if ENHANCED.name in reads - told.layers:
+        # A rater looks at the enhanced image also where no stage before it does.
+        options = choices.get(ENHANCE, ENHANCE.options())
+        enhance = ENHANCE.plan(options, told)
+        works = {ENHANCE.name: enhance} | works if enhance else works
     channels = sorted(layer for layer in reads if channel_of(layer) is not None)
     return plan_pipeline(
         works,

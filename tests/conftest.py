@@ -639,36 +639,38 @@ def localiser(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def raters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two networks that rate, detection and taste, and were never trained.
+    """A folder of three networks that rate, and were never trained.
 
-    Images have scores that differ, and mean nothing.
+    Images have scores that differ, and mean nothing. Those are detection and taste, and
+    paper, which is of the family rating_cnn and does not see the enhanced image.
     """
     pytest.importorskip("keras")
-    from deepspot_scale.networks import rater
+    from deepspot_scale.networks import rater, rating_cnn
     from deepspot_scale.networks.domains import make_domain
-    from deepspot_scale.networks.families import RATER
+    from deepspot_scale.networks.families import RATER, RATING_CNN
     from deepspot_scale.networks.weights import write_weights
 
     folder = tmp_path_factory.mktemp("raters")
-    patches = np.random.default_rng(2).normal(0, 0.3, (8, 256, 256))
+    patches = np.random.default_rng(2).normal(0, 0.3, (8, 128, 128))
     known = make_domain(patches.astype(np.float32))
     assert known is not None
-    for name, outputs in (
-        ("detection", rater.RECALL_PRECISION),
-        ("taste", rater.SCORE),
+    maps = (2, 2, 2, 2, 2, 2)
+    for name, family, kind, outputs in (
+        ("detection", RATER, rater, rater.RECALL_PRECISION),
+        ("taste", RATER, rater, rater.SCORE),
+        ("paper", RATING_CNN, rating_cnn, rater.SCORE),
     ):
-        maps = (2, 2, 2, 2, 2, 2)
-        network = rater.Architecture(maps=maps, stride=2, dense=3, outputs=outputs)
+        network = kind.Architecture(maps=maps, dense=3, outputs=outputs)
         rng = np.random.default_rng(3)
         arrays = [
             rng.normal(0, (2 / each[..., 0].size) ** 0.5, each.shape)
             if each.ndim > 1
             else each
-            for each in rater.build(network).get_weights()
+            for each in kind.build(network).get_weights()
         ]
         about = {"domain": known.to_text()} if name == "detection" else {}
         path = folder / f"{name}.safetensors"
-        write_weights(path, arrays, network, family=RATER, about=about)
+        write_weights(path, arrays, network, family=family, about=about)
     return folder
 
 

@@ -124,6 +124,26 @@ def test_the_halo_is_that_of_network_and_detector_together() -> None:
         assert with_network.grid == grid
 
 
+def test_a_rater_looks_at_what_is_enhanced_for_it_alone_or_for_spots_too() -> None:
+    for enhance in (True, False):
+        pipeline = assemble(
+            make_settings(channels=("0",), enhance=enhance, rate=True, detect=False)
+        )
+        assert set(pipeline.stages) == {"enhance", "brightness", "quality", "rate"}
+        names = [each.step.gives.name for r in pipeline.rounds for each in r.steps]
+        assert names.count("enhanced") == names.count("scaled") == 1
+    raw = assemble(make_settings(channels=("0",), enhance=False, rate=True))
+    assert "enhance" in raw.stages
+    reads = {
+        layer
+        for some in raw.rounds
+        for each in some.steps
+        if each.stage == "detect"
+        for layer in each.step.reads
+    }
+    assert reads == {"image"}  # spots are found in the raw image, as was asked for
+
+
 def _margin(pixels: int) -> dict[str, int]:
     return {"y": pixels, "x": pixels}
 

@@ -46,6 +46,8 @@ ENHANCED = Layer("enhanced", "float32")
 AVERAGED = Layer("averaged", "float32")
 """A stack averaged along z by half a spot: what stages of volumes take for the image.
 Counts."""
+SCALED = Layer("scaled", "float32", offered=True)
+"""The image as networks that scale by noise see it, see `NoiseScale`."""
 DENOISED = Layer("denoised", "float32")
 """The image without noise, which stages after it take for the image. Counts."""
 WIDTHS: Key[SpotWidths] = Key("spot_widths")

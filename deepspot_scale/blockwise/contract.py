@@ -76,6 +76,8 @@ class Layer(Key[Pixels]):
     of it, as labels of objects that reach over blocks can."""
     folder: str = ""
     """Name in a run folder; empty: its own."""
+    offered: bool = False
+    """Whether nothing is amiss where no stage reads it."""
 
     @property
     def stored_name(self) -> str:

@@ -370,7 +370,8 @@ def _choose_tables(works: Mapping[str, Work], graph: _Graph) -> tuple[Table, ...
 def _refuse_idle(works: Mapping[str, Work], used: set[str]) -> None:
     for stage, work in works.items():
         names = {step.gives.name for step in work.steps}
-        layers = [s.gives.name for s in work.steps if isinstance(s.gives, Layer)]
+        keys = [step.gives for step in work.steps]
+        layers = [k.name for k in keys if isinstance(k, Layer) and not k.offered]
         if layers and not names & used:
             raise SettingsError(
                 f"the stage {stage} makes the layer {layers[0]!r}, which no stage "

@@ -74,7 +74,9 @@ _LEFT_OUT: Final = "images that score less than --min-quality and are in no stat
 _UNLIKE: Final = (
     "images unlike those that the rater was trained on, whose scores may not hold"
 )
-_UNRATED: Final = "images that were hardly imaged and have no score"
+_UNRATED: Final = (
+    "images that were hardly imaged, or whose pixels are all alike, and have no score"
+)
 
 
 def rating_gives(
@@ -130,8 +132,9 @@ def _rating_row(
     row |= {"score": rating.mean(), "n_tiles": len(rating.known)}
     bright, noise = agreed[BRIGHTNESS], agreed[JOINT_NOISE]
     row["distance"] = agreed[DISTANCE]
-    row["noise"] = noise
-    row["snr"] = (bright.scale.high - bright.median) / noise if noise else np.nan
+    known = bright.high > bright.low
+    row["noise"] = noise if known else np.nan
+    row["snr"] = (bright.scale.high - bright.median) / noise if known else np.nan
     return make_table([plane_columns(plane) | row], RATINGS)
 
 

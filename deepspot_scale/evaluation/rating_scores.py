@@ -115,7 +115,7 @@ class _OfSpots:
         true = self.points[name]
         if true.shape[1:] != (2,) or not len(true):
             raise FieldError(f"{name} has no true spots in a plane: F1 says nothing")
-        marks = self.finder.mark(image, true)
+        marks = self.finder.look(image).mark(true)
         return 0, match_one_to_one(marks.found, true, RADIUS).f1
 
 

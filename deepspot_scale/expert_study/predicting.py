@@ -89,14 +89,14 @@ def predict_images(folder: Path, model: str, *, every: bool = False) -> Predicte
     notes = list(_notes(weights, len(seen), known=uses is not None, every=every))
     if len(known) < len(scores):
         n = len(scores) - len(known)
-        notes.append(f"{n} images have no score: they were hardly imaged.")
+        notes.append(f"{n} images have no score: hardly imaged, or of one value.")
     return Predicted(known, model, weights.sha256, " ".join(notes), every)
 
 
 def _predict(
     folder: Path, weights: Weights, names: Iterable[str]
 ) -> Iterable[tuple[str, float]]:
-    """Yield the score of each image, 0 to 100; NaN: it was hardly imaged."""
+    """Yield the score of each image, 0 to 100; NaN: it has none."""
     import dask
     import xarray as xr
 

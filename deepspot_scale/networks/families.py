@@ -51,6 +51,8 @@ class Family:
     """Channels of an image."""
     channels_out: int = 1
     """Channels of an answer."""
+    binning: int = 1
+    """Pixels of an image along each axis that its networks see as one."""
     answer_range: tuple[float, float] | None = None
     """Smallest and largest value of an answer; None: any number."""
     normalisation: Literal["quantile", "noise", "movie", "percentile", "stored"] = (
@@ -195,6 +197,8 @@ RATER: Final = Family(
     rater.reach,
     rater.TILE,
     scale=Fraction(1, rater.TILE),
+    channels_in=rater.CHANNELS,
+    binning=rater.BINNING,
     channels_out=rater.channels(rater.Architecture()),
     answer_range=(0.0, 1.0),
     normalisation="noise",

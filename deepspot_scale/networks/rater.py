@@ -1,13 +1,14 @@
 """A network that says how good an image is, tile by tile, as Keras 3 layers.
 
-Normalised tiles ``(n, y, x, 1)`` go in, side by side where y and x are several tiles;
-one pixel for each tile comes out, whose channels are `Architecture.outputs`, each in
+Tiles ``(n, y, x, 2)`` go in, side by side where y and x are several tiles: the image
+scaled by its noise, and the enhanced one, which shows what the detector will find; one
+pixel for each tile comes out, whose channels are `Architecture.outputs`, each in
 [0, 1]. Inside, every tile is an image of its own, so nothing leaks from tile to tile,
 blocks give exactly what one block gives, and the scores of tiles add up. `scores` makes
 one number of the channels. Nothing here knows weights files, plates or Dask.
 
     tile -- conv 3x3, halve, ELU (six times) -- log averages -- dense, ELU -- dense
-    256          64, 32 ... 4 (not the last)     of each           outputs
+    128          32, 16 ... 2 (not the last)     of each           outputs
 
 All convolutions but the first are batch-normalised. Halving stands before ELU: ELU
 rises, so the answer is that of halving behind it, for a quarter of the work. The maps
@@ -35,8 +36,13 @@ from deepspot_scale.networks.keras_library import import_keras
 if TYPE_CHECKING:
     import keras
 
-TILE: Final = 256
-"""Edge of a tile in pixels, also the stride of the network."""
+CHANNELS: Final = 2
+"""The scaled image and the enhanced one."""
+BINNING: Final = 2
+"""Pixels of an image along each axis that the network sees as one: for a quarter of the
+work it rates as well."""
+TILE: Final = 128
+"""Edge of a tile in binned pixels, also the stride of the network."""
 CONVOLUTIONS: Final = 6
 PRECISION: Final = "float32"
 """Number format to run it in: bfloat16 moves a score by .002, more than a small change
@@ -53,11 +59,11 @@ SCORE: Final = ("score",)
 class Architecture:
     """The numbers that define one network."""
 
-    maps: tuple[int, ...] = (12, 24, 32, 48, 64, 64)
+    maps: tuple[int, ...] = (24, 32, 64, 96, 96, 96)
     """Maps of each convolution."""
     stride: int = 2
     """Stride of the first convolution: 2 for a quarter of its work."""
-    dense: int = 64
+    dense: int = 128
     """Numbers between the averages and the answer."""
     outputs: tuple[str, ...] = RECALL_PRECISION
     """What the channels of an answer are: `RECALL_PRECISION` or `SCORE`."""
@@ -124,7 +130,7 @@ def build(
 ) -> keras.Model:
     """Build the untrained network.
 
-    It maps ``(n, y, x, 1)`` to ``(n, y / 256, x / 256, outputs)``, float32; y and x are
+    It maps ``(n, y, x, 2)`` to ``(n, y / 128, x / 128, outputs)``, float32; y and x are
     any multiples of `TILE`. `dtype` is a Keras dtype policy, such as
     ``"mixed_bfloat16"``. With `layer_plan.LIBRARY` as `library`, in Keras' place, it
     gives a plan.
@@ -132,7 +138,7 @@ def build(
     keras = library or import_keras()
     layers = keras.layers
     policy = keras.DTypePolicy(dtype)
-    image = keras.Input((None, None, 1), name="image")
+    image = keras.Input((None, None, CHANNELS), name="image")
     x = fold_layer(TILE, library)(image)
     last, densities = CONVOLUTIONS - 1, []
     for number, maps in enumerate(architecture.maps):

@@ -16,7 +16,7 @@ from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels.image_features import FEATURES, measure_features
 from deepspot_scale.networks.domains import Domain, find_domain
 from deepspot_scale.networks.families import RATER, RATING_CNN
-from deepspot_scale.networks.rater import RECALL_PRECISION, scores
+from deepspot_scale.networks.rater import CHANNELS, RECALL_PRECISION, scores
 from deepspot_scale.networks.weights import Weights
 
 DEFAULT_RATER: Final = "rater"
@@ -28,11 +28,15 @@ class RaterModel:
     """What a network's answer says."""
 
     tile: int
-    """Edge in pixels of what is rated by itself."""
+    """Edge of what is rated by itself, in pixels as the network sees them."""
     outputs: tuple[str, ...]
     """What the channels of an answer are."""
     domain: Domain | None = None
     """What the network was trained on; None: not known."""
+    binning: int = 1
+    """Pixels of an image along each axis that the network sees as one."""
+    sees_enhanced: bool = False
+    """Whether the enhanced image is a second channel beside the image."""
 
     @property
     def foretells_detection(self) -> bool:
@@ -75,4 +79,10 @@ def find_rater(weights: Weights) -> RaterModel:
             f"expected {' or '.join(known)}"
         )
     outputs = tuple(weights.architecture.outputs)
-    return RaterModel(family.grid, outputs, find_domain(weights))
+    return RaterModel(
+        family.grid,
+        outputs,
+        find_domain(weights),
+        family.binning,
+        sees_enhanced=family.channels_in == CHANNELS,
+    )

@@ -68,7 +68,8 @@ def rating_words(run: RunResults, ratings: pd.DataFrame) -> str:
     ]
     unknown = len(ratings) - len(known)
     if unknown:
-        items.append(f"{plural(unknown, 'image')} hardly imaged, without a score.")
+        without = "hardly imaged or of one value, without a score"
+        items.append(f"{plural(unknown, 'image')} {without}.")
     items += left_out_sentences(run, ratings)
     far = int((ratings["distance"] > 1).sum())
     if far:

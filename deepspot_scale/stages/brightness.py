@@ -1,7 +1,8 @@
 """The stage *brightness*: the brightness of a field, agreed on by its blocks.
 
 For 8- and 16-bit images the first step reads nothing, and the noise is measured only
-where a later stage wants it. Nothing here knows what the scale is used for.
+where a later stage wants it, as the image scaled by it is made. Nothing here knows what
+the scale is used for.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from deepspot_scale.blockwise.answers import (
     IMAGE,
     JOINT_NOISE,
     NOISE,
+    SCALED,
     Brightness,
 )
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
     Key,
+    Pixels,
     RunContext,
     Stage,
     StageOptions,
@@ -174,7 +177,14 @@ class Normalisation:
             settles=JOINT_NOISE,
             finalize=_joint_noise,
         )
-        return Work((span, counts, differences, tiles, deviations), stacks=True)
+        scaled = Step(
+            SCALED,
+            background.scale,
+            image,
+            agreed=(BRIGHTNESS, BACKGROUND, JOINT_NOISE),
+        )
+        steps = (span, counts, differences, tiles, deviations, scaled)
+        return Work(steps, stacks=True)
 
 
 def _by_plane(measure: Callable[[Any], Any], here: BlockContext, layer: str) -> Any:
@@ -243,6 +253,14 @@ class _Background:
             medians, agreed[NOISE], agreed[BRIGHTNESS].fill, self.tile
         )
         return scale.count_deviations(pixels, (core.y.start, core.x.start))
+
+    def scale(self, here: BlockContext, agreed: Answers) -> Pixels:
+        """Return the image scaled by its noise, where it is wanted."""
+        box, fill = here.wanted, agreed[BRIGHTNESS].fill
+        medians = agreed[BACKGROUND][box.slices[:-2]]
+        scale = kernel.NoiseScale(medians, agreed[JOINT_NOISE], fill, self.tile)
+        scaled = scale(here.read(self.layer, box), (box.y.start, box.x.start))
+        return Pixels(box, scaled)
 
 
 def _joint_noise(deviations: NDArray[np.int64], agreed: Answers) -> float:

@@ -24,6 +24,7 @@ from deepspot_scale.blockwise.answers import (
     IMAGE,
     JOINT_NOISE,
     NOISE,
+    SCALED,
 )
 from deepspot_scale.blockwise.batching import BatchedWork
 from deepspot_scale.blockwise.contract import (
@@ -81,10 +82,19 @@ class Enhancement:
     """Whether images are scaled by their noise, else by their brightness."""
     layer: str = IMAGE
     """The image that is enhanced."""
+    reads_scaled: bool = False
+    """Whether it reads the image that *brightness* scales by noise, which other stages
+    then read too, or scales its own windows. A stack scales its own: it is enhanced in
+    place."""
 
     @classmethod
     def of(
-        cls, engine: EngineChoice, binning: int = 1, layer: str = IMAGE
+        cls,
+        engine: EngineChoice,
+        binning: int = 1,
+        layer: str = IMAGE,
+        *,
+        in_volume: bool = True,
     ) -> Enhancement:
         """Return the enhancement whose halo is that of the model's own layers."""
         weights = find_weights(engine.model)
@@ -100,7 +110,8 @@ class Enhancement:
         rim = reach if binning == 1 else reach + family.grid
         by_noise = family.normalisation == "noise"
         grid = family.grid * binning
-        return cls(engine, rim * binning, grid, binning, by_noise, layer)
+        reads_scaled = by_noise and not in_volume
+        return cls(engine, rim * binning, grid, binning, by_noise, layer, reads_scaled)
 
     def prepare(self, here: BlockContext, agreed: Answers) -> NDArray[np.float32]:
         """Return the normalised window, padded where it reaches past what decides.
@@ -109,15 +120,10 @@ class Enhancement:
         """
         window = _window(here)
         near = here.wanted.grow(self.halo, here.shape).overlap(window)
-        counts = here.read(self.layer, near)
-        brightness = agreed[BRIGHTNESS]
-        if self.by_noise:
-            medians = agreed[BACKGROUND][near.slices[:-2]]
-            tile = TILE * self.binning
-            scale = NoiseScale(medians, agreed[JOINT_NOISE], brightness.fill, tile)
-            pixels = scale(counts, (near.y.start, near.x.start))
+        if self.reads_scaled:
+            pixels = here.read(SCALED.name, near)
         else:
-            pixels = agreed[_WIDE_SCALE](brightness.fill_in(counts))
+            pixels = self._scale(here.read(self.layer, near), near, agreed)
         lacking = [
             (own.start - all_.start, all_.stop - own.stop)
             for own, all_ in zip(near.spans, window.spans, strict=True)
@@ -126,6 +132,17 @@ class Enhancement:
             pixels = np.pad(pixels, lacking, mode="edge")
         windows: NDArray[np.float32] = _by_plane(bin_pixels, pixels, self.binning)
         return windows
+
+    def _scale(
+        self, counts: NDArray[np.generic], near: Box, agreed: Answers
+    ) -> NDArray[np.float32]:
+        brightness = agreed[BRIGHTNESS]
+        if not self.by_noise:
+            return agreed[_WIDE_SCALE](brightness.fill_in(counts))
+        medians = agreed[BACKGROUND][near.slices[:-2]]
+        tile = TILE * self.binning
+        scale = NoiseScale(medians, agreed[JOINT_NOISE], brightness.fill, tile)
+        return scale(counts, (near.y.start, near.x.start))
 
     def predict(self, windows: Sequence[NDArray[np.float32]]) -> list[Any]:
         """Return the enhanced windows of prepared ones of one shape.
@@ -153,7 +170,10 @@ class Enhancement:
         batched = BatchedWork(self.prepare, self.predict, self.cut)
         scale = (JOINT_NOISE, BACKGROUND) if self.by_noise else (_WIDE_SCALE,)
         agreed: tuple[Key[Any], ...] = (BRIGHTNESS, *scale)
-        enhance = Step(ENHANCED, batched, {self.layer: self.halo}, agreed=agreed)
+        reads = {SCALED.name if self.reads_scaled else self.layer: self.halo}
+        enhance = Step(
+            ENHANCED, batched, reads, agreed=() if self.reads_scaled else agreed
+        )
         steps = (enhance,) if self.by_noise else (_widening(self.layer), enhance)
         kept = (Step(KEPT, _as_bytes, {ENHANCED.name: 0}),) if keep else ()
         return Work(
@@ -277,7 +297,12 @@ def plan_enhance(options: EnhanceOptions, context: RunContext) -> Work:
     engine = choose_engine(options, context)
     if engine.engine != AUTO:
         find_loader(engine.engine)
-    enhancement = Enhancement.of(engine, binning_for(context.spot_sigma), context.image)
+    enhancement = Enhancement.of(
+        engine,
+        binning_for(context.spot_sigma),
+        context.image,
+        in_volume=context.in_volume,
+    )
     return enhancement.work(keep=options.keep_enhanced)
 
 

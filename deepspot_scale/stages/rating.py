@@ -10,8 +10,11 @@ them by their spots: a part without spots says little of how well spots are foun
                          |2 2 2 2|      the last ends at the plane's end
     blocks   |a a a a a a|b b b b b b|  a tile is of the block where it begins
 
-Blocks hand over their parts of tiles that lie in several blocks, so no block reads
-more for this stage. Nothing here knows spots or what score is good enough.
+Tiles that lie in one block are rated there. Of the others blocks hand over their parts,
+so no block reads more for this stage. The network sees the image scaled by its noise,
+and, if its family has two channels, the enhanced one beside it, of which it can tell
+what the detector makes of the image. Nothing here knows spots or what score is good
+enough.
 """
 
 from __future__ import annotations
@@ -26,17 +29,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from deepspot_scale.blockwise.answers import (
-    BACKGROUND,
     BRIGHTNESS,
+    ENHANCED,
     IMAGE,
-    JOINT_NOISE,
+    SCALED,
+    Brightness,
 )
 from deepspot_scale.blockwise.batching import BatchedWork
 from deepspot_scale.blockwise.contract import (
     Answers,
     BlockContext,
     Key,
-    Pixels,
     RunContext,
     Stage,
     StageOptions,
@@ -46,9 +49,8 @@ from deepspot_scale.blockwise.contract import (
 from deepspot_scale.blockwise.geometry import Box, Span
 from deepspot_scale.blockwise.ratings import DISTANCE, RATING, Rating, rating_gives
 from deepspot_scale.errors import FieldError, SettingsError
-from deepspot_scale.kernels.background import TILE
 from deepspot_scale.kernels.binning import bin_pixels, binning_for
-from deepspot_scale.kernels.normalisation import NoiseScale
+from deepspot_scale.kernels.image_features import FEATURES
 from deepspot_scale.networks.engine_types import AUTO, EngineChoice, Precision
 from deepspot_scale.networks.engines import (
     find_loader,
@@ -68,8 +70,9 @@ _LOOKED_AT = ((0, 1), (1, 2), (2, 0))
 images: each takes as long as the network takes for a fifth of the plane's tiles."""
 _BRIGHT = float(np.arcsinh(4 / 3) / 2)
 """Above it a pixel is bright: four times the noise above its background."""
-_LEAST_WEIGHT = 16
-"""Bright pixels that every tile has at least, about those of a spot."""
+_LEAST_WEIGHT = 4
+"""Bright pixels, as the network sees them, that every tile has at least, about those of
+a spot."""
 _LEAST_IMAGED = 0.5
 """Share of a tile's pixels below which it says nothing, where not all were imaged."""
 
@@ -79,10 +82,17 @@ class Piece(NamedTuple):
 
     tile: int
     """Its place in `tile_boxes`."""
-    pixels: Pixels
+    box: Box
+    """The part."""
+    seen: tuple[NDArray[np.float32], ...]
+    """Its pixels in each layer that the network sees."""
+    n_imaged: NDArray[np.int64]
+    """Of each plane, how many pixels were imaged."""
 
 
 _PIECES: Key[list[Piece]] = Key("rating_pieces")
+_WHOLE: Key[Rating] = Key("rating_of_whole_tiles")
+_LOOKED: Key[NDArray[np.float64]] = Key("rating_features_of_whole_tiles")
 _FEATURES: Key[NDArray[np.float64]] = Key("rating_features")
 
 
@@ -112,11 +122,12 @@ class Rater:
     layer: str
     """The image that is rated: that in which spots are found."""
     binning: int = 1
-    """Pixels along each axis that the network sees as one: for wide spots."""
+    """Pixels along each axis that the network sees as one: its family's, and more for
+    wide spots."""
 
     @classmethod
     def of(cls, engine: EngineChoice, layer: str = IMAGE, binning: int = 1) -> Rater:
-        """Return the rater of a model.
+        """Return the rater of a model; `binning` is that for wide spots.
 
         Raises
         ------
@@ -132,24 +143,64 @@ class Rater:
                 f"{engine.model} scales images by {weights.family.normalisation}; a "
                 "rater scales them by their noise"
             )
-        return cls(engine, model, layer, binning)
+        return cls(engine, model, layer, binning * model.binning)
 
     @property
     def edge(self) -> int:
         """Edge of a tile in pixels of the image."""
         return self.model.tile * self.binning
 
-    def _own(self, here: BlockContext) -> Iterator[tuple[int, Box]]:
-        """Yield the tiles that begin in the block's core, with their numbers."""
-        y, x = here.block.core.spans[-2:]
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """The layers that are the network's channels."""
+        enhanced = (ENHANCED.name,) if self.model.sees_enhanced else ()
+        return (SCALED.name, *enhanced)
+
+    # -- tiles that lie in one block ---------------------------------------------------
+
+    def _whole(self, here: BlockContext) -> Iterator[tuple[int, Box]]:
+        """Yield the tiles that lie in the block's core, with their numbers."""
+        core = here.block.core
         for number, tile in enumerate(_tiles(here, self.edge)):
-            begins = y.start <= tile.y.start < y.stop
-            if begins and x.start <= tile.x.start < x.stop:
+            if tile.lies_in(core):
                 yield number, tile
 
-    def cut_pieces(self, here: BlockContext, _: Answers) -> list[Piece]:
-        """Return the core's parts of tiles that are not in it as a whole."""
+    def prepare_whole(self, here: BlockContext, _: Answers) -> NDArray[np.float32]:
+        """Return the windows (n, y, x, channels) of whole tiles, all planes of each."""
+        layers = [here.pixels(name).values for name in self.seen]
         core = here.block.core
+        cut = [
+            [layer[tile.within(core)] for layer in layers]
+            for _, tile in self._whole(here)
+        ]
+        return self._windows(cut)
+
+    def finish_whole(
+        self, here: BlockContext, agreed: Answers, answers: NDArray[Any]
+    ) -> Rating:
+        """Return the ratings of whole tiles."""
+        whole, bright = list(self._whole(here)), agreed[BRIGHTNESS]
+        imaged = [self._count_imaged(here, tile, bright) for _, tile in whole]
+        return self._rate(here, whole, imaged, answers)
+
+    def look(self, here: BlockContext, _: Answers) -> NDArray[np.float64]:
+        """Return the features (n, 7) of some whole tiles of the middle plane."""
+        if not (plane := self._plane_looked_at(here)):
+            return np.zeros((0, len(FEATURES)))
+        scaled, core = here.pixels(SCALED.name).values, here.block.core
+        looked_at = _looked_at(here.shape, self.edge)
+        cut = [
+            [scaled[tile.within(core)]]
+            for number, tile in self._whole(here)
+            if number in looked_at
+        ]
+        return self._features(self._windows(cut)[plane - 1 :: _n_planes(here)])
+
+    # -- tiles that lie in several blocks ----------------------------------------------
+
+    def cut_pieces(self, here: BlockContext, agreed: Answers) -> list[Piece]:
+        """Return the core's parts of tiles that are not in it as a whole."""
+        core, bright = here.block.core, agreed[BRIGHTNESS]
         parts = [
             (number, tile.overlap(core))
             for number, tile in enumerate(_tiles(here, self.edge))
@@ -157,88 +208,122 @@ class Rater:
         ]
         if not parts:
             return []
-        values = here.pixels(self.layer).values
+        layers = [here.pixels(name).values for name in self.seen]
         return [
-            Piece(number, Pixels(part, values[part.within(core)]))
+            Piece(
+                number,
+                part,
+                tuple(layer[part.within(core)] for layer in layers),
+                self._count_imaged(here, part, bright),
+            )
             for number, part in parts
         ]
 
-    def _stack(
-        self, here: BlockContext, agreed: Answers, number: int, tile: Box
-    ) -> NDArray[Any]:
-        """Return the counts (..., y, x) of a tile on all planes of the block."""
-        core = here.block.core
-        if tile.lies_in(core):
-            values = here.pixels(self.layer).values
-            return np.asarray(values[tile.within(core)])
-        stack = np.empty(tile.shape, here.read.dtype(self.layer))
-        for piece in agreed[_PIECES]:
-            at, values = piece.pixels
-            if piece.tile == number and at.lies_in(tile):  # else of other planes
-                stack[at.within(tile)] = values
-        return stack
+    def _pieced(
+        self, here: BlockContext, agreed: Answers
+    ) -> Iterator[tuple[int, Box, list[Piece]]]:
+        """Yield the other tiles that begin in the block's core, with their pieces."""
+        core, pieces = here.block.core, agreed[_PIECES]
+        y, x = core.spans[-2:]
+        for number, tile in enumerate(_tiles(here, self.edge)):
+            begins = y.start <= tile.y.start < y.stop
+            if begins and x.start <= tile.x.start < x.stop and not tile.lies_in(core):
+                parts = [each for each in pieces if each.tile == number]
+                # Else it is of other planes.
+                yield number, tile, [each for each in parts if each.box.lies_in(tile)]
 
-    def _scales(self, here: BlockContext, agreed: Answers) -> list[NoiseScale]:
-        """Return how each plane of the block is scaled."""
-        medians = agreed[BACKGROUND][here.block.core.slices[:-2]]
-        noise, fill = agreed[JOINT_NOISE], agreed[BRIGHTNESS].fill
-        return [
-            NoiseScale(plane, noise, fill, TILE * self.binning)
-            for plane in medians.reshape(-1, *medians.shape[-2:])
-        ]
+    def _put_together(self, tile: Box, pieces: Sequence[Piece]) -> list[NDArray[Any]]:
+        """Return what the network sees of a tile, a stack (..., y, x) each."""
+        stacks = [np.empty(tile.shape, np.float32) for _ in pieces[0].seen]
+        for piece in pieces:
+            for stack, values in zip(stacks, piece.seen, strict=True):
+                stack[piece.box.within(tile)] = values
+        return stacks
 
-    def _as_seen(self, scaled: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return a tile (y, x) as the network sees it.
-
-        A plane that is smaller than a tile is mirrored.
-        """
-        lacking = [(0, self.edge - length) for length in scaled.shape]
-        if np.any(lacking):
-            scaled = np.pad(scaled, lacking, mode="symmetric")
-        return bin_pixels(scaled, self.binning)
-
-    def _windows(
-        self, here: BlockContext, agreed: Answers, number: int, tile: Box
+    def prepare_pieced(
+        self, here: BlockContext, agreed: Answers
     ) -> NDArray[np.float32]:
-        """Return a tile (n, y, x) as the network sees it, on all of its planes."""
-        counts = self._stack(here, agreed, number, tile)
-        planes = counts.reshape(-1, *tile.shape[-2:])
-        start = (tile.y.start, tile.x.start)
-        scales = self._scales(here, agreed)
-        return np.stack(
-            [
-                self._as_seen(scale(plane, start))
-                for scale, plane in zip(scales, planes, strict=True)
-            ]
+        """Return the windows (n, y, x, channels) of the other tiles, as of whole."""
+        return self._windows(
+            [self._put_together(*each[1:]) for each in self._pieced(here, agreed)]
         )
 
-    def prepare(self, here: BlockContext, agreed: Answers) -> NDArray[np.float32]:
-        """Return the windows (n, y, x) of the block's tiles, all planes of each."""
-        own, core = list(self._own(here)), here.block.core
-        scales, edge = self._scales(here, agreed), self.model.tile
-        windows = np.empty((len(own), len(scales), edge, edge), np.float32)
-        whole = [(at, tile) for at, (_, tile) in enumerate(own) if tile.lies_in(core)]
-        for at, each in enumerate(own):
-            if not each[1].lies_in(core):
-                windows[at] = self._windows(here, agreed, *each)
-        if whole:  # scaled together, which takes half of the time
-            planes = here.pixels(self.layer).values.reshape(-1, *core.shape[-2:])
-            for number, (scale, plane) in enumerate(zip(scales, planes, strict=True)):
-                scaled = scale(plane, (core.y.start, core.x.start))
-                for at, tile in whole:
-                    part = scaled[tile.within(core)[-2:]]
-                    windows[at, number] = self._as_seen(part)
-        return windows.reshape(-1, edge, edge)
+    def finish_pieced(
+        self, here: BlockContext, agreed: Answers, answers: NDArray[Any]
+    ) -> Rating:
+        """Return the ratings of all tiles that begin in the block's core."""
+        pieced = list(self._pieced(here, agreed))
+        tiles = [(number, tile) for number, tile, _ in pieced]
+        imaged = [
+            np.sum([piece.n_imaged for piece in pieces], axis=0)
+            for *_, pieces in pieced
+        ]
+        return here.answers[_WHOLE] + self._rate(here, tiles, imaged, answers)
+
+    def look_again(self, here: BlockContext, agreed: Answers) -> NDArray[np.float64]:
+        """Return the features (n, 7) of all tiles that are looked at."""
+        known = here.answers[_LOOKED]
+        if not (plane := self._plane_looked_at(here)):
+            return known
+        looked_at = _looked_at(here.shape, self.edge)
+        cut = [
+            self._put_together(tile, pieces)[:1]
+            for number, tile, pieces in self._pieced(here, agreed)
+            if number in looked_at
+        ]
+        windows = self._windows(cut)[plane - 1 :: _n_planes(here)]
+        return np.concatenate([known, self._features(windows)])
+
+    # -- both --------------------------------------------------------------------------
+
+    def _windows(self, cut: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.float32]:
+        """Return the windows (n, y, x, channels) of tiles, all planes of each.
+
+        Of each tile come its channels (..., y, x). A plane that is smaller than a tile
+        is mirrored.
+        """
+        edge, windows = self.model.tile, []
+        for layers in cut:
+            planes = [layer.reshape(-1, *layer.shape[-2:]) for layer in layers]
+            for channels in zip(*planes, strict=True):
+                window = np.empty((edge, edge, len(channels)), np.float32)
+                for at, channel in enumerate(channels):
+                    window[..., at] = self._as_seen(channel)
+                windows.append(window)
+        if not windows:
+            return np.zeros((0, edge, edge, len(self.seen)), np.float32)
+        return np.stack(windows)
+
+    def _as_seen(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        lacking = [(0, self.edge - length) for length in plane.shape]
+        if np.any(lacking):
+            plane = np.pad(plane, lacking, mode="symmetric")
+        return bin_pixels(plane, self.binning)
+
+    def _count_imaged(
+        self, here: BlockContext, box: Box, bright: Brightness
+    ) -> NDArray[np.int64]:
+        """Return how many pixels of each plane of a box were imaged.
+
+        None was where all of an image's are alike.
+        """
+        n = _n_planes(here)
+        if bright.fill is None:
+            known = np.prod(box.shape[-2:]) * (bright.high > bright.low)
+            return np.full(n, known, np.int64)
+        core = here.block.core
+        counts = here.pixels(self.layer).values[box.within(core)].reshape(n, -1)
+        return np.asarray(np.count_nonzero(counts != bright.fill, axis=1))
 
     def predict(self, given: Sequence[NDArray[np.float32]]) -> list[Any]:
         """Return weights and answers (n, 1 + channels) to the windows of each block."""
-        images = [window[..., None] for windows in given for window in windows]
+        images = [window for windows in given for window in windows]
         if not images:
             return [np.zeros((0, 1 + len(self.model.outputs))) for _ in given]
         answers = iter_predictions(get_engine(self.engine), images)
         found = np.stack(
             [
-                np.append(self._weight(image), answer[0, 0])
+                np.append(self._weight(image[..., 0]), answer[0, 0])
                 for image, answer in zip(images, answers, strict=True)
             ]
         )
@@ -251,49 +336,40 @@ class Rater:
             return 1
         return max(_LEAST_WEIGHT, int(np.count_nonzero(window > _BRIGHT)))
 
-    def finish(
-        self, here: BlockContext, agreed: Answers, answers: NDArray[Any]
+    def _rate(
+        self,
+        here: BlockContext,
+        tiles: Sequence[tuple[int, Box]],
+        imaged: Sequence[NDArray[np.int64]],
+        answers: NDArray[Any],
     ) -> Rating:
-        """Return the ratings of the block's tiles."""
+        """Return the ratings of tiles, given how many of their pixels were imaged."""
         weights, answers = answers[:, :1].astype(np.int64), answers[:, 1:]
         if not np.isfinite(answers).all():
             raise FieldError(
                 f"the network {self.engine.model} rates a tile as NaN; are its weights "
                 "those of a training that ended well?"
             )
-        own, planes = list(self._own(here)), _plane_numbers(here)
         places = [
             (plane, tile.y.start, tile.x.start, *tile.shape[-2:])
-            for _, tile in own
-            for plane in planes
+            for _, tile in tiles
+            for plane in _plane_numbers(here)
         ]
-        imaged = [self._imaged(here, agreed, *each) for each in own]
-        kept = np.concatenate([*imaged, np.ones(0, bool)])
-        scores = np.where(kept[:, None], self.model.score(answers), -1)
         table = np.array(places, np.int64).reshape(-1, 5)
+        share = np.array(imaged, np.int64).reshape(-1) / table[:, 3:].prod(axis=1)
+        kept = share >= _LEAST_IMAGED
+        scores = np.where(kept[:, None], self.model.score(answers), -1)
         return Rating(np.concatenate([table, weights, scores], axis=1))
 
-    def _imaged(
-        self, here: BlockContext, agreed: Answers, number: int, tile: Box
-    ) -> NDArray[np.bool_]:
-        """Return of each plane whether enough of a tile was imaged."""
-        fill, n = agreed[BRIGHTNESS].fill, len(_plane_numbers(here))
-        if fill is None:
-            return np.ones(n, bool)
-        counts = self._stack(here, agreed, number, tile).reshape(n, -1)
-        return np.asarray((counts != fill).mean(axis=1) >= _LEAST_IMAGED)
+    def _plane_looked_at(self, here: BlockContext) -> int:
+        """Return which plane of the block is looked at, from 1 on; 0: none."""
+        planes, middle = _plane_numbers(here), _middle_plane(here.shape)
+        known = self.model.domain is not None and middle in planes
+        return 1 + planes.index(middle) if known else 0
 
-    def look(self, here: BlockContext, agreed: Answers) -> NDArray[np.float64]:
-        """Return the features (n, 7) of some tiles of the middle plane."""
-        looked_at = _looked_at(here.shape, self.edge)
-        number = _middle_plane(here.shape)
-        planes = _plane_numbers(here)
-        found = [
-            self.model.features(self._windows(here, agreed, *own)[planes.index(number)])
-            for own in self._own(here)
-            if self.model.domain and own[0] in looked_at and number in planes
-        ]
-        return np.array(found, np.float64).reshape(-1, 7)
+    def _features(self, windows: NDArray[np.float32]) -> NDArray[np.float64]:
+        found = [self.model.features(window[..., 0]) for window in windows]
+        return np.array(found, np.float64).reshape(-1, len(FEATURES))
 
     def distance(self, features: NDArray[np.float64], _: Answers) -> float:
         """Return how far the plane lies from the training images; NaN: not known."""
@@ -308,22 +384,27 @@ class Rater:
 
         `least` is the score below which an image is counted as left out.
         """
-        needed: tuple[Key[Any], ...] = (_PIECES, BRIGHTNESS, BACKGROUND, JOINT_NOISE)
-        batched = BatchedWork(self.prepare, self.predict, self.finish)
-        reads = {self.layer: 0}
-        look = Step(
-            _FEATURES,
-            self.look,
-            reads,
-            agreed=needed,
-            settles=DISTANCE,
-            combine=_joined,
-            finalize=self.distance,
+        reads = dict.fromkeys((self.layer, *self.seen), 0)
+        known: tuple[Key[Any], ...] = (BRIGHTNESS,)
+        whole = BatchedWork(self.prepare_whole, self.predict, self.finish_whole)
+        pieced = BatchedWork(self.prepare_pieced, self.predict, self.finish_pieced)
+        steps = (
+            Step(_WHOLE, whole, reads, agreed=known),
+            Step(_LOOKED, self.look, {SCALED.name: 0}),
+            Step(_PIECES, self.cut_pieces, reads, agreed=known),
+            Step(RATING, pieced, uses=(_WHOLE,), agreed=(_PIECES,), finalize=_in_order),
+            Step(
+                _FEATURES,
+                self.look_again,
+                uses=(_LOOKED,),
+                agreed=(_PIECES,),
+                settles=DISTANCE,
+                combine=_joined,
+                finalize=self.distance,
+            ),
         )
-        cut = Step(_PIECES, self.cut_pieces, reads)
-        rate = Step(RATING, batched, reads, agreed=needed, finalize=_in_order)
         gives = rating_gives(self.model.outputs, least)
-        return Work((cut, rate, look), gives, stacks=True, networks=(self.engine,))
+        return Work(steps, gives, stacks=True, networks=(self.engine,))
 
 
 def _tiles(here: BlockContext, edge: int) -> list[Box]:
@@ -333,6 +414,10 @@ def _tiles(here: BlockContext, edge: int) -> list[Box]:
         Box((*core.spans[:-2], *tile.spans), core.axes)
         for tile in tile_boxes((here.shape[-2], here.shape[-1]), edge)
     ]
+
+
+def _n_planes(here: BlockContext) -> int:
+    return int(np.prod(here.block.core.shape[:-2], dtype=int))
 
 
 def _meet(one: Box, other: Box) -> bool:
@@ -373,7 +458,11 @@ def _in_order(rating: Rating, _: Answers) -> Rating:
 class RateOptions(StageOptions):
     """Whether images are rated, and by which network."""
 
-    use: bool = Field(default=False, description="Rate how good each image is, 0 to 1.")
+    use: bool = Field(
+        default=False,
+        description="Rate how good each image is, 0 to 1. The shipped rater looks at "
+        "the enhanced image, which is made for it where nothing else wants it.",
+    )
     rater: str = Field(
         default=DEFAULT_RATER,
         description="What rates: a shipped model, or a weights file of the family "

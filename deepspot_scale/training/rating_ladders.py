@@ -1,13 +1,14 @@
 """Simulated ladders with what the default detector finds on them, drawn once and kept.
 
-A ladder's seed and number come in; its images, scaled by noise, and marks go out: which
-true spots are found and which found ones are true, by the product's own network, judge
-and detector with default settings. So any window of an image has a recall and a
-precision. Files are kept in a folder, and are only a shortcut: a ladder that is missing
-is drawn again, the same. Nothing here knows the network that learns.
+A ladder's seed and number come in; its images, scaled by noise, the same enhanced, and
+marks go out: which true spots are found and which found ones are true, by the product's
+own network, judge and detector with default settings. So any window of an image has a
+recall and a precision. Files are kept in a folder, and are only a shortcut: a ladder
+that is missing is drawn again, the same. Nothing here knows the network that learns.
 
-    FOLDER/00012.npy   float16 (steps, y, x)
-    FOLDER/00012.npz   marks, kind, severities
+    FOLDER/00012.npy            float16 (steps, y, x)
+    FOLDER/00012.enhanced.npy   uint8 (steps, y, x), 255 the brightest
+    FOLDER/00012.npz            marks, kind, severities
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from deepspot_scale.kernels.pairing import pair_one_to_one
 from deepspot_scale.networks.engine_types import DEFAULT_MODEL, EngineChoice
 from deepspot_scale.networks.openvino.cache import cache_folder
 from deepspot_scale.networks.weights import find_weights
-from deepspot_scale.simulation.drawing import Points
+from deepspot_scale.simulation.drawing import Image, Points
 from deepspot_scale.simulation.quality_ladders import draw_ladder
 from deepspot_scale.stages.brightness import Normalisation
 from deepspot_scale.stages.detection.detect import detector_work, find_detector
@@ -43,8 +44,10 @@ from deepspot_scale.training.rating_recipe import RatingRanges
 
 RADIUS: Final = 3.0
 """Largest distance in pixels between a true spot and the one that was found."""
-VERSION: Final = 2
+VERSION: Final = 3
 """Of what is drawn; raised when the same seed gives other ladders."""
+_ENDS: Final = (".npy", ".enhanced.npy", ".npz")
+"""Of a ladder's files, in the order in which they are written."""
 _LEAST_SPOTS: Final = 8.0
 """A window's shares lean on those of its whole image as if by so many spots."""
 
@@ -87,6 +90,22 @@ def _inside(points: Points, corner: tuple[int, int], edge: float) -> NDArray[np.
     return np.asarray(((away >= 0) & (away < edge)).all(axis=1))
 
 
+class Looked(NamedTuple):
+    """What a run makes of one image."""
+
+    found: Points
+    """(m, 2), the spots that it finds, pixels."""
+    enhanced: NDArray[np.float32]
+    """(y, x), in [0, 1]."""
+
+    def mark(self, true: Points) -> Marks:
+        """Return the spots of the image, whose (n, 2) true ones are known."""
+        pairs = pair_one_to_one(self.found, np.asarray(true, np.float64), RADIUS)
+        is_found, is_true = np.zeros(len(true), bool), np.zeros(len(self.found), bool)
+        is_true[pairs[:, 0]], is_found[pairs[:, 1]] = True, True
+        return Marks(true, is_found, self.found, is_true)
+
+
 @dataclass(frozen=True)
 class SpotFinder:
     """What a run finds with default settings on an image."""
@@ -103,17 +122,14 @@ class SpotFinder:
             "enhance": enhance.work(),
             "detect": detector_work(detector, ENHANCED.name),
         }
-        return cls(plan_pipeline(works))
+        return cls(plan_pipeline(works, wanted=(ENHANCED,)))
 
-    def mark(self, image: NDArray[np.generic], true: Points) -> Marks:
-        """Return the spots of an image (y, x) whose (n, 2) true ones are known."""
+    def look(self, image: NDArray[np.generic]) -> Looked:
+        """Return what a run makes of an image (y, x)."""
         blocks = self.pipeline.blocks((image.shape[0], image.shape[1]))
         answers = reduce_rounds(self.pipeline, blocks, read_whole({IMAGE: image}))
         found = answers[DETECTED].table[["y", "x"]].to_numpy(np.float64)
-        pairs = pair_one_to_one(found, np.asarray(true, np.float64), RADIUS)
-        is_found, is_true = np.zeros(len(true), bool), np.zeros(len(found), bool)
-        is_true[pairs[:, 0]], is_found[pairs[:, 1]] = True, True
-        return Marks(true, is_found, found, is_true)
+        return Looked(found, answers.by_name[ENHANCED.name])
 
 
 class RatedLadder(NamedTuple):
@@ -121,12 +137,26 @@ class RatedLadder(NamedTuple):
 
     images: NDArray[np.float16]
     """(steps, y, x), scaled by noise."""
+    enhanced: NDArray[np.uint8]
+    """(steps, y, x), 255 the brightest."""
     marks: tuple[Marks, ...] | None
     """Of each step; None: its spots do not say how good it is."""
     is_ordered: bool
     """Whether each step is worse everywhere than the one before."""
     kind: str
     """What makes it worse."""
+
+    def window(
+        self, step: int, corner: tuple[int, int], edge: int, channels: int
+    ) -> Image:
+        """Return a square window (edge, edge, channels) of the image of a step.
+
+        The second channel, if there are two, is the enhanced image.
+        """
+        y, x = corner
+        at = (step, slice(y, y + edge), slice(x, x + edge))
+        seen = (self.images[at], self.enhanced[at] / np.float32(255))[:channels]
+        return np.stack(seen, axis=-1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -159,12 +189,14 @@ class LadderSet:
 
     def take(self, number: int) -> RatedLadder:
         """Return a ladder, drawn if it is not there yet."""
-        images, rest = (self.folder / f"{number:05d}{end}" for end in (".npy", ".npz"))
-        if not rest.exists() or not images.exists():
+        places = [self.folder / f"{number:05d}{end}" for end in _ENDS]
+        if not all(place.exists() for place in places):
             self._draw(number)
+        images, enhanced, rest = places
         with np.load(rest) as file:
             return RatedLadder(
                 np.load(images, mmap_mode="r"),
+                np.load(enhanced, mmap_mode="r"),
                 _unpack(file) if bool(file["measured"]) else None,
                 bool(file["ordered"]),
                 str(file["kind"]),
@@ -181,16 +213,21 @@ class LadderSet:
             "kind": ladder.kind,
             "severities": ladder.severities,
         }
-        if ladder.points is not None:
-            points = ladder.points
-            marks = [self._finder.mark(image, points) for image in ladder.images]
-            known |= _pack(marks)
+        looks = [self._finder.look(image) for image in ladder.images]
+        true = np.zeros((0, 2)) if ladder.points is None else ladder.points
+        known |= _pack([look.mark(true) for look in looks])
+        enhanced = np.stack([np.rint(look.enhanced * 255) for look in looks])
         self.folder.mkdir(parents=True, exist_ok=True)
-        # The images first: the other file says that both are whole.
-        with _whole_file(self.folder / f"{number:05d}.npy") as part:
+        # The images first: the last file says that all are whole.
+        with self._part(number, 0) as part:
             np.save(part, np.stack(scaled).astype(np.float16))
-        with _whole_file(self.folder / f"{number:05d}.npz") as part:
+        with self._part(number, 1) as part:
+            np.save(part, enhanced.astype(np.uint8))
+        with self._part(number, 2) as part:
             np.savez(part, **known)
+
+    def _part(self, number: int, which: int) -> _whole_file:
+        return _whole_file(self.folder / f"{number:05d}{_ENDS[which]}")
 
 
 class _whole_file:  # noqa: N801 - used as a function

@@ -4,7 +4,8 @@ A recipe comes in, sources of pairs go out: tiles of simulated ladders, whose sc
 what the default detector finds there, and of images that experts rated. A pair's
 answer has the scores, then the ladder it is from and its step, by which a loss knows
 which of two tiles is the better one. A patch of several tiles is an image whose score
-is the mean of its tiles'. Nothing here knows networks' layers.
+is the mean of its tiles'. Where the network sees the enhanced image too, that is a
+second channel. Nothing here knows networks' layers.
 
     answer (1, 1, c + 2):   c scores (NaN: not known), ladder, step (0: no order)
 """
@@ -15,6 +16,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -28,12 +30,13 @@ from deepspot_scale.io.study_folder import (
     read_image,
     read_ratings,
 )
+from deepspot_scale.kernels.binning import bin_pixels
 from deepspot_scale.kernels.normalisation import SCALES
-from deepspot_scale.networks.families import find_family
-from deepspot_scale.networks.rater import SCORE, scores
+from deepspot_scale.networks.families import Family, find_family
+from deepspot_scale.networks.rater import CHANNELS, SCORE, scores
 from deepspot_scale.simulation.drawing import Image
 from deepspot_scale.training.augmentation import TURNED, Augmentation, draw_turn
-from deepspot_scale.training.rating_ladders import LadderSet, Marks
+from deepspot_scale.training.rating_ladders import LadderSet, Marks, SpotFinder
 from deepspot_scale.training.rating_recipe import LADDERS
 from deepspot_scale.training.recipe import Recipe
 from deepspot_scale.training.scenes import Sources, mirror_up
@@ -48,7 +51,7 @@ class RatedImage(NamedTuple):
 
     name: str
     image: NDArray[np.float16]
-    """(y, x), normalised, not smaller than a tile."""
+    """(y, x, channels), as the network sees it, not smaller than a tile."""
     score: float
     """Mean over experts, 0 to 1."""
 
@@ -67,9 +70,11 @@ class LadderTiles:
     numbers: tuple[int, ...]
     """Which of them are drawn from."""
     edge: int
-    """Edge in pixels of what is cut, a tile or several."""
+    """Edge of what is cut, a tile or several, in pixels as the network sees them."""
     outputs: tuple[str, ...]
     """What the network answers."""
+    family: Family
+    """Of the network: what it sees."""
     how: Augmentation
     """Turns and flips."""
     cuts: int = 2
@@ -78,24 +83,28 @@ class LadderTiles:
     def draw_pairs(
         self, rng: np.random.Generator, n: int
     ) -> Iterator[tuple[Image, Image]]:
-        """Yield one place (edge, edge, 1) at `n` steps of a ladder, and its answers."""
+        """Yield a place (edge, edge, channels) at `n` steps of a ladder, and answer."""
         ladder = self.ladders.take(int(rng.choice(self.numbers)))
         steps = rng.permutation(len(ladder.images))[:n]
-        room = ladder.images.shape[1] - self.edge
+        edge = self.edge * self.family.binning
+        room = ladder.images.shape[1] - edge
         corner = (int(rng.integers(room + 1)), int(rng.integers(room + 1)))
         name = int(rng.integers(1, _NAMES))
         for step in np.resize(steps, n):
-            tile = _window(ladder.images[step], corner, self.edge)
+            window = ladder.window(int(step), corner, edge, self.family.channels_in)
+            tile = _binned(window, self.family.binning)
             marks = None if ladder.marks is None else ladder.marks[step]
             order = int(step) + 1 if ladder.is_ordered else 0
-            answer = answer_of(self._scores(marks, corner), name, order)
+            answer = answer_of(self._scores(marks, corner, edge), name, order)
             turn = draw_turn(self.how, self.edge, rng)
-            yield np.ascontiguousarray(turn.image(tile[..., None])), answer
+            yield np.ascontiguousarray(turn.image(tile)), answer
 
-    def _scores(self, marks: Marks | None, corner: tuple[int, int]) -> list[float]:
+    def _scores(
+        self, marks: Marks | None, corner: tuple[int, int], edge: int
+    ) -> list[float]:
         if marks is None:
             return [float("nan")] * len(self.outputs)
-        shares = marks.shares(corner, self.edge)
+        shares = marks.shares(corner, edge)
         if self.outputs == SCORE:
             return [float(scores(np.array(shares), ("recall", "precision")))]
         return list(shares)
@@ -108,7 +117,9 @@ class RatedTiles:
     images: tuple[RatedImage, ...]
     """The images, all equally likely."""
     edge: int
-    """Edge of a tile in pixels."""
+    """Edge of a tile in pixels as the network sees them."""
+    binning: int
+    """Pixels of an image along each axis that the network sees as one."""
     how: Augmentation
     """Turns and flips."""
     cuts: int = 1
@@ -117,28 +128,29 @@ class RatedTiles:
     def draw_pairs(
         self, rng: np.random.Generator, n: int
     ) -> Iterator[tuple[Image, Image]]:
-        """Yield `n` tiles (edge, edge, 1) with the score of their image."""
+        """Yield `n` tiles (edge, edge, channels) with the score of their image."""
         for _ in range(n):
             chosen = self.images[int(rng.integers(len(self.images)))]
-            corner = [
-                int(rng.integers(m - self.edge + 1)) for m in chosen.image.shape[:2]
-            ]
-            tile = _window(chosen.image, (corner[0], corner[1]), self.edge)
+            edge = self.edge * self.binning
+            y, x = (int(rng.integers(m - edge + 1)) for m in chosen.image.shape[:2])
+            window = np.asarray(chosen.image[y : y + edge, x : x + edge], np.float32)
+            tile = _binned(window, self.binning)
             turn = draw_turn(self.how, self.edge, rng)
-            image = np.ascontiguousarray(turn.image(tile[..., None]))
+            image = np.ascontiguousarray(turn.image(tile))
             yield image, answer_of([chosen.score])
 
 
-def _window(image: NDArray[Any], corner: tuple[int, int], edge: int) -> Image:
-    y, x = corner
-    return np.asarray(image[y : y + edge, x : x + edge], np.float32)
+def _binned(window: Image, binning: int) -> Image:
+    channels = [bin_pixels(channel, binning) for channel in np.moveaxis(window, -1, 0)]
+    return np.stack(channels, axis=-1)
 
 
-def read_rated(folder: str | Path, edge: int, normalisation: str) -> list[RatedImage]:
+def read_rated(folder: str | Path, edge: int, family: Family) -> list[RatedImage]:
     """Read a study's images, or those of a folder with ``images/`` and ``scores.csv``.
 
-    Each is normalised as a whole; smaller ones than a tile of `edge` pixels are
-    mirrored up to it. Images without a score are left out.
+    Each is scaled as a whole, and enhanced if the family's networks see that; smaller
+    ones than a tile of `edge` pixels are mirrored up to it. Images without a score are
+    left out.
 
     Raises
     ------
@@ -153,14 +165,17 @@ def read_rated(folder: str | Path, edge: int, normalisation: str) -> list[RatedI
     means = ratings.groupby("image")["score"].mean() / MAX_SCORE
     if not len(means):
         raise SettingsError(f"{folder}: no image has a score to learn from")
-    rated = []
+    rated, finder = [], SpotFinder.of()
     for name, score in means.items():
         pixels = read_image(files[str(name)])
         if not np.isfinite(pixels).all():
             raise FieldError(f"{files[str(name)]} has pixels that are not finite")
-        scaled = SCALES[normalisation](pixels)(pixels)
-        whole = mirror_up(scaled, np.zeros((0, 2)), edge)[0]
-        rated.append(RatedImage(str(name), whole.astype(np.float16), float(score)))
+        seen = [SCALES[family.normalisation](pixels)(pixels)]
+        if family.channels_in == CHANNELS:
+            seen.append(finder.look(pixels).enhanced)
+        whole = [mirror_up(each, np.zeros((0, 2)), edge)[0] for each in seen]
+        image = np.stack(whole, axis=-1).astype(np.float16)
+        rated.append(RatedImage(str(name), image, float(score)))
     return rated
 
 
@@ -201,8 +216,16 @@ def open_rated(recipe: Recipe) -> Sources:
             split = split_numbers(recipe.rating.ladders, recipe)
             names = [f"{number:05d}" for number in range(recipe.rating.ladders)]
             ladders = LadderSet(recipe.rating)
-            learn.append(LadderTiles(ladders, tuple(split[0]), edge, outputs, how))
-            kept = LadderTiles(ladders, tuple(split[1]), edge, outputs, how)
+            tiles = partial(
+                LadderTiles,
+                ladders,
+                edge=edge,
+                outputs=outputs,
+                family=family,
+                how=how,
+            )
+            learn.append(tiles(tuple(split[0])))
+            kept = tiles(tuple(split[1]))
             validate.append(kept if split[1] else None)
         else:
             if outputs != SCORE:
@@ -210,7 +233,7 @@ def open_rated(recipe: Recipe) -> Sources:
                     f"{part.source}: experts give one score; write outputs = "
                     '["score"] in [architecture]'
                 )
-            images = read_rated(part.source, edge, family.normalisation)
+            images = read_rated(part.source, edge * family.binning, family)
             split, names = (
                 split_numbers(len(images), recipe),
                 [each.name for each in images],
@@ -218,8 +241,9 @@ def open_rated(recipe: Recipe) -> Sources:
             if not split[0]:
                 raise SettingsError(f"{part.source}: no image is left to learn from")
             own, held = (tuple(images[n] for n in some) for some in split[:2])
-            learn.append(RatedTiles(own, edge, how))
-            validate.append(RatedTiles(held, edge, how) if held else None)
+            rated = partial(RatedTiles, edge=edge, binning=family.binning, how=how)
+            learn.append(rated(own))
+            validate.append(rated(held) if held else None)
         for use, numbers in zip(USES, split, strict=True):
             table.writerows((part.source, names[number], use) for number in numbers)
     return Sources(tuple(learn), tuple(validate), rows.getvalue())
@@ -227,10 +251,11 @@ def open_rated(recipe: Recipe) -> Sources:
 
 def _check(recipe: Recipe) -> None:
     drawn = any(part.source == LADDERS for part in recipe.mixture)
-    if drawn and recipe.patch > recipe.rating.size:
+    edge = recipe.patch * find_family(recipe.family).binning
+    if drawn and edge > recipe.rating.size:
         raise SettingsError(
-            f"patch = {recipe.patch} is larger than the ladders' images: write size = "
-            f"{recipe.patch} in [rating]"
+            f"patch = {recipe.patch} needs {edge} px, more than the ladders' images "
+            f"have: write size = {edge} in [rating]"
         )
     allowed = {"turns", "flips"}
     given = recipe.augmentation.model_dump(exclude=allowed)

@@ -5,6 +5,7 @@ Nothing here knows plates or files.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -15,9 +16,10 @@ from deepspot_scale.blockwise.identity import gather_tables, plane_identity
 from deepspot_scale.blockwise.lifting import check_image, iter_planes, lift_plane
 from deepspot_scale.blockwise.planning import plan_pipeline
 from deepspot_scale.kernels.binning import binning_for
-from deepspot_scale.networks.engine_types import EngineChoice
+from deepspot_scale.networks.engine_types import AUTO, DEFAULT_MODEL, EngineChoice
 from deepspot_scale.networks.rater_models import DEFAULT_RATER
 from deepspot_scale.stages.brightness import Normalisation
+from deepspot_scale.stages.enhancement import Enhancement
 from deepspot_scale.stages.rating import Rater
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ def rate(
     tiles: bool = False,
 ) -> AnyTable:
     """Rate each plane, as ``run --rate`` does.
+
+    Where the rater looks at the enhanced image too, it is made first.
 
     The shipped model foretells recall, precision and F1 of the detector on spots like
     those of the image; it cannot know of an image in which no spot is seen whether
@@ -76,8 +80,14 @@ def rate(
     """
     image = check_image(image)
     binning = binning_for(spot_sigma)
-    rater = Rater.of(engine or EngineChoice(model), binning=binning)
-    works = {"brightness": Normalisation().work(binning), "rate": rater.work()}
+    engine = engine or EngineChoice(model)
+    rater = Rater.of(engine, binning=binning)
+    works = {"brightness": Normalisation().work(binning)}
+    if rater.model.sees_enhanced:
+        network = replace(engine, model=DEFAULT_MODEL, engine=AUTO)
+        enhancement = Enhancement.of(network, binning, in_volume=False)
+        works["enhance"] = enhancement.work()
+    works["rate"] = rater.work()
     pipeline = plan_pipeline(works, block=block)
     planes = [
         (lift_plane(pipeline, {IMAGE: plane}).answers, plane_identity(image, index))

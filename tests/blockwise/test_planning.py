@@ -174,6 +174,8 @@ def test_a_layer_that_is_made_for_nobody_is_refused() -> None:
         plan_pipeline(works, wanted=(A,))
     kept = Work((_step(Layer("smooth", keep=True)),))
     assert len(plan_pipeline({**works, "smooth": kept}, wanted=(A,)).layers) == 1
+    offered = Work((_step(Layer("smooth", offered=True)),))
+    assert plan_pipeline({**works, "smooth": offered}, wanted=(A,)).stages == ("count",)
 
 
 def test_stages_of_other_axes_are_refused_unless_they_take_stacks() -> None:

@@ -20,7 +20,7 @@ FAMILIES = [(RATER, SMALL), (RATING_CNN, PAPER)]
 
 
 def tiles_of(family: Family, rows: int, columns: int) -> Any:
-    shape = (1, rows * family.grid, columns * family.grid, 1)
+    shape = (1, rows * family.grid, columns * family.grid, family.channels_in)
     return np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
 
 

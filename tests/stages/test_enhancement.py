@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 from scipy.spatial import cKDTree
 
+from deepspot_scale.blockwise.answers import ENHANCED, SCALED
 from deepspot_scale.blockwise.geometry import plan_blocks
 from deepspot_scale.blockwise.lifting import read_whole
 from deepspot_scale.blockwise.planning import plan_pipeline
@@ -220,6 +221,23 @@ def test_kept_images_are_put_together_from_the_cores():
     assert kept.dtype == np.uint8
     enhanced = enhance(as_image(plane), engine=FLOAT, block=320)
     np.testing.assert_array_equal(kept, np.rint(enhanced * 255))
+
+
+def test_the_scaled_image_that_stages_share_changes_nothing():
+    plane, _ = field((330, 350), 60)
+    engine = EngineChoice("deepspot-fast", precision="float32")
+    enhanced = []
+    for in_volume in (False, True):
+        method = Enhancement.of(engine, in_volume=in_volume)
+        works = {"brightness": Normalisation().work(), "enhance": method.work()}
+        pipeline = plan_pipeline(works, wanted=(ENHANCED,), block=256)
+        made = {p.step.gives.name for r in pipeline.rounds for p in r.steps}
+        assert (SCALED.name in made) != in_volume
+        blocks = pipeline.blocks(plane.shape)
+        assert len(blocks.blocks) > 1
+        answers = reduce_rounds(pipeline, blocks, read_whole({"image": plane}))
+        enhanced.append(answers.by_name[ENHANCED.name])
+    np.testing.assert_array_equal(*enhanced)
 
 
 def count_moved(one, other):
