@@ -103,10 +103,13 @@ def measure_fresh(model: str, fields: int) -> dict[str, Any]:
         f1 = Score(len(points), len(marks.found), hits).f1
         rows.append((rate_array(image, model), f1))
     score, f1 = np.array(rows).T
+    known = np.isfinite(score)  # of an image of one value there is none
+    score, f1, unrated = score[known], f1[known], int(np.sum(~known))
     rng = np.random.default_rng(0)
-    draws = [rng.integers(0, fields, fields) for _ in range(1000)]
+    draws = [rng.integers(0, len(f1), len(f1)) for _ in range(1000)]
     return {
         "fields": fields,
+        "unrated": unrated,
         "rmse": _rmse(score, f1),
         "rmse_interval": _interval([_rmse(score[d], f1[d]) for d in draws]),
         "rank_correlation": float(spearmanr(score, f1).statistic),
@@ -214,7 +217,8 @@ def measure_speed(model: str, repeats: int = 15) -> dict[str, Any]:
     """Return the seconds of a 2048 px field on two cores, without and with rating."""
     scene = draw_fish_scene(np.random.default_rng(1), 2048)
     image = scene.photograph(np.random.default_rng(2)).astype(np.uint16)
-    enhance = Enhancement.of(EngineChoice(DEFAULT_MODEL, threads=2))
+    engine = EngineChoice(DEFAULT_MODEL, threads=2)
+    enhance = Enhancement.of(engine, in_volume=False)  # as a run has it
     rater = Rater.of(EngineChoice(model, precision="float32", threads=2))
     alone = {"brightness": Normalisation().work(), "enhance": enhance.work()}
     works = {
