@@ -337,9 +337,9 @@ RADIAL = (
 
 QUALITY = (
     *PLANE,
-    Column("saturated", "float64", "share of pixels at the number format's limit"),
-    Column("zero", "float64", "share of pixels that are 0"),
-    Column("mean", "float64", "mean of all pixels, counts"),
+    Column("saturated", "float64", "share of imaged pixels at their format's limit"),
+    Column("zero", "float64", "share of all pixels that are 0"),
+    Column("mean", "float64", "mean of the imaged pixels, counts"),
     Column("focus", "float64", "variance of the Laplacian over the squared mean"),
 )
 

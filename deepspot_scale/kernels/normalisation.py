@@ -196,6 +196,11 @@ LEAST_SHARE = 0.01
 those that do are not left over from pixels that were not imaged."""
 LEAST_FILL = 16
 """Fewer darkest pixels than these are dead pixels of the camera."""
+LEAST_STEPS = 4
+"""Steps between values by which pixels that were not imaged are darker than others."""
+_THIN = 1.5
+"""Width of the first hundredth of pixels over that of the second: 1 where values are
+cut off, 2 and more where noise begins."""
 LEAST_IMAGED = 0.25
 """If fewer pixels than this share are brighter, the darkest ones are the background of
 an image that was cleaned, and spots lie right on it."""
@@ -218,19 +223,43 @@ def darkest_pixels(counts: NDArray[np.int64], span: Range) -> float | None:
 def find_fill(counts: NDArray[np.int64], span: Range) -> float | None:
     """Return the value of pixels that were not imaged: a rim, a missing tile.
 
-    They are all alike, and darker than the others by a gap: wider than three steps
-    between values, and than those are from their first hundredth to their third
-    quarter. None: there are none, or the image is black but for some pixels.
+    They are all alike, and darker than the others by a gap. None: there are none, or
+    the image is black but for some pixels.
+
+    The gap is wider than `LEAST_STEPS` between values of the darker three quarters of
+    the others: images of few photons have wide steps, uneven ones if their root was
+    taken. And either it is wider than those three quarters, or they begin thinly, as
+    noise does, in a tail that is narrower than the gap. If they begin all at once, the
+    darkest pixels may be those below a threshold, and spots lie right beside them.
     """
     used = np.flatnonzero(counts)
     n_dark, total = int(counts[used[0]]) if used.size > 1 else 0, int(counts.sum())
     if not LEAST_FILL <= n_dark <= (1 - LEAST_IMAGED) * total:
         return None
-    darkest, next_one = _value(span, used[0]), _value(span, used[1])
-    others = without(counts, span, darkest)
-    low, high = (quantile(others, span, q) for q in (0.01, 0.75))
-    step = float(np.diff(used).min()) * (span.high - span.low) / (BINS - 1)
-    return darkest if next_one - darkest > max(high - low, 3 * step) else None
+    others, below = used[1:], np.cumsum(counts[used[1:]])
+    n = int(below[-1])
+    few = min(LEAST_FILL, 1 + n // 1000)  # dead pixels do not bridge the gap
+    first, low, high = np.searchsorted(below, (few, 0.01 * n, 0.75 * n))
+    gap = int(others[first] - used[0])
+    steps = np.diff(others[first : max(first + 1, high) + 1])
+    if not steps.size or gap <= LEAST_STEPS * max(steps.max(), np.diff(used).min()):
+        return None  # or nearly all others are alike: a mask
+    alone = gap > others[high] - others[low] or gap > _thin_tail(used, below, few)
+    return _value(span, used[0]) if alone else None
+
+
+def _thin_tail(used: NDArray[np.int64], below: NDArray[np.int64], few: int) -> float:
+    """Return the width in bins of the first hundredth of all but the darkest pixels.
+
+    `below` are the numbers of those up to each of the values used; the first `few` do
+    not count. It is infinite if they do not begin thinly: where values are cut off, the
+    second hundredth is as wide as the first.
+    """
+    half = np.diff(used).min() / 2  # a value stands for all that were rounded to it
+    edges = np.concatenate([used[1:2] - half, used[1:] + half])
+    ranks = (few, 0.01 * below[-1], 0.02 * below[-1])
+    tail, more = np.diff(np.interp(ranks, np.concatenate([[0], below]), edges))
+    return float(tail) if tail > _THIN * more else np.inf
 
 
 def _value(span: Range, index: np.integer[Any]) -> float:

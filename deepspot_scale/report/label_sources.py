@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
+from typing import Final
 
 from deepspot_scale.report.html import plural
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.stages.segmentation.segment import Segment, SegmentOptions
+from deepspot_scale.statistics.groups import FIELD
+
+MOST_NAMED: Final = 20
+"""Most fields that a sentence names; the table of fields has the others."""
 
 
 def label_sentences(run: RunResults) -> Iterator[str]:
@@ -48,8 +53,9 @@ def _doubt_sentences(run: RunResults, kind: str, segment: Segment) -> Iterator[s
     if kind == "cells" and (n := _total(run, "n_cells_grown")):
         yield (
             f"{plural(n, 'cell')} of them {'is a nucleus' if n == 1 else 'are nuclei'} "
-            f"grown by a distance alone, because {channel} shows no cytoplasm there: "
-            "read numbers per cell with care."
+            f"grown by a distance alone, because {channel} shows no cytoplasm "
+            f"there (fields {_fields_with(run, 'n_cells_grown')}): read numbers per "
+            "cell with care."
         )
     if n := _total(run, f"n_cut_{kind}"):
         yield (
@@ -67,6 +73,14 @@ def _doubt_sentences(run: RunResults, kind: str, segment: Segment) -> Iterator[s
             "those that the network of nuclei was trained on (column n_unlike of the "
             "fields): look at their outlines before their numbers are trusted."
         )
+
+
+def _fields_with(run: RunResults, column: str) -> str:
+    """Return the addresses of the fields in which a count is above 0, as HTML."""
+    some = run.done[run.done[column] > 0].drop_duplicates(FIELD)
+    names = [escape("/".join(map(str, each))) for each in some[FIELD].to_numpy()]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _total(run: RunResults, column: str) -> int | None:

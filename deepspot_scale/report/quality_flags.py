@@ -67,6 +67,8 @@ FLAGS: Final = {
     "may not hold",
     "border cells": f"more than {BORDER:.0%} of its cells touch the edge of the field, "
     "so they are seen in part: use a larger field or fewer cells",
+    "no cytoplasm": "its channel shows no cytoplasm around nuclei, so its cells are "
+    "nuclei grown by a distance alone: read its numbers per cell with care",
 }
 """Meaning of each flag."""
 _LINE: Final = [*FIELD, "flag", "detail"]
@@ -123,6 +125,7 @@ def flag_fields(
         _low(run.summaries["left_out"]),
         _unlike(run.done),
         _at_border(run.read("cells", ["t", "cell", "touches_border"], tell)),
+        _grown(run.done),
     ]
     kept = [table[_LINE] for table in tables if len(table)]
     none = pd.DataFrame(columns=_LINE)
@@ -216,6 +219,14 @@ def _at_border(cells: pd.DataFrame) -> pd.DataFrame:
     pairs = zip(many["sum"], many["size"], strict=True)
     detail = [f"{n} of {of} cells" for n, of in pairs]
     return many.assign(flag="border cells", detail=detail)
+
+
+def _grown(done: pd.DataFrame) -> pd.DataFrame:
+    if "n_cells_grown" not in done:  # no cells were made out from nuclei
+        return done.iloc[:0]
+    some = done[done["n_cells_grown"] > 0].drop_duplicates(FIELD)
+    detail = [f"{n} cells" for n in some["n_cells_grown"]]
+    return some.assign(flag="no cytoplasm", detail=detail)
 
 
 def _evenly(fields: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,9 @@
 
 Sums over blocks come in, one row a plane goes out. All are sums of whole numbers, so
 blocks give what the whole field gives; other pixels than 8- and 16-bit numbers are
-first mapped to `LEVELS` of them. Nothing here decides what is good enough.
+first mapped to `LEVELS` of them. Pixels that were not imaged count only as zero; that
+the rim of what was imaged is sharp says nothing of the focus. Nothing here decides what
+is good enough.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from deepspot_scale.kernels.normalisation import exact_range
 from deepspot_scale.tables import make_table
 from deepspot_scale.vocabulary import QUALITY, PlaneIdentity
 
+_NEIGHBOURS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
+"""Of a pixel, which its Laplacian is of."""
 LEVELS = 1 << 20
 """Steps from the least to the largest pixel of an image of a wide number format."""
 
@@ -52,10 +56,14 @@ class QualitySums(NamedTuple):
     units: Units
     """The same for all blocks."""
     n: int
+    n_zero: int
+    n_imaged: int
+    """What follows is of these."""
     n_limit: int
     """Pixels at the number format's limit; of floats at the largest value."""
-    n_zero: int
     total: int
+    n_bumps: int
+    """Pixels whose neighbours were imaged, too."""
     bumps: int
     """Of the Laplacian."""
     bumps_squared: int
@@ -85,16 +93,24 @@ def _of_plane(
 ) -> QualitySums:
     import cv2
 
-    counts = values[inside]
-    limit = _limit(values.dtype, agreed[BRIGHTNESS])
-    whole, units = _as_whole(values, agreed[BRIGHTNESS])
+    counts, bright = values[inside], agreed[BRIGHTNESS]
+    whole, units = _as_whole(values, bright)
     bumps = cv2.Laplacian(whole, -1, ksize=1, borderType=cv2.BORDER_REFLECT)[inside]
+    whole = whole[inside]
+    n_imaged = n_bumps = counts.size
+    if bright.fill is not None:
+        imaged = (values != bright.fill).astype(np.uint8)
+        amid = cv2.erode(imaged, _NEIGHBOURS)[inside]
+        whole, bumps = whole * imaged[inside], bumps * amid
+        n_imaged, n_bumps = (int(np.count_nonzero(m)) for m in (imaged[inside], amid))
     return QualitySums(
         units,
         counts.size,
-        int(np.count_nonzero(counts >= limit)),
         counts.size - int(np.count_nonzero(counts)),
-        _sum(whole[inside]),
+        n_imaged,
+        int(np.count_nonzero(counts >= _limit(values.dtype, bright))),
+        _sum(whole),
+        n_bumps,
         _sum(bumps),
         _sum_squares(bumps),
     )
@@ -131,10 +147,11 @@ def _sum_squares(whole: NDArray[Any]) -> int:
 def _quality_row(agreed: Answers, plane: PlaneIdentity) -> pd.DataFrame:
     sums = agreed[QUALITY_SUMS]
     offset, step = sums.units
-    mean = offset + step * sums.total / sums.n
-    variance = (sums.n * sums.bumps_squared - sums.bumps**2) / sums.n**2
+    n_bumps = sums.n_bumps or np.nan  # no two imaged pixels need be neighbours
+    mean = offset + step * sums.total / sums.n_imaged
+    variance = (n_bumps * sums.bumps_squared - sums.bumps**2) / n_bumps**2
     row = {
-        "saturated": sums.n_limit / sums.n,
+        "saturated": sums.n_limit / sums.n_imaged,
         "zero": sums.n_zero / sums.n,
         "mean": mean,
         "focus": variance * step**2 / mean**2 if mean > 0 else np.nan,

@@ -171,3 +171,42 @@ def test_dim_rims_of_cells_do_not_hide_the_stain() -> None:
     rows, columns = nuclei.shape
     found = grow_cells(nuclei, stain[:rows, :columns], far=42)
     assert found.source == "stain"
+
+
+def _without_cytoplasm(nuclei: NDArray[np.int32], light: str) -> NDArray[np.float32]:
+    rng = np.random.default_rng(8)
+    yy, xx = (2 * n / (len(nuclei) - 1) - 1 for n in np.indices(nuclei.shape))
+    slope = {"lamp": -0.2 * (yy**2 + xx**2), "slope": 0.4 * xx}
+    photons = 30 * (1 + slope[light])
+    noise = np.sqrt(photons + 3) / 5 * rng.normal(size=nuclei.shape)
+    return (104 + 2.1 * (photons + noise)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def crowded() -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return nuclei and stain of a field in which most dark pixels are dim cells."""
+    rng, k = np.random.default_rng([2, 9]), 5
+    scene = wound_assay.draw_scene(rng)
+    spots = wound_assay.plant_spots(rng, scene, 1.0)
+    stain = bin_plane(wound_assay.photograph(rng, scene, spots)[1], k)
+    nuclei = scene.nuclei[k // 2 :: k, k // 2 :: k]
+    rows, columns = nuclei.shape
+    return nuclei, np.asarray(stain[:rows, :columns], np.float32)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.3])
+def test_dim_cells_that_outnumber_the_background_do_not_hide_the_stain(
+    crowded: tuple[NDArray[np.int32], NDArray[np.float32]], strength: float
+) -> None:
+    nuclei, stain = crowded
+    found = grow_cells(nuclei, 140 + strength * (stain - 140), far=42)
+    assert found.source == "stain"
+    assert 0.5 < (found.labels > 0).mean() < 0.9
+
+
+@pytest.mark.parametrize("light", ["lamp", "slope"])
+def test_uneven_light_is_no_cytoplasm(
+    crowded: tuple[NDArray[np.int32], NDArray[np.float32]], light: str
+) -> None:
+    plane = _without_cytoplasm(crowded[0], light)
+    assert grow_cells(crowded[0], plane, far=42).source == "grown"

@@ -21,6 +21,7 @@ from deepspot_scale.kernels.normalisation import (
     quantile,
     quantile_scale,
 )
+from deepspot_scale.simulation import wound_assay
 
 few = settings(max_examples=50, deadline=None)
 counts_of_cameras = st.floats(-1e4, 1e6, width=32, allow_subnormal=False)
@@ -287,6 +288,90 @@ def test_pixels_that_were_not_imaged_are_found_by_their_gap():
     assert fill_of(spoil(plain, "rim") + 100) == 100
 
 
+@pytest.fixture(scope="module")
+def assay():
+    """Return half of the demonstration's second field: cells brighter than the rest."""
+    rng = np.random.default_rng([0, 1])
+    scene = wound_assay.draw_scene(rng)
+    spots = wound_assay.plant_spots(rng, scene, 1.0)
+    return wound_assay.photograph(rng, scene, spots)[1, :512]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.32, 0.6])
+@pytest.mark.parametrize("dark", [0, 50])
+@pytest.mark.parametrize("form", ["uint16", "float32", "12 of 16 bits", "8 bits"])
+def test_a_rim_is_found_though_cells_are_far_brighter_than_the_rest(
+    assay, form, dark, share
+):
+    assert np.ptp(np.quantile(assay, [0.01, 0.75])) > 2 * assay.min()
+    image = assay.astype(np.int64)
+    image[:, : round(share * image.shape[1])] = dark
+    if form == "8 bits":
+        image = np.rint(image * (255 / image.max())).astype(np.uint8)
+    elif form == "12 of 16 bits":
+        image = (16 * image).astype(np.uint16)
+    else:
+        image = image.astype(form)
+    assert fill_of(image) == image[0, 0]
+
+
+@pytest.mark.parametrize("size", [64, 128, 400])
+def test_a_rim_of_a_small_image_with_dead_pixels_is_found(assay, size):
+    image = assay[50 : 50 + size, 50 : 50 + size].copy()
+    image[:, : size // 3] = 0
+    dead = np.linspace(0, size - 1, min(12, image.size // 2000)).astype(int)
+    image[dead, -3] = 20
+    assert fill_of(image) == 0
+
+
+def test_the_rim_is_that_of_the_whole_field_whatever_the_blocks(assay):
+    image = assay.copy()
+    image[:100] = 0
+    span = exact_range(image.dtype)
+    pieces = [count_values(part, span) for part in np.array_split(image, 7)]
+    assert kernel.find_fill(sum(pieces), span) == 0
+
+
+@pytest.mark.parametrize("share", [0.02, 0.15])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image, cut: np.maximum(image - cut, 0).astype(np.uint16),
+        lambda image, cut: np.maximum(image - cut, 0).astype(np.float32),
+        lambda image, cut: np.rint(3.7 * np.maximum(image - cut, 0)).astype(np.uint16),
+        lambda image, cut: np.maximum(image, cut).astype(np.uint16),
+        lambda image, cut: np.where(image > cut, image, 0).astype(np.uint16),
+        lambda image, cut: np.rint(
+            255 * np.sqrt(np.maximum(image - cut, 0) / image.max())
+        ).astype(np.uint8),
+    ],
+    ids=["subtracted", "real", "gain", "dark offset", "threshold", "8 bits, root"],
+)
+def test_an_image_with_cut_off_background_was_imaged(assay, change, share):
+    image = assay.astype(np.float64)
+    assert fill_of(change(image, np.quantile(image, share))) is None
+
+
+@pytest.mark.parametrize("photons", [0.001, 0.01, 0.1, 1.0])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda n: n.astype(np.uint8),
+        lambda n: n.astype(np.uint16) + 100,
+        lambda n: (17 * n).astype(np.uint16),
+        lambda n: (0.37 * n).astype(np.float32),
+        lambda n: np.rint(1000 * np.sqrt(n)).astype(np.uint16),
+        lambda n: np.rint(5000 * np.log1p(n)).astype(np.uint16),
+        lambda n: (n * np.linspace(1, 1.3, n.shape[1])).astype(np.float32),
+    ],
+    ids=["8 bits", "offset", "gain", "real", "root", "logarithm", "flat field"],
+)
+def test_an_image_of_few_photons_was_imaged(assay, change, photons):
+    light = np.maximum(assay - 110.0, 0) * photons
+    counts = np.random.default_rng(4).poisson(light + 0.02).clip(0, 255)
+    assert fill_of(change(counts)) is None
+
+
 @pytest.mark.parametrize(
     "image",
     [
@@ -297,6 +382,7 @@ def test_pixels_that_were_not_imaged_are_found_by_their_gap():
         np.zeros((9, 9), np.uint16),
         np.where(np.eye(20), 900, 0).astype(np.uint16),
         np.where(noisy(30, "uint16") > 1030, noisy(30, "uint16"), 0),
+        np.where(np.eye(99), 1, np.arange(99) % 2 * 65535).astype(np.uint16),
     ],
     ids=[
         "plain",
@@ -306,6 +392,7 @@ def test_pixels_that_were_not_imaged_are_found_by_their_gap():
         "black",
         "few bright",
         "cleaned",
+        "mask",
     ],
 )
 def test_dark_images_were_imaged(image):

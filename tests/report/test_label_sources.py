@@ -16,7 +16,8 @@ from deepspot_scale.settings import make_settings
 def _run(
     provenance: dict[str, Any], counts: dict[str, int], **given: Any
 ) -> RunResults:
-    fields = pd.DataFrame({"status": ["done", "done"]})
+    places = {"row": ["B", "C"], "column": ["02", "03"], "field": ["0", "1"]}
+    fields = pd.DataFrame({**places, "status": ["done", "done"]})
     for name, n in counts.items():
         fields[name] = np.array([n, n])
     settings = make_settings(**{"channels": ["FISH"], **given})
@@ -49,6 +50,7 @@ def test_the_network_and_its_weights_are_named_and_doubts_counted() -> None:
     assert unlike.startswith("4 images of DAPI are unlike those that the network")
     assert cells == "Cells were segmented in this run, in FISH, out from the nuclei."
     assert grown.startswith("6 cells of them are nuclei grown by a distance alone")
+    assert "no cytoplasm there (fields B/02/0, C/03/1): read" in grown
 
 
 def test_cells_of_two_channels_are_not_twice_as_many() -> None:

@@ -139,6 +139,16 @@ def test_most_cells_at_the_border_are_flagged_once_for_all_planes():
     assert flags["detail"].item() == "4 of 5 cells"
 
 
+def test_fields_whose_cells_are_grown_nuclei_are_flagged_by_name():
+    run = run_of([5, 5, 5])
+    counted = run.fields.assign(n_cells_grown=[0, 20, 0])
+    run = RunResults(run.folder, run.settings, {}, counted)
+    flags = flag_fields(run, empty_table(QUALITY), NO_RAW)
+    assert flagged(flags) == [("01", "no cytoplasm")]
+    assert flags["detail"].item() == "20 cells"
+    assert set(flags["flag"]) <= set(FLAGS)
+
+
 def test_every_flag_has_words():
     failed = run_of([0], status="failed", reason="gone")
     flags = flag_fields(failed, empty_table(QUALITY), NO_RAW)

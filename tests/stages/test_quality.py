@@ -166,3 +166,19 @@ def test_pixels_that_are_not_finite_are_a_named_error() -> None:
     values[2, 3] = np.nan
     with pytest.raises(FieldError, match="1 pixels that are NaN or infinite"):
         measure_quality(image(values))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("block", [2560, 33])
+def test_what_was_not_imaged_moves_no_number_but_the_zeros(
+    dtype: Any, block: int
+) -> None:
+    seen = np.random.default_rng(6).normal(100, 6, (96, 120)).round().astype(dtype)
+    seen[40, 50] = 255
+    hidden = np.pad(seen, ((0, 0), (50, 10)))
+    whole, part = _row(seen, block).iloc[0], _row(hidden, block).iloc[0]
+    assert part["zero"] == 1 / 3
+    assert part["mean"] == pytest.approx(whole["mean"], rel=1e-6)
+    assert part["saturated"] == pytest.approx(whole["saturated"], rel=1e-6)
+    # The pixels along the rim, of which the Laplacian is not known, are not counted.
+    assert part["focus"] == pytest.approx(whole["focus"], rel=0.02)
