@@ -431,7 +431,11 @@ WELLS = (
     Column("dose_unit", "string", "of the dose, by the column's name; may be empty"),
     *_SUMMARY,
 )
-CONDITIONS = (*_GROUP, Column("n_wells", "int64", "wells"), *_SUMMARY)
+CONDITIONS = (
+    *_GROUP,
+    Column("n_wells", "int64", "wells with fields done that count here"),
+    *_SUMMARY,
+)
 
 MEASURES = {
     "index": "the polarity index, -1 to 1, above 0: toward the reference",

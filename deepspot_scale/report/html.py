@@ -61,6 +61,8 @@ a:focus-visible,summary:focus-visible{outline:3px solid #D55E00;outline-offset:2
 .plate .flagged::after{content:"";position:absolute;right:1px;top:1px;
  border:.22rem solid;border-color:#D55E00 #D55E00 transparent transparent;
  pointer-events:none}
+.plate .empty a{
+ background:repeating-linear-gradient(45deg,#f3f4f6 0 3px,#d1d5db 3px 5px)}
 .plate a[aria-current]{outline:3px solid #1f2937;outline-offset:1px}
 .plate a:focus-visible{outline:3px solid #D55E00;outline-offset:1px;position:relative;
  z-index:1}

@@ -22,12 +22,14 @@ from deepspot_scale.runs.left_out import read_least
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.stages.rating import RateOptions
 from deepspot_scale.statistics.groups import FIELD, WELL, by_occasion, with_plate_map
-from deepspot_scale.statistics.left_out import is_left_out
+from deepspot_scale.statistics.left_out import WHY_EMPTY, is_left_out, why_empty
 from deepspot_scale.tables import empty_table
 from deepspot_scale.vocabulary import OCCASION, RATINGS
 
 LOWEST: Final = 20
 """Most images that are listed, those that score least."""
+_MOST_NAMED: Final = 12
+"""Most wells that are named."""
 _BINS: Final = np.linspace(0, 1, 41)
 _GROUP: Final = ["channel", *OCCASION, "condition", "gene"]
 _EXPECTED: Final = (
@@ -97,7 +99,24 @@ def left_out_sentences(run: RunResults, ratings: pd.DataFrame) -> list[str]:
         f"<b>{n:,} of {plural(len(ratings), 'image')}</b>, in "
         f"{plural(fields, 'field')}, score below {least:g} and count in no number of "
         "wells, conditions, tests and figures of them; their spots and cells stay in "
-        "the tables of spots and cells."
+        "the tables of spots and cells.",
+        *_wells_left_out(run.wells),
+    ]
+
+
+def _wells_left_out(wells: pd.DataFrame) -> list[str]:
+    """Return which wells are left out at all channels and occasions."""
+    on_plate = wells[wells["row"] != ""].assign(why=why_empty(wells))
+    whole = on_plate.groupby(WELL, sort=False).filter(lambda w: (w["why"] != "").all())
+    lost = whole[whole["why"] == WHY_EMPTY[0]][WELL].drop_duplicates()
+    if lost.empty:
+        return []
+    names = ["".join(name) for name in lost.itertuples(index=False, name=None)]
+    more = f" and {len(names) - _MOST_NAMED} more" * (len(names) > _MOST_NAMED)
+    verb = "is" if len(names) == 1 else "are"
+    return [
+        f"{plural(len(names), 'well')} {verb} left out whole: "
+        f"{escape(', '.join(names[:_MOST_NAMED]))}{more}."
     ]
 
 

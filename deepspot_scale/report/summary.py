@@ -24,6 +24,8 @@ from deepspot_scale.report.label_sources import label_sentences
 from deepspot_scale.report.ratings import left_out_sentences, read_ratings
 from deepspot_scale.report.sections import MOST_SHOWN
 from deepspot_scale.runs.results import RunResults
+from deepspot_scale.statistics.groups import WELL
+from deepspot_scale.statistics.left_out import why_empty
 from deepspot_scale.statistics.roses import KEYS
 
 _ALPHA: Final = 0.05
@@ -45,10 +47,17 @@ def headline(run: RunResults) -> list[tuple[str, str]]:
         inside = (run.wells["spots_per_cell"] * run.wells["n_cells"]).sum()
         each = inside / run.wells["n_cells"].sum()
         numbers += [(f"{n_cells:,}", "cells"), (f"{each:.3g}", "spots per cell")]
-    wells = run.fields[["row", "column"]].drop_duplicates()
-    if len(wells) > 1:
-        numbers.append((f"{len(wells):,}", "wells"))
+    n_wells, n_counted = len(run.fields[WELL].drop_duplicates()), count_wells(run.wells)
+    if n_wells > 1:
+        counted = f"{n_counted:,} of {n_wells:,}", "wells with images that count"
+        all_count = n_counted == n_wells
+        numbers.append((f"{n_wells:,}", "wells") if all_count else counted)
     return numbers
+
+
+def count_wells(wells: pd.DataFrame) -> int:
+    """Return how many wells have an image that counts, of any channel and occasion."""
+    return len(wells.loc[why_empty(wells) == "", WELL].drop_duplicates())
 
 
 def count_cells(wells: pd.DataFrame) -> pd.Series:

@@ -15,7 +15,9 @@ from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.tables import Folder
+from deepspot_scale.report.html import svg_text
 from deepspot_scale.report.page import write_report
+from deepspot_scale.report.plate_browser import plate_browser
 from deepspot_scale.report.ratings import (
     lowest_images,
     rating_figures,
@@ -24,6 +26,8 @@ from deepspot_scale.report.ratings import (
     read_ratings,
 )
 from deepspot_scale.report.score_map import draw_score_map, map_svg
+from deepspot_scale.report.sections import well_figures
+from deepspot_scale.report.summary import headline
 from deepspot_scale.runs.contents import Contents, write_contents
 from deepspot_scale.runs.manifest import commit_part
 from deepspot_scale.runs.results import RunResults, open_run
@@ -171,6 +175,44 @@ def test_the_page_shows_scores_and_says_who_is_left_out(write_run: Write) -> Non
     assert "<b>1 of 4 images</b>" in page.partition("id='quality'")[0]  # in short
     assert "came in later" not in page
     assert "least score that counts" in page
+
+
+def test_a_well_without_an_image_that_counts_is_left_out_and_not_0(
+    write_run: Write,
+) -> None:
+    run = write_run(min_quality=0.25)  # C03 is left out
+    assert run.summaries["conditions"].set_index("condition")["n_wells"].to_dict() == {
+        "bad": 1,
+        "good": 2,
+    }
+    assert ("3 of 4", "wells with images that count") in headline(run)
+    (plot,) = well_figures(run)
+    spots = plot.numbers.set_index(["row", "column"])["n_spots"]
+    assert np.isnan(spots["C", "03"])
+    assert not spots.drop([("C", "03")]).isna().any()
+    assert plot.numbers["no_image_counts"].tolist() == ["", "", "", "left out"]
+    assert "wells without an image that counts (1 left out)" in plot.caption
+    drawn = svg_text(plot.figure)
+    assert "left out: no image counts" in drawn
+    (axes,) = plot.figure.axes
+    of_values, marked = axes.lines
+    assert np.isfinite(np.asarray(of_values.get_xdata(), float)).sum() == 3
+    assert marked.get_label() == "left out: no image counts"
+    assert len(marked.get_xdata()) == 1
+    flags = pd.DataFrame(columns=["row", "column", "field", "flag"])
+    browser = plate_browser(run, None, flags)
+    words = "C03, bad, Actb, left out: 1 image scored too low, none counts, 1 field"
+    assert f"aria-label='{words}'" in browser
+    assert browser.count("class='empty'") == 1
+    assert "grey and hatched: left out" in browser
+    assert "<b>FISH</b>: left out: 1 image scored too low" in browser
+    page = write_report(run.folder.local_path).read_text()
+    assert "1 well is left out whole: C03." in page
+    for each in (write_run(), write_run((0.9, 0.8, 0.7, 0.6), min_quality=0.5)):
+        assert "hatched" not in plate_browser(each, None, flags)
+        (plot,) = well_figures(each)
+        assert "no_image_counts" not in plot.numbers
+        assert ("4", "wells") in headline(each)
 
 
 def test_without_ratings_nothing_is_said_of_them(write_run: Write) -> None:
