@@ -56,6 +56,8 @@ from deepspot_scale.report.quality_flags import FLAGS, count_raw_spots, flag_fie
 from deepspot_scale.report.radial_curves import profile_section
 from deepspot_scale.report.ratings import (
     lowest_images,
+    lowest_ratings,
+    lowest_words,
     rating_figures,
     rating_table,
     rating_words,
@@ -401,12 +403,16 @@ def _ratings(run: RunResults, files: PageFiles) -> str:
         return ""
     maps = "".join(map(files.figure, rating_figures(run, ratings)))
     groups = rating_table(run, ratings)
-    lowest = lowest_images(run, ratings)
+    low = lowest_ratings(run, ratings)
+    lowest = lowest_images(run, low)
+    listed = (
+        f"<h3>Images that score least</h3>{lowest_words(low, ratings)}"
+        f"{small_maps(run, low)}{files.table('lowest_scores', ratings, lowest)}"
+    )
     return (
         f"<h3>How good the images are</h3>{rating_words(run, ratings)}"
         f"<div class='side'>{maps}</div>{files.table('ratings', groups, groups)}"
-        f"<h3>Images that score least</h3>{small_maps(run, ratings)}"
-        f"{files.table('lowest_scores', ratings, lowest)}"
+        f"{listed if len(low) else ''}"
     )
 
 

@@ -141,9 +141,30 @@ def rating_table(run: RunResults, ratings: pd.DataFrame) -> pd.DataFrame:
     return shown.dropna(axis="columns", how="all")
 
 
-def lowest_images(run: RunResults, ratings: pd.DataFrame) -> pd.DataFrame:
-    """Return the images that score least, the least first."""
-    low = ratings.sort_values(["score", *FIELD], kind="stable").head(LOWEST)
+def lowest_ratings(run: RunResults, ratings: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the images that score least, the least first.
+
+    There are at most `LOWEST`, and none of the better half but those that are left out:
+    of few images the best ones would be among them.
+    """
+    known = ratings[ratings["score"].notna()]
+    n = max(1, len(known) // 2, len(run.summaries["left_out"]))
+    order = known.sort_values(["score", *FIELD], kind="stable")
+    return order.head(min(n, LOWEST))
+
+
+def lowest_words(low: pd.DataFrame, ratings: pd.DataFrame) -> str:
+    """Return which images are listed, of how many, as HTML."""
+    known = plural(int(ratings["score"].notna().sum()), "image")
+    verb = "scores" if len(low) == 1 else "score"
+    return (
+        f"<p class='soft'>The {len(low)} of {known} that {verb} least: those of the "
+        f"lower half and those left out, at most {LOWEST}. The CSV has all.</p>"
+    )
+
+
+def lowest_images(run: RunResults, low: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `lowest_ratings` as they are shown."""
     kept = [c for c in RATINGS if c.name not in ("n_tiles",)]
     shown = low[[column.name for column in kept]].reset_index(drop=True)
     left_out = is_left_out(low, run.summaries["left_out"])

@@ -220,8 +220,9 @@ def test_a_typical_a_best_and_a_worst_field_are_shown():
     reasons = {a.column: why[0].split(":")[0] for a, why in chosen.items()}
     assert reasons == {
         "02": "typical",
-        "01": "best by quality",
-        "05": "worst by quality",
+        "01": "best by focus",
+        "03": "worst by focus",
+        "05": "most flags",
     }
 
 
