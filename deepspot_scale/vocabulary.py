@@ -341,6 +341,11 @@ QUALITY = (
     Column("zero", "float64", "share of pixels that are 0"),
     Column("mean", "float64", "mean of all pixels, counts"),
     Column("focus", "float64", "variance of the Laplacian over the squared mean"),
+    Column(
+        "focus_low",
+        "float64",
+        "the same of the plane's least sharp parts, a quarter",
+    ),
 )
 
 _RATED = (

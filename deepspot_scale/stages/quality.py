@@ -1,14 +1,17 @@
-"""The stage *quality*: how saturated, empty and sharp a plane is.
+"""The stage *quality*: how saturated, empty and sharp a plane is, and its parts.
 
 Sums over blocks come in, one row a plane goes out. All are sums of whole numbers, so
 blocks give what the whole field gives; other pixels than 8- and 16-bit numbers are
-first mapped to `LEVELS` of them. Nothing here decides what is good enough.
+first mapped to `LEVELS` of them. Sharpness is summed up by parts of the plane, `GRID`
+of them along each axis whatever the blocks, since a plane may be blurred in part.
+Nothing here decides what is good enough.
 """
 
 from __future__ import annotations
 
 import operator
 from functools import reduce
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +38,10 @@ from deepspot_scale.vocabulary import QUALITY, PlaneIdentity
 
 LEVELS = 1 << 20
 """Steps from the least to the largest pixel of an image of a wide number format."""
+GRID = 4
+"""Parts of a plane along each axis: a blurred half holds 8 of 16, a corner 4."""
+LEAST_SHARP = 0.25
+"""Share of the parts that are at most as sharp as `focus_low` says."""
 
 
 class Units(NamedTuple):
@@ -46,26 +53,54 @@ class Units(NamedTuple):
     """Counts of 1."""
 
 
+class FocusSums(NamedTuple):
+    """Sums over pixels that tell how sharp they are, exact in whatever order."""
+
+    n: int = 0
+    total: int = 0
+    bumps: int = 0
+    """Of the Laplacian."""
+    bumps_squared: int = 0
+
+    def __add__(self, other: object) -> FocusSums:
+        """Add the sums of other pixels."""
+        if not isinstance(other, FocusSums):
+            return NotImplemented
+        return FocusSums(*map(operator.add, self, other))
+
+    def focus(self, units: Units) -> float:
+        """Return the variance of the Laplacian over the squared mean; NaN: no mean."""
+        if not self.n or (mean := self.mean(units)) <= 0:
+            return np.nan
+        variance = (self.n * self.bumps_squared - self.bumps**2) / self.n**2
+        return variance * units.step**2 / mean**2
+
+    def mean(self, units: Units) -> float:
+        """Return the mean of the pixels in counts; there is at least one."""
+        return units.offset + units.step * self.total / self.n
+
+
 class QualitySums(NamedTuple):
     """Sums over the pixels of a plane, exact in whatever order."""
 
     units: Units
     """The same for all blocks."""
-    n: int
     n_limit: int
     """Pixels at the number format's limit; of floats at the largest value."""
     n_zero: int
-    total: int
-    bumps: int
-    """Of the Laplacian."""
-    bumps_squared: int
+    parts: tuple[FocusSums, ...]
+    """Of each part of the plane, row by row."""
 
     def __add__(self, other: object) -> QualitySums:
         """Add the sums of other pixels."""
         if not isinstance(other, QualitySums):
             return NotImplemented
-        pairs = zip(self[1:], other[1:], strict=True)
-        return QualitySums(self.units, *(one + another for one, another in pairs))
+        return QualitySums(
+            self.units,
+            self.n_limit + other.n_limit,
+            self.n_zero + other.n_zero,
+            tuple(map(operator.add, self.parts, other.parts)),
+        )
 
 
 QUALITY_SUMS: Key[QualitySums] = Key("quality_sums")
@@ -77,11 +112,28 @@ def _measure(here: BlockContext, agreed: Answers) -> QualitySums:
     box, stack = here.pixels(IMAGE, 1)
     inside = here.block.core.within(box)[-2:]
     planes = stack.reshape(-1, *stack.shape[-2:])
-    return reduce(operator.add, (_of_plane(p, inside, agreed) for p in planes))
+    parts = _parts(here)
+    return reduce(operator.add, (_of_plane(p, inside, parts, agreed) for p in planes))
+
+
+def _parts(here: BlockContext) -> list[tuple[slice, slice]]:
+    """Return where the parts of the plane lie in the block's core; many are empty."""
+    along = []
+    for axis, size in zip("yx", here.shape[-2:], strict=True):
+        core = here.block.core.along(axis)
+        ends = [
+            min(max(size * i // GRID, core.start), core.stop) - core.start
+            for i in range(GRID + 1)
+        ]
+        along.append([slice(*pair) for pair in pairwise(ends)])
+    return [(rows, columns) for rows in along[0] for columns in along[1]]
 
 
 def _of_plane(
-    values: NDArray[Any], inside: tuple[slice, ...], agreed: Answers
+    values: NDArray[Any],
+    inside: tuple[slice, ...],
+    parts: list[tuple[slice, slice]],
+    agreed: Answers,
 ) -> QualitySums:
     import cv2
 
@@ -91,13 +143,16 @@ def _of_plane(
     bumps = cv2.Laplacian(whole, -1, ksize=1, borderType=cv2.BORDER_REFLECT)[inside]
     return QualitySums(
         units,
-        counts.size,
         int(np.count_nonzero(counts >= limit)),
         counts.size - int(np.count_nonzero(counts)),
-        _sum(whole[inside]),
-        _sum(bumps),
-        _sum_squares(bumps),
+        tuple(_of_part(whole[inside][part], bumps[part]) for part in parts),
     )
+
+
+def _of_part(whole: NDArray[Any], bumps: NDArray[Any]) -> FocusSums:
+    if not whole.size:
+        return FocusSums()
+    return FocusSums(whole.size, _sum(whole), _sum(bumps), _sum_squares(bumps))
 
 
 def _limit(dtype: np.dtype[Any], bright: Brightness) -> float:
@@ -130,14 +185,17 @@ def _sum_squares(whole: NDArray[Any]) -> int:
 
 def _quality_row(agreed: Answers, plane: PlaneIdentity) -> pd.DataFrame:
     sums = agreed[QUALITY_SUMS]
-    offset, step = sums.units
-    mean = offset + step * sums.total / sums.n
-    variance = (sums.n * sums.bumps_squared - sums.bumps**2) / sums.n**2
+    whole = reduce(operator.add, sums.parts)
+    each = np.array([part.focus(sums.units) for part in sums.parts])
+    known = np.sort(each[np.isfinite(each)])
     row = {
-        "saturated": sums.n_limit / sums.n,
-        "zero": sums.n_zero / sums.n,
-        "mean": mean,
-        "focus": variance * step**2 / mean**2 if mean > 0 else np.nan,
+        "saturated": sums.n_limit / whole.n,
+        "zero": sums.n_zero / whole.n,
+        "mean": whole.mean(sums.units),
+        "focus": whole.focus(sums.units),
+        "focus_low": known[int(LEAST_SHARP * (len(known) - 1))]
+        if len(known)
+        else np.nan,
     }
     return make_table([plane_columns(plane) | row], QUALITY)
 
