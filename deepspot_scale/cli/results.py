@@ -84,10 +84,25 @@ def report(
 
     with notify_end(notify, run), show_work() as progress:
         found = _find_plate(run, plate, trust)
+        if min_quality is None:
+            _tell_of_least(run)
         page = write_report(
             run, plate=found, min_quality=min_quality, progress=progress
         )
     typer.echo(str(page))
+
+
+def _tell_of_least(run: str) -> None:
+    """Say with which least score an earlier command made the statistics."""
+    from deepspot_scale.runs.left_out import read_least
+    from deepspot_scale.runs.results import open_results
+
+    least = read_least(open_results(run))
+    if least is not None:
+        say(
+            f"images that score below {least:g} stay left out, as an earlier command "
+            "asked: --min-quality 0 lets all count"
+        )
 
 
 def _trusted(

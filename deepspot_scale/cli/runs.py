@@ -224,6 +224,8 @@ def hold_and_run(
         say(f"{line}; by field: fields.parquet")
     for line in _describe_compared(out, prepared.job.settings):
         say(line)
+    for line in _describe_left_out(out, prepared.job.settings):
+        say(line)
     if end.absence:
         say(f"warning: {end.absence}")
     typer.echo(report)
@@ -281,6 +283,23 @@ def _describe_compared(out: str, settings: Settings) -> Iterator[str]:
         tables = open_results(out).summaries
         given = (tables["colocalisation"], tables["chromatic_shifts"], settings)
         yield from describe_compared(*given)
+
+
+def _describe_left_out(out: str, settings: Settings) -> Iterator[str]:
+    """Yield how many spots of the run are in images that are left out."""
+    from deepspot_scale.runs.left_out import count_spots_left_out
+    from deepspot_scale.runs.results import open_results
+
+    if not settings.finds_spots:
+        return
+    results = open_results(out)
+    left_out = results.summaries["left_out"]
+    if len(left_out):
+        n_spots = count_spots_left_out(results, left_out)
+        yield (
+            f"{n_spots} of the run's {int(results.done['n_spots'].sum())} spots lie in "
+            f"{len(left_out)} images that are left out, and in no number of the report"
+        )
 
 
 def _report(out: str, plate: Any) -> str:

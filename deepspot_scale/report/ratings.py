@@ -18,7 +18,7 @@ from deepspot_scale.networks.rater_models import DEFAULT_RATER
 from deepspot_scale.report import figures
 from deepspot_scale.report.figures import BLUE, INK, ORANGE, new_figure
 from deepspot_scale.report.html import Plot, number, plural, without_lone
-from deepspot_scale.runs.left_out import read_least
+from deepspot_scale.runs.left_out import count_spots_left_out, read_least
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.stages.rating import RateOptions
 from deepspot_scale.statistics.groups import FIELD, WELL, by_occasion, with_plate_map
@@ -95,11 +95,12 @@ def left_out_sentences(run: RunResults, ratings: pd.DataFrame) -> list[str]:
     if not n:
         return [f"No image scores below {least:g}, so all count in the statistics."]
     fields = len(run.summaries["left_out"][FIELD].drop_duplicates())
+    spots = plural(count_spots_left_out(run, run.summaries["left_out"]), "spot")
     return [
         f"<b>{n:,} of {plural(len(ratings), 'image')}</b>, in "
         f"{plural(fields, 'field')}, score below {least:g} and count in no number of "
-        "wells, conditions, tests and figures of them; their spots and cells stay in "
-        "the tables of spots and cells.",
+        f"wells, conditions, tests and figures of them; their {spots} and their cells "
+        "stay in the tables of spots and cells.",
         *_wells_left_out(run.wells),
     ]
 

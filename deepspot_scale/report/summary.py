@@ -102,11 +102,16 @@ def sentences(run: RunResults, flags: pd.DataFrame) -> Iterator[str]:
 def _channel_sentences(wells: pd.DataFrame) -> Iterator[str]:
     for channel, group in wells.groupby("channel", sort=False):
         n_spots, measured = int(group["n_spots"].sum()), int(group["n_cells"].sum())
-        inside = float((group["spots_per_cell"] * group["n_cells"]).sum())
+        inside = round(float((group["spots_per_cell"] * group["n_cells"]).sum()))
         text = f"{escape(str(channel))}: {plural(n_spots, 'spot')}"
         if measured:
             cells = plural(int(count_cells(group).sum()), "cell")
-            text += f", and {cells} with {inside / measured:.3g} each"
+            text += f", {inside:,} of them in cells"
+            outside = max(n_spots - inside, 0)
+            text += f" and {outside:,} outside, which are in no cell's number" * (
+                outside > 0
+            )
+            text += f"; {cells} with {inside / measured:.3g} each"
         yield f"{text}."
 
 
