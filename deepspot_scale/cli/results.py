@@ -13,6 +13,7 @@ import typer
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
 from deepspot_scale.cli.notification import Notify, notify_end
 from deepspot_scale.cli.options import TrustWords
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     from deepspot_scale.exports.formats import Format
@@ -51,7 +52,8 @@ def merge(
 
     merged = merge_runs(runs, out, plate=_trusted(runs[0], plate, trust))
     n_done, n_failed = len(merged.done), len(merged.failed)
-    say(f"{len(runs)} runs merged: {n_done} fields done, {n_failed} failed")
+    merged_runs, done = plural(len(runs), "run"), plural(n_done, "field")
+    say(f"{merged_runs} merged: {done} done, {n_failed} failed")
     if Folder(out).is_local:
         found = _find_plate(out, plate, trust)
         with show_work() as progress:

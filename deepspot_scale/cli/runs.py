@@ -18,6 +18,7 @@ from deepspot_scale.cli.notification import Notify, notify_end
 from deepspot_scale.cli.signals import StopRequest, heed_signals
 from deepspot_scale.errors import RunError
 from deepspot_scale.outputs import check_output_file
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -208,17 +209,20 @@ def hold_and_run(
             )
         if end.left:
             say(
-                f"stopped: {end.done + end.failed} fields done or failed, {end.left} "
+                f"stopped: {plural(end.done + end.failed, 'field')} done or failed, "
+                f"{end.left} "
                 "left; the same command continues"
             )
             raise typer.Exit(asked.exit_code)
         report = _report(out, prepared.plate)
     before = prepared.failed_before
-    what = "segments" if prepared.job.settings.of_movies else "fields"
-    found = f", {end.n_spots} spots" if prepared.job.settings.finds_spots else ""
+    what = "segment" if prepared.job.settings.of_movies else "field"
+    finds = prepared.job.settings.finds_spots
+    found = f", {plural(end.n_spots, 'spot')}" if finds else ""
     say(
-        f"{end.done} {what} done, {end.failed} failed, {end.skipped - before} skipped "
-        f"as done before, {before} as failed before{found}"
+        f"{plural(end.done, what)} done, {end.failed} failed, "
+        f"{end.skipped - before} skipped as done before, "
+        f"{before} as failed before{found}"
     )
     for line in describe_counts(prepared.job.pipeline.counts, end.counts):
         say(f"{line}; by field: fields.parquet")
@@ -296,9 +300,10 @@ def _describe_left_out(out: str, settings: Settings) -> Iterator[str]:
     left_out = results.summaries["left_out"]
     if len(left_out):
         n_spots = count_spots_left_out(results, left_out)
+        n_all = int(results.done["n_spots"].sum())
         yield (
-            f"{n_spots} of the run's {int(results.done['n_spots'].sum())} spots lie in "
-            f"{len(left_out)} images that are left out, and in no number of the report"
+            f"{n_spots:,} of the run's {plural(n_all, 'spot')} lie in "
+            f"{plural(len(left_out), 'image')} left out, and in no number of the report"
         )
 
 
@@ -353,7 +358,7 @@ def detect(
         if file.tell() == 0:
             write(found.table)
     begun.replace(out)
-    say(f"{len(found.table)} spots in {found.n_images} images")
+    say(f"{plural(len(found.table), 'spot')} in {plural(found.n_images, 'image')}")
     for line in found.left_out:
         say(line)
     if channels is None and len(found.channels) > 1:

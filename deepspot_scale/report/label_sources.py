@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from deepspot_scale.report.html import plural
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.stages.segmentation.segment import Segment, SegmentOptions
+from deepspot_scale.words import plural
 
 
 def label_sentences(run: RunResults) -> Iterator[str]:

@@ -38,7 +38,6 @@ from deepspot_scale.report.dense_sites import (
 from deepspot_scale.report.dose_curves import dose_section
 from deepspot_scale.report.further_tables import list_layers, summarise_tables
 from deepspot_scale.report.gallery import choose_fields, gallery
-from deepspot_scale.report.html import plural
 from deepspot_scale.report.localised_movies import (
     movie_figures,
     movie_pictures,
@@ -73,6 +72,7 @@ from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.statistics.sector_index import ROTATION_NOTES
 from deepspot_scale.tables import empty_table
 from deepspot_scale.vocabulary import QUALITY, FieldAddress
+from deepspot_scale.words import plural
 
 
 def write_report(

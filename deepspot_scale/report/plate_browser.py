@@ -21,7 +21,7 @@ import pandas as pd
 
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.io.plate import Plate
-from deepspot_scale.report.html import number, plural
+from deepspot_scale.report.html import number
 from deepspot_scale.report.thumbnails import EDGE, MIDDLE, draw_thumbnail
 from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.manifest import rows_of
@@ -30,6 +30,7 @@ from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.groups import FIELD, WELL, natural_order
 from deepspot_scale.statistics.left_out import WHY_EMPTY, why_empty, without_empty
 from deepspot_scale.vocabulary import DONE, OCCASION, FieldAddress
+from deepspot_scale.words import plural
 
 MOST_THUMBNAILS: Final = 400
 """Of a plate; with more wells not every well has one."""
@@ -200,7 +201,7 @@ def _grid(
             )
         body.append(f"<tr><th scope='row'>{escape(row)}</th>{''.join(cells)}</tr>")
     return (
-        f"<table class='plate' aria-label='Plate, {len(wells)} wells'>"
+        f"<table class='plate' aria-label='Plate, {plural(len(wells), 'well')}'>"
         f"<tr><td class='corner'></td>{head}</tr>{''.join(body)}</table>"
     )
 
@@ -288,7 +289,8 @@ def _section(
         if each in pictures
     )
     left = len(own) - most
-    note = f"<p class='soft'>{left:,} more fields in the tables.</p>" * (left > 0)
+    more = plural(left, "more field")
+    note = f"<p class='soft'>{more} in the tables.</p>" * (left > 0)
     return (
         f"<section class='well' id='{_anchor(key)}' tabindex='-1' "
         f"aria-label='Well {name}'><h3>{name} <span class='soft'>{meaning}</span></h3>"

@@ -27,6 +27,7 @@ from deepspot_scale.stages.enhancement import EnhanceOptions
 from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.verbs.images import detect
 from deepspot_scale.vocabulary import PROJECTED, FieldAddress
+from deepspot_scale.words import plural
 
 MOST_MEASURED: Final = 384
 """Most empty fields whose raw image is checked; each takes tens of milliseconds."""
@@ -191,7 +192,7 @@ def _others(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 
 def _blank(raw_spots: pd.DataFrame) -> pd.DataFrame:
     many = raw_spots[raw_spots["n_raw"] >= BLANK]
-    detail = [f"{n} raw spots in its middle" for n in many["n_raw"]]
+    detail = [f"{plural(n, 'raw spot')} in its middle" for n in many["n_raw"]]
     return many.assign(flag="enhancement blank", detail=detail)
 
 
@@ -211,7 +212,8 @@ def _crowded(done: pd.DataFrame) -> pd.DataFrame:
     crowded = done[many & (2 * done["n_crowded"] > done["n_spots"])]
     pairs = zip(crowded["n_crowded"], crowded["n_spots"], strict=True)
     detail = [
-        f"{n} clear spots below the threshold, {of} spots found" for n, of in pairs
+        f"{plural(n, 'clear spot')} below the threshold, {plural(of, 'spot')} found"
+        for n, of in pairs
     ]
     return crowded.assign(flag="crowded", detail=detail)
 
@@ -228,7 +230,7 @@ def _unlike(done: pd.DataFrame) -> pd.DataFrame:
         return done.iloc[:0]
     some = done[done["n_unlike_rated"] > 0]
     pairs = zip(some["n_unlike_rated"], some["n_planes"], strict=True)
-    detail = [f"{n} of {of} images" for n, of in pairs]
+    detail = [f"{n} of {plural(of, 'image')}" for n, of in pairs]
     return some.assign(flag="unlike", detail=detail)
 
 
@@ -241,7 +243,7 @@ def _at_border(cells: pd.DataFrame) -> pd.DataFrame:
     many = counts[(share > BORDER) & (counts["size"] >= FEWEST_CELLS)]
     many = many.drop_duplicates(FIELD)
     pairs = zip(many["sum"], many["size"], strict=True)
-    detail = [f"{n} of {of} cells" for n, of in pairs]
+    detail = [f"{n} of {plural(of, 'cell')}" for n, of in pairs]
     return many.assign(flag="border cells", detail=detail)
 
 

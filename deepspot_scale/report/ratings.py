@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from deepspot_scale.networks.rater_models import DEFAULT_RATER
 from deepspot_scale.report import figures
 from deepspot_scale.report.figures import BLUE, INK, ORANGE, new_figure
-from deepspot_scale.report.html import Plot, number, plural, without_lone
+from deepspot_scale.report.html import Plot, number, without_lone
 from deepspot_scale.runs.left_out import count_spots_left_out, read_least
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.stages.rating import RateOptions
@@ -25,6 +25,7 @@ from deepspot_scale.statistics.groups import FIELD, WELL, by_occasion, with_plat
 from deepspot_scale.statistics.left_out import WHY_EMPTY, is_left_out, why_empty
 from deepspot_scale.tables import empty_table
 from deepspot_scale.vocabulary import OCCASION, RATINGS
+from deepspot_scale.words import plural
 
 LOWEST: Final = 20
 """Most images that are listed, those that score least."""

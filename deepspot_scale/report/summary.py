@@ -15,7 +15,6 @@ import pandas as pd
 from deepspot_scale.report.html import (
     number,
     occasions,
-    plural,
     probability,
     several_occasions,
     without_lone,
@@ -27,6 +26,7 @@ from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.groups import WELL
 from deepspot_scale.statistics.left_out import why_empty
 from deepspot_scale.statistics.roses import KEYS
+from deepspot_scale.words import plural
 
 _ALPHA: Final = 0.05
 _MOST_SAID: Final = 12
@@ -147,7 +147,8 @@ def _polarity_sentences(run: RunResults) -> Iterator[str]:
         more = f" and {len(unknown) - _MOST_SAID} more" * (len(unknown) > _MOST_SAID)
         yield (
             f"{names}{more}: polarity is not known, because fewer than two cells "
-            f"have {run.index.min_spots} spots in their cytoplasm and a reference."
+            f"have {plural(run.index.min_spots, 'spot')} in their cytoplasm and a "
+            "reference."
         )
 
 
@@ -208,7 +209,7 @@ def _polarity_sentence(line: Mapping[Any, Any]) -> str:
         if sure
         else "spots lie no more towards or away from the reference than chance allows"
     )
-    over_wells = f", over {line['n_wells']} wells {_range(line, '_wells')}"
+    over_wells = f", over {plural(line['n_wells'], 'well')} {_range(line, '_wells')}"
     wells = "" if math.isnan(line["low_wells"]) else over_wells
     return (
         f"<b>{group_name(line)}</b>: {verdict}. Index {number(line['index'])} (95 % "

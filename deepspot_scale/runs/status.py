@@ -20,6 +20,7 @@ from deepspot_scale.runs.left_out import (
 )
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import RunResults, open_results
+from deepspot_scale.words import plural
 
 _SHOWN = 12
 """Most fields with the same reason that are named in text."""
@@ -123,8 +124,8 @@ def _group(failed: pd.DataFrame) -> list[Failure]:
 def describe_status(status: RunStatus) -> list[str]:
     """Return the status of a run in lines of text."""
     lines = [
-        f"{status.plate}: {status.done} of {status.total} fields done, "
-        f"{status.failed} failed, {status.left} left, {status.n_spots} spots",
+        f"{status.plate}: {status.done} of {plural(status.total, 'field')} done, "
+        f"{status.failed} failed, {status.left} left, {plural(status.n_spots, 'spot')}",
         _describe_holder(status),
     ]
     if status.score is not None:
