@@ -7,9 +7,12 @@ environment variables. Nothing here knows what the work is.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -21,13 +24,14 @@ from deepspot_scale.cli.application import (
     exit_code_of,
     say,
 )
+from deepspot_scale.errors import SettingsError
 
 Notify = Annotated[
     str | None,
     typer.Option(
         help="Command line to call at the end, also of a failure; it finds "
-        "DEEPSPOT_STATUS, DEEPSPOT_RUN (what is written), DEEPSPOT_EXIT_CODE and "
-        "DEEPSPOT_MESSAGE."
+        "DEEPSPOT_STATUS, DEEPSPOT_RUN (what was written; empty: nothing), "
+        "DEEPSPOT_EXIT_CODE and DEEPSPOT_MESSAGE."
     ),
 ]
 """For every command that may take long."""
@@ -49,7 +53,14 @@ def notify_end(command: str | None, out: str) -> Iterator[None]:
     The status is one of done, fields failed, stopped (the same command continues),
     interrupted and error. The outcome of the block stays what it is, whatever the
     command does; that it failed is said.
+
+    Raises
+    ------
+    SettingsError
+        There is no such command; the block has not begun.
     """
+    if command is not None:
+        check_command(command)
     try:
         yield
     except BaseException as error:
@@ -59,13 +70,44 @@ def notify_end(command: str | None, out: str) -> Iterator[None]:
     _call(command, out, 0, "")
 
 
+def check_command(command: str) -> None:
+    """Raise SettingsError if the first word of a command line cannot be started.
+
+    The shell is asked, which also knows its own words; a word that it would only find
+    out, such as ``$HOME/tell``, is not checked.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise SettingsError(
+            f"the command of --notify cannot be read: {error}: {command}"
+        ) from error
+    named = [word for word in words if not re.match(r"\w+=", word)]  # not its settings
+    if not named:
+        raise SettingsError("--notify needs a command line, and got an empty one")
+    word = os.path.expanduser(named[0])
+    if not re.fullmatch(r"[\w./+-]+", word):
+        return
+    asked = ["/bin/sh", "-c", 'command -v -- "$1"', "sh", word]
+    if subprocess.run(asked, capture_output=True, check=False).returncode:
+        raise SettingsError(
+            f"the command of --notify cannot be started: there is no {word!r}, or it "
+            "is not executable; nothing was begun"
+        )
+
+
+def _is_there(out: str) -> bool:
+    """Return whether a command has written something; of a URL this is not known."""
+    return "://" in out or Path(out).exists()
+
+
 def _call(command: str | None, out: str, code: int, message: str) -> None:
     if command is None:
         return
     word = _WORDS.get(code, "error")
     told = {
         "DEEPSPOT_STATUS": word,
-        "DEEPSPOT_RUN": out,
+        "DEEPSPOT_RUN": out if _is_there(out) else "",
         "DEEPSPOT_EXIT_CODE": str(code),
         "DEEPSPOT_MESSAGE": message or f"deepspot-scale: {word}: {out}",
     }

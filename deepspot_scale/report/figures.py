@@ -104,11 +104,20 @@ def draw_plate(
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
     _write_numbers(axes, grid, most, signed=signed)
-    bar = figure.colorbar(mesh, ax=axes, shrink=0.95, pad=0.02)
+    _add_bar(axes, mesh, title, whole=pd.api.types.is_integer_dtype(values))
+    return figure
+
+
+def _add_bar(axes: Any, mesh: Any, title: str, *, whole: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    bar = axes.figure.colorbar(mesh, ax=axes, shrink=0.95, pad=0.02)
     bar.ax.tick_params(labelsize=8)
+    if whole:
+        bar.locator = MaxNLocator(integer=True)
+        bar.update_ticks()
     bar.outline.set_visible(False)
     bar.set_label(title.replace("$", r"\$"), color=INK, fontsize=9)
-    return figure
 
 
 def _hatch(axes: Any, where: NDArray[np.bool_]) -> None:

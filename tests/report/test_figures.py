@@ -159,6 +159,16 @@ def test_a_plate_of_nothing_can_be_drawn(value):
         svg_text(draw_plate(wells, pd.Series([value]), "spots", signed=signed))
 
 
+def test_the_colours_of_whole_numbers_have_whole_numbers():
+    wells = pd.DataFrame({"row": ["B", "B"], "column": ["2", "3"]})
+    bars = [
+        draw_plate(wells, pd.Series(values), "failed fields").axes[1]
+        for values in ([0, 1], [0.0, 1.0])
+    ]
+    assert all(float(tick).is_integer() for tick in bars[0].get_yticks())
+    assert not all(float(tick).is_integer() for tick in bars[1].get_yticks())
+
+
 def test_names_leave_out_what_all_share_and_hold_no_formulas():
     groups = pd.DataFrame(
         {"channel": "FISH", **ONCE, "condition": ["", "a$b$"], "gene": ["", "BETA"]}
