@@ -12,6 +12,7 @@ import typer
 
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
+from deepspot_scale.cli.notification import Served, notifies
 from deepspot_scale.cli.runs import device_on, named_wells
 from deepspot_scale.cli.signals import heed_signals
 from deepspot_scale.words import plural
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 @app.command()
 @options.with_options()
+@notifies("out")
 def compare(
     plate: Annotated[str, typer.Argument(help="OME-Zarr plate, image, or folder.")],
     out: Annotated[Path, typer.Option(help="Folder of the comparison.")],
@@ -82,7 +84,7 @@ def compare(
 
     where = read_cluster(cluster, workers=workers)
     if serve(where):
-        return
+        raise Served
     opened = open_plate(plate, trust=trust or ())
     shared = {
         "channels": tuple(channels),

@@ -6,14 +6,16 @@ environment variables. Nothing here knows what the work is.
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -34,7 +36,8 @@ Notify = Annotated[
         "DEEPSPOT_EXIT_CODE and DEEPSPOT_MESSAGE."
     ),
 ]
-"""For every command that may take long."""
+"""For every command that may take long, see `notifies`."""
+Command = Callable[..., None]
 SECONDS: Final = 60.0
 """Time that the user's command has."""
 _WORDS: Final = {
@@ -44,6 +47,43 @@ _WORDS: Final = {
     EXIT_INTERRUPTED: "interrupted",
 }
 """The status by the exit code; any other code is an error."""
+
+
+class Served(typer.Exit):
+    """The process was a worker of another one's work, whose end is not its own."""
+
+
+def notifies(out: str | Callable[[Mapping[str, Any]], str]) -> Callable[..., Command]:
+    """Give a command ``--notify``.
+
+    `out` is the name of the argument that says what is written, or a function of all
+    arguments that returns it.
+    """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def called(*, notify: str | None = None, **given: Any) -> None:
+            written = str(given[out]) if isinstance(out, str) else out(given)
+            with notify_end(notify, written):
+                command(**given)
+
+        kind = inspect.Parameter.KEYWORD_ONLY
+        added = inspect.Parameter("notify", kind, default=None, annotation=Notify)
+        signature = inspect.signature(command, eval_str=True)
+        # Every option has a name, and the rest of them must come last.
+        own = [
+            each if each.kind is each.VAR_KEYWORD else each.replace(kind=kind)
+            for each in signature.parameters.values()
+        ]
+        own.sort(key=lambda each: each.kind is each.VAR_KEYWORD)
+        last = [own.pop()] if own and own[-1].kind is own[-1].VAR_KEYWORD else []
+        parameters = [*own, added, *last]
+        called.__signature__ = signature.replace(  # type: ignore[attr-defined]  # PEP 362
+            parameters=parameters
+        )
+        return called
+
+    return decorate
 
 
 @contextmanager
@@ -63,6 +103,8 @@ def notify_end(command: str | None, out: str) -> Iterator[None]:
         check_command(command)
     try:
         yield
+    except Served:
+        raise
     except BaseException as error:
         code = error.exit_code if isinstance(error, typer.Exit) else exit_code_of(error)
         _call(command, out, code, "" if isinstance(error, typer.Exit) else str(error))

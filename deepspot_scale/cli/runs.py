@@ -14,7 +14,7 @@ import typer
 
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
-from deepspot_scale.cli.notification import Notify, notify_end
+from deepspot_scale.cli.notification import Served, notifies
 from deepspot_scale.cli.signals import StopRequest, heed_signals
 from deepspot_scale.errors import RunError
 from deepspot_scale.outputs import check_output_file
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 @app.command()
 @options.with_options(options.EVERYTHING, options.FurtherTables)
+@notifies("out")
 def run(
     plate: Annotated[str, typer.Argument(help="OME-Zarr plate, image, or folder.")],
     out: Annotated[str, typer.Option(help="Run folder to write, or to continue.")],
@@ -51,7 +52,6 @@ def run(
     performance_report: Annotated[
         Path | None, typer.Option(help="HTML file for Dask's own report of the run.")
     ] = None,
-    notify: Notify = None,
     **settings: Any,
 ) -> None:
     """Find every spot of a plate and measure every cell.
@@ -69,28 +69,28 @@ def run(
     check_report(performance_report)
     where = read_cluster(cluster, workers=workers)
     if serve(where):
-        return
+        raise Served
     chosen = named_wells(wells)
-    with notify_end(notify, out):
-        hold_and_run(
+    hold_and_run(
+        out,
+        where,
+        lambda: prepare_run(
+            open_plate(plate, trust=trust or ()),
             out,
-            where,
-            lambda: prepare_run(
-                open_plate(plate, trust=trust or ()),
-                out,
-                make_settings(channels=tuple(channels), **settings),
-                selection=Selection(
-                    chosen, limit, redo_changed=redo_changed, allow_absent=allow_absent
-                ),
-                device=device_on(where, device),
-                threads=where.network_threads,
-                retry_failed=retry_failed,
+            make_settings(channels=tuple(channels), **settings),
+            selection=Selection(
+                chosen, limit, redo_changed=redo_changed, allow_absent=allow_absent
             ),
-            performance_report,
-        )
+            device=device_on(where, device),
+            threads=where.network_threads,
+            retry_failed=retry_failed,
+        ),
+        performance_report,
+    )
 
 
 @app.command()
+@notifies("folder")
 def retry(
     folder: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
     failed: Annotated[
@@ -115,7 +115,6 @@ def retry(
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
     trust: options.TrustWords = None,
-    notify: Notify = None,
 ) -> None:
     """Continue a run; its plate and all settings are read from its folder.
 
@@ -133,25 +132,24 @@ def retry(
 
     where = read_cluster(cluster, workers=workers)
     if serve(where):
-        return
-    with notify_end(notify, folder):
-        settings, facts = read_run(Folder(folder))
-        named = (detector, engine, *(stages or ()), *(segmenters or ()))
-        allowed = tuple(filter(None, named))
-        loaded = load_settings(settings, allowed=allowed)
-        hold_and_run(
+        raise Served
+    settings, facts = read_run(Folder(folder))
+    named = (detector, engine, *(stages or ()), *(segmenters or ()))
+    allowed = tuple(filter(None, named))
+    loaded = load_settings(settings, allowed=allowed)
+    hold_and_run(
+        folder,
+        where,
+        lambda: prepare_run(
+            open_plate(facts["input"]["source"], trust=trust or ()),
             folder,
-            where,
-            lambda: prepare_run(
-                open_plate(facts["input"]["source"], trust=trust or ()),
-                folder,
-                loaded,
-                selection=Selection(failed=failed, allow_absent=allow_absent),
-                device=device_on(where, device),
-                threads=where.network_threads,
-                files=facts.get("working_folder", ""),
-            ),
-        )
+            loaded,
+            selection=Selection(failed=failed, allow_absent=allow_absent),
+            device=device_on(where, device),
+            threads=where.network_threads,
+            files=facts.get("working_folder", ""),
+        ),
+    )
 
 
 @app.command()

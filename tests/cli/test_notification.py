@@ -14,7 +14,7 @@ import typer
 from scipy import ndimage
 
 from deepspot_scale.cli import main
-from deepspot_scale.cli.notification import check_command, notify_end
+from deepspot_scale.cli.notification import Served, check_command, notify_end
 from deepspot_scale.errors import ClusterError, SettingsError
 from deepspot_scale.networks.segmenters import Segmenter
 from deepspot_scale.training.image_sets import write_simulated_set
@@ -69,6 +69,28 @@ def test_the_end_without_an_error_is_done(
     with notify_end(command, "RUN"):
         pass
     assert read()[:2] == ["done", "0"]
+
+
+def test_the_end_of_a_worker_of_another_command_is_not_told(
+    told: tuple[str, Callable[[], list[str]]], tmp_path: Path
+) -> None:
+    command, _ = told
+    with pytest.raises(Served), notify_end(command, "RUN"):
+        raise Served
+    assert not (tmp_path / "told.txt").exists()
+
+
+def test_a_search_tells_of_its_folder_or_of_its_file(
+    told: tuple[str, Callable[[], list[str]]],
+    command: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    notify, read = told
+    (tmp_path / "tune.toml").write_text("steps = 'many'")
+    ended = command("tune", "--config", tmp_path / "tune.toml", "--notify", notify)
+    assert ended.code == 2
+    status, code, run, _ = read()
+    assert (status, code, run) == ("error", "2", "")
 
 
 def test_words_of_an_error_are_not_read_as_a_command(
@@ -166,6 +188,8 @@ def place(
         ("export RUN --to csv --out tables --overwrite", "tables"),
         ("report RUN", "RUN"),
         ("evaluate deepspot-fast known --out EVAL", "EVAL"),
+        ("merge RUN --out MERGED", "MERGED"),
+        ("simulate sets --set var --images 1 --spots 3 --size 64", "sets"),
     ],
 )
 def test_commands_that_take_long_tell_that_they_are_done(
@@ -196,6 +220,9 @@ def test_commands_that_take_long_tell_that_they_are_done(
         ("export absent --to csv", "absent"),
         ("evaluate deepspot-fast absent --out EVAL", "EVAL"),
         ("evaluate nuclei absent --out EVAL", "EVAL"),
+        ("merge absent --out MERGED", "MERGED"),
+        ("compare absent.zarr --channel FISH --detector default --out C", "C"),
+        ("fit-judge absent --out judged.safetensors", "judged.safetensors"),
     ],
 )
 def test_commands_that_take_long_tell_why_they_failed(
