@@ -222,7 +222,6 @@ def test_commands_that_take_long_tell_that_they_are_done(
         ("evaluate nuclei absent --out EVAL", "EVAL"),
         ("merge absent --out MERGED", "MERGED"),
         ("compare absent.zarr --channel FISH --detector default --out C", "C"),
-        ("fit-judge absent --out judged.safetensors", "judged.safetensors"),
     ],
 )
 def test_commands_that_take_long_tell_why_they_failed(
