@@ -341,6 +341,11 @@ QUALITY = (
     Column("zero", "float64", "share of all pixels that are 0"),
     Column("mean", "float64", "mean of the imaged pixels, counts"),
     Column("focus", "float64", "variance of the Laplacian over the squared mean"),
+    Column(
+        "focus_low",
+        "float64",
+        "the same of the plane's least sharp parts, a quarter",
+    ),
 )
 
 _RATED = (
@@ -431,7 +436,11 @@ WELLS = (
     Column("dose_unit", "string", "of the dose, by the column's name; may be empty"),
     *_SUMMARY,
 )
-CONDITIONS = (*_GROUP, Column("n_wells", "int64", "wells"), *_SUMMARY)
+CONDITIONS = (
+    *_GROUP,
+    Column("n_wells", "int64", "wells with fields done that count here"),
+    *_SUMMARY,
+)
 
 MEASURES = {
     "index": "the polarity index, -1 to 1, above 0: toward the reference",

@@ -115,10 +115,10 @@ def test_a_run_tells_how_it_stands_and_is_mended_without_its_options(
     chunk.write_bytes(whole)
     mended = command("retry", out, "--failed")
     assert mended.code == DONE
-    assert "1 fields done, 0 failed, 0 skipped" in mended.err
+    assert "1 field done, 0 failed, 0 skipped" in mended.err
     rest = command("retry", out)
     assert rest.code == DONE
-    assert "1 fields done, 0 failed, 2 skipped" in rest.err
+    assert "1 field done, 0 failed, 2 skipped" in rest.err
     assert "3 of 3 fields done, 0 failed, 0 left" in command("status", out).out
     wells = pd.read_parquet(out / "wells.parquet")
     assert wells["condition"].tolist() == ["drug", ""]
@@ -191,7 +191,7 @@ def test_code_that_a_run_names_runs_again_only_if_it_is_named_again(
     ended = call("retry", tmp_path / "run", *flags)
     assert ended.returncode == DONE, ended.stderr
     assert (tmp_path / "ran").exists()
-    assert "1 fields done, 0 failed, 2 skipped" in ended.stderr
+    assert "1 field done, 0 failed, 2 skipped" in ended.stderr
 
 
 WHERE = "in the folder where its module lies, give the same command with "
@@ -249,11 +249,11 @@ def test_a_folder_is_converted_tried_and_run_with_the_network(
     words = (*words, "--keep-enhanced", "--out", out)
     trial = command(*words, "--limit", 1, "--wells", "c4")
     assert trial.code == DONE
-    assert "1 fields done, 0 failed, 0 skipped" in trial.err
+    assert "1 field done, 0 failed, 0 skipped" in trial.err
     # The file of a run stands for its flags: other settings would be refused.
     full = command("run", plate, "--config", out / "settings.toml", "--out", out)
     assert full.code == DONE
-    assert "1 fields done, 0 failed, 1 skipped as done before" in full.err
+    assert "1 field done, 0 failed, 1 skipped as done before" in full.err
     wells = pd.read_parquet(out / "wells.parquet")
     assert wells[["row", "channel"]].to_numpy().tolist() == [
         ["B", "DAPI"],
@@ -502,7 +502,7 @@ def test_info_says_what_is_there_and_what_a_run_will_need(
         "channels: DAPI, FISH",
         "labels: cells, nuclei",
         "0.2 x 0.1 um",
-        "3 fields of 1 planes",
+        "3 fields of 1 plane",
         "memory: about",
     ):
         assert words in ended.out
@@ -547,10 +547,10 @@ def test_info_detect_and_run_say_what_they_leave_out_once(
     folder, one = tmp_path / "images", ("--no-enhance", "--channel", "0")
     ended = command("info", folder, "--no-enhance")
     assert ended.err.count(said) == 1
-    assert "1 fields" in ended.out
+    assert "1 field" in ended.out
     ended = command("detect", folder, "--out", tmp_path / "s.csv", *one)
     assert ended.err.count(said) == 1
-    assert "spots in 1 images" in ended.err
+    assert "spots in 1 image" in ended.err
     ended = command("run", folder, "--out", tmp_path / "run", *one)
     assert ended.code == DONE
     assert ended.err.count(said) == 1

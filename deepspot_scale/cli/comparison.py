@@ -12,8 +12,10 @@ import typer
 
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
+from deepspot_scale.cli.notification import Served, notifies
 from deepspot_scale.cli.runs import device_on, named_wells
 from deepspot_scale.cli.signals import heed_signals
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     from deepspot_scale.evaluation.detector_agreement import Agreement
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 @app.command()
 @options.with_options()
+@notifies("out")
 def compare(
     plate: Annotated[str, typer.Argument(help="OME-Zarr plate, image, or folder.")],
     out: Annotated[Path, typer.Option(help="Folder of the comparison.")],
@@ -81,7 +84,7 @@ def compare(
 
     where = read_cluster(cluster, workers=workers)
     if serve(where):
-        return
+        raise Served
     opened = open_plate(plate, trust=trust or ())
     shared = {
         "channels": tuple(channels),
@@ -128,6 +131,6 @@ def _say_agreement(agreement: Agreement) -> None:
     for line in agreement.summary.to_dict("records"):
         alone = line["found_by_it_alone"]
         share = f", {100 * alone:.1f} % by it alone" if line["n_spots"] else ""
-        say(f"{line['detector']}: {line['n_spots']:,} spots{share}")
+        say(f"{line['detector']}: {plural(int(line['n_spots']), 'spot')}{share}")
     for line in agreement.pairs.to_dict("records"):
         say(f"{line['detector']} and {line['other']}: F1 {line['f1']:.3f}")

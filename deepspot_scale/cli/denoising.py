@@ -19,7 +19,7 @@ import typer
 
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
-from deepspot_scale.cli.notification import Notify, notify_end
+from deepspot_scale.cli.notification import Served, notifies
 from deepspot_scale.cli.runs import device_on, hold_and_run, named_wells
 from deepspot_scale.errors import RunError, SettingsError
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 @app.command()
 @options.with_options()
+@notifies("out")
 def denoise(
     plate: Annotated[str, typer.Argument(help="OME-Zarr plate, image, or folder.")],
     channel: Annotated[
@@ -82,7 +83,6 @@ def denoise(
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
     trust: options.TrustWords = None,
-    notify: Notify = None,
 ) -> None:
     """Remove the noise of a channel, by a network that learns from the plate first.
 
@@ -99,48 +99,45 @@ def denoise(
 
     where = read_cluster(cluster, workers=workers)
     if serve(where):
-        return
-    with notify_end(notify, out):
-        target = _check_out(out)
-        opened = open_plate(plate, trust=trust or ())
-        folder = Folder(run or f"{str(target).removesuffix('.zarr')}-denoised")
-        weights = os.path.abspath(
-            model or _place(folder) / "model" / "weights.safetensors"
-        )
-        settings = _settings(channel, weights, project=project, block=block)
-        _check_out_is_ours(target, opened, settings, overwrite=overwrite)
-        on = device_on(where, device)
-        with hold_run(folder, say=say):
-            _check_settings(folder, settings)
-            fewest = 2 if model is None else 0
-            sample = _sample(opened, folder, settings, seed=seed, fewest=fewest)
-            if model is None:
-                _train(folder, steps=steps, doubt=doubt, seed=seed)
-            _plant(folder, weights, sample, sigma=spot_sigma, device=on)
-        try:
-            hold_and_run(
+        raise Served
+    target = _check_out(out)
+    opened = open_plate(plate, trust=trust or ())
+    folder = Folder(run or f"{str(target).removesuffix('.zarr')}-denoised")
+    weights = os.path.abspath(model or _place(folder) / "model" / "weights.safetensors")
+    settings = _settings(channel, weights, project=project, block=block)
+    _check_out_is_ours(target, opened, settings, overwrite=overwrite)
+    on = device_on(where, device)
+    with hold_run(folder, say=say):
+        _check_settings(folder, settings)
+        fewest = 2 if model is None else 0
+        sample = _sample(opened, folder, settings, seed=seed, fewest=fewest)
+        if model is None:
+            _train(folder, steps=steps, doubt=doubt, seed=seed)
+        _plant(folder, weights, sample, sigma=spot_sigma, device=on)
+    try:
+        hold_and_run(
+            folder.url,
+            where,
+            lambda: prepare_run(
+                opened,
                 folder.url,
-                where,
-                lambda: prepare_run(
-                    opened,
-                    folder.url,
-                    settings,
-                    selection=Selection(
-                        named_wells(wells),
-                        limit,
-                        redo_changed=redo_changed,
-                        allow_absent=allow_absent,
-                    ),
-                    device=on,
-                    threads=where.network_threads,
-                    retry_failed=retry_failed,
+                settings,
+                selection=Selection(
+                    named_wells(wells),
+                    limit,
+                    redo_changed=redo_changed,
+                    allow_absent=allow_absent,
                 ),
-            )
-        except typer.Exit as end:  # the fields that are done are written all the same
-            if end.exit_code == EXIT_FAILED_FIELDS:
-                _write(folder, target, opened, overwrite=overwrite)
-            raise
-        _write(folder, target, opened, overwrite=overwrite)
+                device=on,
+                threads=where.network_threads,
+                retry_failed=retry_failed,
+            ),
+        )
+    except typer.Exit as end:  # the fields that are done are written all the same
+        if end.exit_code == EXIT_FAILED_FIELDS:
+            _write(folder, target, opened, overwrite=overwrite)
+        raise
+    _write(folder, target, opened, overwrite=overwrite)
 
 
 def _place(folder: Folder) -> Path:

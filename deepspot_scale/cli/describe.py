@@ -43,6 +43,7 @@ from deepspot_scale.stages.detection.detector_names import read_detector_name
 from deepspot_scale.stages.enhancement import EnhanceOptions, choose_engine
 from deepspot_scale.stages.rating import RateOptions, tile_boxes
 from deepspot_scale.vocabulary import N_BINS, TABLES
+from deepspot_scale.words import plural
 
 _SECONDS = 20.0
 """Time for looking at fields for chunks that are not stored."""
@@ -114,7 +115,7 @@ def _open_first(plate: Plate) -> tuple[Field, list[str]]:
 
 def _content(plate: Plate, first: Field) -> Iterator[str]:
     wells = {(e.address.row, e.address.column) for e in plate.entries}
-    yield f"{plate.name}: {len(wells)} wells, {len(plate)} fields"
+    yield f"{plate.name}: {plural(len(wells), 'well')}, {plural(len(plate), 'field')}"
     if plate.missing:
         yield f"listed but missing: {', '.join(plate.missing)}"
     acquisitions = sorted({entry.acquisition for entry in plate.entries})
@@ -168,10 +169,14 @@ def _label_records(plate: Plate) -> Iterator[str]:
     if {words for _, words in said} <= {UNSAID}:
         return
     for (name, words), n in sorted(said.items()):
-        share = "" if n == len(plate) else f" (in {n} of {len(plate)} fields)"
+        share = "" if n == len(plate) else f" (in {n} of {plural(len(plate), 'field')})"
         yield f"labels {name}: {words}{share}"
     if len(looked) < len(plate):
-        yield f"labels: only {len(looked)} of {len(plate)} fields looked at"
+        yield f"labels: only {len(looked)} of {_fields(plate)} looked at"
+
+
+def _fields(plate: Plate) -> str:
+    return plural(len(plate), "field")
 
 
 def _absence(plate: Plate) -> Iterator[str]:
@@ -181,12 +186,13 @@ def _absence(plate: Plate) -> Iterator[str]:
     lines = [f"{path} {text}" for path, text in told.items() if text]
     if lines:
         shown = "; ".join(lines[:_SHOWN]) + "; ..." * (len(lines) > _SHOWN)
-        yield f"chunks that are not stored: in {len(lines)} fields: {shown}"
+        yield f"chunks that are not stored: in {plural(len(lines), 'field')}: {shown}"
     unknown = sum(None in found.values() for found in looked.values())
     if unknown:
-        yield f"whether all chunks are stored is not known of {unknown} fields"
+        fields = plural(unknown, "field")
+        yield f"whether all chunks are stored is not known of {fields}"
     if len(looked) < len(plate):
-        yield f"absent chunks: only {len(looked)} of {len(plate)} fields looked at"
+        yield f"absent chunks: only {len(looked)} of {_fields(plate)} looked at"
 
 
 def describe_run(prepared: Prepared) -> Iterator[str]:
@@ -263,9 +269,10 @@ def _layer_bytes(settings: Settings) -> float:
 
 def _plan(plan: Plan, workers: int | None = None) -> Iterator[str]:
     yield (
-        f"a run: {plan.n_fields} fields of {plan.n_planes} planes; {plan.n_blocks} "
-        f"blocks a plane of {' x '.join(map(str, plan.window))} px, halo {plan.halo} "
-        f"px, {plan.useful:.0%} of the computed pixels used"
+        f"a run: {plural(plan.n_fields, 'field')} of {plural(plan.n_planes, 'plane')}; "
+        f"{plural(plan.n_blocks, 'block')} a plane of "
+        f"{' x '.join(map(str, plan.window))} px, halo {plan.halo} px, "
+        f"{plan.useful:.0%} of the computed pixels used"
     )
     time = plan.describe_time(workers)
     size = plan.disk_bytes / 1e6
@@ -284,7 +291,7 @@ def _rating(settings: Settings, plan: Plan) -> Iterator[str]:
         settings.spot_sigma
     )
     n = len(tile_boxes((plan.shape[-2], plan.shape[-1]), edge))
-    yield f"rating: {n} tiles of {edge} px a plane by {options.rater}"
+    yield f"rating: {plural(n, 'tile')} of {edge} px a plane by {options.rater}"
 
 
 def describe_tables() -> str:

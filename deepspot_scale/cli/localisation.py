@@ -12,7 +12,7 @@ import typer
 
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import app
-from deepspot_scale.cli.notification import Notify, notify_end
+from deepspot_scale.cli.notification import Served, notifies
 from deepspot_scale.cli.runs import device_on, hold_and_run
 from deepspot_scale.errors import SettingsError
 
@@ -40,6 +40,7 @@ Merge = Annotated[
 
 @app.command()
 @options.with_options()
+@notifies("out")
 def localise(
     out: Annotated[str, typer.Option(help="Run folder to write, or to continue.")],
     movie: Annotated[
@@ -102,7 +103,6 @@ def localise(
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
     trust: options.TrustWords = None,
-    notify: Notify = None,
 ) -> None:
     """Find the molecules of blinking movies and draw them as one picture.
 
@@ -121,55 +121,52 @@ def localise(
 
     where = read_cluster(cluster, workers=workers)
     if serve(where):
-        return
-    with notify_end(notify, out):
-        if (movie is None) != demo:
-            raise SettingsError("give a movie, or --demo for a simulated one")
-        known: dict[str, Any] = {"localiser": model or _model_for(psf)}
-        if demo:
-            movie = str(
-                simulate_movie_file(Path(out).with_name(f"{Path(out).name}.tif"))
-            )
-            known |= DEMO
-        if camera is not None:
-            known |= read_camera(camera)
-        given = {
-            "pixel_nm": None if pixel_size is None else 1000 * pixel_size,
-            "psf_sigma_nm": psf_sigma,
-            "certainty": certainty,
-        }
-        known |= {name: value for name, value in given.items() if value is not None}
-        check_density(known["localiser"], density)
-        known |= {
-            "use": True,
-            "localiser_engine": engine,
-            "localiser_precision": precision,
-            "picture": method,
-            "picture_nm": 1000 * pixel,
-            "merge_nm": merge,
-            "drift": drift,
-        }
-        off = ("enhance", "detect", "quality", "clusters")
-        others = {name: {"use": False} for name in off}
-        source = str(movie)
-        hold_and_run(
+        raise Served
+    if (movie is None) != demo:
+        raise SettingsError("give a movie, or --demo for a simulated one")
+    known: dict[str, Any] = {"localiser": model or _model_for(psf)}
+    if demo:
+        movie = str(simulate_movie_file(Path(out).with_name(f"{Path(out).name}.tif")))
+        known |= DEMO
+    if camera is not None:
+        known |= read_camera(camera)
+    given = {
+        "pixel_nm": None if pixel_size is None else 1000 * pixel_size,
+        "psf_sigma_nm": psf_sigma,
+        "certainty": certainty,
+    }
+    known |= {name: value for name, value in given.items() if value is not None}
+    check_density(known["localiser"], density)
+    known |= {
+        "use": True,
+        "localiser_engine": engine,
+        "localiser_precision": precision,
+        "picture": method,
+        "picture_nm": 1000 * pixel,
+        "merge_nm": merge,
+        "drift": drift,
+    }
+    off = ("enhance", "detect", "quality", "clusters")
+    others = {name: {"use": False} for name in off}
+    source = str(movie)
+    hold_and_run(
+        out,
+        where,
+        lambda: prepare_run(
+            open_plate(source, trust=trust or ()),
             out,
-            where,
-            lambda: prepare_run(
-                open_plate(source, trust=trust or ()),
-                out,
-                make_settings(
-                    channels=tuple(channels or ["0"]),
-                    block=block,
-                    localise=known,
-                    **others,
-                ),
-                selection=Selection(limit=limit, redo_changed=redo_changed),
-                device=device_on(where, device),
-                threads=where.network_threads,
-                retry_failed=retry_failed,
+            make_settings(
+                channels=tuple(channels or ["0"]),
+                block=block,
+                localise=known,
+                **others,
             ),
-        )
+            selection=Selection(limit=limit, redo_changed=redo_changed),
+            device=device_on(where, device),
+            threads=where.network_threads,
+            retry_failed=retry_failed,
+        ),
+    )
 
 
 def _model_for(psf: str) -> str:

@@ -354,6 +354,7 @@ class _WithOptions:
 
     def __init__(self, command: Command, groups: tuple[type | StageFlags, ...]) -> None:
         update_wrapper(self, command)
+        self.__dict__.pop("__signature__", None)  # the command's own would hide ours
         self.command, self.groups = command, groups
 
     @cached_property

@@ -12,7 +12,7 @@ import typer
 
 from deepspot_scale.blockwise.geometry import DEFAULT_BLOCK
 from deepspot_scale.cli.application import app, say
-from deepspot_scale.cli.notification import Notify, notify_end
+from deepspot_scale.cli.notification import notifies
 from deepspot_scale.cli.options import (
     Block,
     Channels,
@@ -26,6 +26,7 @@ from deepspot_scale.networks.engine_types import DEFAULT_MODEL
 
 
 @app.command()
+@notifies("plate")
 def convert(
     folder: Annotated[Path, typer.Argument(help="Folder of images.")],
     plate: Annotated[Path, typer.Argument(help="OME-Zarr plate to write.")],
@@ -49,7 +50,6 @@ def convert(
         int | None, typer.Option(help="Edge of a shard in pixels, 0.5 only.")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing plate.")] = False,
-    notify: Notify = None,
 ) -> None:
     """Convert a folder of images to an OME-Zarr plate.
 
@@ -59,20 +59,19 @@ def convert(
     from deepspot_scale.io.conversion.convert import Conversion
     from deepspot_scale.io.conversion.convert import convert as convert_folder
 
-    with notify_end(notify, str(plate)):
-        conversion = Conversion(
-            pattern=pattern,
-            masks=masks,
-            pixel_size_um=pixel_size,
-            project=project,
-            version=version,
-            chunk=chunk,
-            shard=shard,
+    conversion = Conversion(
+        pattern=pattern,
+        masks=masks,
+        pixel_size_um=pixel_size,
+        project=project,
+        version=version,
+        chunk=chunk,
+        shard=shard,
+    )
+    with show_counts("fields") as progress:
+        plan = convert_folder(
+            folder, plate, conversion, progress=progress, overwrite=overwrite
         )
-        with show_counts("fields") as progress:
-            plan = convert_folder(
-                folder, plate, conversion, progress=progress, overwrite=overwrite
-            )
     for note in plan.notes:
         say(note)
     typer.echo(str(plate))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from deepspot_scale.runs.progress import Progress, Tell
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     from deepspot_scale.training.log import Row
@@ -24,13 +25,13 @@ def describe_progress(state: Progress) -> str:
     """Return one line: done of total, images per second, time left."""
     finished = state.done + state.failed
     failed = f", {state.failed} failed" if state.failed else ""
-    line = f"{finished}/{state.total} fields{failed}"
+    line = f"{finished}/{plural(state.total, 'field')}{failed}"
     if finished and state.seconds > 0:
         rate = state.n_images / state.seconds
         left = describe_left(finished, state.total, state.seconds)
         line += f", {rate:.2f} images/s{left}"
     # A run may look for none.
-    return line + (f", {state.n_spots} spots" if state.n_spots else "")
+    return line + (f", {plural(state.n_spots, 'spot')}" if state.n_spots else "")
 
 
 def describe_left(done: int, total: int, seconds: float) -> str:
@@ -58,7 +59,10 @@ def show_progress() -> Iterator[Callable[[Progress], None]]:
 
         def on_progress(state: Progress) -> None:
             if state.last is None and state.skipped:
-                write(f"{state.skipped} fields were tried before and are skipped", True)
+                n = state.skipped
+                verbs = ("was", "is") if n == 1 else ("were", "are")
+                tried = f"{plural(n, 'field')} {verbs[0]} tried before"
+                write(f"{tried} and {verbs[1]} skipped", True)
             finished = state.done + state.failed
             write(describe_progress(state), finished == state.total)
             if state.last is not None:

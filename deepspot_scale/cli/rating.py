@@ -13,6 +13,7 @@ import typer
 from deepspot_scale.cli.application import app, say
 from deepspot_scale.cli.options import TrustWords
 from deepspot_scale.errors import SettingsError
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     from deepspot_scale.expert_study.comparing import Predicted
@@ -98,7 +99,8 @@ def study(
         images, channel, size, project, seed, _names(experts), _read_text(consent)
     )
     drawn = draw_study(open_plate(plate, trust=trust or ()), out, asked)
-    say(f"{len(drawn.images)} images of {drawn.channel} in {out / 'images'}")
+    number = plural(len(drawn.images), "image")
+    say(f"{number} of {drawn.channel} in {out / 'images'}")
     if no_serve:
         typer.echo(str(out))
         return
@@ -282,6 +284,6 @@ def _predicted(
 def _describe(compared: Comparison) -> list[str]:
     lines = [
         f"comparison {compared.name}: {compared.n_asked} questions on "
-        f"{len(compared.images)} images, scores of {compared.model}"
+        f"{plural(len(compared.images), 'image')}, scores of {compared.model}"
     ]
     return [*lines, compared.note] if compared.note else lines

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
-from deepspot_scale.cli.notification import Notify, notify_end
+from deepspot_scale.cli.notification import notifies
 from deepspot_scale.cli.options import TrustWords
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     from deepspot_scale.exports.formats import Format
@@ -32,6 +33,7 @@ MovedPlate = Annotated[
 
 
 @app.command()
+@notifies("out")
 def merge(
     runs: Annotated[list[str], typer.Argument(help="Folders of finished runs.")],
     out: Annotated[str, typer.Option(help="Run folder to write.")],
@@ -51,7 +53,8 @@ def merge(
 
     merged = merge_runs(runs, out, plate=_trusted(runs[0], plate, trust))
     n_done, n_failed = len(merged.done), len(merged.failed)
-    say(f"{len(runs)} runs merged: {n_done} fields done, {n_failed} failed")
+    merged_runs, done = plural(len(runs), "run"), plural(n_done, "field")
+    say(f"{merged_runs} merged: {done} done, {n_failed} failed")
     if Folder(out).is_local:
         found = _find_plate(out, plate, trust)
         with show_work() as progress:
@@ -65,6 +68,7 @@ def merge(
 
 
 @app.command()
+@notifies("run")
 def report(
     run: Run,
     plate: MovedPlate = None,
@@ -73,7 +77,6 @@ def report(
         typer.Option(help="Make the statistics again without images that score less."),
     ] = None,
     trust: TrustWords = None,
-    notify: Notify = None,
 ) -> None:
     """Write the report of a run again: one HTML file that needs no network.
 
@@ -82,12 +85,27 @@ def report(
     from deepspot_scale.cli.progress import show_work
     from deepspot_scale.report.page import write_report
 
-    with notify_end(notify, run), show_work() as progress:
+    with show_work() as progress:
         found = _find_plate(run, plate, trust)
+        if min_quality is None:
+            _tell_of_least(run)
         page = write_report(
             run, plate=found, min_quality=min_quality, progress=progress
         )
     typer.echo(str(page))
+
+
+def _tell_of_least(run: str) -> None:
+    """Say with which least score an earlier command made the statistics."""
+    from deepspot_scale.runs.left_out import read_least
+    from deepspot_scale.runs.results import open_results
+
+    least = read_least(open_results(run))
+    if least is not None:
+        say(
+            f"images that score below {least:g} stay left out, as an earlier command "
+            "asked: --min-quality 0 lets all count"
+        )
 
 
 def _trusted(
@@ -119,6 +137,7 @@ def _find_plate(
 
 
 @app.command()
+@notifies(lambda given: str(given["out"] or given["run"]))
 def export(
     run: Run,
     to: Annotated[
@@ -140,7 +159,6 @@ def export(
     images: Annotated[bool, typer.Option(help="With spatialdata: images too.")] = False,
     plate: MovedPlate = None,
     trust: TrustWords = None,
-    notify: Notify = None,
 ) -> None:
     """Write the results of a run for another tool.
 
@@ -149,7 +167,7 @@ def export(
     from deepspot_scale.cli.progress import show_counts
     from deepspot_scale.exports.formats import export_run
 
-    with notify_end(notify, str(out or run)), show_counts("fields") as progress:
+    with show_counts("fields") as progress:
         written = export_run(
             run,
             cast("Format", to),  # checked there, with a hint at the nearest

@@ -14,10 +14,11 @@ import typer
 
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
-from deepspot_scale.cli.notification import Notify, notify_end
+from deepspot_scale.cli.notification import Served, notifies
 from deepspot_scale.cli.signals import StopRequest, heed_signals
 from deepspot_scale.errors import RunError
 from deepspot_scale.outputs import check_output_file
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 @app.command()
 @options.with_options(options.EVERYTHING, options.FurtherTables)
+@notifies("out")
 def run(
     plate: Annotated[str, typer.Argument(help="OME-Zarr plate, image, or folder.")],
     out: Annotated[str, typer.Option(help="Run folder to write, or to continue.")],
@@ -50,7 +52,6 @@ def run(
     performance_report: Annotated[
         Path | None, typer.Option(help="HTML file for Dask's own report of the run.")
     ] = None,
-    notify: Notify = None,
     **settings: Any,
 ) -> None:
     """Find every spot of a plate and measure every cell.
@@ -68,28 +69,28 @@ def run(
     check_report(performance_report)
     where = read_cluster(cluster, workers=workers)
     if serve(where):
-        return
+        raise Served
     chosen = named_wells(wells)
-    with notify_end(notify, out):
-        hold_and_run(
+    hold_and_run(
+        out,
+        where,
+        lambda: prepare_run(
+            open_plate(plate, trust=trust or ()),
             out,
-            where,
-            lambda: prepare_run(
-                open_plate(plate, trust=trust or ()),
-                out,
-                make_settings(channels=tuple(channels), **settings),
-                selection=Selection(
-                    chosen, limit, redo_changed=redo_changed, allow_absent=allow_absent
-                ),
-                device=device_on(where, device),
-                threads=where.network_threads,
-                retry_failed=retry_failed,
+            make_settings(channels=tuple(channels), **settings),
+            selection=Selection(
+                chosen, limit, redo_changed=redo_changed, allow_absent=allow_absent
             ),
-            performance_report,
-        )
+            device=device_on(where, device),
+            threads=where.network_threads,
+            retry_failed=retry_failed,
+        ),
+        performance_report,
+    )
 
 
 @app.command()
+@notifies("folder")
 def retry(
     folder: Annotated[str, typer.Argument(metavar="RUN", help="Run folder.")],
     failed: Annotated[
@@ -114,7 +115,6 @@ def retry(
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
     trust: options.TrustWords = None,
-    notify: Notify = None,
 ) -> None:
     """Continue a run; its plate and all settings are read from its folder.
 
@@ -132,25 +132,24 @@ def retry(
 
     where = read_cluster(cluster, workers=workers)
     if serve(where):
-        return
-    with notify_end(notify, folder):
-        settings, facts = read_run(Folder(folder))
-        named = (detector, engine, *(stages or ()), *(segmenters or ()))
-        allowed = tuple(filter(None, named))
-        loaded = load_settings(settings, allowed=allowed)
-        hold_and_run(
+        raise Served
+    settings, facts = read_run(Folder(folder))
+    named = (detector, engine, *(stages or ()), *(segmenters or ()))
+    allowed = tuple(filter(None, named))
+    loaded = load_settings(settings, allowed=allowed)
+    hold_and_run(
+        folder,
+        where,
+        lambda: prepare_run(
+            open_plate(facts["input"]["source"], trust=trust or ()),
             folder,
-            where,
-            lambda: prepare_run(
-                open_plate(facts["input"]["source"], trust=trust or ()),
-                folder,
-                loaded,
-                selection=Selection(failed=failed, allow_absent=allow_absent),
-                device=device_on(where, device),
-                threads=where.network_threads,
-                files=facts.get("working_folder", ""),
-            ),
-        )
+            loaded,
+            selection=Selection(failed=failed, allow_absent=allow_absent),
+            device=device_on(where, device),
+            threads=where.network_threads,
+            files=facts.get("working_folder", ""),
+        ),
+    )
 
 
 @app.command()
@@ -208,21 +207,26 @@ def hold_and_run(
             )
         if end.left:
             say(
-                f"stopped: {end.done + end.failed} fields done or failed, {end.left} "
+                f"stopped: {plural(end.done + end.failed, 'field')} done or failed, "
+                f"{end.left} "
                 "left; the same command continues"
             )
             raise typer.Exit(asked.exit_code)
         report = _report(out, prepared.plate)
     before = prepared.failed_before
-    what = "segments" if prepared.job.settings.of_movies else "fields"
-    found = f", {end.n_spots} spots" if prepared.job.settings.finds_spots else ""
+    what = "segment" if prepared.job.settings.of_movies else "field"
+    finds = prepared.job.settings.finds_spots
+    found = f", {plural(end.n_spots, 'spot')}" if finds else ""
     say(
-        f"{end.done} {what} done, {end.failed} failed, {end.skipped - before} skipped "
-        f"as done before, {before} as failed before{found}"
+        f"{plural(end.done, what)} done, {end.failed} failed, "
+        f"{end.skipped - before} skipped as done before, "
+        f"{before} as failed before{found}"
     )
     for line in describe_counts(prepared.job.pipeline.counts, end.counts):
         say(f"{line}; by field: fields.parquet")
     for line in _describe_compared(out, prepared.job.settings):
+        say(line)
+    for line in _describe_left_out(out, prepared.job.settings):
         say(line)
     if end.absence:
         say(f"warning: {end.absence}")
@@ -283,6 +287,24 @@ def _describe_compared(out: str, settings: Settings) -> Iterator[str]:
         yield from describe_compared(*given)
 
 
+def _describe_left_out(out: str, settings: Settings) -> Iterator[str]:
+    """Yield how many spots of the run are in images that are left out."""
+    from deepspot_scale.runs.left_out import count_spots_left_out
+    from deepspot_scale.runs.results import open_results
+
+    if not settings.finds_spots:
+        return
+    results = open_results(out)
+    left_out = results.summaries["left_out"]
+    if len(left_out):
+        n_spots = count_spots_left_out(results, left_out)
+        n_all = int(results.done["n_spots"].sum())
+        yield (
+            f"{n_spots:,} of the run's {plural(n_all, 'spot')} lie in "
+            f"{plural(len(left_out), 'image')} left out, and in no number of the report"
+        )
+
+
 def _report(out: str, plate: Any) -> str:
     from deepspot_scale.cli.progress import show_work
     from deepspot_scale.io.tables import Folder
@@ -334,7 +356,7 @@ def detect(
         if file.tell() == 0:
             write(found.table)
     begun.replace(out)
-    say(f"{len(found.table)} spots in {found.n_images} images")
+    say(f"{plural(len(found.table), 'spot')} in {plural(found.n_images, 'image')}")
     for line in found.left_out:
         say(line)
     if channels is None and len(found.channels) > 1:

@@ -11,7 +11,7 @@ import typer
 
 from deepspot_scale.cli import options
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
-from deepspot_scale.cli.notification import Notify, notify_end
+from deepspot_scale.cli.notification import Served, notifies
 from deepspot_scale.cli.runs import device_on, hold_and_run, named_wells
 from deepspot_scale.errors import SettingsError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 @app.command()
 @options.with_options()
+@notifies(lambda given: _folder(given["plate"], given["out"]))
 def segment(
     plate: Annotated[str, typer.Argument(help="OME-Zarr plate; labels are added.")],
     nuclei: Annotated[
@@ -73,7 +74,6 @@ def segment(
     cluster: options.Cluster = "local",
     workers: options.Workers = None,
     trust: options.TrustWords = None,
-    notify: Notify = None,
 ) -> None:
     """Label nuclei and cells, and keep the labels in the plate.
 
@@ -87,8 +87,8 @@ def segment(
 
     where = read_cluster(cluster, workers=workers)
     if serve(where):
-        return
-    folder = out or f"{plate.rstrip('/').removesuffix('.zarr')}-segmented"
+        raise Served
+    folder = _folder(plate, out)
     given = {
         "nucleus_um": nucleus_um,
         "cell_um": cell_um,
@@ -96,38 +96,41 @@ def segment(
         "nuclei_engine": engine,
         "nuclei_precision": precision,
     }
-    with notify_end(notify, folder):
-        settings = _settings(nuclei, cells, given, project=project, block=block)
-        chosen = Selection(
-            named_wells(wells),
-            limit,
-            redo_changed=redo_changed,
-            allow_absent=allow_absent,
-        )
-        more = {
-            "device": device_on(where, device),
-            "threads": where.network_threads,
-            "retry_failed": retry_failed,
-        }
-        words = tuple(trust or ())
-        try:
-            hold_and_run(
+    settings = _settings(nuclei, cells, given, project=project, block=block)
+    chosen = Selection(
+        named_wells(wells),
+        limit,
+        redo_changed=redo_changed,
+        allow_absent=allow_absent,
+    )
+    more = {
+        "device": device_on(where, device),
+        "threads": where.network_threads,
+        "retry_failed": retry_failed,
+    }
+    words = tuple(trust or ())
+    try:
+        hold_and_run(
+            folder,
+            where,
+            lambda: _prepare(
+                (plate, words),
                 folder,
-                where,
-                lambda: _prepare(
-                    (plate, words),
-                    folder,
-                    settings,
-                    chosen,
-                    overwrite=overwrite,
-                    **more,
-                ),
-            )
-        except typer.Exit as end:  # the fields that are done have labels all the same
-            if end.exit_code == EXIT_FAILED_FIELDS:
-                _add_to_plate(folder, settings, overwrite=overwrite)
-            raise
-        _add_to_plate(folder, settings, overwrite=overwrite)
+                settings,
+                chosen,
+                overwrite=overwrite,
+                **more,
+            ),
+        )
+    except typer.Exit as end:  # the fields that are done have labels all the same
+        if end.exit_code == EXIT_FAILED_FIELDS:
+            _add_to_plate(folder, settings, overwrite=overwrite)
+        raise
+    _add_to_plate(folder, settings, overwrite=overwrite)
+
+
+def _folder(plate: str, out: str | None) -> str:
+    return out or f"{plate.rstrip('/').removesuffix('.zarr')}-segmented"
 
 
 def _settings(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from deepspot_scale.cli.application import EXIT_FAILED_FIELDS, app, say
-from deepspot_scale.cli.notification import Notify, notify_end
+from deepspot_scale.cli.notification import notifies
 from deepspot_scale.cli.options import Device, Workers, complete_model
 from deepspot_scale.errors import SettingsError
 from deepspot_scale.networks.engine_types import Precision
@@ -26,6 +26,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
 
 
 @app.command()
+@notifies("out")
 def simulate(
     out: Annotated[Path, typer.Argument(help="New folder to write.")],
     set_name: Annotated[
@@ -120,6 +121,7 @@ def _stack_kind(
 
 
 @app.command()
+@notifies("out")
 def train(
     config: Annotated[
         Path, typer.Option(help="TOML: images, network and schedule.", exists=True)
@@ -131,7 +133,6 @@ def train(
     processes: Annotated[
         int, typer.Option(min=0, help="Processes that draw images; 0: threads do.")
     ] = 0,
-    notify: Notify = None,
 ) -> None:
     """Train a network on your own images, simulated ones, or both.
 
@@ -145,15 +146,15 @@ def train(
         if row.step % 50 == 0 or row.validation is not None or row.step == recipe.steps:
             say(describe_step(row, recipe.steps))
 
-    with notify_end(notify, str(out)):
-        recipe = read_recipe(config)
-        weights = train_network(
-            recipe, out, resume=resume, on_step=on_step, processes=processes
-        )
+    recipe = read_recipe(config)
+    weights = train_network(
+        recipe, out, resume=resume, on_step=on_step, processes=processes
+    )
     typer.echo(str(weights))
 
 
 @app.command()
+@notifies(lambda given: _place_of_search(given["config"]))
 def tune(
     config: Annotated[
         Path, typer.Option(help="TOML: a recipe and the search space.", exists=True)
@@ -186,7 +187,18 @@ def tune(
     typer.echo(str(Path(settings.out) / "best.toml"))
 
 
+def _place_of_search(config: Path) -> str:
+    """Return the folder of a search; empty: its file cannot be read, which it says."""
+    from deepspot_scale.training.search import read_tune
+
+    try:
+        return str(read_tune(config).out)
+    except (OSError, ValueError):
+        return ""
+
+
 @app.command()
+@notifies("out")
 def fit_judge(
     model: Annotated[
         str,
@@ -219,6 +231,7 @@ def fit_judge(
 
 
 @app.command()
+@notifies("out")
 def evaluate(
     model: Annotated[
         str,
@@ -257,7 +270,6 @@ def evaluate(
         bool, typer.Option(help="Also score each image times 3 plus 500.")
     ] = False,
     overwrite: Annotated[bool, typer.Option(help="Replace an earlier sheet.")] = False,
-    notify: Notify = None,
 ) -> None:
     """Judge models on images with the truth: a quality sheet, tables, worst images.
 
@@ -278,40 +290,33 @@ def evaluate(
     from deepspot_scale.evaluation.quality import is_judged_by_pairs
     from deepspot_scale.settings import make_settings
 
-    with notify_end(notify, str(out)):
-        models = [name for name in model.split(",") if name]
-        if models and is_judged_by_pairs(models[0]):
-            usual = {
-                "size": size == 256,
-                "detector": detector == "enhanced",
-                "precision": precision == "auto",
-                "radius": radius == 3.0,
-                "planes": planes == 2.0,
-                "rescaled": not rescaled,
-            }
-            unfit = [f"--{name}" for name, is_usual in usual.items() if not is_usual]
-            if unfit:
-                raise SettingsError(
-                    f"{', '.join(unfit)} is for models that enhance spots"
-                )
-            _judge(models, data, out, images, device, overwrite=overwrite)
-            return
-        settings = make_settings(
-            channels=("0",), detector=detector, precision=precision
-        )
-        sample, reach = Sample(images, size=size), Reach(radius, planes)
-        terms = Terms(settings, device, sample, rescaled, reach)
-        with show_work() as progress:
-            result = score(
-                models, data, out, terms, overwrite=overwrite, progress=progress
-            )
-        for sheet in result.sheets:
-            say(sheet.headline)
-        typer.echo(str(result.sheet))
-        typer.echo(str(result.report))
-        if len(result.scores.failed):
-            say(f"some images failed: {out}/failed.csv")
-            raise typer.Exit(EXIT_FAILED_FIELDS)
+    models = [name for name in model.split(",") if name]
+    if models and is_judged_by_pairs(models[0]):
+        usual = {
+            "size": size == 256,
+            "detector": detector == "enhanced",
+            "precision": precision == "auto",
+            "radius": radius == 3.0,
+            "planes": planes == 2.0,
+            "rescaled": not rescaled,
+        }
+        unfit = [f"--{name}" for name, is_usual in usual.items() if not is_usual]
+        if unfit:
+            raise SettingsError(f"{', '.join(unfit)} is for models that enhance spots")
+        _judge(models, data, out, images, device, overwrite=overwrite)
+        return
+    settings = make_settings(channels=("0",), detector=detector, precision=precision)
+    sample, reach = Sample(images, size=size), Reach(radius, planes)
+    terms = Terms(settings, device, sample, rescaled, reach)
+    with show_work() as progress:
+        result = score(models, data, out, terms, overwrite=overwrite, progress=progress)
+    for sheet in result.sheets:
+        say(sheet.headline)
+    typer.echo(str(result.sheet))
+    typer.echo(str(result.report))
+    if len(result.scores.failed):
+        say(f"some images failed: {out}/failed.csv")
+        raise typer.Exit(EXIT_FAILED_FIELDS)
 
 
 def _judge(

@@ -18,11 +18,11 @@ from deepspot_scale.errors import DeepspotError
 from deepspot_scale.evaluation.detector_agreement import TILE, Agreement, Place
 from deepspot_scale.io.plate import Plate
 from deepspot_scale.report.figures import ORANGE, SKY, stretch
-from deepspot_scale.report.html import plural
 from deepspot_scale.report.shown_plane import jpeg_text
 from deepspot_scale.runs.manifest import ADDRESS
 from deepspot_scale.settings import Settings
 from deepspot_scale.vocabulary import PROJECTED, FieldAddress
+from deepspot_scale.words import plural
 
 _RIM: Final = 16
 """Pixels around a tile that are shown too."""

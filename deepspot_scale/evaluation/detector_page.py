@@ -35,6 +35,7 @@ from deepspot_scale.report.page_folder import PageFiles
 from deepspot_scale.runs.manifest import ADDRESS
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.tables import guard_words
+from deepspot_scale.words import plural
 
 PAGE: Final = "compared.html"
 _SHOWN_FIELDS: Final = 12
@@ -154,9 +155,9 @@ def _warnings(agreement: Agreement) -> str:
         return ""
     n = len(left_out[[*ADDRESS]].drop_duplicates())
     words = (
-        f"{html.plural(n, 'field')} left out, which not every detector has done: "
+        f"{plural(n, 'field')} left out, which not every detector has done: "
         + "; ".join(
-            f"{name} ({html.plural(len(own), 'field')})"
+            f"{name} ({plural(len(own), 'field')})"
             for name, own in left_out.groupby("detector", sort=False)
         )
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from deepspot_scale.kernels.image_features import LEAST_EDGE
 from deepspot_scale.networks.domains import Domain
+from deepspot_scale.words import plural
 
 COLUMNS: Final = ("image", "distance", "outside", "feature", "shift")
 """Distance is in units of the limit; see `domains.Distance`."""
@@ -82,9 +83,9 @@ class DomainRows:
 
 def _words(table: pd.DataFrame, small: int) -> str:
     n = int(table["outside"].sum())
-    rest = f" {small} images are too small to compare." if small else ""
+    rest = f" {plural(small, 'image')} too small to compare." if small else ""
     if not n:
-        return f"All {len(table)} images look like those of the training.{rest}"
+        return f"{plural(len(table), 'image')}, all like those of the training.{rest}"
     share = n / len(table)
     named = ", ".join(table.loc[table["outside"], "image"].head(10))
     more = f" and {n - 10} more" if n > 10 else ""

@@ -30,6 +30,7 @@ from deepspot_scale.report import html
 from deepspot_scale.report.html import Plot
 from deepspot_scale.report.page_folder import PageFiles
 from deepspot_scale.tables import guard_words
+from deepspot_scale.words import plural
 
 PAGE: Final = "sheet.html"
 REPORT: Final = "report.md"
@@ -193,7 +194,7 @@ def _interval(line: Any) -> str:
 def _warnings(sheet: Sheet) -> str:
     notes = []
     if len(sheet.failed):
-        notes.append(f"{html.plural(len(sheet.failed), 'image')} could not be measured")
+        notes.append(f"{plural(len(sheet.failed), 'image')} could not be measured")
     if len(sheet.domain.table) and sheet.domain.outside:
         notes.append(sheet.domain.words)
     if sheet.curves is not None and sheet.curves.sign == "over-fitting":

@@ -23,6 +23,7 @@ from deepspot_scale.io.study_folder import read_study
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.report import html
 from deepspot_scale.statistics.expert_choices import BINS
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +89,7 @@ def _comparison(results: ComparisonResults) -> list[str]:
     n_experts = choices["expert"].nunique()
     parts = [
         f"<h2>Comparison with {escape(compared.model)}</h2>",
-        f"<p>{html.plural(n_experts, 'expert')}, {html.plural(len(choices), 'choice')} "
+        f"<p>{plural(n_experts, 'expert')}, {plural(len(choices), 'choice')} "
         f"of {compared.n_asked} each; the target is {_TARGETS[compared.target]}. "
         f"<span class='soft'>Comparison {escape(compared.name)}.</span></p>",
     ]

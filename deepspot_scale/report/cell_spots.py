@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.report.figures import INK, group_names, new_figure
-from deepspot_scale.report.html import Plot, occasions, plural, without_lone
+from deepspot_scale.report.html import Plot, occasions, without_lone
 from deepspot_scale.report.page_folder import PageFiles
 from deepspot_scale.report.sections import MOST_SHOWN
 from deepspot_scale.runs.results import RunResults
@@ -25,6 +25,7 @@ from deepspot_scale.statistics.left_out import without_left_out
 from deepspot_scale.statistics.roses import KEYS
 from deepspot_scale.statistics.spot_counts import add_counts, count_cells, spread
 from deepspot_scale.vocabulary import OCCASION
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

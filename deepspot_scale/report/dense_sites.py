@@ -15,11 +15,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from deepspot_scale.report.figures import BLUE, GREY, INK, ORANGE, new_figure
-from deepspot_scale.report.html import Plot, number, plural, without_lone
+from deepspot_scale.report.html import Plot, number, without_lone
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.groups import by_occasion, with_plate_map
 from deepspot_scale.statistics.left_out import without_left_out
 from deepspot_scale.vocabulary import OCCASION
+from deepspot_scale.words import plural
 
 _COLUMNS: Final = (
     *("acquisition", "t", "plane", "channel", "n_spots", "molecules"),

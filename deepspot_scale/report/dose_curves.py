@@ -14,7 +14,7 @@ import pandas as pd
 
 from deepspot_scale.report.cell_spots import COLOURS
 from deepspot_scale.report.figures import GREY, INK, group_names, new_figure
-from deepspot_scale.report.html import Plot, number, plural, without_lone
+from deepspot_scale.report.html import Plot, number, without_lone
 from deepspot_scale.report.page_folder import PageFiles
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.dose_response import (
@@ -24,6 +24,7 @@ from deepspot_scale.statistics.dose_response import (
     has_doses,
     measure_dose_response,
 )
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

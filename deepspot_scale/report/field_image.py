@@ -32,6 +32,7 @@ from deepspot_scale.runs.results import RunResults
 from deepspot_scale.settings import Settings
 from deepspot_scale.stages import denoising, enhancement
 from deepspot_scale.vocabulary import PROJECTED
+from deepspot_scale.words import plural
 
 _LAYERS: Final = {
     "without noise": denoising.KEPT.stored_name,
@@ -109,9 +110,10 @@ def _counts(
     """Return a sentence: what lies in the window."""
     parts = []
     if "seconds_detect" in run.fields:
-        parts.append(f"{len(inside):,} spots here, {len(points):,} in the field")
+        here = plural(len(inside), "spot")
+        parts.append(f"{here} here, {len(points):,} in the field")
     if labels is not None:
-        parts.append(f"{len(np.unique(labels[labels > 0])):,} cells here")
+        parts.append(f"{plural(len(np.unique(labels[labels > 0])), 'cell')} here")
     return "; ".join(parts) + "." if parts else ""
 
 
@@ -145,7 +147,7 @@ def panels_svg(
     borders = _sector_borders(marks)
     return (
         f'<svg class="overlay" viewBox="0 0 {last + width} {height}" role="img" '
-        f'aria-label="one field with {len(marks.spots)} spots found" '
+        f'aria-label="one field with {plural(len(marks.spots), "spot")} found" '
         f'style="max-width:{(len(images) + 1) * 34}rem">'
         f'{photographs}<use href="#{name}-0" x="{last}"/>'
         f'<svg x="{last}" width="{width}" height="{height}" fill="none">'

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepspot_scale.report.html import occasions
+from deepspot_scale.statistics.left_out import WHY_EMPTY, why_empty, without_empty
 from deepspot_scale.statistics.roses import KEYS
 
 if TYPE_CHECKING:
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 BLUE, ORANGE, SKY, GREY = "#0072B2", "#E69F00", "#56B4E9", "#6b7280"
 INK: Final = "#1f2937"
 _LINE: Final = "#d1d5db"
+_HATCH: Final[dict[str, Any]] = {
+    "hatch": "////",
+    "facecolor": "#f3f4f6",
+    "edgecolor": "#9ca3af",
+}
+"""How places without a value look."""
+_MARKS: Final = dict(zip(WHY_EMPTY, "x+", strict=True))
 _MAX_WELLS_WITH_NUMBERS: Final = 60
 _MOST_NAMED: Final = 40
 """If there are more groups, their names are left out: they could not be read."""
@@ -61,13 +69,14 @@ def draw_plate(
     *,
     signed: bool = False,
     most: float | None = None,
+    hatched: NDArray[np.bool_] | None = None,
 ) -> Figure:
     """Draw a heat map of a plate, one square per well.
 
     `wells` has the columns row and column and one line per well; `values` has one value
-    per line, and NaN is left white. The title stands at the colour bar. If `signed`, 0
-    is the middle of the colours, otherwise it is their beginning; `most` is their end,
-    by default the largest value.
+    per line, and NaN is left white, or grey and hatched if `hatched`. The title stands
+    at the colour bar. If `signed`, 0 is the middle of the colours, otherwise it is
+    their beginning; `most` is their end, by default the largest value.
     """
     rows = sorted(set(wells["row"]), key=lambda name: (len(name), name))
     columns = sorted(set(wells["column"]), key=lambda name: (name.rjust(8), name))
@@ -82,6 +91,11 @@ def draw_plate(
     most = _largest(np.abs(grid)) if most is None else most
     colours, least = ("PuOr", -most) if signed else ("viridis", 0.0)
     mesh = axes.pcolormesh(grid, cmap=colours, vmin=least, vmax=most, edgecolor="white")
+    if hatched is not None and hatched.any():
+        where = np.zeros(grid.shape, bool)
+        places = (wells["row"].map(rows.index), wells["column"].map(columns.index))
+        where[places] = hatched
+        _hatch(axes, where & np.isnan(grid))
     axes.set_aspect("equal")
     axes.invert_yaxis()
     size = 9 if step > 0.3 else 6.5
@@ -90,11 +104,27 @@ def draw_plate(
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
     _write_numbers(axes, grid, most, signed=signed)
-    bar = figure.colorbar(mesh, ax=axes, shrink=0.95, pad=0.02)
+    _add_bar(axes, mesh, title, whole=pd.api.types.is_integer_dtype(values))
+    return figure
+
+
+def _add_bar(axes: Any, mesh: Any, title: str, *, whole: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    bar = axes.figure.colorbar(mesh, ax=axes, shrink=0.95, pad=0.02)
     bar.ax.tick_params(labelsize=8)
+    if whole:
+        bar.locator = MaxNLocator(integer=True)
+        bar.update_ticks()
     bar.outline.set_visible(False)
     bar.set_label(title.replace("$", r"\$"), color=INK, fontsize=9)
-    return figure
+
+
+def _hatch(axes: Any, where: NDArray[np.bool_]) -> None:
+    from matplotlib.patches import Rectangle
+
+    for y, x in np.argwhere(where):
+        axes.add_patch(Rectangle((x, y), 1, 1, linewidth=0, **_HATCH))
 
 
 def _largest(grid: NDArray[np.float64]) -> float:
@@ -181,12 +211,13 @@ def draw_wells(wells: pd.DataFrame, values: dict[str, str]) -> Figure:
     """Draw every well as a point, grouped by condition, one panel for each value.
 
     `wells` are `vocabulary.WELLS`, at least one line; `values` maps columns of them to
-    the text below each panel.
+    the text below each panel. Wells without an image that counts have no value: they
+    stand in a hatched strip beside the panels, and a legend says why.
     """
     groups = wells[KEYS].drop_duplicates()
     groups = groups.sort_values(KEYS, ascending=False, ignore_index=True)
     order = groups.assign(place=np.arange(len(groups)))
-    shown = wells.merge(order, on=KEYS)
+    shown = without_empty(wells).assign(why=why_empty(wells)).merge(order, on=KEYS)
     named = len(groups) <= _MOST_NAMED
     figure = new_figure(9.6, 0.95 + float(np.clip(0.5 * len(groups), 0.9, 7.0)))
     panels = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
@@ -202,11 +233,45 @@ def draw_wells(wells: pd.DataFrame, values: dict[str, str]) -> Figure:
         axes.set_axisbelow(True)
         if not (shown[column] < 0).any():
             axes.set_xlim(0, 1.08 * _largest(shown[column].to_numpy(np.float64)))
+        _draw_empty(axes, shown)
+    if shown["why"].any():
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside upper right", ncols=2, fontsize=8
+        ).set_frame_on(False)
     panels[0].set_yticks(
         order["place"] if named else [], group_names(groups) if named else []
     )
     panels[0].set_ylim(-0.6, len(groups) - 0.4)
     return figure
+
+
+def _draw_empty(axes: Any, wells: pd.DataFrame) -> None:
+    """Mark wells without an image that counts in a strip to the right of the values."""
+    if not wells["why"].any():
+        return
+    from matplotlib.patches import Rectangle
+
+    beside = axes.get_yaxis_transform()  # x: share of the panel's width
+    of_panel: dict[str, Any] = {
+        "transform": axes.transAxes,
+        "clip_on": False,
+        "linewidth": 0,
+    }
+    axes.add_artist(Rectangle((1.01, 0), 0.04, 1, **of_panel, **_HATCH))
+    for why, own in wells[wells["why"] != ""].groupby("why"):
+        # The order of the points' heights is the same each time, see `_spread`.
+        place = own["place"] + _spread(own.assign(n=1.0), "n")
+        axes.plot(
+            np.full(len(own), 1.03),
+            place,
+            _MARKS[str(why)],
+            transform=beside,
+            clip_on=False,
+            color=INK,
+            ms=5,
+            label=f"{why}: no image counts",
+        )
 
 
 def _spread(wells: pd.DataFrame, column: str) -> pd.Series:

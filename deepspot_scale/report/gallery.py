@@ -1,8 +1,9 @@
 """Which fields are worth a look, and how they look: tables in, HTML out.
 
-The fields shown are a typical one, the sharpest, the one with the most flags, and the
-most and the least polarised ones: never only the best. Of a run on volumes the first
-is also seen from two sides. Nothing here measures a plate.
+The fields shown are a typical one, the best and the worst, the one with the most flags,
+and the most and the least polarised ones: never only the best. Best and worst are by
+the rater's score, or by focus where fields have no scores. Of a run on volumes the
+first is also seen from two sides. Nothing here measures a plate.
 """
 
 from __future__ import annotations
@@ -37,12 +38,8 @@ def choose_fields(
     good = run.fields[~pd.MultiIndex.from_frame(run.fields[FIELD]).isin(flagged)]
     typical = typical_field(good) or typical_field(run.fields)
     picks = [("typical: the middle number of spots", typical)]
-    focus = quality.groupby(FIELD)["focus"].max().dropna().sort_values(kind="stable")
-    sharp = focus[focus.index.isin(pd.MultiIndex.from_frame(good[FIELD]))]
-    if len(sharp) > 1:
-        picks.append(("best by quality: the sharpest without a flag", _at(sharp, -1)))
-    picks.append(("worst by quality: {why}", _least_fit(run, focus, flags)))
-    picks += _by_score(run)
+    picks += _by_score(run) or _by_focus(quality, good)
+    picks.append(("most flags: {flags}", _most_flags(run, flags)))
     polarity = _field_polarity(run)
     if len(polarity) > 1:
         index = "index {value}"
@@ -97,19 +94,36 @@ def gallery(
     return "".join(parts)
 
 
-def _by_score(run: RunResults) -> list[tuple[str, FieldAddress | None]]:
-    """Return the fields with the lowest scores and the highest, with the reasons."""
+_Picks = list[tuple[str, FieldAddress | None]]
+
+
+def _by_score(run: RunResults) -> _Picks:
+    """Return the fields with the lowest scores and the highest, with the reasons.
+
+    Empty: not two fields have a score.
+    """
     done = run.done
     if "score" not in done or done["score"].notna().sum() < 2:
         return []
     order = done.dropna(subset=["score"]).sort_values(["score", *FIELD])
     scores = order.set_index(FIELD)["score"]
-    names = ("lowest score", "second lowest score")[: max(1, len(scores) - 1)]
-    picks = [
-        (f"{name}: {scores.iloc[at]:.2f}", _at(scores, at))
-        for at, name in enumerate(names)
+    names = {-1: "best", 0: "worst"} | ({1: "second worst"} if len(scores) > 2 else {})
+    return [
+        (f"{name} by score: {scores.iloc[at]:.2f}", _at(scores, at))
+        for at, name in names.items()
     ]
-    return [*picks, (f"highest score: {scores.iloc[-1]:.2f}", _at(scores, -1))]
+
+
+def _by_focus(quality: pd.DataFrame, good: pd.DataFrame) -> _Picks:
+    """Return the sharpest of the `good` fields, and the least sharp of all."""
+    focus = quality.groupby(FIELD)["focus"].max().dropna().sort_values(kind="stable")
+    if len(focus) < 2:
+        return []
+    sharp = focus[focus.index.isin(pd.MultiIndex.from_frame(good[FIELD]))]
+    picks: _Picks = []
+    if len(sharp) > 1:
+        picks.append(("best by focus: the sharpest without a flag", _at(sharp, -1)))
+    return [*picks, ("worst by focus: the least sharp", _at(focus, 0))]
 
 
 def _fill(
@@ -117,25 +131,20 @@ def _fill(
 ) -> str:
     key = (address.row, address.column, address.field)
     own = flags[rows_with(flags, dict(zip(FIELD, key, strict=True)))]
-    why = ", ".join(own["flag"]) or "the least sharp"
     value = f"{polarity[key]:.2f}" if key in polarity.index else ""
-    return reason.format(why=why, value=value)
+    return reason.format(flags=", ".join(own["flag"]), value=value)
 
 
 def _at(values: pd.Series, place: int) -> FieldAddress:
     return FieldAddress(*values.index[place])
 
 
-def _least_fit(
-    run: RunResults, focus: pd.Series, flags: pd.DataFrame
-) -> FieldAddress | None:
-    """Return the done field with the most flags, or else the least sharp."""
+def _most_flags(run: RunResults, flags: pd.DataFrame) -> FieldAddress | None:
+    """Return the done field with the most flags; None: none has one."""
     done = pd.MultiIndex.from_frame(run.done[FIELD])
     counts = flags.groupby(FIELD).size()
     counts = counts[counts.index.isin(done)].sort_values(kind="stable")
-    if len(counts):
-        return _at(counts, -1)
-    return _at(focus, 0) if len(focus) > 1 else None
+    return _at(counts, -1) if len(counts) else None
 
 
 def _field_polarity(run: RunResults) -> pd.Series:

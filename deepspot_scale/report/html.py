@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pandas as pd
 
 from deepspot_scale.vocabulary import OCCASION
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,6 +62,8 @@ a:focus-visible,summary:focus-visible{outline:3px solid #D55E00;outline-offset:2
 .plate .flagged::after{content:"";position:absolute;right:1px;top:1px;
  border:.22rem solid;border-color:#D55E00 #D55E00 transparent transparent;
  pointer-events:none}
+.plate .empty a{
+ background:repeating-linear-gradient(45deg,#f3f4f6 0 3px,#d1d5db 3px 5px)}
 .plate a[aria-current]{outline:3px solid #1f2937;outline-offset:1px}
 .plate a:focus-visible{outline:3px solid #D55E00;outline-offset:1px;position:relative;
  z-index:1}
@@ -158,7 +161,7 @@ def table(frame: pd.DataFrame, *, file: str = "") -> str:
         lines.append("".join(f"<td{k}>{escape(number(v))}</td>" for k, v in cells))
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     left = len(frame) - len(lines)
-    notes = [f"{left:,} more lines in the file."] if left > 0 else []
+    notes = [f"{plural(left, 'more line')} in the file."] if left > 0 else []
     notes += [f'<a class="files" href="{file}">CSV</a>'] if file else []
     below = f"<p class='soft'>{' '.join(notes)}</p>" if notes else ""
     return f"<div class='scroll'><table><tr>{head}</tr>{body}</table></div>{below}"
@@ -215,8 +218,3 @@ def occasions(table: pd.DataFrame) -> pd.Series:
 def without_lone(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table without the columns of occasions that say the same everywhere."""
     return table.drop(columns={*OCCASION} - {*several_occasions(table)})
-
-
-def plural(n: int, word: str) -> str:
-    """Write a count and its word: 1 field, 2 fields."""
-    return f"{n:,} {word}{'' if n == 1 else 's'}"

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from html import escape
 from typing import Final
 
-from deepspot_scale.report.html import plural
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.stages.segmentation.segment import Segment, SegmentOptions
 from deepspot_scale.statistics.groups import FIELD
+from deepspot_scale.words import plural
 
 MOST_NAMED: Final = 20
 """Most fields that a sentence names; the table of fields has the others."""

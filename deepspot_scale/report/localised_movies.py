@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.stores import join
 from deepspot_scale.report.figures import BLUE, GREY, INK, ORANGE, new_figure
-from deepspot_scale.report.html import Plot, number, plural
+from deepspot_scale.report.html import Plot, number
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.stages.localisation import LocaliseOptions
+from deepspot_scale.words import plural
 
 MOST_MOVIES: Final = 12
 """Movies that are drawn on the page; the table lists all of them."""

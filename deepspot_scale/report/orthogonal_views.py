@@ -27,6 +27,7 @@ from deepspot_scale.report.shown_plane import (
     window_about,
 )
 from deepspot_scale.runs.results import RunResults
+from deepspot_scale.words import plural
 
 EDGE: Final = 200
 """Largest edge of the window in pixels; seen from the side, more would hide spots."""
@@ -81,7 +82,7 @@ def draw_views(run: RunResults, field: Field) -> str:
     rows, columns = (f"{part.start} to {part.stop - 1}" for part in window)
     when = f"t {plane.t}, " if field.n_t > 1 else ""
     depths = views.spots[:, 0]
-    marked = f"{len(depths):,} spots"
+    marked = plural(len(depths), "spot")
     if len(depths):
         marked += f", from blue at z {depths.min():.1f} to yellow at {depths.max():.1f}"
     caption = (
@@ -146,7 +147,8 @@ def views_svg(views: Views, apart: tuple[float, float]) -> str:
     return (
         f'<svg class="overlay" viewBox="0 {-_ROOM} {size[0]:.1f} {size[1]:.1f}" '
         f'role="img" aria-label="one field from above and from two sides, with '
-        f'{len(views.spots)} spots" style="max-width:{size[0] / 6:.0f}rem">{body}</svg>'
+        f'{plural(len(views.spots), "spot")}" '
+        f'style="max-width:{size[0] / 6:.0f}rem">{body}</svg>'
     )
 
 

@@ -38,7 +38,6 @@ from deepspot_scale.report.dense_sites import (
 from deepspot_scale.report.dose_curves import dose_section
 from deepspot_scale.report.further_tables import list_layers, summarise_tables
 from deepspot_scale.report.gallery import choose_fields, gallery
-from deepspot_scale.report.html import plural
 from deepspot_scale.report.localised_movies import (
     movie_figures,
     movie_pictures,
@@ -56,6 +55,8 @@ from deepspot_scale.report.quality_flags import FLAGS, count_raw_spots, flag_fie
 from deepspot_scale.report.radial_curves import profile_section
 from deepspot_scale.report.ratings import (
     lowest_images,
+    lowest_ratings,
+    lowest_words,
     rating_figures,
     rating_table,
     rating_words,
@@ -71,6 +72,7 @@ from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.statistics.sector_index import ROTATION_NOTES
 from deepspot_scale.tables import empty_table
 from deepspot_scale.vocabulary import QUALITY, FieldAddress
+from deepspot_scale.words import plural
 
 
 def write_report(
@@ -401,12 +403,16 @@ def _ratings(run: RunResults, files: PageFiles) -> str:
         return ""
     maps = "".join(map(files.figure, rating_figures(run, ratings)))
     groups = rating_table(run, ratings)
-    lowest = lowest_images(run, ratings)
+    low = lowest_ratings(run, ratings)
+    lowest = lowest_images(run, low)
+    listed = (
+        f"<h3>Images that score least</h3>{lowest_words(low, ratings)}"
+        f"{small_maps(run, low)}{files.table('lowest_scores', ratings, lowest)}"
+    )
     return (
         f"<h3>How good the images are</h3>{rating_words(run, ratings)}"
         f"<div class='side'>{maps}</div>{files.table('ratings', groups, groups)}"
-        f"<h3>Images that score least</h3>{small_maps(run, ratings)}"
-        f"{files.table('lowest_scores', ratings, lowest)}"
+        f"{listed if len(low) else ''}"
     )
 
 

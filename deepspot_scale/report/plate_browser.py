@@ -21,14 +21,16 @@ import pandas as pd
 
 from deepspot_scale.errors import DeepspotError
 from deepspot_scale.io.plate import Plate
-from deepspot_scale.report.html import number, plural
+from deepspot_scale.report.html import number
 from deepspot_scale.report.thumbnails import EDGE, MIDDLE, draw_thumbnail
 from deepspot_scale.runs.changed_fields import check_unchanged
 from deepspot_scale.runs.manifest import rows_of
 from deepspot_scale.runs.progress import Tell, counted
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.groups import FIELD, WELL, natural_order
+from deepspot_scale.statistics.left_out import WHY_EMPTY, why_empty, without_empty
 from deepspot_scale.vocabulary import DONE, OCCASION, FieldAddress
+from deepspot_scale.words import plural
 
 MOST_THUMBNAILS: Final = 400
 """Of a plate; with more wells not every well has one."""
@@ -81,13 +83,20 @@ def plate_browser(
         sections.append(_section(key, own, lines, (pictures.of_field, flagged, most)))
     legend = (
         f"<p class='soft'>Choose a well. Colours and numbers: {escape(value.word)}, "
-        "white: none; a red corner: a field with a flag. With the keyboard: Tab to the "
-        f"plate, arrows, Enter, Escape. {pictures.note}</p>"
+        f"{_no_colour(first)}; a red corner: a field with a flag. With the keyboard: "
+        f"Tab to the plate, arrows, Enter, Escape. {pictures.note}</p>"
     )
     return (
         f"{legend}<div class='scroll' id='plate-browser'>"
         f"{_grid(wells, first, value, words, flagged)}</div>{''.join(sections)}"
     )
+
+
+def _no_colour(first: pd.DataFrame) -> str:
+    """Return what wells without a number look like."""
+    kinds = " or ".join(word for word in WHY_EMPTY if (first["why"] == word).any())
+    hatched = f"; grey and hatched: {kinds}, so that no image counts" if kinds else ""
+    return f"white: none{hatched}"
 
 
 def _in_order(names: pd.Series) -> pd.Series:
@@ -102,9 +111,13 @@ def _choose_value(run: RunResults) -> _Value:
 
 
 def _first_lines(run: RunResults) -> pd.DataFrame:
-    """Return the wells' summaries at the first occasion of each channel."""
+    """Return the wells' summaries at the first occasion of each channel.
+
+    The further column `why` is `left_out.why_empty`; spots and cells are NaN there.
+    """
     keys = [*WELL, "channel"]
-    on_plate = run.wells[run.wells["row"] != ""]
+    known = without_empty(run.wells).assign(why=why_empty(run.wells))
+    on_plate = known[known["row"] != ""]
     return on_plate.sort_values([*OCCASION], kind="stable").drop_duplicates(keys)
 
 
@@ -163,7 +176,8 @@ def _grid(
     words: Mapping[Any, str],
     flagged: Mapping[Any, str],
 ) -> str:
-    values = first.drop_duplicates(WELL).set_index(WELL)[value.column].to_dict()
+    wells_now = first.drop_duplicates(WELL).set_index(WELL)
+    values, why = wells_now[value.column].to_dict(), wells_now["why"].to_dict()
     most = max((v for v in values.values() if np.isfinite(v)), default=0.0) or 1.0
     warned = {key[:2] for key in flagged}
     rows = list(dict.fromkeys(wells.sort_values("row", key=natural_order)["row"]))
@@ -179,14 +193,15 @@ def _grid(
                 cells.append("<td></td>")
                 continue
             v = float(values.get(key, np.nan))
-            mark = " class='flagged'" if key in warned else ""
+            marks = ["flagged"] * (key in warned) + ["empty"] * bool(why.get(key))
+            mark = f" class='{' '.join(marks)}'" if marks else ""
             cells.append(
                 f"<td{mark}><a href='#{_anchor(key)}' style='{_colours(v, most)}' "
                 f"aria-label='{words[key]}' title='{words[key]}'>{_short(v)}</a></td>"
             )
         body.append(f"<tr><th scope='row'>{escape(row)}</th>{''.join(cells)}</tr>")
     return (
-        f"<table class='plate' aria-label='Plate, {len(wells)} wells'>"
+        f"<table class='plate' aria-label='Plate, {plural(len(wells), 'well')}'>"
         f"<tr><td class='corner'></td>{head}</tr>{''.join(body)}</table>"
     )
 
@@ -223,13 +238,23 @@ def _describe(
 ) -> str:
     """Return what a well is in one line, for its link."""
     parts = ["".join(key), *_meaning(lines)]
-    if len(lines):
+    if len(lines) and lines["why"].iloc[0]:
+        parts.append(_no_numbers(lines.iloc[0]))
+    elif len(lines):
         known = number(float(lines[value.column].iloc[0]))
         parts.append(f"{known} {value.word.rpartition(', ')[2]}")
     parts.append(plural(len(own), "field"))
     n = sum(tuple(address) in flagged for address in own[FIELD].to_numpy())
     parts += [f"{plural(n, 'field')} with flags"] if n else []
     return escape(", ".join(parts), quote=True)
+
+
+def _no_numbers(line: pd.Series) -> str:
+    """Return in words why a well has no numbers."""
+    if line["why"] == "failed":
+        return "no numbers: its fields failed"
+    images = plural(int(line["n_left_out"]), "image")
+    return f"left out: {images} scored too low, none counts"
 
 
 def _meaning(lines: pd.DataFrame) -> list[str]:
@@ -264,7 +289,8 @@ def _section(
         if each in pictures
     )
     left = len(own) - most
-    note = f"<p class='soft'>{left:,} more fields in the tables.</p>" * (left > 0)
+    more = plural(left, "more field")
+    note = f"<p class='soft'>{more} in the tables.</p>" * (left > 0)
     return (
         f"<section class='well' id='{_anchor(key)}' tabindex='-1' "
         f"aria-label='Well {name}'><h3>{name} <span class='soft'>{meaning}</span></h3>"
@@ -275,9 +301,10 @@ def _section(
 
 
 def _channel_facts(line: pd.Series) -> str:
-    parts = [
-        f"<b>{escape(str(line['channel']))}</b>: {plural(int(line['n_spots']), 'spot')}"
-    ]
+    name = f"<b>{escape(str(line['channel']))}</b>"
+    if line["why"]:
+        return f"{name}: {_no_numbers(line)}"
+    parts = [f"{name}: {plural(int(line['n_spots']), 'spot')}"]
     if line["n_cells"]:
         parts.append(plural(int(line["n_cells"]), "cell"))
         parts.append(f"{number(float(line['spots_per_cell']))} spots per cell")

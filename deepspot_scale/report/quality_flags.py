@@ -27,6 +27,7 @@ from deepspot_scale.stages.enhancement import EnhanceOptions
 from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.verbs.images import detect
 from deepspot_scale.vocabulary import PROJECTED, FieldAddress
+from deepspot_scale.words import plural
 
 MOST_MEASURED: Final = 384
 """Most empty fields whose raw image is checked; each takes tens of milliseconds."""
@@ -51,10 +52,15 @@ FLAGS: Final = {
     "saturated": f"more than {SATURATED:.1%} of the pixels are at the camera's limit, "
     "so the brightest spots are cut off: expose shorter",
     "out of focus": "the image is less than a third as sharp as the run's median field "
-    "(variance of the Laplacian over the squared mean)",
+    "(variance of the Laplacian over the squared mean), so its spots are missed: image "
+    "it again, or leave it out (--rate and --min-quality)",
+    "partly out of focus": "a quarter of the image or more is less than a third as "
+    "sharp as the least sharp quarter of the run's median field: it is blurred, tilted "
+    "or empty there; look at it, as spots of blurred parts are missed",
     "no spots": "no spot was found",
     "enhancement blank": f"no spot was found in the enhanced image, but {BLANK} or "
-    "more in the raw one: try --no-enhance, another model or --spot-sigma",
+    "more in the raw one, which is not flagged as out of focus: try --no-enhance, "
+    "another model or --spot-sigma",
     "left out": f"{BLANK} dots or more, and more than were kept, were left out as not "
     "of the field's spots: far fainter than the others, or doubtful; a lower --floor "
     "keeps more of them, and with a model that has no judge --min-relative-intensity 0",
@@ -111,15 +117,17 @@ def flag_fields(
     `quality` has the columns `vocabulary.QUALITY`; `raw_spots` come from
     `count_raw_spots`.
     """
+    blurred = _blurred(quality)
     tables = [
         run.failed[[*FIELD, "reason"]].assign(
             flag="failed", detail=run.failed["reason"]
         ),
         _absent(run.done),
         _saturated(quality),
-        _blurred(quality),
+        blurred,
+        _partly_blurred(quality, blurred),
         _empty(run).assign(flag="no spots", detail=""),
-        _blank(raw_spots),
+        _blank(_others(raw_spots, blurred)),
         _left_out(run.done),
         _crowded(run.done),
         _low(run.summaries["left_out"]),
@@ -155,19 +163,39 @@ def _saturated(quality: pd.DataFrame) -> pd.DataFrame:
 
 def _blurred(quality: pd.DataFrame) -> pd.DataFrame:
     """Compare the focus of each sharpest plane with its channel's median."""
-    known = quality[quality["focus"].notna()].sort_values("focus", ascending=False)
-    focus = known.drop_duplicates([*FIELD, "channel"]).sort_values(FIELD)
-    channels = focus.groupby("channel")["focus"]
-    share = focus["focus"] / channels.transform("median")
-    enough = channels.transform("size") >= FEWEST_TO_COMPARE
-    low = focus.assign(share=share)[(share < BLURRED) & enough]
+    low = _far_below(quality, "focus")
     detail = [f"{s:.0%} of the median sharpness" for s in low["share"]]
     return low.assign(flag="out of focus", detail=detail).drop_duplicates(FIELD)
 
 
+def _partly_blurred(quality: pd.DataFrame, blurred: pd.DataFrame) -> pd.DataFrame:
+    """Compare the least sharp parts in the same way; `blurred` has fields that are."""
+    if "focus_low" not in quality:  # an earlier version made the run
+        return quality.iloc[:0]
+    low = _others(_far_below(quality, "focus_low"), blurred)
+    detail = [f"{s:.0%} of the median sharpness of such parts" for s in low["share"]]
+    return low.assign(flag="partly out of focus", detail=detail).drop_duplicates(FIELD)
+
+
+def _far_below(quality: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return fields whose sharpest plane is below the share `BLURRED` of the median."""
+    known = quality[quality[name].notna()].sort_values(name, ascending=False)
+    focus = known.drop_duplicates([*FIELD, "channel"]).sort_values(FIELD)
+    channels = focus.groupby("channel")[name]
+    share = focus[name] / channels.transform("median")
+    enough = channels.transform("size") >= FEWEST_TO_COMPARE
+    return focus.assign(share=share)[(share < BLURRED) & enough]
+
+
+def _others(table: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines of fields that are not in another table."""
+    keys = pd.MultiIndex.from_frame(known[FIELD])
+    return table[~pd.MultiIndex.from_frame(table[FIELD]).isin(keys)]
+
+
 def _blank(raw_spots: pd.DataFrame) -> pd.DataFrame:
     many = raw_spots[raw_spots["n_raw"] >= BLANK]
-    detail = [f"{n} raw spots in its middle" for n in many["n_raw"]]
+    detail = [f"{plural(n, 'raw spot')} in its middle" for n in many["n_raw"]]
     return many.assign(flag="enhancement blank", detail=detail)
 
 
@@ -187,7 +215,8 @@ def _crowded(done: pd.DataFrame) -> pd.DataFrame:
     crowded = done[many & (2 * done["n_crowded"] > done["n_spots"])]
     pairs = zip(crowded["n_crowded"], crowded["n_spots"], strict=True)
     detail = [
-        f"{n} clear spots below the threshold, {of} spots found" for n, of in pairs
+        f"{plural(n, 'clear spot')} below the threshold, {plural(of, 'spot')} found"
+        for n, of in pairs
     ]
     return crowded.assign(flag="crowded", detail=detail)
 
@@ -204,7 +233,7 @@ def _unlike(done: pd.DataFrame) -> pd.DataFrame:
         return done.iloc[:0]
     some = done[done["n_unlike_rated"] > 0]
     pairs = zip(some["n_unlike_rated"], some["n_planes"], strict=True)
-    detail = [f"{n} of {of} images" for n, of in pairs]
+    detail = [f"{n} of {plural(of, 'image')}" for n, of in pairs]
     return some.assign(flag="unlike", detail=detail)
 
 
@@ -217,7 +246,7 @@ def _at_border(cells: pd.DataFrame) -> pd.DataFrame:
     many = counts[(share > BORDER) & (counts["size"] >= FEWEST_CELLS)]
     many = many.drop_duplicates(FIELD)
     pairs = zip(many["sum"], many["size"], strict=True)
-    detail = [f"{n} of {of} cells" for n, of in pairs]
+    detail = [f"{n} of {plural(of, 'cell')}" for n, of in pairs]
     return many.assign(flag="border cells", detail=detail)
 
 

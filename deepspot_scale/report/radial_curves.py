@@ -12,7 +12,7 @@ import pandas as pd
 
 from deepspot_scale.report.cell_spots import COLOURS
 from deepspot_scale.report.figures import GREY, INK, group_names, new_figure
-from deepspot_scale.report.html import Plot, plural
+from deepspot_scale.report.html import Plot
 from deepspot_scale.report.page_folder import PageFiles
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.statistics.left_out import without_left_out
@@ -25,6 +25,7 @@ from deepspot_scale.statistics.radial_profiles import (
     sum_profiles,
 )
 from deepspot_scale.vocabulary import OCCASION
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,7 +115,7 @@ def draw_profiles(table: pd.DataFrame) -> Figure:
     for (_, own), name, colour in zip(groups, names, COLOURS, strict=False):
         left.plot(own["way"], own["null"], ":", color=colour, lw=1.2)
         cells, wells = own["n_cells"].iloc[0], own["n_wells"].iloc[0]
-        words = f"{name} ({cells:,} cells, {plural(int(wells), 'well')})"
+        words = f"{name} ({plural(int(cells), 'cell')}, {plural(int(wells), 'well')})"
         _draw_profile(left, own["way"], own, colour, "")
         _draw_profile(right, own["null"], own, colour, words)
     right.plot([0, 1], [0, 1], ":", color=GREY, lw=1.2, label="spread evenly")

@@ -17,17 +17,20 @@ from matplotlib.figure import Figure
 from deepspot_scale.networks.rater_models import DEFAULT_RATER
 from deepspot_scale.report import figures
 from deepspot_scale.report.figures import BLUE, INK, ORANGE, new_figure
-from deepspot_scale.report.html import Plot, number, plural, without_lone
-from deepspot_scale.runs.left_out import read_least
+from deepspot_scale.report.html import Plot, number, without_lone
+from deepspot_scale.runs.left_out import count_spots_left_out, read_least
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.stages.rating import RateOptions
 from deepspot_scale.statistics.groups import FIELD, WELL, by_occasion, with_plate_map
-from deepspot_scale.statistics.left_out import is_left_out
+from deepspot_scale.statistics.left_out import WHY_EMPTY, is_left_out, why_empty
 from deepspot_scale.tables import empty_table
 from deepspot_scale.vocabulary import OCCASION, RATINGS
+from deepspot_scale.words import plural
 
 LOWEST: Final = 20
 """Most images that are listed, those that score least."""
+_MOST_NAMED: Final = 12
+"""Most wells that are named."""
 _BINS: Final = np.linspace(0, 1, 41)
 _GROUP: Final = ["channel", *OCCASION, "condition", "gene"]
 _EXPECTED: Final = (
@@ -94,11 +97,29 @@ def left_out_sentences(run: RunResults, ratings: pd.DataFrame) -> list[str]:
     if not n:
         return [f"No image scores below {least:g}, so all count in the statistics."]
     fields = len(run.summaries["left_out"][FIELD].drop_duplicates())
+    spots = plural(count_spots_left_out(run, run.summaries["left_out"]), "spot")
     return [
         f"<b>{n:,} of {plural(len(ratings), 'image')}</b>, in "
         f"{plural(fields, 'field')}, score below {least:g} and count in no number of "
-        "wells, conditions, tests and figures of them; their spots and cells stay in "
-        "the tables of spots and cells."
+        f"wells, conditions, tests and figures of them; their {spots} and their cells "
+        "stay in the tables of spots and cells.",
+        *_wells_left_out(run.wells),
+    ]
+
+
+def _wells_left_out(wells: pd.DataFrame) -> list[str]:
+    """Return which wells are left out at all channels and occasions."""
+    on_plate = wells[wells["row"] != ""].assign(why=why_empty(wells))
+    whole = on_plate.groupby(WELL, sort=False).filter(lambda w: (w["why"] != "").all())
+    lost = whole[whole["why"] == WHY_EMPTY[0]][WELL].drop_duplicates()
+    if lost.empty:
+        return []
+    names = ["".join(name) for name in lost.itertuples(index=False, name=None)]
+    more = f" and {len(names) - _MOST_NAMED} more" * (len(names) > _MOST_NAMED)
+    verb = "is" if len(names) == 1 else "are"
+    return [
+        f"{plural(len(names), 'well')} {verb} left out whole: "
+        f"{escape(', '.join(names[:_MOST_NAMED]))}{more}."
     ]
 
 
@@ -123,9 +144,30 @@ def rating_table(run: RunResults, ratings: pd.DataFrame) -> pd.DataFrame:
     return shown.dropna(axis="columns", how="all")
 
 
-def lowest_images(run: RunResults, ratings: pd.DataFrame) -> pd.DataFrame:
-    """Return the images that score least, the least first."""
-    low = ratings.sort_values(["score", *FIELD], kind="stable").head(LOWEST)
+def lowest_ratings(run: RunResults, ratings: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the images that score least, the least first.
+
+    There are at most `LOWEST`, and none of the better half but those that are left out:
+    of few images the best ones would be among them.
+    """
+    known = ratings[ratings["score"].notna()]
+    n = max(1, len(known) // 2, len(run.summaries["left_out"]))
+    order = known.sort_values(["score", *FIELD], kind="stable")
+    return order.head(min(n, LOWEST))
+
+
+def lowest_words(low: pd.DataFrame, ratings: pd.DataFrame) -> str:
+    """Return which images are listed, of how many, as HTML."""
+    known = plural(int(ratings["score"].notna().sum()), "image")
+    verb = "scores" if len(low) == 1 else "score"
+    return (
+        f"<p class='soft'>The {len(low)} of {known} that {verb} least: those of the "
+        f"lower half and those left out, at most {LOWEST}. The CSV has all.</p>"
+    )
+
+
+def lowest_images(run: RunResults, low: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `lowest_ratings` as they are shown."""
     kept = [c for c in RATINGS if c.name not in ("n_tiles",)]
     shown = low[[column.name for column in kept]].reset_index(drop=True)
     left_out = is_left_out(low, run.summaries["left_out"])

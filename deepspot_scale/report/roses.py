@@ -9,6 +9,7 @@ import pandas as pd
 
 from deepspot_scale.report.figures import BLUE, INK, SKY, group_names, new_figure
 from deepspot_scale.statistics.roses import KEYS
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ def draw_roses(roses: pd.DataFrame, sectors: int) -> Figure:
     for place, (_, petals) in enumerate(groups):
         axes = figure.add_subplot(down, across, place + 1, projection="polar")
         _draw_rose(axes, petals, sectors, max(reach, 1.5))
-        title = f"{names[place]}\n{petals['n_cells'].iloc[0]:,} cells"
+        title = f"{names[place]}\n{plural(int(petals['n_cells'].iloc[0]), 'cell')}"
         axes.set_title(title, fontsize=9.5, color=INK, pad=13)
     return figure
 

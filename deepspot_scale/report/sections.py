@@ -18,7 +18,12 @@ from deepspot_scale.report.figures import BLUE, GREY, ORANGE
 from deepspot_scale.report.html import Plot, occasions
 from deepspot_scale.report.roses import MOST_ROSES, draw_roses
 from deepspot_scale.runs.results import RunResults
-from deepspot_scale.statistics.left_out import without_left_out
+from deepspot_scale.statistics.left_out import (
+    WHY_EMPTY,
+    why_empty,
+    without_empty,
+    without_left_out,
+)
 from deepspot_scale.statistics.roses import KEYS
 
 _WELL = ["row", "column"]
@@ -79,8 +84,12 @@ def _channel_maps(wells: pd.DataFrame, word: str, end: str) -> Iterator[Plot]:
 def _map(
     wells: pd.DataFrame, column: str, title: str, name: str, *, signed: bool = False
 ) -> Plot:
-    figure = figures.draw_plate(wells, wells[column], title, signed=signed)
+    why = why_empty(wells) if "n_left_out" in wells else pd.Series("", wells.index)
+    figure = figures.draw_plate(
+        wells, wells[column], title, signed=signed, hatched=(why != "").to_numpy()
+    )
     caption = f"{escape(title[:1].upper() + title[1:])} of each well."
+    caption += _empty_words(why, "Hatched")
     numbers = wells[[*_WELL, column]]
     return Plot(name, figure, numbers, f"Plate heat map of {title}", caption)
 
@@ -125,14 +134,26 @@ def well_figures(run: RunResults) -> Iterator[Plot]:
         shown = {c: w for c, w in values.items() if wells[c].notna().any()}
         if not wells["n_cells"].any():
             shown = {"n_spots": "spots of a well"}
+        why = why_empty(wells)
+        known = without_empty(wells).assign(no_image_counts=why)
+        kept = [*_WELL, *KEYS, "replicate", *shown]
         yield Plot(
             f"wells_by_condition{end}",
             figures.draw_wells(wells, shown),
-            wells[[*_WELL, *KEYS, "replicate", *shown]],
+            known[[*kept, *(["no_image_counts"] if why.any() else [])]],
             f"Every well by condition, {channel}",
             f"{escape(channel)}: {_key(ORANGE, '●')} one well, {_key(BLUE, '|')} "
-            "the condition's median well. Heights within a condition mean nothing.",
+            "the condition's median well. Heights within a condition mean nothing."
+            + _empty_words(why, "In the hatched strip"),
         )
+
+
+def _empty_words(why: pd.Series, where: str) -> str:
+    """Return how many wells have no image that counts; empty: all have one."""
+    counts = [f"{n} {word}" for word in WHY_EMPTY if (n := int((why == word).sum()))]
+    if not counts:
+        return ""
+    return f" {where}: wells without an image that counts ({', '.join(counts)})."
 
 
 def depth_figure(run: RunResults) -> Plot | None:

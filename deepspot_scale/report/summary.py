@@ -15,7 +15,6 @@ import pandas as pd
 from deepspot_scale.report.html import (
     number,
     occasions,
-    plural,
     probability,
     several_occasions,
     without_lone,
@@ -24,7 +23,10 @@ from deepspot_scale.report.label_sources import label_sentences
 from deepspot_scale.report.ratings import left_out_sentences, read_ratings
 from deepspot_scale.report.sections import MOST_SHOWN
 from deepspot_scale.runs.results import RunResults
+from deepspot_scale.statistics.groups import WELL
+from deepspot_scale.statistics.left_out import why_empty
 from deepspot_scale.statistics.roses import KEYS
+from deepspot_scale.words import plural
 
 _ALPHA: Final = 0.05
 _MOST_SAID: Final = 12
@@ -45,10 +47,17 @@ def headline(run: RunResults) -> list[tuple[str, str]]:
         inside = (run.wells["spots_per_cell"] * run.wells["n_cells"]).sum()
         each = inside / run.wells["n_cells"].sum()
         numbers += [(f"{n_cells:,}", "cells"), (f"{each:.3g}", "spots per cell")]
-    wells = run.fields[["row", "column"]].drop_duplicates()
-    if len(wells) > 1:
-        numbers.append((f"{len(wells):,}", "wells"))
+    n_wells, n_counted = len(run.fields[WELL].drop_duplicates()), count_wells(run.wells)
+    if n_wells > 1:
+        counted = f"{n_counted:,} of {n_wells:,}", "wells with images that count"
+        all_count = n_counted == n_wells
+        numbers.append((f"{n_wells:,}", "wells") if all_count else counted)
     return numbers
+
+
+def count_wells(wells: pd.DataFrame) -> int:
+    """Return how many wells have an image that counts, of any channel and occasion."""
+    return len(wells.loc[why_empty(wells) == "", WELL].drop_duplicates())
 
 
 def count_cells(wells: pd.DataFrame) -> pd.Series:
@@ -93,11 +102,16 @@ def sentences(run: RunResults, flags: pd.DataFrame) -> Iterator[str]:
 def _channel_sentences(wells: pd.DataFrame) -> Iterator[str]:
     for channel, group in wells.groupby("channel", sort=False):
         n_spots, measured = int(group["n_spots"].sum()), int(group["n_cells"].sum())
-        inside = float((group["spots_per_cell"] * group["n_cells"]).sum())
+        inside = round(float((group["spots_per_cell"] * group["n_cells"]).sum()))
         text = f"{escape(str(channel))}: {plural(n_spots, 'spot')}"
         if measured:
             cells = plural(int(count_cells(group).sum()), "cell")
-            text += f", and {cells} with {inside / measured:.3g} each"
+            text += f", {inside:,} of them in cells"
+            outside = max(n_spots - inside, 0)
+            text += f" and {outside:,} outside, which are in no cell's number" * (
+                outside > 0
+            )
+            text += f"; {cells} with {inside / measured:.3g} each"
         yield f"{text}."
 
 
@@ -133,7 +147,8 @@ def _polarity_sentences(run: RunResults) -> Iterator[str]:
         more = f" and {len(unknown) - _MOST_SAID} more" * (len(unknown) > _MOST_SAID)
         yield (
             f"{names}{more}: polarity is not known, because fewer than two cells "
-            f"have {run.index.min_spots} spots in their cytoplasm and a reference."
+            f"have {plural(run.index.min_spots, 'spot')} in their cytoplasm and a "
+            "reference."
         )
 
 
@@ -194,7 +209,7 @@ def _polarity_sentence(line: Mapping[Any, Any]) -> str:
         if sure
         else "spots lie no more towards or away from the reference than chance allows"
     )
-    over_wells = f", over {line['n_wells']} wells {_range(line, '_wells')}"
+    over_wells = f", over {plural(line['n_wells'], 'well')} {_range(line, '_wells')}"
     wells = "" if math.isnan(line["low_wells"]) else over_wells
     return (
         f"<b>{group_name(line)}</b>: {verdict}. Index {number(line['index'])} (95 % "

@@ -23,6 +23,7 @@ from deepspot_scale.runs import manifest
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.vocabulary import DONE, FieldAddress
+from deepspot_scale.words import plural
 
 _SHOWN = 12
 """Most changed fields that a message names."""
@@ -78,8 +79,9 @@ def check_sources(
         return tried
     if not redo:
         raise RunError(
-            f"{folder.url} has results of {len(changed)} fields whose images, labels "
-            f"or metadata have changed since: {_names(changed)}. {_of_copies(touched)}"
+            f"{folder.url} has results of {plural(len(changed), 'field')} whose "
+            f"images, labels or metadata have changed since: {_names(changed)}. "
+            f"{_of_copies(touched)}"
             "Use another folder with --out, or run --redo-changed, which does these "
             "fields again"
         )
@@ -100,15 +102,16 @@ def check_unchanged(run: RunResults, plate: Plate) -> str:
         changed = [address for address in changed if address not in touched]
     if changed:
         raise RunError(
-            f"{len(changed)} fields have changed since the run {run.folder.url} did "
-            f"them: {_names(changed)}. Spots and cells would be shown on other pixels "
-            f"and labels. {_of_copies(touched)}Run again with --redo-changed first"
+            f"{plural(len(changed), 'field')} changed since the run {run.folder.url}: "
+            f"{_names(changed)}. Spots and cells would be shown on other pixels and "
+            f"labels. {_of_copies(touched)}Run again with --redo-changed first"
         )
     notes = [_not_compared(unlisted)] if unlisted else []
     if touched:
         notes.append(
-            f"the files of {len(touched)} fields have other times than in the run, as "
-            f"copies do, and their pixels were not compared: {_names(touched)}"
+            f"the files of {plural(len(touched), 'field')} have other times than in "
+            f"the run, as copies do, and their pixels were not compared: "
+            f"{_names(touched)}"
         )
     if len(known) < len(kept):
         notes.append("an earlier version made the run, and its fields are not compared")
@@ -131,7 +134,7 @@ def _compare(
 
 def _not_compared(unlisted: list[FieldAddress]) -> str:
     return (
-        f"of {len(unlisted)} fields that were done before, only the metadata were "
+        f"of {plural(len(unlisted), 'field')} done before, only the metadata were "
         "compared: the store does not list its files"
     )
 

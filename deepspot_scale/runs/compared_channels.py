@@ -25,6 +25,7 @@ from deepspot_scale.runs.spreadsheets import read_sheet, some
 from deepspot_scale.settings import Settings
 from deepspot_scale.statistics.channel_pairs import Pair
 from deepspot_scale.vocabulary import CHROMATIC_SHIFTS
+from deepspot_scale.words import plural
 
 _COLUMNS: Final = tuple(column.name for column in CHROMATIC_SHIFTS)
 _NEEDED: Final = ("channel", "other", "dy", "dx")
@@ -144,7 +145,8 @@ def describe_compared(
         if settings.in_volume:
             reach += f" and {settings.pair_planes:g} planes"
         yield (
-            f"{one}:{other}: {n_pairs:,} of {n_spots:,} spots of {one} have a partner "
+            f"{one}:{other}: {n_pairs:,} of {plural(n_spots, 'spot')} of {one} have a "
+            "partner "
             f"in {other} within {reach} ({_chance_words(lines, settings)})"
         )
 

@@ -20,6 +20,7 @@ from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.results import RunResults
 from deepspot_scale.stages.rating import RateOptions
+from deepspot_scale.statistics.left_out import is_left_out
 from deepspot_scale.tables import as_table
 from deepspot_scale.vocabulary import LEFT_OUT
 
@@ -27,11 +28,14 @@ NAME: Final = "statistics.json"
 
 
 def read_least(results: RunResults) -> float | None:
-    """Return the least score of the run's statistics; None: all images count."""
+    """Return the least score of the run's statistics; None: all images count.
+
+    With a least score of 0 all do: no score is below it.
+    """
     if not results.folder.exists(NAME):
-        return results.settings.of(RateOptions).min_quality
+        return results.settings.of(RateOptions).min_quality or None
     least: float | None = json.loads(results.folder.read(NAME))["min_quality"]
-    return least
+    return least or None
 
 
 def write_least(folder: Folder, least: float | None) -> None:
@@ -63,6 +67,14 @@ def find_left_out(results: RunResults, least: float | None) -> pd.DataFrame:
     ratings = results.read("ratings", names)
     low = ratings[ratings["score"] < least].assign(min_quality=least)
     return as_table(low.reset_index(drop=True), LEFT_OUT)
+
+
+def count_spots_left_out(results: RunResults, left_out: pd.DataFrame) -> int:
+    """Return how many of a run's spots lie in images that are left out."""
+    if left_out.empty:
+        return 0
+    spots = results.count_spots()
+    return int(spots.loc[is_left_out(spots, left_out), "n_spots"].sum())
 
 
 def count_left_out(fields: pd.DataFrame, left_out: pd.DataFrame) -> pd.DataFrame:

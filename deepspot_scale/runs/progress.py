@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pandas as pd
 
 from deepspot_scale.vocabulary import DONE
+from deepspot_scale.words import plural
 
 if TYPE_CHECKING:
     from deepspot_scale.blockwise.contract import Count
@@ -60,9 +61,11 @@ class Progress:
         """What to say of absent chunks; empty: nothing."""
         if not self.n_absent:
             return ""
+        verb = "has" if self.n_absent == 1 else "have"
         return (
-            f"{self.n_absent} fields have chunks that are not stored and count as "
-            "black, or it is not known whether they have: n_absent in fields.parquet"
+            f"{plural(self.n_absent, 'field')} {verb} "
+            "chunks that are not stored and count as black, or it is not known whether "
+            "some are: n_absent in fields.parquet"
         )
 
     @property

@@ -23,6 +23,7 @@ import pandas as pd
 
 from deepspot_scale.errors import InputWarning, SettingsError
 from deepspot_scale.tables import read_word
+from deepspot_scale.words import plural
 
 SEPARATORS: Final = (",", ";", "\t")
 _THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
@@ -175,9 +176,9 @@ def _table(
     for line, cells in rows:
         if any(cells[n:]) or (len(cells) > len(header) and not alike):
             raise SettingsError(
-                f"{path}: line {line} has {len(cells)} cells, but the header names {n} "
-                "columns; is there a separator too many, or one in words that need "
-                "quotes?"
+                f"{path}: line {line} has {plural(len(cells), 'cell')}, but the header "
+                f"names {n} columns; is there a separator too many, or one in words "
+                "that need quotes?"
             )
     names = [name.lower() or f"(column {k})" for k, name in enumerate(header[:n], 1)]
     if twice := sorted({name for name in names if names.count(name) > 1}):

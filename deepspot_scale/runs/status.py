@@ -13,9 +13,14 @@ import pandas as pd
 
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.runs.lease import is_gone, read_holder
-from deepspot_scale.runs.left_out import find_left_out, read_least
+from deepspot_scale.runs.left_out import (
+    count_spots_left_out,
+    find_left_out,
+    read_least,
+)
 from deepspot_scale.runs.manifest import addresses_of
 from deepspot_scale.runs.results import RunResults, open_results
+from deepspot_scale.words import plural
 
 _SHOWN = 12
 """Most fields with the same reason that are named in text."""
@@ -56,6 +61,8 @@ class RunStatus:
     """Mean score of the fields; None: none is rated."""
     n_left_out: int = 0
     """Images that score too low to count in the statistics."""
+    n_spots_left_out: int = 0
+    """Those of `n_spots` that lie in them."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -94,13 +101,14 @@ def read_status(folder: Folder) -> RunStatus:
     )
 
 
-def _rate(results: RunResults) -> tuple[float | None, int]:
-    """Return the mean score of the fields, and the images that score too low."""
+def _rate(results: RunResults) -> tuple[float | None, int, int]:
+    """Return the mean score of the fields, and images and spots that do not count."""
     done = results.done
     if "score" not in done or done["score"].isna().all():
-        return None, 0
+        return None, 0, 0
     left_out = find_left_out(results, read_least(results))
-    return float(done["score"].mean()), len(left_out)
+    n_spots = count_spots_left_out(results, left_out)
+    return float(done["score"].mean()), len(left_out), n_spots
 
 
 def _group(failed: pd.DataFrame) -> list[Failure]:
@@ -116,13 +124,16 @@ def _group(failed: pd.DataFrame) -> list[Failure]:
 def describe_status(status: RunStatus) -> list[str]:
     """Return the status of a run in lines of text."""
     lines = [
-        f"{status.plate}: {status.done} of {status.total} fields done, "
-        f"{status.failed} failed, {status.left} left, {status.n_spots} spots",
+        f"{status.plate}: {status.done} of {plural(status.total, 'field')} done, "
+        f"{status.failed} failed, {status.left} left, {plural(status.n_spots, 'spot')}",
         _describe_holder(status),
     ]
     if status.score is not None:
         n = status.n_left_out
-        left_out = f"; {n} image{'s score' if n != 1 else ' scores'} too low to count"
+        left_out = (
+            f"; {n} image{'s score' if n != 1 else ' scores'} too low to count, "
+            f"{status.n_spots_left_out} of the spots lie there"
+        )
         lines.append(f"mean score {status.score:.2f}" + left_out * (n > 0))
     for failure in status.failures:
         shown = ", ".join(failure.fields[:_SHOWN])

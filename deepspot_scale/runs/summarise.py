@@ -125,9 +125,10 @@ def with_statistics(
         The images were not rated, and `min_quality` is given.
     """
     lacking = set(SUMMARIES) - set(results.summaries)
-    if min_quality is not None and min_quality != read_least(results):
-        find_left_out(results, min_quality)  # an error leaves the folder as it is
-        results, lacking = with_least(results, min_quality), set(SUMMARIES)
+    least = min_quality or None  # no score is below 0
+    if min_quality is not None and least != read_least(results):
+        find_left_out(results, least)  # an error leaves the folder as it is
+        results, lacking = with_least(results, least), set(SUMMARIES)
     if not lacking:
         return results
     if lacking <= {*STATISTICS, *LATER} and not results.settings.colocalise:

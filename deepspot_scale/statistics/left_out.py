@@ -1,7 +1,9 @@
 """Images that count in no statistics, since their quality is too low: rows to drop.
 
 `vocabulary.LEFT_OUT` and tables with rows of images come in, the same tables without
-those images go out. Nothing here knows how quality is measured.
+those images go out. Of wells it is said which are without an image that counts: their
+numbers of spots and cells are not known, although they are 0 in `vocabulary.WELLS`.
+Nothing here knows how quality is measured.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from deepspot_scale.statistics.groups import FIELD, by_occasion
 from deepspot_scale.vocabulary import OCCASION
 
 _IMAGE: Final = [*FIELD, *OCCASION]
+WHY_EMPTY: Final = ("left out", "failed")
+"""Why no image of a well counts, in one word or two."""
+_AMOUNTS: Final = ("n_spots", "n_cells")
 
 
 def is_left_out(
@@ -51,3 +56,21 @@ def without_left_out(
     """Return the rows of the other images; parameters are as in `is_left_out`."""
     kept: pd.DataFrame = table[~is_left_out(table, left_out, by=by)]
     return kept.reset_index(drop=True)
+
+
+def why_empty(wells: pd.DataFrame) -> pd.Series:
+    """Return why no image of each well counts, of `WHY_EMPTY`; "": some do.
+
+    `wells` are `vocabulary.WELLS`. A well with images that are left out and others that
+    failed is left out.
+    """
+    left_out, failed = WHY_EMPTY
+    words = np.where(wells["n_left_out"] > 0, left_out, failed)
+    known = np.where(wells["n_fields"] > 0, "", words)
+    return pd.Series(known, wells.index, dtype=object)
+
+
+def without_empty(wells: pd.DataFrame) -> pd.DataFrame:
+    """Return `vocabulary.WELLS` whose spots and cells are NaN where no image counts."""
+    known = wells["n_fields"] > 0
+    return wells.assign(**{name: wells[name].where(known) for name in _AMOUNTS})

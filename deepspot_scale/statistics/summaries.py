@@ -200,7 +200,8 @@ def _counts(
     ended = group[fields["status"][group] == DONE]
     counted = group[~fields["left_out"][group]]
     done = counted[fields["status"][counted] == DONE]
-    wells = zip(*(fields[name][counted] for name in WELL), strict=True)
+    # As `left_out.why_empty`: a well without an image that counts is none of them.
+    wells = zip(*(fields[name][done] for name in WELL), strict=True)
     return {
         "n_wells": len(set(wells)),
         "n_fields": len(done),

@@ -14,7 +14,7 @@ import typer
 from scipy import ndimage
 
 from deepspot_scale.cli import main
-from deepspot_scale.cli.notification import notify_end
+from deepspot_scale.cli.notification import Served, check_command, notify_end
 from deepspot_scale.errors import ClusterError, SettingsError
 from deepspot_scale.networks.segmenters import Segmenter
 from deepspot_scale.training.image_sets import write_simulated_set
@@ -50,12 +50,14 @@ def test_the_command_is_told_how_it_ended(
     error: BaseException,
     status: str,
     code: str,
+    tmp_path: Path,
 ) -> None:
     command, read = told
-    with pytest.raises(type(error)), notify_end(command, "RUN"):
+    run = str(tmp_path)
+    with pytest.raises(type(error)), notify_end(command, run):
         _raise(error)
     found = read()
-    assert found[:3] == [status, code, "RUN"]
+    assert found[:3] == [status, code, run]
     if not isinstance(error, typer.Exit):
         assert found[3] == str(error) or not str(error)
 
@@ -67,6 +69,28 @@ def test_the_end_without_an_error_is_done(
     with notify_end(command, "RUN"):
         pass
     assert read()[:2] == ["done", "0"]
+
+
+def test_the_end_of_a_worker_of_another_command_is_not_told(
+    told: tuple[str, Callable[[], list[str]]], tmp_path: Path
+) -> None:
+    command, _ = told
+    with pytest.raises(Served), notify_end(command, "RUN"):
+        raise Served
+    assert not (tmp_path / "told.txt").exists()
+
+
+def test_a_search_tells_of_its_folder_or_of_its_file(
+    told: tuple[str, Callable[[], list[str]]],
+    command: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    notify, read = told
+    (tmp_path / "tune.toml").write_text("steps = 'many'")
+    ended = command("tune", "--config", tmp_path / "tune.toml", "--notify", notify)
+    assert ended.code == 2
+    status, code, run, _ = read()
+    assert (status, code, run) == ("error", "2", "")
 
 
 def test_words_of_an_error_are_not_read_as_a_command(
@@ -88,6 +112,32 @@ def test_a_command_that_fails_changes_nothing_and_is_named(
     assert "the command of --notify ended with 7" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("no-such-command --to me", "there is no 'no-such-command'"),
+        ("A=1 no-such-command", "there is no 'no-such-command'"),
+        ("./absent.sh", "there is no './absent.sh'"),
+        ("echo 'half", "cannot be read"),
+        (" ", "an empty one"),
+    ],
+)
+def test_a_command_that_cannot_be_started_is_refused_before_the_work(
+    line: str, said: str, command: Callable[..., Any], tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=said), notify_end(line, "RUN"):
+        raise AssertionError("the work began")
+    ended = command("report", tmp_path / "absent", "--notify", line)
+    assert ended.code == 2
+    assert said in ended.err
+    assert "absent has no" not in ended.err
+
+
+@pytest.mark.parametrize("line", ["true", "A=1 true", "$NAME x", "(true)", "exit 0"])
+def test_lines_that_a_shell_can_start_are_not_refused(line: str) -> None:
+    check_command(line)
+
+
 def test_a_run_that_cannot_begin_tells(
     told: tuple[str, Callable[[], list[str]]],
     tmp_path: Path,
@@ -100,7 +150,7 @@ def test_a_run_that_cannot_begin_tells(
     with pytest.raises(SystemExit, match="2"):
         main()
     status, code, run, message = read()
-    assert (status, code, run) == ("error", "2", out)
+    assert (status, code, run) == ("error", "2", "")  # nothing was written
     assert "absent.zarr" in message
 
 
@@ -138,6 +188,8 @@ def place(
         ("export RUN --to csv --out tables --overwrite", "tables"),
         ("report RUN", "RUN"),
         ("evaluate deepspot-fast known --out EVAL", "EVAL"),
+        ("merge RUN --out MERGED", "MERGED"),
+        ("simulate sets --set var --images 1 --spots 3 --size 64", "sets"),
     ],
 )
 def test_commands_that_take_long_tell_that_they_are_done(
@@ -168,6 +220,8 @@ def test_commands_that_take_long_tell_that_they_are_done(
         ("export absent --to csv", "absent"),
         ("evaluate deepspot-fast absent --out EVAL", "EVAL"),
         ("evaluate nuclei absent --out EVAL", "EVAL"),
+        ("merge absent --out MERGED", "MERGED"),
+        ("compare absent.zarr --channel FISH --detector default --out C", "C"),
     ],
 )
 def test_commands_that_take_long_tell_why_they_failed(
@@ -182,7 +236,8 @@ def test_commands_that_take_long_tell_why_they_failed(
     notify, read = told
     ended = command(*words.split(), "--notify", notify)
     status, code, run, message = read()
-    assert (status, code, run) == ("error", str(ended.code), written)
+    there = written if Path(written).exists() else ""  # nothing may be written
+    assert (status, code, run) == ("error", str(ended.code), there)
     assert ended.code == 2
     assert "absent" in message
     assert message in ended.err

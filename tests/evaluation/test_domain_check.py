@@ -38,7 +38,7 @@ def test_images_outside_are_named(domain: Domain) -> None:
 def test_images_like_the_training_are_said_to_be_so(domain: Domain) -> None:
     rows = DomainRows(domain)
     rows.add("one", _image(50))
-    assert rows.check().words == "All 1 images look like those of the training."
+    assert rows.check().words == "1 image, all like those of the training."
 
 
 def test_only_ten_are_named(domain: Domain) -> None:
@@ -65,7 +65,7 @@ def test_small_images_are_counted_and_not_compared(domain: Domain) -> None:
     rows.add("one", _image(50))
     check = rows.check()
     assert len(check.table) == 1
-    assert "1 images are too small" in check.words
+    assert "1 image too small" in check.words
 
 
 def test_a_constant_image_is_outside(domain: Domain) -> None:

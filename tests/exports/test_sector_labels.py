@@ -110,7 +110,7 @@ def test_without_nuclei_sectors_are_about_the_cell(
 def test_labels_that_were_changed_since_the_run_are_noticed(own_screen: Any) -> None:
     stored = zarr.open_array(str(own_screen.plate / "B/03/0/labels/cells/0"), mode="r+")
     stored[0, :] = 77
-    with pytest.raises(RunError, match=r"1 fields have changed since the run .*B/03/0"):
+    with pytest.raises(RunError, match=r"1 field changed since the run .*B/03/0"):
         export_run(own_screen.run, "sectors")
     with pytest.raises(RunError, match=r"cell 77 was not there"):  # not compared
         write_sectors(open_run(own_screen.run), overwrite=False)

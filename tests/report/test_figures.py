@@ -110,6 +110,11 @@ def wells_of(n_conditions):
             **ONCE,
             "condition": [f"drug {i // 3}" for i in range(n)],
             "gene": "",
+            "n_fields": 1,
+            "n_failed": 0,
+            "n_left_out": 0,
+            "n_spots": 0,
+            "n_cells": 0,
             "spots_per_cell": np.arange(n, dtype=float),
             "polarity_index": np.linspace(-1, 1, n),
             "polarity_corrected": np.linspace(-1, 1, n),
@@ -152,6 +157,16 @@ def test_a_plate_of_nothing_can_be_drawn(value):
     wells = pd.DataFrame({"row": ["B"], "column": ["2"]})
     for signed in (False, True):
         svg_text(draw_plate(wells, pd.Series([value]), "spots", signed=signed))
+
+
+def test_the_colours_of_whole_numbers_have_whole_numbers():
+    wells = pd.DataFrame({"row": ["B", "B"], "column": ["2", "3"]})
+    bars = [
+        draw_plate(wells, pd.Series(values), "failed fields").axes[1]
+        for values in ([0, 1], [0.0, 1.0])
+    ]
+    assert all(float(tick).is_integer() for tick in bars[0].get_yticks())
+    assert not all(float(tick).is_integer() for tick in bars[1].get_yticks())
 
 
 def test_names_leave_out_what_all_share_and_hold_no_formulas():

@@ -90,6 +90,16 @@ def test_pictures_are_bounded_by_plate_and_by_well_and_the_rest_is_counted(
     assert few.count("5 more fields in the tables.") == 4
 
 
+def test_a_well_whose_fields_failed_has_no_numbers(tmp_path):
+    status = ["done", "failed", "done", "failed"]
+    text = plate_browser(
+        write_run(tmp_path / "RUN", PLACES, status=status), None, NO_FLAGS
+    )
+    assert "aria-label='AA9, no numbers: its fields failed, 1 field'" in text
+    assert text.count("class='empty'") == 1  # of B10 one field is done
+    assert "grey and hatched: failed, so that no image counts" in text
+
+
 def test_what_cannot_be_shown_is_said(tmp_path):
     run = write_run(tmp_path / "RUN", PLACES[:2])
     plate = write_plate(tmp_path / "plate.zarr", PLACES[:1])

@@ -60,10 +60,11 @@ def run_of(n_spots, *, cells=None, **values):
     return RunResults(folder, SETTINGS, {}, read_fields(folder))
 
 
-def quality_of(focus, saturated=0.0):
+def quality_of(focus, saturated=0.0, focus_low=1.0):
     columns = [f"{i:02d}" for i in range(len(focus))]
     given = {"row": "B", "column": columns, "field": "0", "channel": "FISH"}
-    return rows_of(QUALITY, **given, focus=focus, saturated=saturated)
+    measured = {"focus": focus, "focus_low": focus_low}
+    return rows_of(QUALITY, **given, **measured, saturated=saturated)
 
 
 def flagged(flags):
@@ -80,6 +81,30 @@ def test_blur_and_saturation_are_flagged_where_they_are():
     quality = quality_of([1.0, 0.2, 1.1, 0.9, 1.2, 1.0], saturated)
     flags = flag_fields(run_of([5] * 6), quality, NO_RAW)
     assert flagged(flags) == [("02", "saturated"), ("01", "out of focus")]
+
+
+def test_a_field_that_is_blurred_in_part_is_flagged_and_a_whole_one_only_as_whole():
+    focus, low = [1.0, 0.2, 0.6, 0.9, 1.2, 1.0], [0.8, 0.1, 0.1, 0.7, 0.9, 0.8]
+    flags = flag_fields(run_of([5] * 6), quality_of(focus, 0.0, low), NO_RAW)
+    assert flagged(flags) == [("01", "out of focus"), ("02", "partly out of focus")]
+    assert flags["detail"].iloc[1] == "13% of the median sharpness of such parts"
+    earlier = quality_of(focus).drop(columns="focus_low")
+    flags = flag_fields(run_of([5] * 6), earlier, NO_RAW)
+    assert flagged(flags) == [("01", "out of focus")]
+
+
+def test_a_blurred_field_is_not_advised_to_be_enhanced_in_another_way():
+    names = {"row": "B", "column": ["00", "01"], "field": "0"}
+    raw = pd.DataFrame(names | {"n_raw": [50, 50]})
+    quality = quality_of([0.1, 1.0, 1.0, 1.0, 1.0])
+    flags = flag_fields(run_of([0, 0, 5, 5, 5]), quality, raw)
+    assert flagged(flags) == [
+        ("00", "out of focus"),
+        ("00", "no spots"),
+        ("01", "no spots"),
+        ("01", "enhancement blank"),
+    ]
+    assert "enhance" not in FLAGS["out of focus"]
 
 
 def test_few_fields_say_nothing_about_the_usual_focus():
@@ -230,8 +255,9 @@ def test_a_typical_a_best_and_a_worst_field_are_shown():
     reasons = {a.column: why[0].split(":")[0] for a, why in chosen.items()}
     assert reasons == {
         "02": "typical",
-        "01": "best by quality",
-        "05": "worst by quality",
+        "01": "best by focus",
+        "03": "worst by focus",
+        "05": "most flags",
     }
 
 

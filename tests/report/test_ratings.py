@@ -15,22 +15,31 @@ from deepspot_scale.io.ome_zarr.layout import ImageLayout
 from deepspot_scale.io.ome_zarr.writing import create_plate, write_image
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.tables import Folder
+from deepspot_scale.report.gallery import choose_fields
+from deepspot_scale.report.html import svg_text
 from deepspot_scale.report.page import write_report
+from deepspot_scale.report.plate_browser import plate_browser
 from deepspot_scale.report.ratings import (
+    LOWEST,
     lowest_images,
+    lowest_ratings,
+    lowest_words,
     rating_figures,
     rating_table,
     rating_words,
     read_ratings,
 )
 from deepspot_scale.report.score_map import draw_score_map, map_svg
+from deepspot_scale.report.sections import well_figures
+from deepspot_scale.report.summary import headline
 from deepspot_scale.runs.contents import Contents, write_contents
 from deepspot_scale.runs.manifest import commit_part
 from deepspot_scale.runs.results import RunResults, open_run
 from deepspot_scale.runs.summarise import summarise_run
 from deepspot_scale.settings import assemble, make_settings, write_settings
+from deepspot_scale.statistics.groups import FIELD
 from deepspot_scale.tables import as_table, empty_table
-from deepspot_scale.vocabulary import RATINGS, TILE_RATINGS, FieldAddress
+from deepspot_scale.vocabulary import QUALITY, RATINGS, TILE_RATINGS, FieldAddress
 
 SHAPE = (300, 520)
 WELLS = ("B02", "B03", "C02", "C03")
@@ -63,7 +72,9 @@ def write_run(contents: Contents, raters: Path, tmp_path: Path) -> Write:
     ) -> RunResults:
         rater = str(raters / "detection.safetensors")
         chosen = {"channels": ["FISH"], "rate": True, "rater": rater, **options}
-        settings, folder = make_settings(**chosen), Folder(str(tmp_path / "RUN"))
+        settings = make_settings(**chosen)
+        number = len([*tmp_path.glob("RUN*")])  # a folder keeps its least score
+        folder = Folder(str(tmp_path / f"RUN{number}"))
         write_contents(folder, contents)
         folder.write("settings.toml", write_settings(settings).encode())
         folder.write("provenance.json", b"{}")
@@ -146,9 +157,41 @@ def test_conditions_have_the_means_of_their_images(write_run: Write) -> None:
     assert lines["score"].round(9).to_dict() == {"good": 0.85, "bad": 0.25}
     assert lines["lowest"].to_dict() == {"good": 0.8, "bad": 0.2}
     assert lines["n_left_out"].to_dict() == {"good": 0, "bad": 1}
-    low = lowest_images(run, read_ratings(run))
-    assert low["score"].tolist() == [0.2, 0.3, 0.8, 0.9]
-    assert low["left_out"].tolist() == ["left out", "", "", ""]
+
+
+def test_the_better_half_is_not_listed_among_the_lowest(write_run: Write) -> None:
+    run = write_run(min_quality=0.25)
+    ratings = read_ratings(run)
+    low = lowest_ratings(run, ratings)
+    shown = lowest_images(run, low)
+    assert shown["score"].tolist() == [0.2, 0.3]
+    assert shown["left_out"].tolist() == ["left out", ""]
+    assert "The 2 of 4 images that score least" in lowest_words(low, ratings)
+    one = lowest_ratings(run, ratings.head(1))
+    assert "The 1 of 1 image that scores least" in lowest_words(one, ratings.head(1))
+    unknown = ratings.assign(score=np.nan)
+    assert lowest_ratings(run, unknown).empty
+    many = pd.concat([ratings] * 12)
+    assert len(lowest_ratings(run, many)) == LOWEST
+    strict = write_run(min_quality=0.85)  # what is left out is listed all the same
+    assert len(lowest_ratings(strict, ratings)) == 3
+
+
+def test_best_and_worst_fields_are_by_the_score_where_there_is_one(
+    write_run: Write,
+) -> None:
+    run = write_run((0.9, 0.8, 0.3, 0.2))
+    place = run.fields[["row", "column", "field"]].to_dict("list")
+    sharp = rows_of(QUALITY, **place, channel="FISH", focus=[1.0, 1.0, 2.0, 9.0])
+    flags = pd.DataFrame([("C", "02", "0", "saturated")], columns=[*FIELD, "flag"])
+    reasons = {
+        f"{address.row}{address.column}": why
+        for address, why in choose_fields(run, sharp, flags).items()
+    }
+    assert "best by score: 0.90" in reasons["B02"]
+    assert reasons["C03"] == ["worst by score: 0.20"]
+    assert reasons["C02"] == ["second worst by score: 0.30", "most flags: saturated"]
+    assert not any("focus" in word for why in reasons.values() for word in why)
 
 
 def test_the_figures_hold_every_score(write_run: Write) -> None:
@@ -167,10 +210,48 @@ def test_the_page_shows_scores_and_says_who_is_left_out(write_run: Write) -> Non
     assert "<b>low score</b>, 1 field" in quality
     assert "<b>unlike</b>, 1 field" in quality
     assert "plate_score" in quality
-    assert quality.count('class="scores"') == 4  # a map of each image
+    assert quality.count('class="scores"') == 2  # a map of each image that is listed
     assert "<b>1 of 4 images</b>" in page.partition("id='quality'")[0]  # in short
     assert "came in later" not in page
     assert "least score that counts" in page
+
+
+def test_a_well_without_an_image_that_counts_is_left_out_and_not_0(
+    write_run: Write,
+) -> None:
+    run = write_run(min_quality=0.25)  # C03 is left out
+    assert run.summaries["conditions"].set_index("condition")["n_wells"].to_dict() == {
+        "bad": 1,
+        "good": 2,
+    }
+    assert ("3 of 4", "wells with images that count") in headline(run)
+    (plot,) = well_figures(run)
+    spots = plot.numbers.set_index(["row", "column"])["n_spots"]
+    assert np.isnan(spots["C", "03"])
+    assert not spots.drop([("C", "03")]).isna().any()
+    assert plot.numbers["no_image_counts"].tolist() == ["", "", "", "left out"]
+    assert "wells without an image that counts (1 left out)" in plot.caption
+    drawn = svg_text(plot.figure)
+    assert "left out: no image counts" in drawn
+    (axes,) = plot.figure.axes
+    of_values, marked = axes.lines
+    assert np.isfinite(np.asarray(of_values.get_xdata(), float)).sum() == 3
+    assert marked.get_label() == "left out: no image counts"
+    assert len(marked.get_xdata()) == 1
+    flags = pd.DataFrame(columns=["row", "column", "field", "flag"])
+    browser = plate_browser(run, None, flags)
+    words = "C03, bad, Actb, left out: 1 image scored too low, none counts, 1 field"
+    assert f"aria-label='{words}'" in browser
+    assert browser.count("class='empty'") == 1
+    assert "grey and hatched: left out" in browser
+    assert "<b>FISH</b>: left out: 1 image scored too low" in browser
+    page = write_report(run.folder.local_path).read_text()
+    assert "1 well is left out whole: C03." in page
+    for each in (write_run(), write_run((0.9, 0.8, 0.7, 0.6), min_quality=0.5)):
+        assert "hatched" not in plate_browser(each, None, flags)
+        (plot,) = well_figures(each)
+        assert "no_image_counts" not in plot.numbers
+        assert ("4", "wells") in headline(each)
 
 
 def test_without_ratings_nothing_is_said_of_them(write_run: Write) -> None:

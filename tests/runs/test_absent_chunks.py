@@ -130,6 +130,6 @@ def test_the_command_allows_sparse_labels_and_says_so(
     where = (plate, "--out", tmp_path / "run", "--wells", "B04")
     ended = command("run", *where, *words, "--allow-absent", "labels")
     assert ended.code == 0
-    assert "warning: 1 fields have chunks that are not stored" in ended.err
+    assert "warning: 1 field has chunks that are not stored" in ended.err
     page = (tmp_path / "run/report.html").read_text()
     assert "1 chunks are not stored, and count as black" in page

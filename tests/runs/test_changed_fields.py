@@ -54,7 +54,7 @@ def test_a_field_whose_pixels_changed_is_named_and_refused(
 ) -> None:
     _run(plate, tmp_path / "run", FIRST)
     _write(plate / "B/03/1/0", np.s_[:64, :64], 500)
-    with pytest.raises(RunError, match=r"results of 1 fields .* since: B/03/1\. Use"):
+    with pytest.raises(RunError, match=r"results of 1 field .* since: B/03/1\. Use"):
         _run(plate, tmp_path / "run")
     with pytest.raises(RunError, match=r"B/03/1\. .*--redo-changed"):
         _run(plate, tmp_path / "run", Selection(("C04",)))
@@ -140,7 +140,7 @@ def test_nothing_is_drawn_on_a_field_that_changed(
     out = tmp_path / "run"
     _run(plate, out)
     _write(plate / "B/03/1/0", np.s_[:64, :64], 500)
-    words = r"1 fields have changed since the run .* did them: B/03/1\. Spots and cells"
+    words = r"1 field changed since the run .*: B/03/1\. Spots and cells"
     with pytest.raises(RunError, match=words):
         export_run(out, to)
     with pytest.raises(RunError, match=words):
@@ -156,7 +156,7 @@ def test_a_report_has_no_picture_of_a_field_that_changed(
 ) -> None:
     _run(plate, tmp_path / "run")
     opened = open_plate(plate)
-    told = "It cannot be shown: 1 fields have changed since the run"
+    told = "It cannot be shown: 1 field changed since the run"
     page = write_report(tmp_path / "run", plate=opened).read_text()
     assert '<svg class="overlay"' in page
     assert told not in page
@@ -177,12 +177,12 @@ def test_of_a_copy_elsewhere_it_is_said_that_pixels_were_not_compared(
     with pytest.warns(InputWarning, match=told):
         export_run(out, "napari", plate=copy)
     page = write_report(out, plate=open_plate(copy)).read_text()
-    assert "the files of 1 fields have other times than in the run" in page
+    assert "the files of 1 field have other times than in the run" in page
     assert '<svg class="overlay"' in page
     # Another size is another content, wherever it is.
     chunk = copy / "B/03/0/0/c/1/0/0"
     chunk.write_bytes(chunk.read_bytes() + b" ")
-    with pytest.raises(RunError, match=r"1 fields have changed .* B/03/0\."):
+    with pytest.raises(RunError, match=r"1 field changed .* B/03/0\."):
         export_run(out, "napari", plate=copy, overwrite=True)
 
 

@@ -233,7 +233,50 @@ def test_status_says_how_many_images_are_left_out(
     found = read_status(Folder(folder))
     assert found.n_left_out == 1
     assert found.score is not None
-    assert any("1 image scores" in line for line in describe_status(found))
+    run = open_run(folder)
+    n_counted = int(run.wells["n_spots"].sum())
+    assert found.n_spots == n_counted + found.n_spots_left_out
+    assert found.n_spots_left_out > 0
+    told = f"1 image scores too low to count, {found.n_spots_left_out} of the spots"
+    assert any(told in line for line in describe_status(found))
+    page = write_report(folder).read_text()
+    assert f"their {found.n_spots_left_out} spots and their cells stay" in page
+    inside = round((run.wells["spots_per_cell"] * run.wells["n_cells"]).sum())
+    outside = n_counted - inside
+    assert f"FISH: {n_counted} spots, {inside} of them in cells" in page
+    assert (f"and {outside} outside, which are in no cell's number" in page) == (
+        outside > 0
+    )
+
+
+def test_a_least_score_of_0_is_none(
+    rated: Outcome, least: float, tmp_path: Path
+) -> None:
+    folder = copied(rated, tmp_path / "RUN")
+    before = (Path(folder) / "wells.parquet").stat().st_mtime_ns
+    with_statistics(open_run(folder), min_quality=0)
+    assert (Path(folder) / "wells.parquet").stat().st_mtime_ns == before
+    page = write_report(folder, min_quality=0).read_text()
+    assert "All images count in the statistics" in page
+    assert "scores below 0" not in page
+    with_statistics(open_run(folder), min_quality=least)
+    write_report(folder, min_quality=0)
+    assert read_least(open_run(folder)) is None
+    assert open_run(folder).summaries["left_out"].empty
+
+
+def test_report_says_which_least_score_it_keeps(
+    rated: Outcome, least: float, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    folder = copied(rated, tmp_path / "RUN")
+
+    def told(*words: object) -> str:
+        return str(command("report", folder, *words).err)
+
+    assert "stay left out" not in told()
+    assert "stay left out" not in told("--min-quality", least)
+    assert f"images that score below {least:g} stay left out" in told()
+    assert "stay left out" not in told("--min-quality", 0)
 
 
 def test_the_table_of_images_left_out_has_the_declared_columns(

@@ -55,6 +55,21 @@ def test_a_blurred_image_is_less_in_focus() -> None:
     assert first > 10 * second
 
 
+def test_a_plane_that_is_blurred_in_part_is_less_in_focus_there() -> None:
+    sharp = broad_image(np.random.default_rng(1), 128).image.astype(np.float64)
+    half = sharp.copy()
+    half[:, :64] = ndimage.gaussian_filter(sharp, 3)[:, :64]
+    whole, part = measure_quality(image(np.stack([sharp, half]))).to_dict("records")
+    assert part["focus"] > whole["focus"] / 3
+    assert part["focus_low"] < whole["focus_low"] / 10
+    # The slow twin: the fourth least of 16 parts.
+    bumps = ndimage.laplace(half)
+    edges = range(0, 128, 32)
+    boxes = [np.s_[y : y + 32, x : x + 32] for y in edges for x in edges]
+    each = sorted(bumps[box].var() / half[box].mean() ** 2 for box in boxes)
+    np.testing.assert_allclose(part["focus_low"], each[3], rtol=1e-3)
+
+
 def test_a_lazy_image_gives_the_same_and_building_computes_nothing() -> None:
     values = np.random.default_rng(2).integers(0, 99, (2, 30, 50)).astype(np.uint16)
     eager = measure_quality(image(values))
