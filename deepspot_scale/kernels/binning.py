@@ -53,6 +53,20 @@ def bin_pixels(image: Image, binning: int) -> Image:
     return total
 
 
+def bin_window(window: Image, binning: int) -> Image:
+    """Return what `bin_pixels` does but for the order of sums, in a fifth of the time.
+
+    The order is the same in all windows of one shape, and need not be in others.
+    """
+    if binning == 1:
+        return window
+    import cv2
+
+    height, width = (length // binning for length in window.shape)
+    means = cv2.resize(window, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(means, np.float32)
+
+
 def unbin_pixels(image: Image, binning: int) -> Image:
     """Return the image with `binning` times as many pixels along each axis.
 

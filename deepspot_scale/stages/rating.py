@@ -49,7 +49,7 @@ from deepspot_scale.blockwise.contract import (
 from deepspot_scale.blockwise.geometry import Box, Span
 from deepspot_scale.blockwise.ratings import DISTANCE, RATING, Rating, rating_gives
 from deepspot_scale.errors import FieldError, SettingsError
-from deepspot_scale.kernels.binning import bin_pixels, binning_for
+from deepspot_scale.kernels.binning import bin_window, binning_for
 from deepspot_scale.kernels.image_features import FEATURES
 from deepspot_scale.networks.engine_types import AUTO, EngineChoice, Precision
 from deepspot_scale.networks.engines import (
@@ -282,23 +282,27 @@ class Rater:
         Of each tile come its channels (..., y, x). A plane that is smaller than a tile
         is mirrored.
         """
-        edge, windows = self.model.tile, []
-        for layers in cut:
-            planes = [layer.reshape(-1, *layer.shape[-2:]) for layer in layers]
-            for channels in zip(*planes, strict=True):
-                window = np.empty((edge, edge, len(channels)), np.float32)
-                for at, channel in enumerate(channels):
-                    window[..., at] = self._as_seen(channel)
-                windows.append(window)
-        if not windows:
-            return np.zeros((0, edge, edge, len(self.seen)), np.float32)
-        return np.stack(windows)
+        edge = self.model.tile
+        planes = [
+            channels
+            for layers in cut
+            for channels in zip(
+                *(layer.reshape(-1, *layer.shape[-2:]) for layer in layers), strict=True
+            )
+        ]
+        n_channels = len(planes[0]) if planes else len(self.seen)
+        # Channels first, as engines on processors want them: no later copy.
+        windows = np.empty((len(planes), n_channels, edge, edge), np.float32)
+        for window, channels in zip(windows, planes, strict=True):
+            for own, channel in zip(window, channels, strict=True):
+                own[:] = self._as_seen(channel)
+        return np.moveaxis(windows, 1, -1)
 
     def _as_seen(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
         lacking = [(0, self.edge - length) for length in plane.shape]
         if np.any(lacking):
             plane = np.pad(plane, lacking, mode="symmetric")
-        return bin_pixels(plane, self.binning)
+        return bin_window(plane, self.binning)
 
     def _count_imaged(
         self, here: BlockContext, box: Box, bright: Brightness

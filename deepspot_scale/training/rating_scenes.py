@@ -30,7 +30,7 @@ from deepspot_scale.io.study_folder import (
     read_image,
     read_ratings,
 )
-from deepspot_scale.kernels.binning import bin_pixels
+from deepspot_scale.kernels.binning import bin_window
 from deepspot_scale.kernels.normalisation import SCALES
 from deepspot_scale.networks.families import Family, find_family
 from deepspot_scale.networks.rater import CHANNELS, SCORE, scores
@@ -141,7 +141,7 @@ class RatedTiles:
 
 
 def _binned(window: Image, binning: int) -> Image:
-    channels = [bin_pixels(channel, binning) for channel in np.moveaxis(window, -1, 0)]
+    channels = [bin_window(channel, binning) for channel in np.moveaxis(window, -1, 0)]
     return np.stack(channels, axis=-1)
 
 

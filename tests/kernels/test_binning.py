@@ -5,7 +5,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from deepspot_scale.errors import SettingsError
-from deepspot_scale.kernels.binning import bin_pixels, binning_for, unbin_pixels
+from deepspot_scale.kernels.binning import (
+    bin_pixels,
+    bin_window,
+    binning_for,
+    unbin_pixels,
+)
 
 few = settings(max_examples=40, deadline=None)
 binnings = st.sampled_from([1, 2, 4])
@@ -66,3 +71,12 @@ def test_binned_spots_are_within_the_networks_range(sigma, binning):
 def test_a_width_that_no_binning_serves_is_refused(sigma):
     with pytest.raises(SettingsError, match="standard deviation"):
         binning_for(sigma)
+
+
+@pytest.mark.parametrize("binning", [1, 2, 4])
+def test_a_window_is_binned_alike_wherever_it_is_cut(binning: int) -> None:
+    plane = np.random.default_rng(4).normal(0, 1, (300, 301)).astype(np.float32)
+    window = plane[5:261, 40:296]
+    binned = bin_window(window, binning)
+    np.testing.assert_array_equal(binned, bin_window(window.copy(), binning))
+    np.testing.assert_allclose(binned, bin_pixels(window, binning), atol=1e-6)
