@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from deepspot_scale.networks import rater, rating_cnn
 from deepspot_scale.networks.families import RATER, RATING_CNN, Family
+from deepspot_scale.networks.openvino.cache import openvino_file
 from deepspot_scale.networks.openvino.translate import translate_model
 from deepspot_scale.networks.rater import RECALL_PRECISION, SCORE, scores
 from deepspot_scale.networks.weights import find_weights, write_weights
@@ -98,3 +101,25 @@ def test_architectures_are_read_back_from_plain_values() -> None:
 def test_an_impossible_network_is_refused(values: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         rater.Architecture(**values)
+
+
+def test_a_network_that_is_built_otherwise_now_is_not_read_from_the_cache(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("openvino")
+    file = tmp_path / "judge.safetensors"
+    arrays = RATER.build(SMALL).get_weights()
+    write_weights(file, arrays, SMALL, family=RATER)
+    weights, cache = find_weights(file), tmp_path / "cache"
+    kept = openvino_file(weights, cache)
+    assert openvino_file(weights, cache) == kept
+    other = replace(RATER, build=partial(built_for_smaller_tiles, RATER.build))
+    changed = openvino_file(replace(weights, family=other), cache)
+    assert changed != kept
+    assert changed.exists()
+
+
+def built_for_smaller_tiles(build: Any, *given: Any, **how: Any) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rater, "TILE", 64)
+        return build(*given, **how)

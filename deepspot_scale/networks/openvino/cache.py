@@ -3,12 +3,14 @@
 A network with a plan is made without Keras. Others are made in a separate process, so
 that a CPU worker never loads Keras and TensorFlow, which would take ten seconds and
 half a gigabyte. File names contain the weights' SHA-256, the versions of OpenVINO and
-of the translation, and the hash of a plug-in family, so an outdated file is never read.
+of the translation, and the hash of the plan or of a plug-in family, so an outdated file
+is never read.
 Nothing here runs a network on a user's images.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -23,7 +25,7 @@ import numpy as np
 
 from deepspot_scale.errors import WeightsError
 from deepspot_scale.networks.families import Family
-from deepspot_scale.networks.layer_plan import plan_network
+from deepspot_scale.networks.layer_plan import Plan, plan_network
 from deepspot_scale.networks.openvino.library import import_openvino
 from deepspot_scale.networks.openvino.translate import translate, translate_model
 from deepspot_scale.networks.weights import (
@@ -60,7 +62,10 @@ def openvino_file(weights: Weights, folder: Path | None = None) -> Path:
         exported += f"-{code[:8]}"
     place = (folder or cache_folder()) / exported
     if weights.family.has_plan:
-        return make_once(place, partial(_write_planned, weights))
+        plan = plan_network(weights.family.build, weights.architecture)
+        layers = hashlib.sha256(repr(plan).encode()).hexdigest()
+        planned = place.with_name(f"{place.name}-{layers[:8]}")
+        return make_once(planned, partial(_write_planned, weights, plan))
     return make_once(place, partial(run_maker, weights, _EXPORT, (str(weights.path),)))
 
 
@@ -118,8 +123,7 @@ def run_maker(
         )
 
 
-def _write_planned(weights: Weights, target: Path) -> None:
-    plan = plan_network(weights.family.build, weights.architecture)
+def _write_planned(weights: Weights, plan: Plan, target: Path) -> None:
     _save(translate(plan, fitting_arrays(weights, plan.shapes)), target)
 
 
