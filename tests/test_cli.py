@@ -550,7 +550,7 @@ def test_info_detect_and_run_say_what_they_leave_out_once(
     assert "1 field" in ended.out
     ended = command("detect", folder, "--out", tmp_path / "s.csv", *one)
     assert ended.err.count(said) == 1
-    assert "spots in 1 image" in ended.err
+    assert " in 1 image" in ended.err
     ended = command("run", folder, "--out", tmp_path / "run", *one)
     assert ended.code == DONE
     assert ended.err.count(said) == 1

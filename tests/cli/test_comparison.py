@@ -32,7 +32,7 @@ def test_the_command_of_the_site_compares_and_prints_the_page(
     ended = command(*words, "--workers", "1", "--radius", "2")
     assert ended.code == 3  # one field failed
     assert ended.out.strip() == "COMPARED/compared.html"
-    assert "default and skimage-log:threshold=0.3: F1 " in ended.err
+    assert "default and skimage-log:threshold=0.1: F1 " in ended.err
     assert "left_out.csv" in ended.err
     assert set(pd.read_csv("COMPARED/fields.csv")["field"]) == {0}
     refused = command(*words[: words.index("--detector") + 2])
