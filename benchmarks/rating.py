@@ -6,7 +6,7 @@
     python -m benchmarks.rating expert [--model NAME] [--work DIR]
     python -m benchmarks.rating speed [--model NAME]
 
-*draw* draws the ladders that `recipes/rater.toml` learns from before the training does.
+*draw* draws the ladders that `recipes/rater-1.toml` learns from before the training does.
 *fresh* compares scores with the measured F1 of fields that no training saw. *ladders*
 makes images under DATA worse in steps, by code that the training does not share, and
 counts the steps in which the score falls. *expert* trains on the scores of a simulated
@@ -48,7 +48,7 @@ from deepspot_scale.training.rating_ladders import LadderSet, SpotFinder
 from deepspot_scale.training.recipe import read_recipe
 from deepspot_scale.verbs.rating import rate
 
-RECIPE = Path(__file__).parent / "recipes" / "rater.toml"
+RECIPE = Path(__file__).parent / "recipes" / "rater-1.toml"
 FRESH_SEED = 20_261
 """Of fields that no training and no choice ever saw."""
 AT_THE_MICROSCOPE = [

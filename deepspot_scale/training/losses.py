@@ -136,7 +136,12 @@ def star_loss(truth: Any, predicted: Any) -> Any:
 
 
 def rating_loss(
-    truth: Any, predicted: Any, *, order: float = 0.0, margin: float = 0.15
+    truth: Any,
+    predicted: Any,
+    *,
+    order: float = 0.0,
+    margin: float = 0.15,
+    dead: float = 0.1,
 ) -> Any:
     """Return the squared error of scores, and how far images are out of order.
 
@@ -145,7 +150,8 @@ def rating_loss(
     then an image's ladder and its step, 0 without an order. Of recall and precision, F1
     counts as a third score. Of two images of one ladder the later one's log-odds lie
     `margin` below for each step, or what lacks is added, `order` times: so a score goes
-    on to fall where nearly all spots are found, or none.
+    on to fall where nearly all spots are found. Where the earlier one scores less than
+    `dead`, nothing is asked for: hardly a spot is found, and there is no worse.
     """
     from keras import ops
 
@@ -165,7 +171,9 @@ def rating_loss(
         return error
     odds = _log_odds(answers[:, -1])
     apart = step[None, :] - step[:, None]
-    both = (ladder[None, :] == ladder[:, None]) & (step[:, None] > 0) & (apart > 0)
+    alive = ops.logical_or(ops.logical_not(is_known[:, -1]), known[:, -1] >= dead)
+    first = ops.logical_and(step > 0, alive)
+    both = (ladder[None, :] == ladder[:, None]) & first[:, None] & (apart > 0)
     pairs = ops.cast(both, predicted.dtype)
     lacks = ops.relu(margin * apart - (odds[:, None] - odds[None, :]))
     return error + order * ops.sum(pairs * lacks) / ops.maximum(ops.sum(pairs), 1.0)

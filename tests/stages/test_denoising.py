@@ -108,8 +108,8 @@ def test_later_stages_take_the_denoised_image(model: Path) -> None:
         assert reads["denoised"] == {"image"}
         assert reads["measured_range"] == {"denoised"}
         if enhance:
-            assert "denoised" in reads["enhanced"]
-            assert "image" not in reads["enhanced"]
+            assert reads["enhanced"] == {"scaled"}
+            assert reads["scaled"] == {"denoised"}
         else:
             assert "denoised" in reads["survey"] | reads["candidates"]
 

@@ -208,4 +208,9 @@ def test_tiles_of_one_ladder_in_the_wrong_order_cost_more() -> None:
     assert right == 0
     assert wrong > 1
     assert loss_of([[nan, 7, 1], [nan, 8, 2]], [[0.4], [0.8]], order=1) == 0
+    told = [[0.02], [0.03]]
+    dead = loss_of([[0.02, 7, 1], [0.03, 7, 2]], told, order=1)
+    assert dead == pytest.approx(0)
+    alive = loss_of([[0.12, 7, 1], [0.13, 7, 2]], [[0.12], [0.13]], order=1)
+    assert alive > 0.1
     assert loss_of([[nan, 7, 0], [nan, 7, 0]], [[0.4], [0.8]], order=1) == 0
