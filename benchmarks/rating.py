@@ -1,12 +1,15 @@
 """The judge of image quality against what it promises, row by row.
 
     python -m benchmarks.rating draw
+    python -m benchmarks.rating join JUDGE1.safetensors --model JUDGE2.safetensors \
+        --work rater.safetensors
     python -m benchmarks.rating fresh [--model NAME] [--fields N]
     python -m benchmarks.rating ladders DATA [--model NAME]
     python -m benchmarks.rating expert [--model NAME] [--work DIR]
     python -m benchmarks.rating speed [--model NAME]
 
-*draw* draws the ladders that `recipes/rater-1.toml` learns from before the training does.
+*draw* draws the ladders that `recipes/rater-1.toml` learns from before it does.
+*join* writes the mean of the weights of its two parts, which is what is shipped.
 *fresh* compares scores with the measured F1 of fields that no training saw. *ladders*
 makes images under DATA worse in steps, by code that the training does not share, and
 counts the steps in which the score falls. *expert* trains on the scores of a simulated
@@ -29,6 +32,8 @@ import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from scipy.ndimage import gaussian_filter
 from scipy.stats import spearmanr
 
@@ -252,6 +257,18 @@ def draw() -> Iterator[int]:
         yield number
 
 
+def join(one: Path, two: Path, out: Path) -> None:
+    """Write the mean of two networks' weights, with the text of the second."""
+    with safe_open(two, "numpy") as file:
+        text = file.metadata()
+    first, second = load_file(one), load_file(two)
+    both = {
+        name: ((first[name].astype(np.float64) + array) / 2).astype(array.dtype)
+        for name, array in second.items()
+    }
+    save_file(both, out, text)
+
+
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Return the numbers of one row."""
     if given.what == "fresh":
@@ -269,7 +286,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Print one row, and append it to a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words = ("draw", "fresh", "ladders", "expert", "speed")
+    words = ("draw", "join", "fresh", "ladders", "expert", "speed")
     parser.add_argument("what", choices=words)
     parser.add_argument("data", nargs="?", type=Path)
     parser.add_argument("--model", default="rater")
@@ -277,6 +294,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    if given.what == "join":
+        join(given.data, Path(given.model), given.work)
+        return
     if given.what == "draw":
         for number in draw():
             if number % 50 == 0:
