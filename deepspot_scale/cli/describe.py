@@ -287,9 +287,8 @@ def _rating(settings: Settings, plan: Plan) -> Iterator[str]:
     options = settings.of(RateOptions)
     if not options.use:
         return
-    edge = find_rater(find_weights(options.rater)).tile * binning_for(
-        settings.spot_sigma
-    )
+    model = find_rater(find_weights(options.rater))
+    edge = model.tile * model.binning * binning_for(settings.spot_sigma)
     n = len(tile_boxes((plan.shape[-2], plan.shape[-1]), edge))
     yield f"rating: {plural(n, 'tile')} of {edge} px a plane by {options.rater}"
 

@@ -38,7 +38,8 @@ def measure_domain(
     Returns
     -------
     Domain or None
-        None: the patches are no planes of one channel, or too small to measure.
+        None: the patches are no planes, or too small to measure. Of several channels
+        the first is measured, the image.
     """
     apart = np.random.SeedSequence(seed, spawn_key=(2,))
     rng = np.random.default_rng(apart)
@@ -46,7 +47,7 @@ def measure_domain(
     images = []
     for _ in range(max(1, patches // batch)):
         drawn, _ = draw_patches(shares, rng)
-        if drawn.ndim != 4 or drawn.shape[-1] != 1:
+        if drawn.ndim != 4:
             return None
         images.append(drawn[..., 0])
     drawn_ones = np.concatenate(images)

@@ -159,6 +159,7 @@ def test_parts_without_spots_say_little_of_the_others() -> None:
     assert tiles.loc[within, "score"].min() > 0.9
     assert tiles.loc[~within, "score"].max() < 0.2
     assert row["score"] > 0.85  # the plain mean is below .4
+    assert 0 < row["distance"] < 1  # the shipped rater knows such images
     assert (tiles.loc[~within, "weight"] == 4).all()
 
 

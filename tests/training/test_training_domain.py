@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from deepspot_scale.networks.domains import TEXT, read_domain
@@ -42,6 +45,29 @@ def test_the_middle_of_patches_can_stand_for_them() -> None:
     assert known is not None
     np.testing.assert_array_equal(whole.patches, known.patches)
     assert not np.array_equal(middle.patches, known.patches)
+
+
+class Pairs(NamedTuple):
+    """Pairs of noise whose further channels are other images."""
+
+    channels: int
+    cuts: int = 2
+
+    def draw_pairs(self, rng: np.random.Generator, n: int) -> Iterator[Any]:
+        for _ in range(n):
+            image = rng.normal(0, 0.3, (48, 48, 1)).astype(np.float32)
+            others = [image + 7 * k for k in range(1, self.channels)]
+            yield np.concatenate([image, *others], axis=-1), np.zeros((1, 1, 1))
+
+
+def test_of_several_channels_the_image_is_measured() -> None:
+    alone, both = (
+        measure_domain([BatchShare(Pairs(n), 4, PatchSettings(48))], seed=0, patches=8)
+        for n in (1, 2)
+    )
+    assert alone is not None
+    assert both is not None
+    np.testing.assert_array_equal(alone.patches, both.patches)
 
 
 def test_the_seed_decides() -> None:
