@@ -510,8 +510,6 @@ def test_info_says_what_is_there_and_what_a_run_will_need(
 
 def test_info_counts_the_planes_of_a_run(plate: Path, command: Command) -> None:
     assert "fields of 2 planes" in command("info", plate, "-c", "0", "-c", "FISH").out
-    rated = command("info", plate, "-c", "FISH", "--rate")
-    assert "rating: 1 tile of 256 px a plane by rater" in rated.out
     ended = command("info", plate, "-c", "FIHS")
     assert ended.code == USAGE
     assert "Did you mean 'FISH'" in ended.err

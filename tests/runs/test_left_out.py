@@ -12,15 +12,17 @@ import pandas as pd
 import pytest
 
 import deepspot_scale as ds
+from deepspot_scale.cli.describe import describe_run
 from deepspot_scale.errors import RunError, SettingsError
 from deepspot_scale.io.plate import open_plate
 from deepspot_scale.io.tables import Folder
 from deepspot_scale.report.page import write_report
 from deepspot_scale.runs.left_out import read_least
+from deepspot_scale.runs.prepare import prepare_run
 from deepspot_scale.runs.results import open_run
 from deepspot_scale.runs.status import describe_status, read_status
 from deepspot_scale.runs.summarise import with_statistics
-from deepspot_scale.settings import load_settings
+from deepspot_scale.settings import load_settings, make_settings
 from deepspot_scale.vocabulary import CELLS, LEFT_OUT, SPOTS
 
 PATHS = ("B/03/0", "B/03/1", "C/04/0", "C/04/1")
@@ -74,6 +76,16 @@ def scores(rated: Outcome) -> pd.Series:
 def least(scores: pd.Series) -> float:
     """A score that one field does not reach."""
     return float(scores.iloc[:2].mean())
+
+
+def test_a_run_says_first_what_is_rated(
+    plate: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = make_settings(channels=["0"], enhance=False, **options)
+    lines = list(describe_run(prepare_run(plate, str(tmp_path / "RUN"), settings)))
+    assert [line for line in lines if "tile of 256 px a plane" in line] == [
+        f"rating: 1 tile of 256 px a plane by {options['rater']}"
+    ]
 
 
 def copied(run: Outcome, to: Path) -> str:
