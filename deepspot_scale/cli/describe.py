@@ -206,7 +206,8 @@ def describe_run(prepared: Prepared) -> Iterator[str]:
     job, n_fields = prepared.job, len(prepared.tasks)
     detector = job.settings.of(DetectOptions).detector
     if detector is not None and read_detector_name(detector).works_on_raw:
-        yield f"the detector {detector} works on the raw image: no network is run for it"
+        on_raw = "works on the raw image: no network is run for it"
+        yield f"the detector {detector} {on_raw}"
     rate = _rate(job.settings, measure=False)
     plan = _plan_like(first, n_fields, job.settings, job.pipeline, rate)
     yield from _plan(plan)

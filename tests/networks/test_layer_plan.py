@@ -74,7 +74,7 @@ def test_shipped_models_answer_as_by_keras(name: str) -> None:
     model = family.build(weights.architecture)
     load_weights(model, weights)
     image = np.random.default_rng(0).random(
-        (1, 4 * family.grid, 6 * family.grid, 1), np.float32
+        (1, 4 * family.grid, 6 * family.grid, family.channels_in), np.float32
     )
     expected = np.asarray(model(image, training=False))
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
