@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepspot_scale.blockwise.contract import Key, Layer
-from deepspot_scale.kernels.normalisation import Scale
+from deepspot_scale.blockwise.contract import Answers, Key, Layer
+from deepspot_scale.blockwise.geometry import Box
+from deepspot_scale.kernels.normalisation import NoiseScale, Scale
 from deepspot_scale.kernels.pixel_shape import PixelShape
 from deepspot_scale.kernels.references import Reference
 from deepspot_scale.kernels.volumes import SpotWidths
@@ -105,3 +106,12 @@ BACKGROUND: Key[NDArray[np.float32]] = Key("background")
 """Medians of a field's tiles, see `kernels.background`, counts."""
 JOINT_NOISE: Key[float] = Key("joint_noise")
 """Standard deviation of a field's noise, or of its texture, counts."""
+
+
+def noise_scale_at(agreed: Answers, box: Box, tile: int) -> NoiseScale:
+    """Return how the planes of a box are scaled by noise, by what the field agreed on.
+
+    `tile` is the edge in pixels of the background's tiles.
+    """
+    medians = agreed[BACKGROUND][box.slices[:-2]]
+    return NoiseScale(medians, agreed[JOINT_NOISE], agreed[BRIGHTNESS].fill, tile)

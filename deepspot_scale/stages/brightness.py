@@ -25,6 +25,7 @@ from deepspot_scale.blockwise.answers import (
     NOISE,
     SCALED,
     Brightness,
+    noise_scale_at,
 )
 from deepspot_scale.blockwise.contract import (
     Answers,
@@ -256,9 +257,8 @@ class _Background:
 
     def scale(self, here: BlockContext, agreed: Answers) -> Pixels:
         """Return the image scaled by its noise, where it is wanted."""
-        box, fill = here.wanted, agreed[BRIGHTNESS].fill
-        medians = agreed[BACKGROUND][box.slices[:-2]]
-        scale = kernel.NoiseScale(medians, agreed[JOINT_NOISE], fill, self.tile)
+        box = here.wanted
+        scale = noise_scale_at(agreed, box, self.tile)
         scaled = scale(here.read(self.layer, box), (box.y.start, box.x.start))
         return Pixels(box, scaled)
 

@@ -25,6 +25,7 @@ from deepspot_scale.blockwise.answers import (
     JOINT_NOISE,
     NOISE,
     SCALED,
+    noise_scale_at,
 )
 from deepspot_scale.blockwise.batching import BatchedWork
 from deepspot_scale.blockwise.contract import (
@@ -44,7 +45,7 @@ from deepspot_scale.errors import SettingsError
 from deepspot_scale.kernels import contrasts, wavelet
 from deepspot_scale.kernels.background import TILE
 from deepspot_scale.kernels.binning import bin_pixels, binning_for, unbin_pixels
-from deepspot_scale.kernels.normalisation import NoiseScale, Scale
+from deepspot_scale.kernels.normalisation import Scale
 from deepspot_scale.networks.caso_resnet import GRID
 from deepspot_scale.networks.engine_types import (
     AUTO,
@@ -136,12 +137,9 @@ class Enhancement:
     def _scale(
         self, counts: NDArray[np.generic], near: Box, agreed: Answers
     ) -> NDArray[np.float32]:
-        brightness = agreed[BRIGHTNESS]
         if not self.by_noise:
-            return agreed[_WIDE_SCALE](brightness.fill_in(counts))
-        medians = agreed[BACKGROUND][near.slices[:-2]]
-        tile = TILE * self.binning
-        scale = NoiseScale(medians, agreed[JOINT_NOISE], brightness.fill, tile)
+            return agreed[_WIDE_SCALE](agreed[BRIGHTNESS].fill_in(counts))
+        scale = noise_scale_at(agreed, near, TILE * self.binning)
         return scale(counts, (near.y.start, near.x.start))
 
     def predict(self, windows: Sequence[NDArray[np.float32]]) -> list[Any]:
